@@ -1,0 +1,3 @@
+"""Boucle closes the MLOps loop."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,183 @@
+"""The nouns of data: a table's schema, its profile, the dataset version, checks and their findings."""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct, field
+
+from boucle.kernel.digests import Digest
+
+ColumnKind = Literal["integer", "float", "boolean", "text", "timestamp"]
+"""The five kinds of column. Polars integers, floats, Boolean, String/Categorical/Enum, Date/Datetime map onto them."""
+
+OnFail = Literal["alert", "quarantine", "block"]
+"""What a failing check does: raise an alert; also keep the window out of training data; also stop the command."""
+
+
+class Column(Struct, frozen=True):
+    """One column of a schema."""
+
+    name: str
+    kind: ColumnKind
+    nullable: bool
+
+
+class NumericProfile(Struct, frozen=True, kw_only=True):
+    """Mergeable summary of a numeric, boolean or timestamp (epoch seconds) column.
+
+    `prefixes` and `counts` are a histogram over the leading `bits` bits of the order-preserving integer image of the float64
+    values, sorted by prefix; at most 2,048 buckets. See `boucle.data.histogram`.
+    """
+
+    name: str
+    rows: int
+    nulls: int
+    minimum: float | None
+    maximum: float | None
+    total: float
+    total_squares: float
+    bits: int
+    prefixes: list[int]
+    counts: list[int]
+
+
+class CategoryProfile(Struct, frozen=True, kw_only=True):
+    """Mergeable summary of a text column: the heaviest 1,000 values with their counts; the rest in `other`."""
+
+    name: str
+    rows: int
+    nulls: int
+    values: dict[str, int]
+    other: int
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """Mergeable summary of a table; byte-identical for the same rows in any order and any split."""
+
+    rows: int
+    numeric: list[NumericProfile]
+    categories: list[CategoryProfile]
+
+
+class DatasetVersion(Struct, frozen=True, kw_only=True):
+    """An immutable, content-addressed snapshot of a table."""
+
+    digest: Digest
+    """SHA-256 of the Parquet file; also its key in the blob store."""
+    rows: int
+    columns: list[Column]
+    profile_digest: Digest
+    """Key of the JSON-encoded `Profile` in the blob store."""
+    first_at: datetime | None
+    """Earliest event time, UTC; None where the project names no time column."""
+    last_at: datetime | None
+
+
+# --- the `data` section of boucle.yaml ---------------------------------------------------------------------------
+
+
+class RangeCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="range", forbid_unknown_fields=True):
+    """Every present value lies in [min, max]."""
+
+    column: str
+    min: float | None = None
+    max: float | None = None
+    at_most_failing: float = 0.0
+    on_fail: OnFail = "alert"
+
+
+class SetCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="set", forbid_unknown_fields=True):
+    """Every present value is one of `values`."""
+
+    column: str
+    values: list[str]
+    at_most_failing: float = 0.0
+    on_fail: OnFail = "alert"
+
+
+class NullRateCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="null_rate", forbid_unknown_fields=True):
+    """At most this share of rows (0 to 1) has no value."""
+
+    column: str
+    at_most: float = 0.0
+    on_fail: OnFail = "alert"
+
+
+class UniqueCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="unique", forbid_unknown_fields=True):
+    """No two rows share the same values in `columns`."""
+
+    columns: list[str]
+    on_fail: OnFail = "block"
+
+
+class RelationCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="relation", forbid_unknown_fields=True):
+    """A SQL expression over the row's columns that must hold; rows where it is null pass."""
+
+    name: str
+    expression: str
+    columns: list[str]
+    """The columns to name when it fails."""
+    at_most_failing: float = 0.0
+    on_fail: OnFail = "alert"
+
+
+class FreshnessCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="freshness", forbid_unknown_fields=True):
+    """The newest event time is at most this many days older than the moment of checking."""
+
+    at_most_days: float
+    on_fail: OnFail = "alert"
+
+
+class LeakageCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="leakage", forbid_unknown_fields=True):
+    """No single feature predicts the target better than this AUC-ROC (two classes) or absolute rank correlation (numbers)."""
+
+    at_most: float = 0.9
+    on_fail: OnFail = "block"
+
+
+Check = RangeCheck | SetCheck | NullRateCheck | UniqueCheck | RelationCheck | FreshnessCheck | LeakageCheck
+
+
+class Features(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The model's inputs: only what is known when the prediction is made."""
+
+    numeric: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+
+
+class DataSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the table comes from, what its columns mean, and what must hold."""
+
+    source: str
+    """A file beside boucle.yaml, `table.csv` (UTF-8) or `table.parquet`; or `file.py:function`, a function without arguments that
+    returns a polars DataFrame."""
+    target: str
+    """Column to predict."""
+    features: Features
+    key: str | None = None
+    """Column that identifies a row, so that labels can join later."""
+    time: str | None = None
+    """Column with the event time: a timestamp with a zone, or UTC."""
+    checks: list[Check] = field(default_factory=list)
+
+
+# --- findings ----------------------------------------------------------------------------------------------------
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What one check found on one table."""
+
+    check: str
+    """`range`, `set`, ...; `schema` for the checks that always run (missing column, other type, all null, constant)."""
+    name: str
+    """Readable and unique among the project's checks, e.g. `range(temp)`."""
+    columns: list[str]
+    passed: bool
+    failing: int
+    """Rows that fail (for leakage: features that fail)."""
+    rows: int
+    message: str
+    """What was found with its value, and what is allowed."""
+    on_fail: OnFail
+    samples: list[dict[str, str | int | float | bool | None]] = field(default_factory=list)
+    """At most three failing rows, only the columns concerned; text cut at 120 characters."""

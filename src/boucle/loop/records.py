@@ -1,0 +1,98 @@
+"""The nouns of the loop: facts in, actions out."""
+
+from datetime import date
+from typing import Literal
+
+from msgspec import Struct
+
+from boucle.evaluation.records import Comparison
+
+
+# --- what decide() sees and says ----------------------------------------------------------------------------------
+
+
+class ChampionFacts(Struct, frozen=True, kw_only=True):
+    """The version in charge."""
+
+    number: int
+    metric_at_promotion: float
+    """The loop's metric in the champion's own evaluation."""
+    promoted_on: date
+    previous: int | None
+    """Version that was in charge before, if a rollback to it is still possible."""
+
+
+class ChallengerFacts(Struct, frozen=True, kw_only=True):
+    """A trained candidate that waits for a verdict."""
+
+    number: int
+    gates_passed: bool
+    gates_message: str
+    comparison: Comparison | None
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """Everything a decision may depend on; wall-clock facts included. No I/O behind it."""
+
+    today: date
+    champion: ChampionFacts
+    challenger: ChallengerFacts | None
+    last_trained_on: date
+    performance: float | None
+    """The loop's metric over the newest labelled days; None while there are none."""
+    performance_rows: int
+    drifted: list[list[str]]
+    """Columns that drifted, one list a day, oldest first, newest last; quarantined days left out."""
+    quarantined_today: list[str]
+    """Columns of today's quarantining findings."""
+    previous_comparison: Comparison | None
+    """The version before (as challenger) against the champion, on labelled rows served since the promotion."""
+
+
+class Retrain(Struct, frozen=True, kw_only=True, tag_field="action", tag="retrain"):
+    """Train a challenger."""
+
+    reason: str
+    trigger: Literal["decay", "drift"]
+
+
+class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promote"):
+    """Put the challenger in charge."""
+
+    number: int
+    reason: str
+
+
+class Refuse(Struct, frozen=True, kw_only=True, tag_field="action", tag="refuse"):
+    """Turn the challenger down."""
+
+    number: int
+    reason: str
+
+
+class Rollback(Struct, frozen=True, kw_only=True, tag_field="action", tag="rollback"):
+    """Put the version before back in charge."""
+
+    number: int
+    reason: str
+
+
+class Hold(Struct, frozen=True, kw_only=True, tag_field="action", tag="hold"):
+    """Do nothing although something asks for action, and say why."""
+
+    reason: str
+
+
+Action = Retrain | Promote | Refuse | Rollback | Hold
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """An action that was carried out."""
+
+    id: str
+    """`<stream>/<day>/<n>`; commits once."""
+    stream: str
+    day: date
+    action: Action
+    outcome: str
+    version: int | None = None

@@ -1,0 +1,98 @@
+"""The nouns of monitoring."""
+
+from datetime import date, datetime
+from typing import Literal
+
+from msgspec import Struct, field
+
+from boucle.data.records import Finding
+
+AlertKind = Literal["check", "drift", "shift", "decay", "latency", "errors"]
+
+
+class ColumnDrift(Struct, frozen=True, kw_only=True):
+    """How far one column of a window is from its reference."""
+
+    column: str
+    psi: float
+    ks: float | None
+    """Numeric columns only."""
+    js: float
+    threshold: float
+    """PSI above which the column drifts: from single days of the training data, see `boucle.monitoring.drift`."""
+    drifted: bool
+    shift: float | None
+    """Numeric columns: robust z of the window's mean among the means of the windows before; None until there are seven."""
+    shifted: bool
+
+
+class Performance(Struct, frozen=True, kw_only=True):
+    """Quality over labelled rows."""
+
+    rows: int
+    metrics: dict[str, float]
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """How the endpoint answered."""
+
+    requests: int
+    errors: int
+    latency_p50_ms: float
+    latency_p95_ms: float
+    latency_p99_ms: float
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """A day of served predictions by event time."""
+
+    day: date
+    rows: int
+    versions: dict[str, int]
+    """Rows by model version number."""
+    findings: list[Finding]
+    drift: list[ColumnDrift]
+    service: Service
+    quarantined: bool
+    """A failing check said that its rows must not be trained on."""
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """A monitor's verdict that crossed its threshold."""
+
+    id: str
+    kind: AlertKind
+    subject: str
+    """Column or metric."""
+    opened_on: date
+    message: str
+    evidence: dict[str, float | str]
+    closed_on: date | None = None
+
+
+class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a column counts as drifted."""
+
+    psi_at_least: float = 0.2
+    """Never call it drift below this PSI, whatever the training days say."""
+    shift_at_least: float = 8.0
+    """Robust z from which a day's mean is a sudden shift."""
+
+
+class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `monitoring` section of boucle.yaml."""
+
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    performance_days: int = 7
+    """Quality is measured over the labelled rows of this many newest days."""
+    labels_delay_days: float = 0.0
+    """Labels come this long after the event, at the earliest."""
+
+
+class LabelBatch(Struct, frozen=True, kw_only=True):
+    """Labels that came together."""
+
+    arrived_at: datetime
+    rows: int
+    digest: str
+    """Parquet blob with columns `key`, `label`."""

@@ -1,0 +1,95 @@
+"""boucle.yaml as one record. Each slice declares its own section; `loop` and `replay` stand here, because the loop's room is
+above this one and reads its policy from the project."""
+
+from datetime import date
+
+from msgspec import Struct, field
+
+from boucle.data.records import DataSection
+from boucle.evaluation.records import EvaluationSection
+from boucle.governance.records import GovernanceSection, Objective
+from boucle.monitoring.records import MonitoringSection
+from boucle.packaging.records import PackagingSection
+from boucle.serving.records import ServingSection
+from boucle.training.records import TrainingSection
+
+
+class RetrainPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When to train again."""
+
+    cooldown_days: int = 14
+    """At least this long between two trainings."""
+    decay: float = 0.02
+    """Train when the metric fell this far below the champion's own evaluation ..."""
+    drift_columns: int = 2
+    """... or when this many columns drifted ..."""
+    drift_days: int = 3
+    """... on each of this many days in a row."""
+
+
+class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a challenger takes over."""
+
+    min_rows: int = 1000
+    """Labelled rows needed for a comparison."""
+    margin: float = 0.0
+    """The challenger's metric may be this much worse at most (negative: must be better by that)."""
+    confidence: float = 0.9
+
+
+class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a promotion is undone: the version before is better on rows served since, with this confidence."""
+
+    min_rows: int = 3000
+    loss: float = 0.01
+    watch_days: int = 14
+
+
+class LoopSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `loop` section of boucle.yaml."""
+
+    metric: str = "auc_roc"
+    retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+    promote: PromotePolicy = field(default_factory=PromotePolicy)
+    rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+
+
+class CorruptDrill(Struct, frozen=True, kw_only=True, tag_field="drill", tag="corrupt", forbid_unknown_fields=True):
+    """A faulty feed: on these days (both included) the columns are replaced by SQL expressions over the row."""
+
+    first: date
+    last: date
+    columns: dict[str, str]
+
+
+class ShuffledLabelsDrill(Struct, frozen=True, kw_only=True, tag_field="drill", tag="shuffled_labels", forbid_unknown_fields=True):
+    """A candidate trained on shuffled labels is offered on this day; the gates must refuse it."""
+
+    on: date
+
+
+class ReplaySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `replay` section of boucle.yaml: history sent through the endpoint as if it happened now."""
+
+    first: date
+    last: date
+    batch_rows: int = 256
+    drills: list[CorruptDrill | ShuffledLabelsDrill] = field(default_factory=list)
+
+
+class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder with a boucle.yaml."""
+
+    project: str
+    """Its name: lower-case letters, digits and hyphens; also the `project_id` of every stored row, the model's and the endpoint's name."""
+    description: str = ""
+    data: DataSection
+    objectives: list[Objective] = field(default_factory=list)
+    training: TrainingSection = field(default_factory=TrainingSection)
+    packaging: PackagingSection = field(default_factory=PackagingSection)
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    governance: GovernanceSection = field(default_factory=GovernanceSection)
+    serving: ServingSection = field(default_factory=ServingSection)
+    monitoring: MonitoringSection = field(default_factory=MonitoringSection)
+    loop: LoopSection = field(default_factory=LoopSection)
+    replay: ReplaySection | None = None

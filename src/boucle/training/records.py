@@ -1,0 +1,96 @@
+"""The nouns of training, and the `training` section of boucle.yaml."""
+
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import Struct, field
+from numpy.typing import NDArray
+
+from boucle.runs.records import ParamValue
+
+Estimator = Literal["gradient_boosting"]
+Task = Literal["binary", "multiclass", "regression"]
+
+
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a parameter is searched: in `choice`, or in [low, high] (integers where both are whole), log-uniform if `log`."""
+
+    choice: list[ParamValue] | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+
+
+class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One search over the parameters; later retrainings reuse the best and try `retrain_trials` more."""
+
+    trials: int = 12
+    retrain_trials: int = 1
+    """0 to 3."""
+    rows: int | None = None
+    """Search on at most this many of the newest rows; the final fit takes all."""
+    space: dict[str, Range] = field(default_factory=dict)
+
+
+class CrossValidation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Folds for the search. `time`: each fold validates on rows later than those it trains on."""
+
+    folds: int = 3
+    order: Literal["time", "shuffled"] = "time"
+
+
+class TrainingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is fitted."""
+
+    model: Estimator = "gradient_boosting"
+    until: date | None = None
+    """The first training uses rows before this day (event time, UTC); later ones what has been labelled since."""
+    holdout_days: float = 7.0
+    """The newest days are kept for the evaluation; with no time column, `holdout_share` of the rows is."""
+    holdout_share: float = 0.2
+    params: dict[str, ParamValue] = field(default_factory=dict)
+    """Fixed parameters of the estimator (scikit-learn's names)."""
+    search: Search = field(default_factory=Search)
+    cross_validation: CrossValidation = field(default_factory=CrossValidation)
+    metric: str = "auc_roc"
+    """What the search maximises."""
+    seed: int = 0
+
+
+class Encoding(Struct, frozen=True, kw_only=True):
+    """How raw columns become the float64 matrix of the model: categorical columns first, then numeric ones, in this order.
+
+    A category's code is its index in `categories[column]`; unseen and missing values are NaN.
+    """
+
+    categorical: list[str]
+    numeric: list[str]
+    categories: dict[str, list[str]]
+
+
+class Fitted(Struct, frozen=True, kw_only=True):
+    """A fitted model in memory, before it is packaged."""
+
+    task: Task
+    encoding: Encoding
+    estimator: Any
+    """The framework's own fitted object; it never leaves the process."""
+    classes: list[str]
+    """Labels in the order of the probability columns; empty for regression."""
+    threshold: float
+    """Probability from which the positive class is answered (binary)."""
+    params: dict[str, ParamValue]
+    matrix: NDArray[np.float64]
+    """Encoded training rows (at most 10,000, evenly spaced), for the generated rows of the parity proof."""
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """One set of parameters that was tried."""
+
+    number: int
+    params: dict[str, ParamValue]
+    score: float
+    """Mean of `metric` over the folds."""
+    fold_scores: list[float]
+    seconds: float
