@@ -158,6 +158,8 @@ class DataSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Column that identifies a row, so that labels can join later."""
     time: str | None = None
     """Column with the event time: a timestamp with a zone, or UTC."""
+    known_later: list[str] = field(default_factory=list)
+    """Columns that are not known yet when the prediction is made; none of them may be a feature."""
     checks: list[Check] = field(default_factory=list)
 
 
