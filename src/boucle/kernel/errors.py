@@ -11,6 +11,8 @@ BoucleError
 Each message says what was wrong with its value and what is allowed; `hint` is the exact next command or edit.
 """
 
+# ruff: noqa: N818 - the names say what happened; that they are errors shows where they are raised
+
 from collections.abc import Mapping
 from typing import ClassVar
 

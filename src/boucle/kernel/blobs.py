@@ -1,0 +1,115 @@
+"""Bytes by digest. A blob is written once, never changed; its name is the SHA-256 of what is in it."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.digests import Digest, digest_bytes, digest_file, short
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound
+from boucle.kernel.paths import make_folder, sync_folder, translate
+
+_PIECE_BYTES: Final = 1 << 20
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+
+
+class BlobStore:
+    """A folder of blobs, `<root>/<first two digits>/<digest>`. Safe for many threads and processes at once.
+
+    A blob has its name only when its bytes are on the disk, so a crash leaves at most a nameless temporary file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> Digest:
+        """Keep bytes; the same bytes again change nothing."""
+        digest = digest_bytes(data)
+        if self.has(digest):
+            return digest
+        with translate(self.root):
+            incoming = self._incoming()
+            try:
+                with incoming.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._name(incoming, digest)
+            finally:
+                incoming.unlink(missing_ok=True)
+        return digest
+
+    def put_file(self, path: Path) -> Digest:
+        """Keep a copy of a file, read once and in pieces; the same bytes again change nothing."""
+        hasher = hashlib.sha256()
+        with translate(self.root):
+            incoming = self._incoming()
+            try:
+                with path.open("rb") as source, incoming.open("wb") as file:
+                    while piece := source.read(_PIECE_BYTES):
+                        hasher.update(piece)
+                        file.write(piece)
+                    file.flush()
+                    digest = Digest(hasher.hexdigest())
+                    if not self.has(digest):
+                        os.fsync(file.fileno())
+                        self._name(incoming, digest)
+            finally:
+                incoming.unlink(missing_ok=True)
+        return digest
+
+    def get(self, digest: Digest) -> bytes:
+        """The bytes, verified. NotFound if there are none, Damaged if they are not what they were."""
+        file = self.path(digest)
+        data = file.read_bytes()
+        self._compare(digest, digest_bytes(data), file)
+        return data
+
+    def path(self, digest: Digest) -> Path:
+        """The file that holds a blob, to read only and not verified; NotFound if there is none."""
+        file = self._file(digest)
+        if not file.is_file():
+            raise NotFound(
+                f"no blob {short(digest)} in {str(self.root)!r}",
+                hint="run `boucle run` to build it again",
+                details={"digest": digest},
+            )
+        return file
+
+    def has(self, digest: Digest) -> bool:
+        """Whether a blob is kept here."""
+        return self._file(digest).is_file()
+
+    def verify(self, digest: Digest) -> None:
+        """Raise Damaged if a blob's bytes are not what they were, NotFound if there are none."""
+        file = self.path(digest)
+        self._compare(digest, digest_file(file), file)
+
+    def _file(self, digest: Digest) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInput(f"{digest!r} is no digest; allowed are 64 hexadecimal digits, 0-9 and a-f")
+        return self.root / digest[:2] / digest
+
+    def _incoming(self) -> Path:
+        folder = self.root / "incoming"
+        make_folder(folder)
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        os.close(descriptor)
+        return Path(name)
+
+    def _name(self, incoming: Path, digest: Digest) -> None:
+        target = self._file(digest)
+        make_folder(target.parent)
+        incoming.chmod(0o400)
+        incoming.replace(target)
+        sync_folder(target.parent)
+
+    def _compare(self, expected: Digest, found: Digest, file: Path) -> None:
+        if expected != found:
+            raise Damaged(
+                f"blob {short(expected)} is damaged: the bytes of {str(file)!r} now have the digest {short(found)}",
+                hint=f"delete that file, then run `boucle run` to build it again: rm -f '{file}'",
+                details={"digest": expected, "found": found, "file": str(file)},
+            )

@@ -1,0 +1,40 @@
+"""The time, injected: rules and tests never ask the machine for it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time. Implementations are safe to call from any thread."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class FixedClock:
+    """A clock that stands still until it is told to advance.
+
+    >>> clock = FixedClock(datetime(2013, 3, 1, tzinfo=UTC))
+    >>> clock.advance(90)
+    >>> clock.now().isoformat()
+    '2013-03-01T00:01:30+00:00'
+    """
+
+    def __init__(self, at: datetime) -> None:
+        if at.tzinfo is None:
+            raise ValueError(f"a clock needs an aware datetime, got the naive {at.isoformat()}")
+        self._at = at.astimezone(UTC)
+
+    def now(self) -> datetime:
+        return self._at
+
+    def advance(self, seconds: float) -> None:
+        """Move forward; negative values move back, as a machine's clock may."""
+        self._at += timedelta(seconds=seconds)

@@ -1,0 +1,125 @@
+"""Paths: the one function that resolves a user's path inside a root, and writes that a crash cannot halve.
+
+Threat model: a name comes from a project file, a client or a stored record, and may be crafted to reach outside
+the root.
+"""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from boucle.kernel.errors import InvalidInput, Unavailable
+
+
+def inside(root: Path, name: str) -> Path:
+    """The absolute path of `name` below `root`, symbolic links resolved; the file need not exist.
+
+    Refuses with InvalidInput: an empty or absolute name, `..`, a NUL or a backslash, and a link that leads outside
+    the root.
+
+    >>> inside(Path("/srv"), "data/../../etc/passwd")
+    Traceback (most recent call last):
+    boucle.kernel.errors.InvalidInput: path 'data/../../etc/passwd' contains '..'; allowed are paths below '/srv'
+    """
+    reason = _refusal(name)
+    if reason is not None:
+        raise InvalidInput(
+            f"path {name!r} {reason}; allowed are paths below {str(root)!r}",
+            hint="write the path relative to that folder, for example data/table.csv",
+        )
+    base = root.resolve()
+    try:
+        resolved = (base / name).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links, a name too long
+        raise InvalidInput(f"path {name!r} cannot be resolved below {str(root)!r}: {error}") from error
+    if resolved != base and base not in resolved.parents:
+        raise InvalidInput(
+            f"path {name!r} leads outside {str(root)!r}, to {str(resolved)!r}; allowed are paths below the folder",
+            hint="copy the file into the folder instead of linking to it",
+        )
+    return resolved
+
+
+def _refusal(name: str) -> str | None:
+    if not name:
+        return "is empty"
+    if "\0" in name:
+        return "contains a NUL character"
+    if "\\" in name:
+        return "contains a backslash"
+    if name.startswith("/") or Path(name).is_absolute() or name[1:2] == ":":
+        return "is absolute"
+    if ".." in name.split("/"):
+        return "contains '..'"
+    return None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file's bytes in one step: readers see the old or the new ones, also after a power cut.
+
+    The folder is made if it is missing. Unavailable if the disk is full or the folder cannot be written.
+    """
+    with translate(path):
+        make_folder(path.parent)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, only the owner may enter those that are new, and keep them through a power cut."""
+    missing = []
+    folder = path
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(new.parent)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def sync_folder(path: Path) -> None:
+    """Make a folder's entries (new names, renames) durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_HINTS = {
+    errno.ENOSPC: "free some space on that disk, then run the same command again",
+    errno.EDQUOT: "free some space in your quota, then run the same command again",
+    errno.EROFS: "choose a writable folder with --home DIR or BOUCLE_HOME",
+    errno.EACCES: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
+    errno.EPERM: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
+    errno.ENOTDIR: "move the file that stands where the folder should be, or choose another with --home DIR",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.EIO: "check the disk, then run the same command again",
+}
+
+
+@contextmanager
+def translate(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals (full disk, no permission) within the block into Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _HINTS:
+            raise
+        where = error.filename or path
+        raise Unavailable(f"cannot write {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error
