@@ -26,10 +26,12 @@ def decide(facts: Facts, policy: LoopSection) -> list[Action]:
     >>> from boucle.loop.records import ChampionFacts
     >>> champion = ChampionFacts(number=1, metric_at_promotion=0.70, promoted_on=date(2013, 3, 1), previous=None)
     >>> facts = Facts(today=date(2013, 4, 1), champion=champion, challenger=None, last_trained_on=date(2013, 3, 1),
-    ...               performance=0.66, performance_rows=5000, drifted=[], quarantined_today=[], previous_comparison=None)
+    ...               performance=0.66, performance_rows=5000, drifted=[], quarantined_today=[],
+    ...               previous_comparison=None)
     >>> [action] = decide(facts, LoopSection())
-    >>> action.reason
-    'auc_roc is 0.6600 on 5000 labelled rows, 0.0400 worse than the 0.7000 of version 1 at its promotion (allowed: less than 0.0200)'
+    >>> print(action.reason.replace(", ", "\n"))
+    auc_roc is 0.6600 on 5000 labelled rows
+    0.0400 worse than the 0.7000 of version 1 at its promotion (allowed: less than 0.0200)
     """
     rollback = _rollback(facts, policy)
     if rollback is not None:
@@ -80,8 +82,8 @@ def _decay(facts: Facts, policy: LoopSection) -> Retrain | None:
         return None
     return Retrain(
         trigger="decay",
-        reason=f"{policy.metric} is {measured:.4f} on {facts.performance_rows} labelled rows, {lost:.4f} worse than the "
-        f"{champion.metric_at_promotion:.4f} of version {champion.number} at its promotion "
+        reason=f"{policy.metric} is {measured:.4f} on {facts.performance_rows} labelled rows, {lost:.4f} worse than "
+        f"the {champion.metric_at_promotion:.4f} of version {champion.number} at its promotion "
         f"(allowed: less than {policy.retrain.decay:.4f})",
     )
 
@@ -119,8 +121,8 @@ def _numbers(comparison: Comparison) -> str:
     ...                     low=0.004, high=0.016, confidence=0.9))
     'auc_roc 0.7100 against 0.7000, difference +0.0100 [+0.0040, +0.0160] at 90 % on 4000 labelled rows'
     """
+    interval = f"[{comparison.low:+.4f}, {comparison.high:+.4f}] at {comparison.confidence * 100:g} %"
     return (
-        f"{comparison.metric} {comparison.challenger:.4f} against {comparison.champion:.4f}, difference "
-        f"{comparison.difference:+.4f} [{comparison.low:+.4f}, {comparison.high:+.4f}] at {comparison.confidence * 100:g} % "
-        f"on {comparison.rows} labelled rows"
+        f"{comparison.metric} {comparison.challenger:.4f} against {comparison.champion:.4f}, "
+        f"difference {comparison.difference:+.4f} {interval} on {comparison.rows} labelled rows"
     )
