@@ -13,6 +13,7 @@ class Input(Struct, frozen=True, kw_only=True):
     name: str
     kind: Literal["number", "category"]
     nullable: bool
+    """Whether a missing value is answered; gradient boosting takes one anywhere, whether training saw any or not."""
     minimum: float | None = None
     """Smallest value seen in training (numbers); information, not a limit."""
     maximum: float | None = None
@@ -34,7 +35,8 @@ class Signature(Struct, frozen=True, kw_only=True):
     inputs: list[Input]
     """In the order of the model's matrix: categories first."""
     outputs: list[Output]
-    """Binary: `probability` (of the positive class) and `label`; multiclass: `probability_<class>`... and `label`; regression: `value`."""
+    """Binary: `probability` (of the positive class) and `label`; multiclass: `probability_<class>`... and `label`;
+    regression: `value`."""
     classes: list[str]
     threshold: float
     key: str | None = None
@@ -51,6 +53,8 @@ class Parity(Struct, frozen=True, kw_only=True):
     held_out_rows: int
     generated_rows: int
     largest_difference: float
+    """Of a probability, or of a value relative to max(1, |value|). Rounded up to a power of ten, at least 1e-15, so that
+    the last bits of a processor's arithmetic do not change the bundle's digest."""
     label_flips: int
     worst: str
     """Which family of rows gave the largest difference, e.g. `thresholds(temp)`."""
@@ -70,6 +74,8 @@ class BundleManifest(Struct, frozen=True, kw_only=True):
     """Locked packages that serving needs, `name==version`, sorted."""
     python: str
     """`3.11`."""
+    model: Digest
+    """Digest of the model's file; a reader compares it before native code parses the bytes."""
 
 
 class Bundle(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,119 @@
+"""The first stage of serving: raw columns to the model's float64 matrix. Imported by the worker: numpy and msgspec.
+
+Training has an encoder of its own, over whole tables (`boucle.training.encode`). The parity proof sends the same raw
+rows through both, so that neither can be wrong alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boucle.kernel.errors import InvalidInput
+from boucle.packaging.records import Input
+
+Values = Sequence[float | str | None] | NDArray[Any]
+"""One column: a list with None for missing, or an array with NaN (numbers) or None (objects)."""
+
+
+class Encoder:
+    """Turns raw columns into a matrix (n_rows, n_inputs), columns in the order of `inputs`. Safe to share by threads.
+
+    >>> encoder = Encoder([Input(name="carrier", kind="category", nullable=True, categories=["AA", "UA"]),
+    ...                    Input(name="temp", kind="number", nullable=True)])
+    >>> encoder.encode({"temp": [71.5, None, 32], "carrier": ["UA", "never seen", None]})
+    array([[ 1. , 71.5],
+           [ nan,  nan],
+           [ nan, 32. ]])
+    """
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self.inputs = list(inputs)
+        self._codes: dict[str, dict[object, float]] = {
+            one.name: {value: float(code) for code, value in enumerate(one.categories)}
+            for one in inputs
+            if one.kind == "category"
+        }
+
+    def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
+        """The matrix; unseen categories and missing values are NaN. Columns that are no inputs are ignored.
+
+        InvalidInput if a column is missing, lengths differ or a value is of the other kind; it names column and row.
+        """
+        rows = self._rows(columns)
+        matrix = np.empty((rows, len(self.inputs)), dtype=np.float64)
+        for position, one in enumerate(self.inputs):
+            values = columns[one.name]
+            codes = self._codes.get(one.name)
+            matrix[:, position] = _numbers(one.name, values) if codes is None else _codes(one.name, values, codes)
+        return matrix
+
+    def _rows(self, columns: Mapping[str, Values]) -> int:
+        lengths: dict[int, str] = {}
+        for one in self.inputs:
+            if one.name not in columns:
+                near = get_close_matches(one.name, list(columns), n=1)
+                hint = (
+                    f"rename {near[0]!r} to {one.name!r}" if near else f"send a column {one.name!r}; null means missing"
+                )
+                raise InvalidInput(f"column {one.name!r} is missing; the model needs it", hint=hint)
+            lengths.setdefault(len(columns[one.name]), one.name)
+        if len(lengths) > 1:
+            (rows, first), (other, second) = list(lengths.items())[:2]
+            raise InvalidInput(f"columns differ in length: {first!r} has {rows} rows, {second!r} has {other}")
+        return next(iter(lengths), 0)
+
+
+def _numbers(name: str, values: Values) -> NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return values.astype(np.float64, copy=False)
+    if _PLAIN.issuperset(map(type, values)) or all(map(_is_number, values)):
+        try:
+            return np.array(list(values), dtype=np.float64)  # None becomes NaN
+        except OverflowError:
+            pass
+    row = next(row for row, value in enumerate(values) if not _is_number(value))
+    raise InvalidInput(
+        f"column {name!r}, row {row}: {_shown(values[row])} is no number",
+        hint="send a number, or null where the value is missing",
+    )
+
+
+_PLAIN = frozenset({float, int, bool, type(None)})
+
+
+def _is_number(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, str | bytes):
+        return False
+    try:
+        float(value)  # type: ignore[arg-type] # that is the question
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _codes(name: str, values: Values, codes: Mapping[object, float]) -> list[float]:
+    items = values.tolist() if isinstance(values, np.ndarray) else values
+    try:
+        encoded = [codes.get(value, _MISSING) for value in items]
+    except TypeError:  # a value without a hash, such as a list
+        encoded = [_MISSING] * len(items)
+    for row, (value, code) in enumerate(zip(items, encoded, strict=True)):
+        if code is _MISSING and value is not None and not isinstance(value, str) and value == value:  # not NaN
+            raise InvalidInput(
+                f"column {name!r}, row {row}: {_shown(value)} is no text",
+                hint="send text, or null where the value is missing",
+            )
+    return encoded
+
+
+_MISSING = float("nan")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
