@@ -1,0 +1,71 @@
+"""An open project: its file, its folder, its store."""
+
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from boucle.kernel.errors import NotFound
+from boucle.kernel.store import Store
+from boucle.project.records import Project
+from boucle.project.yaml_file import NAME, read_project
+
+
+class Context:
+    """What every command works on. Thread-safe; close it, or use it as a context manager."""
+
+    def __init__(self, project: Project, folder: Path, home: Path) -> None:
+        self.project = project
+        self.folder = folder
+        """Absolute; holds boucle.yaml."""
+        self.home = home
+        """Absolute; where the store lives, or will once something is stored."""
+        self._store: Store | None = None
+        self._lock = Lock()
+
+    def store(self) -> Store:
+        """The project's store, opened at the first call."""
+        with self._lock:
+            if self._store is None:
+                self._store = Store.open(self.home)
+            return self._store
+
+    def close(self) -> None:
+        """Close the store if it was opened; a later `store()` opens it again."""
+        with self._lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def find_folder(start: Path | None = None) -> Path:
+    """The nearest folder with a boucle.yaml: `start` (or the current folder), else its parents; absolute."""
+    asked = (start or Path.cwd()).absolute()
+    if not asked.exists():
+        raise NotFound(
+            f"there is no folder {asked}", hint="give the folder that holds boucle.yaml: boucle --project FOLDER check"
+        )
+    if asked.is_file():
+        asked = asked.parent
+    for folder in (asked, *asked.parents):
+        if (folder / NAME).is_file():
+            return folder
+    hint = "go to the folder that has one, or name it: boucle --project FOLDER check; `boucle schema` prints its keys"
+    raise NotFound(f"no {NAME} in {asked} or the folders above it", hint=hint)
+
+
+def open_context(folder: Path | None = None, home: Path | None = None) -> Context:
+    """The project in `folder` (default: the current one) or the nearest parent that has a boucle.yaml.
+
+    `home` goes before `.boucle` beside boucle.yaml; the command line resolves the setting of that name. Opens no store.
+    """
+    found = find_folder(folder)
+    return Context(read_project(found / NAME), found, home.absolute() if home else found / ".boucle")

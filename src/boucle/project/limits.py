@@ -1,0 +1,120 @@
+"""What single values of boucle.yaml may be. One table, read by the reader's errors and by the published JSON Schema."""
+
+from msgspec import Struct
+
+from boucle.data.records import (
+    DataSection,
+    FreshnessCheck,
+    LeakageCheck,
+    NullRateCheck,
+    RangeCheck,
+    RelationCheck,
+    SetCheck,
+    UniqueCheck,
+)
+from boucle.evaluation.records import EvaluationSection
+from boucle.governance.records import GovernanceSection, Objective
+from boucle.monitoring.records import DriftPolicy, MonitoringSection
+from boucle.packaging.records import PackagingSection
+from boucle.project.records import (
+    CorruptDrill,
+    LoopSection,
+    Project,
+    PromotePolicy,
+    ReplaySection,
+    RetrainPolicy,
+    RollbackPolicy,
+)
+from boucle.serving.records import ServingSection
+from boucle.training.records import CrossValidation, Range, Search, TrainingSection
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """Bounds of a value; None where there is none."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    pattern: str | None = None
+    """Python and JavaScript regular expression that the whole text matches."""
+    words: str | None = None
+    """What the pattern means."""
+    filled: bool = False
+    """Text, list or mapping that may not be empty."""
+
+    @property
+    def allowed(self) -> str:
+        """The limit in words.
+
+        >>> Limit(at_least=0, at_most=1).allowed
+        'at least 0 and at most 1'
+        """
+        bounds = [("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below)]
+        return self.words or " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+
+
+SHARE = Limit(at_least=0, at_most=1)
+POSITIVE = Limit(above=0)
+NOT_NEGATIVE = Limit(at_least=0)
+ONE_OR_MORE = Limit(at_least=1)
+FILLED = Limit(filled=True)
+NAME = Limit(
+    pattern=r"^[a-z][a-z0-9-]{0,62}$",
+    words="lower-case letters, digits and hyphens, beginning with a letter, at most 63 characters",
+)
+
+LIMITS: dict[tuple[type, str], Limit] = {
+    (Project, "project"): NAME,
+    (DataSection, "source"): FILLED,
+    (DataSection, "target"): FILLED,
+    (DataSection, "key"): FILLED,
+    (DataSection, "time"): FILLED,
+    (RangeCheck, "column"): FILLED,
+    (RangeCheck, "at_most_failing"): SHARE,
+    (SetCheck, "column"): FILLED,
+    (SetCheck, "values"): FILLED,
+    (SetCheck, "at_most_failing"): SHARE,
+    (NullRateCheck, "column"): FILLED,
+    (NullRateCheck, "at_most"): SHARE,
+    (UniqueCheck, "columns"): FILLED,
+    (RelationCheck, "name"): FILLED,
+    (RelationCheck, "expression"): FILLED,
+    (RelationCheck, "columns"): FILLED,
+    (RelationCheck, "at_most_failing"): SHARE,
+    (FreshnessCheck, "at_most_days"): POSITIVE,
+    (LeakageCheck, "at_most"): Limit(above=0, at_most=1),
+    (Objective, "metric"): FILLED,
+    (TrainingSection, "holdout_days"): POSITIVE,
+    (TrainingSection, "holdout_share"): Limit(above=0, below=1),
+    (TrainingSection, "metric"): FILLED,
+    (TrainingSection, "seed"): Limit(at_least=0, at_most=2**32 - 1),
+    (Search, "trials"): Limit(at_least=1, at_most=10_000),
+    (Search, "retrain_trials"): Limit(at_least=0, at_most=3),
+    (Search, "rows"): ONE_OR_MORE,
+    (Range, "choice"): FILLED,
+    (CrossValidation, "folds"): Limit(at_least=2, at_most=100),
+    (PackagingSection, "tolerance"): SHARE,
+    (EvaluationSection, "bootstrap"): Limit(at_least=20, at_most=10_000),
+    (GovernanceSection, "reviews"): NOT_NEGATIVE,
+    (ServingSection, "host"): FILLED,
+    (ServingSection, "port"): Limit(at_least=1, at_most=65_535),
+    (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),
+    (ServingSection, "max_rows"): ONE_OR_MORE,
+    (MonitoringSection, "performance_days"): ONE_OR_MORE,
+    (MonitoringSection, "labels_delay_days"): NOT_NEGATIVE,
+    (DriftPolicy, "psi_at_least"): POSITIVE,
+    (DriftPolicy, "shift_at_least"): POSITIVE,
+    (LoopSection, "metric"): FILLED,
+    (RetrainPolicy, "cooldown_days"): NOT_NEGATIVE,
+    (RetrainPolicy, "decay"): POSITIVE,
+    (RetrainPolicy, "drift_columns"): ONE_OR_MORE,
+    (RetrainPolicy, "drift_days"): ONE_OR_MORE,
+    (PromotePolicy, "min_rows"): ONE_OR_MORE,
+    (PromotePolicy, "confidence"): Limit(above=0.5, below=1),
+    (RollbackPolicy, "min_rows"): ONE_OR_MORE,
+    (RollbackPolicy, "loss"): NOT_NEGATIVE,
+    (RollbackPolicy, "watch_days"): ONE_OR_MORE,
+    (ReplaySection, "batch_rows"): Limit(at_least=1, at_most=100_000),
+    (CorruptDrill, "columns"): FILLED,
+}

@@ -1,0 +1,76 @@
+"""What is wrong in a boucle.yaml, and the words to say it with."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from msgspec import Struct
+
+Path = tuple[str | int, ...]
+"""Where a value stands: keys and list positions from the top, e.g. `("data", "checks", 0, "column")`."""
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong, and where."""
+
+    path: Path
+    message: str
+    """What was wrong with its value, what is allowed, and what to write instead."""
+    at_key: bool = False
+    """The key itself is wrong (unknown, written twice), not its value."""
+
+
+def dotted(path: Path) -> str:
+    """The path as people write it.
+
+    >>> dotted(("data", "checks", 0, "column"))
+    'data.checks[0].column'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def quoted(value: object) -> str:
+    """A value as it stands in YAML, cut short.
+
+    >>> quoted(True), quoted(None), quoted("yes"), quoted({"a": 1}), quoted(1e-9)
+    ('`true`', 'nothing', '`yes`', 'a mapping', '`1e-09`')
+    """
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    text = "".join(character if character.isprintable() else "�" for character in str(value))
+    return f"`{text[:59]}…`" if len(text) > 60 else f"`{text}`"
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """A hint at the nearest allowed word, ready to stand behind a message; empty if none is near.
+
+    >>> did_you_mean("colum", ["column", "columns", "min"])
+    '; did you mean `column`?'
+    >>> did_you_mean("xyz", ["column"])
+    ''
+    """
+    near = nearest(word, allowed)
+    return f"; did you mean `{near}`?" if near else ""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed word that is most like this one, if one is."""
+    near = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> listed(["a", "b"])
+    '`a`, `b`'
+    """
+    return ", ".join(f"`{word}`" for word in words)

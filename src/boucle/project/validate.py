@@ -1,0 +1,238 @@
+"""What the keys of boucle.yaml must be to each other. Pure; single values are limited in `limits.py`."""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from boucle.data.records import FreshnessCheck, RangeCheck, RelationCheck
+from boucle.governance.records import Objective
+from boucle.project.problems import Path, Problem, did_you_mean, listed
+from boucle.project.records import CorruptDrill, Project, ReplaySection
+from boucle.training.records import Range, TrainingSection
+
+
+class MetricFacts(Struct, frozen=True):
+    """What is known of a metric before anything is measured."""
+
+    higher_is_better: bool
+    lowest: float = 0.0
+    highest: float = float("inf")
+
+
+QUALITY: Mapping[str, MetricFacts] = {
+    "accuracy": MetricFacts(True, highest=1),
+    "auc_roc": MetricFacts(True, highest=1),
+    "average_precision": MetricFacts(True, highest=1),
+    "brier": MetricFacts(False, highest=1),
+    "calibration_error": MetricFacts(False, highest=1),
+    "f1": MetricFacts(True, highest=1),
+    "log_loss": MetricFacts(False),
+    "macro_f1": MetricFacts(True, highest=1),
+    "mae": MetricFacts(False),
+    "precision": MetricFacts(True, highest=1),
+    "r2": MetricFacts(True, lowest=float("-inf"), highest=1),
+    "recall": MetricFacts(True, highest=1),
+    "rmse": MetricFacts(False),
+    "specificity": MetricFacts(True, highest=1),
+}
+"""The metrics of an evaluation; a test holds them equal to the registry of `evaluation`."""
+
+SERVICE: Mapping[str, MetricFacts] = {
+    "availability": MetricFacts(True, highest=1),
+    "error_rate": MetricFacts(False, highest=1),
+    "latency_p95_ms": MetricFacts(False),
+    "lead_time_days": MetricFacts(False),
+}
+"""What objectives may ask of the endpoint and of the loop."""
+
+PARAMS = frozenset(
+    {
+        "class_weight",
+        "l2_regularization",
+        "learning_rate",
+        "max_bins",
+        "max_depth",
+        "max_features",
+        "max_iter",
+        "max_leaf_nodes",
+        "min_samples_leaf",
+    }
+)
+"""Parameters of `gradient_boosting` (scikit-learn's HistGradientBoosting) that a project may set or search."""
+
+
+def validate(project: Project) -> Iterator[Problem]:
+    """Every contradiction in a project whose single values are fine."""
+    yield from _columns(project)
+    yield from _checks(project)
+    yield from _objectives(project.objectives)
+    yield from _training(project.training)
+    if project.training.until is not None and project.data.time is None:
+        yield Problem(("training", "until"), "needs the event time of the rows: write data.time, or remove until")
+    yield from _metric(project.loop.metric, ("loop", "metric"))
+    if project.replay is not None:
+        yield from _replay(project, project.replay)
+
+
+def _columns(project: Project) -> Iterator[Problem]:
+    data = project.data
+    if not _is_source(data.source):
+        allowed = "a file below the project's folder: `table.csv`, `table.parquet` or `file.py:function`"
+        yield Problem(("data", "source"), f"`{data.source}` is not allowed: write {allowed}")
+    places = {"data.target": data.target, "data.key": data.key, "data.time": data.time}
+    roles = {role: column for role, column in places.items() if column is not None}
+    for role, column in roles.items():
+        twin = next(other for other in roles if roles[other] == column)
+        if twin != role:
+            yield Problem(
+                ("data", role.removeprefix("data.")), f"`{column}` is {twin} already: one column has one role"
+            )
+    features = [("numeric", position, name) for position, name in enumerate(data.features.numeric)]
+    features += [("categorical", position, name) for position, name in enumerate(data.features.categorical)]
+    if not features:
+        yield Problem(
+            ("data", "features"), "no feature is named: write at least one column under numeric or categorical"
+        )
+    seen: dict[str, str] = {}
+    for kind, position, name in features:
+        path = ("data", "features", kind, position)
+        taken = next((role for role, column in roles.items() if column == name), None)
+        if name in seen:
+            yield Problem(path, f"`{name}` is listed already under {seen[name]}: keep one of them")
+        elif taken == "data.target":
+            yield Problem(path, f"`{name}` is the target: a model that is given its answer learns nothing; remove it")
+        elif taken:
+            yield Problem(path, f"`{name}` is {taken}, which names a row and does not describe it: remove it")
+        elif name in data.known_later:
+            yield Problem(
+                path, f"`{name}` is in data.known_later, so it is not known when the model is asked: remove it"
+            )
+        seen.setdefault(name, kind)
+
+
+def _checks(project: Project) -> Iterator[Problem]:
+    names: set[str] = set()
+    for position, check in enumerate(project.data.checks):
+        path: Path = ("data", "checks", position)
+        if check in project.data.checks[:position]:
+            yield Problem(path, f"repeats data.checks[{project.data.checks.index(check)}]: remove it")
+        elif isinstance(check, RangeCheck):
+            if check.min is None and check.max is None:
+                yield Problem(path, "a range needs `min`, `max` or both")
+            elif check.min is not None and check.max is not None and check.min > check.max:
+                yield Problem((*path, "min"), f"min {check.min:g} is above max {check.max:g}")
+        elif isinstance(check, FreshnessCheck) and project.data.time is None:
+            yield Problem(path, "freshness needs the event time of the rows: write data.time, or remove the check")
+        elif isinstance(check, RelationCheck):
+            if check.name in names:
+                yield Problem((*path, "name"), f"`{check.name}` names another relation already: choose another name")
+            names.add(check.name)
+
+
+def _objectives(objectives: list[Objective]) -> Iterator[Problem]:
+    known = {**QUALITY, **SERVICE}
+    for position, objective in enumerate(objectives):
+        path: Path = ("objectives", position)
+        if objective.metric not in known:
+            yield _unknown(objective.metric, known, (*path, "metric"))
+            continue
+        if (objective.at_least is None) == (objective.at_most is None):
+            yield Problem(path, "needs exactly one of `at_least` and `at_most`")
+            continue
+        if any(earlier.metric == objective.metric for earlier in objectives[:position]):
+            yield Problem((*path, "metric"), f"`{objective.metric}` has an objective already: keep one of them")
+        facts = known[objective.metric]
+        key, value = ("at_least", objective.at_least) if objective.at_most is None else ("at_most", objective.at_most)
+        if facts.higher_is_better != (key == "at_least"):
+            better, other = ("larger", "at_least") if facts.higher_is_better else ("smaller", "at_most")
+            yield Problem((*path, key), f"`{objective.metric}` is better when {better}: write {other}")
+        elif value is not None and not facts.lowest <= value <= facts.highest:
+            span = f"between {facts.lowest:g} and {facts.highest:g}"
+            yield Problem((*path, key), f"`{value:g}` is not possible: {objective.metric} lies {span}")
+
+
+def _training(training: TrainingSection) -> Iterator[Problem]:
+    yield from _metric(training.metric, ("training", "metric"))
+    for name in training.params:
+        if name not in PARAMS:
+            yield _unknown(name, PARAMS, ("training", "params", name), what="parameter", at_key=True)
+    for name, searched in training.search.space.items():
+        path = ("training", "search", "space", name)
+        if name not in PARAMS:
+            yield _unknown(name, PARAMS, path, what="parameter", at_key=True)
+        elif name in training.params:
+            yield Problem(path, f"`{name}` is fixed in training.params already: fix it or search it", at_key=True)
+        yield from _range(searched, path)
+
+
+def _range(searched: Range, path: Path) -> Iterator[Problem]:
+    if searched.choice is not None:
+        if searched.low is not None or searched.high is not None or searched.log:
+            yield Problem(path, "is either a `choice` or a range from `low` to `high`: remove one of them")
+    elif searched.low is None or searched.high is None:
+        yield Problem(path, "needs both `low` and `high`, or a `choice`")
+    elif searched.low >= searched.high:
+        yield Problem((*path, "low"), f"low {searched.low:g} must be below high {searched.high:g}")
+    elif searched.log and searched.low <= 0:
+        yield Problem((*path, "low"), f"a logarithmic range must begin above 0, not at {searched.low:g}")
+
+
+def _replay(project: Project, replay: ReplaySection) -> Iterator[Problem]:
+    if replay.last < replay.first:
+        yield Problem(("replay", "last"), f"{replay.last} is before replay.first {replay.first}")
+    for key, column in (("key", project.data.key), ("time", project.data.time)):
+        if column is None:
+            reason = "so that labels find their predictions" if key == "key" else "to follow the order of events"
+            yield Problem(("replay",), f"a replay needs data.{key} {reason}: write data.{key}")
+    until = project.training.until
+    if until is None:
+        yield Problem(
+            ("replay",), "needs training.until: otherwise the first model is trained on the rows it is asked about"
+        )
+    elif replay.first < until:
+        message = (
+            f"{replay.first} is before training.until {until}: the first model is trained on the rows it is asked about"
+        )
+        yield Problem(("replay", "first"), message)
+    features = [*project.data.features.numeric, *project.data.features.categorical]
+    for position, drill in enumerate(replay.drills):
+        path: Path = ("replay", "drills", position)
+        days = {"first": drill.first, "last": drill.last} if isinstance(drill, CorruptDrill) else {"on": drill.on}
+        for key, day in days.items():
+            if not replay.first <= day <= replay.last:
+                yield Problem((*path, key), f"{day} is outside the replay, {replay.first} to {replay.last}")
+        if isinstance(drill, CorruptDrill):
+            if drill.last < drill.first:
+                yield Problem((*path, "last"), f"{drill.last} is before first {drill.first}")
+            for column in drill.columns:
+                if column not in features:
+                    yield _unknown(column, features, (*path, "columns", column), what="feature", at_key=True)
+
+
+def _metric(name: str, path: Path) -> Iterator[Problem]:
+    if name not in QUALITY:
+        yield _unknown(name, QUALITY, path)
+
+
+def _unknown(
+    name: str,
+    known: Mapping[str, MetricFacts] | frozenset[str] | list[str],
+    path: Path,
+    *,
+    what: str = "metric",
+    at_key: bool = False,
+) -> Problem:
+    near = did_you_mean(name, known)
+    return Problem(path, f"`{name}` is not a known {what}{near or ';'} allowed: {listed(sorted(set(known)))}", at_key)
+
+
+def _is_source(source: str) -> bool:
+    """Whether the text names a file below the project's folder, in one of the three forms.
+
+    >>> [_is_source(s) for s in ("a.csv", "in/a.parquet", "a.py:f", "../a.csv", "/a.csv", "a.py", "a.py:f-g", "a.xls")]
+    [True, True, True, False, False, False, False, False]
+    """
+    file, _, function = source.partition(":")
+    if file.startswith(("/", "\\", "~")) or ".." in file.replace("\\", "/").split("/"):
+        return False
+    return function.isidentifier() if file.endswith(".py") else not function and file.endswith((".csv", ".parquet"))

@@ -1,0 +1,202 @@
+"""Reads a boucle.yaml (YAML 1.2) into a `Project`, or says with file and line what is wrong with it."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import inspect
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from boucle.kernel.errors import InvalidInput, NotFound, Unavailable
+from boucle.project import problems
+from boucle.project.problems import Problem, quoted
+from boucle.project.records import Project
+from boucle.project.shape import Plain, problems_of
+from boucle.project.validate import validate
+
+NAME = "boucle.yaml"
+MAX_BYTES = 1_000_000
+MAX_VALUES = 100_000
+"""Aliases let a short file grow without end; this stops it."""
+
+_HINT = "edit {file}, then: boucle check"
+_TAG = "tag:yaml.org,2002:"
+
+Place = tuple[int, int]
+"""Line and column, from 1."""
+
+
+def read_project(path: Path) -> Project:
+    """The project that a file describes.
+
+    Raises InvalidInput with all problems found, in the order of the file, one a line; `details["problems"]` has them
+    as data.
+    """
+    document = _Document(path.name)
+    value = document.plain(_compose(_text(path), path.name))
+    found = [*document.problems, *problems_of(value, inspect.type_info(Project))]
+    if not found:
+        project = msgspec.convert(value, Project)
+        found = list(validate(project))
+        if not found:
+            return project
+    raise document.error(found)
+
+
+class _Document:
+    """Turns a tree of YAML nodes into plain values and remembers where each stands."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self._keys: dict[problems.Path, Place] = {}
+        self._values: dict[problems.Path, Place] = {}
+        self._scalars = YAML(typ="safe", pure=True).constructor
+        self._count = 0
+        self._open: list[Node] = []
+
+    def plain(self, node: Node, path: problems.Path = ()) -> Plain:
+        """The node's value; mistakes that only YAML can have go to `problems`."""
+        self._values[path] = _place(node.start_mark)
+        self._count += 1
+        if self._count > MAX_VALUES or any(node is parent for parent in self._open):
+            raise self.error(
+                [Problem(path, "the aliases (`*name`) refer to themselves or multiply: write the values out")]
+            )
+        self._open.append(node)
+        try:
+            if isinstance(node, MappingNode):
+                return self._mapping(node, path)
+            if isinstance(node, SequenceNode):
+                return [self.plain(item, (*path, position)) for position, item in enumerate(node.value)]
+            return self._scalar(node, path)
+        finally:
+            self._open.pop()
+
+    def error(self, found: list[Problem]) -> InvalidInput:
+        """One error that names all problems with their places."""
+        rows = []
+        for problem in found:
+            line, column = self._place_of(problem)
+            rows.append(
+                {
+                    "file": self.file,
+                    "line": line,
+                    "column": column,
+                    "path": problems.dotted(problem.path),
+                    "message": problem.message,
+                }
+            )
+        rows.sort(key=lambda row: (row["line"], row["column"]))
+        lines = [f"{row['file']}:{row['line']}: {row['path'] or 'the file'}: {row['message']}" for row in rows]
+        message = lines[0] if len(lines) == 1 else f"{self.file} has {len(lines)} problems:\n" + "\n".join(lines)
+        return InvalidInput(message, hint=_HINT.format(file=self.file), details={"problems": rows})
+
+    def _place_of(self, problem: Problem) -> Place:
+        path = problem.path
+        if problem.at_key and path in self._keys:
+            return self._keys[path]
+        while path and path not in self._values:
+            path = path[:-1]
+        value = self._values.get(path, (1, 1))
+        # An empty value or a block begins on a later line than the key that a person looks for.
+        return min(value, self._keys[path]) if path in self._keys and value[0] != self._keys[path][0] else value
+
+    def _mapping(self, node: MappingNode, path: problems.Path) -> dict[str, Plain]:
+        result: dict[str, Plain] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            if key in result:
+                first = self._keys[*path, key][0]
+                self._keys[*path, key] = _place(key_node.start_mark)
+                message = f"the key is written twice, first in line {first}: keep one of them"
+                self.problems.append(Problem((*path, key), message, at_key=True))
+                continue
+            self._keys[*path, key] = _place(key_node.start_mark)
+            result[key] = self.plain(value_node, (*path, key))
+        return result
+
+    def _key(self, node: Node, path: problems.Path) -> str | None:
+        if isinstance(node, ScalarNode) and node.tag == _TAG + "merge":
+            self._keys[*path, "<<"] = _place(node.start_mark)
+            message = "merge keys are not part of YAML 1.2: write the keys out"
+            self.problems.append(Problem((*path, "<<"), message, at_key=True))
+            return None
+        if not isinstance(node, ScalarNode):
+            self.problems.append(Problem(path, "a key must be text, not a list or a mapping"))
+            return None
+        return str(node.value)
+
+    def _scalar(self, node: Node, path: problems.Path) -> Plain:
+        if node.tag in (_TAG + "str", _TAG + "timestamp"):
+            return str(node.value)
+        if node.tag in (_TAG + "int", _TAG + "float", _TAG + "bool", _TAG + "null"):
+            try:
+                value: Plain = self._scalars.construct_object(node)
+            except ValueError:
+                self.problems.append(Problem(path, f"{quoted(node.value)} is not a number: check its digits"))
+                return None
+            return value
+        message = f"the tag {quoted(str(node.tag))} is not allowed: remove it, plain YAML is enough"
+        self.problems.append(Problem(path, message))
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_BYTES else b""
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no file {path}", hint=f"create {path}; `boucle schema` prints what may stand in it"
+        ) from None
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
+    hint = _HINT.format(file=path.name)
+    if size > MAX_BYTES:
+        raise InvalidInput(f"{path.name} has {size} bytes: at most {MAX_BYTES} are allowed", hint=hint)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{path.name}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise InvalidInput(message, hint=hint) from None
+
+
+def _compose(text: str, file: str) -> Node:
+    hint = _HINT.format(file=file)
+    try:
+        node: Node | None = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise InvalidInput(f"{file}{line}: not valid YAML: {_yaml_words(error)}", hint=hint) from None
+    except YAMLError as error:
+        position = getattr(error, "position", 0)
+        line_number = text.count("\n", 0, position) + 1
+        raise InvalidInput(
+            f"{file}:{line_number}: a control character is not allowed in YAML: remove it", hint=hint
+        ) from None
+    except RecursionError:
+        raise InvalidInput(f"{file}: lists or mappings are nested too deep", hint=hint) from None
+    if node is None:
+        message = f"{file} is empty: it needs at least the keys `project` and `data`"
+        raise InvalidInput(message, hint=f"edit {file}; `boucle schema` prints what may stand in it")
+    return node
+
+
+def _yaml_words(error: MarkedYAMLError) -> str:
+    text = str(error.problem or error.context or "unreadable")
+    if r"'\t'" in text:
+        return "a tab is used for indentation: use spaces"
+    if "but found another document" in text:
+        return "a second document begins (`---`): keep one"
+    context = f" {error.context}" if error.context and error.problem else ""
+    return f"{text}{context}".replace("'<stream end>'", "the end of the file")
+
+
+def _place(mark: StringMark) -> Place:
+    return mark.line + 1, mark.column + 1
