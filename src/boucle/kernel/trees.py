@@ -1,4 +1,4 @@
-"""Folders by digest: a sorted list of (path, size, digest), itself a blob. Times, owners and permissions are left out."""
+"""Folders by digest: a sorted list of (path, size, digest), itself a blob; times, owners, permissions are left out."""
 
 import os
 import shutil

@@ -1,0 +1,80 @@
+"""The SQLite database: one table space for all slices, group commit for writes, snapshots for reads."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from sqlalchemy import Connection, MetaData
+from sqlalchemy.exc import DBAPIError
+
+from boucle.kernel.engines import connect_engine, explain, use_wal
+from boucle.kernel.group_commit import Writer
+from boucle.kernel.locks import turn
+
+T = TypeVar("T")
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""Every slice's `store.py` registers its tables here."""
+
+
+class Database:
+    """An open SQLite file. Safe for many threads; several processes may open the same file at once."""
+
+    def __init__(self, path: Path, after_commit: Callable[[Connection], None] | None = None) -> None:
+        self.path = path
+        self._readers = connect_engine(path, mode="read")
+        self._writer = Writer(path, lock_path(path), after_commit)
+
+    @classmethod
+    def open(cls, path: Path, *, after_commit: Callable[[Connection], None] | None = None) -> "Database":
+        """Open the file, making it if it is missing; `after_commit` as in `Writer`.
+
+        Unavailable if it cannot be opened or written, Damaged if it is no database.
+        """
+        try:
+            with turn(lock_path(path)):
+                use_wal(path)
+        except sqlite3.Error as error:
+            raise explain(error, path) from error
+        return cls(path, after_commit)
+
+    def write(self, unit: Callable[[Connection], T]) -> T:
+        """Run a unit of work in the writer's thread and return its result once it is durable.
+
+        What the unit raises comes back here and undoes this unit alone. It runs once, must not commit, roll back or wait
+        for another write, and should be short: all writers wait for it.
+        """
+        return cast(T, self._writer.submit(unit).result())
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query on a snapshot that holds every acknowledged write; it cannot change anything.
+
+        Fetch the rows inside the query: its connection is closed afterwards.
+        """
+        try:
+            with self._readers.connect() as connection, connection.begin():
+                return query(connection)
+        except DBAPIError as error:
+            explained = explain(error, self.path)
+            if explained is error or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
+                raise  # a query that tries to write is a mistake in the code, not a problem of the disk
+            raise explained from error
+
+    def close(self) -> None:
+        """Finish what is queued, then close. Closing twice is harmless."""
+        self._writer.close()
+        self._readers.dispose()
+
+
+def lock_path(path: Path) -> Path:
+    """The lock by which processes take turns at writing to a database file."""
+    return path.with_name(f"{path.name}.lock")

@@ -1,0 +1,82 @@
+"""SQLite connections as Boucle wants them, and its error codes as Boucle's errors."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from boucle.kernel.errors import BoucleError, Damaged, Unavailable
+
+_BUSY_S: Final = 10.0
+
+_UNAVAILABLE: Final = {
+    sqlite3.SQLITE_FULL: "free some space on that disk, then run the same command again",
+    sqlite3.SQLITE_READONLY: "make the file writable for you, or choose another folder with --home DIR",
+    sqlite3.SQLITE_PERM: "make the file writable for you, or choose another folder with --home DIR",
+    sqlite3.SQLITE_CANTOPEN: "make the folder readable and writable for you, or choose another with --home DIR",
+    sqlite3.SQLITE_IOERR: "check the disk and its free space, then run the same command again",
+    sqlite3.SQLITE_BUSY: "close the other program that holds the database, then run the same command again",
+}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def connect_engine(path: Path, *, mode: Literal["read", "write"]) -> Engine:
+    """An engine for the file.
+
+    `read`: each transaction is a snapshot and cannot write. `write`: the caller begins and commits on the raw connection.
+    """
+
+    def connect() -> sqlite3.Connection:
+        raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        raw.execute("PRAGMA foreign_keys = ON")
+        raw.execute("PRAGMA synchronous = FULL")
+        if mode == "read":
+            raw.execute("PRAGMA query_only = ON")
+        return raw
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1, isolation_level="AUTOCOMMIT"
+    )
+    if mode == "read":
+        event.listen(engine, "begin", _begin_snapshot)
+    return engine
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def raw_of(connection: Connection) -> sqlite3.Connection:
+    """The driver's connection below SQLAlchemy's."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
+
+
+def use_wal(path: Path) -> None:
+    """Make the file if it is missing and let readers and the writer work side by side (write-ahead log)."""
+    raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    try:
+        raw.execute("PRAGMA journal_mode = WAL")
+    finally:
+        raw.close()
+
+
+def explain(error: BaseException, path: Path) -> BaseException:
+    """The error a user should see for a failed statement: full disk, damaged file; others are returned as they are."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(error, BoucleError) or not isinstance(code, int):
+        return error
+    primary = code & 0xFF
+    if primary in _DAMAGED:
+        return Damaged(
+            f"database {str(path)!r} is damaged: {cause}",
+            hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
+        )
+    if primary in _UNAVAILABLE:
+        return Unavailable(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])
+    return error

@@ -1,0 +1,148 @@
+"""The one writer of a database: many units of work in one durable transaction.
+
+Each unit runs in a savepoint, so that one failure spares its neighbours. A group runs what is queued for at most
+`_GROUP_S`, under an operating-system lock so that processes take turns, and is acknowledged after the commit. The more
+callers wait, the more units share one sync of the disk: fast and durable are the same design.
+"""
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+
+from boucle.kernel.engines import connect_engine, explain, raw_of
+from boucle.kernel.locks import turn
+
+_GROUP_S: Final = 0.02
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Job:
+    unit: Callable[[Connection], Any]
+    future: Future[Any] = field(default_factory=Future)
+    result: Any = None
+    error: BaseException | None = None
+
+    def acknowledge(self) -> None:
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Runs units in a thread of its own. Safe for many threads to submit to.
+
+    `after_commit` runs after each group, still under the lock; what it raises is logged, as the units are durable by
+    then.
+    """
+
+    def __init__(self, path: Path, lock: Path, after_commit: Callable[[Connection], None] | None) -> None:
+        self._path = path
+        self._lock = lock
+        self._after_commit = after_commit
+        self._engine = connect_engine(path, mode="write")
+        event.listen(self._engine, "commit", self._guard)
+        event.listen(self._engine, "rollback", self._guard)
+        self._in_unit = False
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        # A daemon: a process that forgets to close may still end, and what was acknowledged is durable.
+        self._thread = threading.Thread(target=self._serve, name=f"writer of {path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Callable[[Connection], Any]) -> Future[Any]:
+        """Queue a unit; its future is done once its group is committed."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a unit of work must not wait for another write: pass its connection on instead")
+        job = _Job(unit)
+        with self._gate:
+            if self._closed:
+                raise RuntimeError(f"database {str(self._path)!r} is closed")
+            self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread. Closing twice is harmless."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+        self._engine.dispose()
+
+    def _serve(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            group = [first]
+            try:
+                with turn(self._lock), self._engine.connect() as connection:
+                    self._commit(connection, group)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
+                for job in group:
+                    job.error = job.error or explain(error, self._path)
+            for job in group:
+                job.acknowledge()
+
+    def _commit(self, connection: Connection, group: list[_Job]) -> None:
+        raw = raw_of(connection)
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            for job in self._gather(group):
+                self._run(connection, raw, job)
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+        if self._after_commit is not None:
+            try:
+                self._after_commit(connection)
+            except Exception:  # noqa: BLE001 - the units are durable, whatever comes after
+                _log.exception("the work after a commit failed; the commit itself is durable")
+
+    def _gather(self, group: list[_Job]) -> Iterator[_Job]:
+        """The first job, then whatever is queued until the group's time is over; never waits."""
+        deadline = time.monotonic() + _GROUP_S
+        yield group[0]
+        while time.monotonic() < deadline:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is None:
+                self._jobs.put(None)  # nothing can follow it, the gate is closed
+                return
+            group.append(job)
+            yield job
+
+    def _run(self, connection: Connection, raw: sqlite3.Connection, job: _Job) -> None:
+        raw.execute("SAVEPOINT unit")
+        self._in_unit = True
+        try:
+            job.result = job.unit(connection)
+            if connection.in_nested_transaction():
+                raise RuntimeError("a unit of work must end the savepoints that it began")
+        except BaseException as error:  # belongs to the caller, who waits in another thread
+            job.error = explain(error, self._path)
+            if not raw.in_transaction:
+                raise  # the whole transaction is gone, as when the disk is full
+            while (savepoint := connection.get_nested_transaction()) is not None:
+                savepoint.rollback()
+            raw.execute("ROLLBACK TO unit")
+        finally:
+            self._in_unit = False
+        raw.execute("RELEASE unit")
+
+    def _guard(self, _: Connection) -> None:
+        if self._in_unit:
+            raise RuntimeError("a unit of work must not commit or roll back: return to commit, raise to undo")

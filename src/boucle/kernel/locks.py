@@ -1,0 +1,39 @@
+"""An operating-system lock by which processes take turns; it ends with its holder, also when that is killed."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from boucle.kernel.paths import translate
+
+
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Hold the lock `path` for the block; waits for its turn, without a limit.
+
+    Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
+    once.
+    Within one process use it from one thread at a time.
+    """
+    with translate(path):
+        lock = _open(path)
+        try:
+            door = _open(path.with_name(f"{path.name}.next"))
+            try:
+                fcntl.flock(door, fcntl.LOCK_EX)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            finally:
+                os.close(door)
+        except BaseException:
+            os.close(lock)
+            raise
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
