@@ -25,8 +25,9 @@ class Column(Struct, frozen=True):
 class NumericProfile(Struct, frozen=True, kw_only=True):
     """Mergeable summary of a numeric, boolean or timestamp (epoch seconds) column.
 
-    `prefixes` and `counts` are a histogram over the leading `bits` bits of the order-preserving integer image of the float64
-    values, sorted by prefix; at most 2,048 buckets. See `boucle.data.histogram`.
+    `prefixes` and `counts` are a histogram over the leading `bits` bits of the order-preserving integer image of the
+    float64 values, sorted by prefix; at most 2,048 buckets. See `boucle.data.histogram`. Values that are not finite
+    count as nulls.
     """
 
     name: str
@@ -39,16 +40,23 @@ class NumericProfile(Struct, frozen=True, kw_only=True):
     bits: int
     prefixes: list[int]
     counts: list[int]
+    total_rest: list[float] = field(default_factory=list)
+    """What rounding left of the exact total: further floats to add, largest first, so that merging loses nothing."""
+    total_squares_rest: list[float] = field(default_factory=list)
 
 
 class CategoryProfile(Struct, frozen=True, kw_only=True):
-    """Mergeable summary of a text column: the heaviest 1,000 values with their counts; the rest in `other`."""
+    """Mergeable summary of a text column: its values with their counts, sorted by value.
+
+    From 1,001 distinct values on it is `hashed`: the keys are then 1,024 buckets by digest, `#000` to `#3ff`, because
+    the heaviest values alone can't be merged in any order. See `boucle.data.profiles`.
+    """
 
     name: str
     rows: int
     nulls: int
     values: dict[str, int]
-    other: int
+    hashed: bool = False
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -129,7 +137,8 @@ class FreshnessCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="
 
 
 class LeakageCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="leakage", forbid_unknown_fields=True):
-    """No single feature predicts the target better than this AUC-ROC (two classes) or absolute rank correlation (numbers)."""
+    """No single feature predicts the target better than this AUC-ROC (two classes) or absolute rank correlation
+    (numbers)."""
 
     at_most: float = 0.9
     on_fail: OnFail = "block"
@@ -149,8 +158,8 @@ class DataSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Where the table comes from, what its columns mean, and what must hold."""
 
     source: str
-    """A file beside boucle.yaml, `table.csv` (UTF-8) or `table.parquet`; or `file.py:function`, a function without arguments that
-    returns a polars DataFrame."""
+    """A file beside boucle.yaml, `table.csv` (UTF-8) or `table.parquet`; or `file.py:function`, a function without
+    arguments that returns a polars DataFrame."""
     target: str
     """Column to predict."""
     features: Features

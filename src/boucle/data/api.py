@@ -1,0 +1,25 @@
+"""What other slices may import from data."""
+
+from boucle.data.histogram import bucket_bounds
+from boucle.data.profiles import comparable, merge, profile, quantiles
+from boucle.data.schema import as_text, infer, kind_of, normalise
+from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
+from boucle.data.sources import read_source
+
+__all__ = [
+    "as_text",
+    "bucket_bounds",
+    "comparable",
+    "get_version",
+    "infer",
+    "kind_of",
+    "load",
+    "load_profile",
+    "merge",
+    "normalise",
+    "parquet",
+    "profile",
+    "quantiles",
+    "read_source",
+    "snapshot",
+]
