@@ -1,0 +1,9 @@
+"""What other rooms may import from the pipeline."""
+
+from boucle.pipeline.execute import run
+from boucle.pipeline.fingerprint import environment_digest
+from boucle.pipeline.graph import Pipeline
+from boucle.pipeline.records import PipelineResult, StepOutcome
+from boucle.pipeline.step import Step, StepContext
+
+__all__ = ["Pipeline", "PipelineResult", "Step", "StepContext", "StepOutcome", "environment_digest", "run"]
