@@ -50,8 +50,8 @@ class Database:
     def write(self, unit: Callable[[Connection], T]) -> T:
         """Run a unit of work in the writer's thread and return its result once it is durable.
 
-        What the unit raises comes back here and undoes this unit alone. It runs once, must not commit, roll back or wait
-        for another write, and should be short: all writers wait for it.
+        What the unit raises comes back here and undoes this unit alone. It runs once, must not commit, roll back
+        or wait for another write, and should be short: all writers wait for it.
         """
         return cast(T, self._writer.submit(unit).result())
 

@@ -26,7 +26,8 @@ _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 def connect_engine(path: Path, *, mode: Literal["read", "write"]) -> Engine:
     """An engine for the file.
 
-    `read`: each transaction is a snapshot and cannot write. `write`: the caller begins and commits on the raw connection.
+    `read`: each transaction is a snapshot and cannot write. `write`: the caller begins and commits on the raw
+    connection.
     """
 
     def connect() -> sqlite3.Connection:

@@ -1,0 +1,142 @@
+"""The audit log: who did what to which subject, when; hash-chained, its head also kept beside the database."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from sqlalchemy import Column, Connection, Integer, Row, Table, Text, insert, select
+
+from boucle.kernel.audit_chain import (
+    GENESIS,
+    AuditHead,
+    AuditProblem,
+    AuditRecord,
+    AuditReport,
+    Entry,
+    chained,
+    examine,
+)
+from boucle.kernel.database import metadata
+from boucle.kernel.digests import canonical_json
+from boucle.kernel.paths import write_atomic
+
+if TYPE_CHECKING:
+    from boucle.kernel.store import Store
+
+__all__ = ["AuditHead", "AuditProblem", "AuditRecord", "AuditReport", "HeadFile", "append", "records", "verify"]
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("project_id", Text, nullable=False, index=True),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("details", Text, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+_log: Final = logging.getLogger(__name__)
+
+
+def append(
+    connection: Connection,
+    *,
+    project_id: str,
+    actor: str,
+    action: str,
+    subject: str,
+    details: Mapping[str, object],
+    at: datetime,
+) -> AuditRecord:
+    """Add a record to the chain, in the unit of work that does what it tells of."""
+    entry = chained(
+        _head(connection),
+        project_id=project_id,
+        at=at,
+        actor=actor,
+        action=action,
+        subject=subject,
+        details=details,
+    )
+    connection.execute(insert(audit_log).values(msgspec.structs.asdict(entry)))
+    return _record(entry)
+
+
+def records(connection: Connection, *, project_id: str, subject: str | None = None) -> list[AuditRecord]:
+    """A project's records, oldest first; only those about `subject` if it is given."""
+    query = select(audit_log).where(audit_log.c.project_id == project_id).order_by(audit_log.c.sequence)
+    if subject is not None:
+        query = query.where(audit_log.c.subject == subject)
+    return [_record(_entry(row)) for row in connection.execute(query)]
+
+
+def verify(store: "Store") -> AuditReport:
+    """Read the whole log, compute every hash again and compare with the head kept outside the database."""
+    kept = store.audit_head.read()  # before the snapshot: then it can only lag behind
+    query = select(audit_log).order_by(audit_log.c.sequence)
+    return examine(store.read(lambda connection: [_entry(row) for row in connection.execute(query)]), kept)
+
+
+class HeadFile:
+    """The head of the log in a file beside the database.
+
+    It moves only from one record to a later one of the same chain, so that a cut or rewritten log keeps contradicting
+    it, however much is appended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last: AuditHead | None = None
+
+    def read(self) -> AuditHead | None:
+        """The head as kept; None if the file is missing or unreadable."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=AuditHead)
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def begin(self, connection: Connection) -> None:
+        """Make the file for an empty log. One that is missing beside records stays missing: that is evidence."""
+        if not self.path.exists() and _head(connection).sequence == 0:
+            write_atomic(self.path, canonical_json(AuditHead(0, GENESIS)))
+
+    def follow(self, connection: Connection) -> None:
+        """Move the head to the last record; called after each commit, under the writers' lock."""
+        head = _head(connection)
+        if head == self._last:
+            return
+        kept = self.read()
+        if kept is None or not _in_chain(connection, kept):
+            _log.warning("the audit log contradicts its head in %s: run `boucle audit verify`", self.path)
+        elif kept != head:
+            write_atomic(self.path, canonical_json(head))
+        self._last = head
+
+
+def _in_chain(connection: Connection, head: AuditHead) -> bool:
+    if head.sequence == 0:
+        return head.hash == GENESIS
+    found = connection.execute(select(audit_log.c.hash).where(audit_log.c.sequence == head.sequence)).scalar()
+    return found == head.hash
+
+
+def _head(connection: Connection) -> AuditHead:
+    query = select(audit_log.c.sequence, audit_log.c.hash).order_by(audit_log.c.sequence.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return AuditHead(row.sequence, row.hash) if row is not None else AuditHead(0, GENESIS)
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    return Entry(**row._mapping)
+
+
+def _record(entry: Entry) -> AuditRecord:
+    return msgspec.convert(
+        {**msgspec.structs.asdict(entry), "details": msgspec.json.decode(entry.details)}, type=AuditRecord
+    )

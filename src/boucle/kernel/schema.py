@@ -1,0 +1,38 @@
+"""Which schema a database has, without the migration library: a command that only checks it must start fast."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.engines import explain
+from boucle.kernel.errors import Conflict
+
+REVISIONS: Final = ("0001",)
+"""Every revision of the schema, oldest first; the files are in `boucle.kernel.migrations.versions`."""
+
+
+def is_current(path: Path) -> bool:
+    """Whether the file has the newest schema. Conflict if a newer Boucle wrote it."""
+    version = version_of(path)
+    if version is not None and version not in REVISIONS:
+        raise Conflict(
+            f"store {str(path.parent)!r} has schema {version}, but this Boucle knows none after {REVISIONS[-1]}",
+            hint="upgrade Boucle: pip install --upgrade boucle",
+            details={"found": version, "known": list(REVISIONS)},
+        )
+    return version == REVISIONS[-1]
+
+
+def version_of(path: Path) -> str | None:
+    """The revision in the file; None if there is no file or it has no schema yet."""
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as raw:
+            if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+                return None
+            row = raw.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    return str(row[0]) if row else None

@@ -1,0 +1,78 @@
+"""An open home folder: the database, the blobs, and the injected clock and ids that every slice works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from boucle.kernel import audit
+from boucle.kernel.blobs import BlobStore
+from boucle.kernel.clock import Clock, SystemClock
+from boucle.kernel.database import Database, metadata
+from boucle.kernel.ids import Ids, RandomIds
+from boucle.kernel.paths import make_folder, translate
+from boucle.kernel.schema import is_current
+
+T = TypeVar("T")
+
+_FOLDERS = ("blobs", "cache", "serving", "replay")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A home folder, `home/{boucle.db, audit-head.json, blobs/, cache/, serving/, replay/}`. Safe for many threads."""
+
+    home: Path
+    database: Database
+    blobs: BlobStore
+    clock: Clock
+    ids: Ids
+    audit_head: audit.HeadFile
+
+    @classmethod
+    def open(cls, home: Path, *, clock: Clock | None = None, ids: Ids | None = None) -> "Store":
+        """Open a home folder, made for its owner alone if it is missing, with the newest schema.
+
+        The machine's clock and random ids unless others are given. Unavailable if the folder cannot be written,
+        Conflict if a newer Boucle wrote it, Damaged if the database is none.
+        """
+        home = home.absolute()
+        with translate(home):
+            for folder in _FOLDERS:
+                make_folder(home / folder)
+        path = home / "boucle.db"
+        if not is_current(path):
+            from boucle.kernel.migrations.runner import migrate
+
+            migrate(path)
+        clock = clock or SystemClock()
+        audit_head = audit.HeadFile(home / "audit-head.json")
+        database = Database.open(path, after_commit=audit_head.follow)
+        if not audit_head.path.exists():
+            database.write(audit_head.begin)
+        # TODO: goes away as soon as revision 0001 makes the tables of every slice.
+        database.write(metadata.create_all)
+        return cls(home, database, BlobStore(home / "blobs"), clock, ids or RandomIds(clock), audit_head)
+
+    def write(self, unit: Callable[[Connection], T]) -> T:
+        """Run a unit of work; durable when it returns. See `Database.write`."""
+        return self.database.write(unit)
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query on a snapshot. See `Database.read`."""
+        return self.database.read(query)
+
+    def close(self) -> None:
+        """Finish what is queued, then close. Closing twice is harmless."""
+        self.database.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
