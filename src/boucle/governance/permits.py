@@ -1,0 +1,139 @@
+"""Permits: issued against a stored report, kept with their use, redeemed by the registry."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from boucle.governance import store as tables
+from boucle.governance.gates import explain
+from boucle.governance.records import GateReport, Permit, PermitAction
+from boucle.kernel import audit
+from boucle.kernel.digests import Digest, short
+from boucle.kernel.errors import Refused
+
+
+class Book:
+    """Where permits are kept, as `boucle.models.aliases.PermitBook` asks. It has no state of its own."""
+
+    def redeem(self, conn: Connection, permit_id: str, *, actor: str, at: datetime) -> Permit:
+        """Read the permit again and mark it used; Refused if there is none, it is used, or not the actor's."""
+        permit = tables.find_permit(conn, permit_id)
+        if permit is None:
+            raise Refused(f"there is no permit {permit_id!r}", hint="run `boucle run`: it issues one if the gates pass")
+        if permit.issued_to != actor:
+            raise Refused(f"permit {permit.id} was issued to {permit.issued_to}, not to {actor}")
+        if permit.used_at is not None or not tables.use_permit(conn, permit.id, at):
+            raise Refused(
+                f"permit {permit.id} for {permit.model} version {permit.number} was used before; "
+                "a permit moves its alias once",
+                hint="run `boucle run`: it issues a new one if the gates pass",
+            )
+        return permit
+
+    def policy_in_force(self, conn: Connection, project_id: str, model: str) -> Digest | None:
+        """Digest of the policy that versions of this model are judged by now."""
+        return tables.policy_in_force(conn, project_id, model)
+
+
+def issue(
+    conn: Connection, report: GateReport, *, alias: str, to: str, action: PermitAction, permit_id: str, at: datetime
+) -> Permit:
+    """Issue a permit for a report's digests, or return the unused one that was issued for the same.
+
+    Refused unless the newest stored report about this version has these digests, passed, and was made under the policy
+    in force. What the caller's report says is not believed.
+    """
+    stored = _newest_report(conn, report)
+    in_force = tables.policy_in_force(conn, stored.project_id, stored.model)
+    where = f"{stored.model} version {stored.number}"
+    if not stored.passed:
+        raise Refused(
+            f"the gates refuse {where}: {explain(stored)}",
+            details={
+                "number": stored.number,
+                "verdicts": [_as_details(stored, i) for i in range(len(stored.verdicts))],
+            },
+        )
+    if in_force != stored.policy_digest:
+        raise Refused(
+            f"{where} was judged under the policy {short(stored.policy_digest)}, "
+            f"in force now is {'none' if in_force is None else short(in_force)}",
+            hint="run `boucle run` to judge it by the new policy",
+        )
+    permit = Permit(
+        id=permit_id,
+        project_id=stored.project_id,
+        model=stored.model,
+        alias=alias,
+        number=stored.number,
+        bundle_digest=stored.bundle_digest,
+        evaluation_digest=stored.evaluation_digest,
+        policy_digest=stored.policy_digest,
+        action=action,
+        issued_at=at,
+        issued_to=to,
+    )
+    return keep(conn, permit)
+
+
+def keep(conn: Connection, permit: Permit) -> Permit:
+    """Write a permit with its audit record, unless an unused one says the same: then that one is returned."""
+    for known in tables.all_permits(conn, permit.project_id, permit.model):
+        if known.used_at is None and _says(known) == _says(permit):
+            return known
+    tables.add_permit(conn, permit)
+    audit.append(
+        conn,
+        project_id=permit.project_id,
+        actor=permit.issued_to,
+        action="permit.issue",
+        subject=f"{permit.model}/{permit.number}",
+        details={
+            "permit": permit.id,
+            "alias": permit.alias,
+            "action": permit.action,
+            "bundle_digest": permit.bundle_digest,
+            "evaluation_digest": permit.evaluation_digest,
+            "policy_digest": permit.policy_digest,
+        },
+        at=permit.issued_at,
+    )
+    return permit
+
+
+def _newest_report(conn: Connection, report: GateReport) -> GateReport:
+    reports = tables.all_reports(conn, report.project_id, report.model, report.number)
+    if not reports:
+        raise Refused(f"no gate has judged {report.model} version {report.number}", hint="run `boucle run` to judge it")
+    newest = reports[-1]
+    for name in ("bundle_digest", "evaluation_digest", "policy_digest"):
+        given, found = getattr(report, name), getattr(newest, name)
+        if given != found:
+            raise Refused(
+                f"the newest stored report about {report.model} version {report.number} has the {name} {short(found)}, "
+                f"not {short(given)}",
+                hint="run `boucle run` to judge the version again",
+            )
+    return newest
+
+
+def _as_details(report: GateReport, index: int) -> dict[str, object]:
+    verdict = report.verdicts[index]
+    return {
+        "gate": verdict.gate,
+        "passed": verdict.passed,
+        "measured": verdict.measured,
+        "required": verdict.required,
+    }
+
+
+def _says(permit: Permit) -> tuple[object, ...]:
+    return (
+        permit.alias,
+        permit.number,
+        permit.bundle_digest,
+        permit.evaluation_digest,
+        permit.policy_digest,
+        permit.action,
+        permit.issued_to,
+    )

@@ -1,0 +1,85 @@
+"""Registering, reading and listing versions."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from boucle.kernel import audit
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import NotFound
+from boucle.kernel.store import Store
+from boucle.models import api
+from boucle.models.records import ModelVersion
+
+
+def register(store: Store, bundle: bytes = b"bundle", evaluation: bytes = b"evaluation") -> ModelVersion:
+    return api.register(
+        store,
+        project_id="flights",
+        model="flights",
+        bundle_digest=store.blobs.put(bundle),
+        dataset_digest=store.blobs.put(b"dataset"),
+        evaluation_digest=store.blobs.put(evaluation),
+        run_id="run_1",
+        author="person:ada",
+        note="first training",
+    )
+
+
+def test_versions_count_from_one_and_are_listed_oldest_first(store: Store) -> None:
+    versions = [register(store, bundle) for bundle in (b"one", b"two", b"three")]
+    assert [version.number for version in versions] == [1, 2, 3]
+    assert api.list_versions(store, "flights", "flights") == versions
+    assert versions[0].created_at == datetime(2013, 3, 1, tzinfo=UTC)
+
+
+def test_the_same_bundle_and_evaluation_are_the_same_version(store: Store) -> None:
+    first = register(store)
+    assert register(store) == first
+    assert register(store, evaluation=b"another").number == 2
+    log = store.read(lambda conn: audit.records(conn, project_id="flights"))
+    assert [record.action for record in log] == ["model.register", "model.register"]
+
+
+def test_a_version_is_found_again_after_the_store_was_closed(store: Store) -> None:
+    version = register(store)
+    store.close()
+    with Store.open(store.home) as again:
+        assert api.get_version(again, "flights", "flights", 1) == version
+
+
+def test_an_unknown_version_is_told_with_those_that_exist(store: Store) -> None:
+    with pytest.raises(NotFound, match="there are no versions yet"):
+        api.get_version(store, "flights", "flights", 1)
+    register(store)
+    with pytest.raises(NotFound, match="no version 7 of model 'flights'; versions 1 to 1 exist"):
+        api.get_version(store, "flights", "flights", 7)
+
+
+def test_projects_do_not_see_each_other(store: Store) -> None:
+    register(store)
+    assert api.list_versions(store, "trains", "flights") == []
+
+
+@pytest.mark.parametrize("missing", ["bundle_digest", "dataset_digest", "evaluation_digest"])
+def test_a_version_of_bytes_that_are_not_kept_is_not_registered(store: Store, missing: str) -> None:
+    kept = store.blobs.put(b"kept")
+    digests = dict.fromkeys(("bundle_digest", "dataset_digest", "evaluation_digest"), kept)
+    digests[missing] = Digest("0" * 64)
+    with pytest.raises(NotFound, match=f"its {missing.removesuffix('_digest')} 000000000000 is not in the store"):
+        api.register(
+            store, project_id="flights", model="flights", run_id="run_1", author="person:ada", note="", **digests
+        )
+    assert api.list_versions(store, "flights", "flights") == []
+
+
+def test_only_governance_can_move_an_alias() -> None:
+    """The door is one module; whoever else imports it would need no permit."""
+    source = Path(api.__file__).parents[1]
+    importers = {
+        file.parent.name
+        for file in source.rglob("*.py")
+        if "models.aliases" in file.read_text() or "models import aliases" in file.read_text()
+    }
+    assert importers == {"governance"}
