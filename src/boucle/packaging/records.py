@@ -53,7 +53,7 @@ class Parity(Struct, frozen=True, kw_only=True):
     held_out_rows: int
     generated_rows: int
     largest_difference: float
-    """Of a probability, or of a value relative to max(1, |value|). Rounded up to a power of ten, at least 1e-15, so that
+    """Of a probability, or of a value relative to max(1, |value|). Rounded up to a power of ten, at least 1e-15: so
     the last bits of a processor's arithmetic do not change the bundle's digest."""
     label_flips: int
     worst: str

@@ -14,7 +14,7 @@ Task = Literal["binary", "multiclass", "regression"]
 
 
 class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a parameter is searched: in `choice`, or in [low, high] (integers where both are whole), log-uniform if `log`."""
+    """Where a parameter is searched: in `choice`, or in [low, high] (integers where both are), log-uniform if `log`."""
 
     choice: list[ParamValue] | None = None
     low: int | float | None = None
@@ -59,7 +59,7 @@ class TrainingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Encoding(Struct, frozen=True, kw_only=True):
-    """How raw columns become the float64 matrix of the model: categorical columns first, then numeric ones, in this order.
+    """How raw columns become the model's float64 matrix: categorical columns first, then numeric ones, in this order.
 
     A category's code is its index in `categories[column]`; unseen and missing values are NaN.
     """
@@ -94,3 +94,13 @@ class Trial(Struct, frozen=True, kw_only=True):
     """Mean of `metric` over the folds."""
     fold_scores: list[float]
     seconds: float
+
+
+class SearchResult(Struct, frozen=True, kw_only=True):
+    """What a search found."""
+
+    best: dict[str, ParamValue]
+    """Parameters of the best trial; the first one where several are equal. Fixed parameters are not repeated."""
+    trials: list[Trial]
+    threshold: float
+    """Probability that parts the classes best (Youden's J) on rows not trained on; 0.5 if not binary."""

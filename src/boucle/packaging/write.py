@@ -1,0 +1,84 @@
+"""Writes a bundle: the folder that serves, with the proof in it."""
+
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from boucle.kernel.digests import canonical_json, digest_bytes
+from boucle.kernel.errors import Conflict
+from boucle.kernel.paths import write_atomic
+from boucle.packaging.bundle import FORMAT, MANIFEST, MODEL, Trees
+from boucle.packaging.compile import Compiler, compile_treelite
+from boucle.packaging.parity import prove
+from boucle.packaging.records import BundleManifest, PackagingSection
+from boucle.packaging.tables import signature_of
+from boucle.training.records import Fitted
+
+REQUIREMENTS = "requirements.txt"
+SERVING_NEEDS = ("msgspec", "numpy", "treelite")
+
+
+def package(
+    fitted: Fitted,
+    held_out: pl.DataFrame,
+    folder: Path,
+    section: PackagingSection,
+    *,
+    key: str | None,
+    time: str | None,
+    compiler: Compiler = compile_treelite,
+) -> BundleManifest:
+    """Compile, prove, and write the bundle into `folder`, which is new or empty.
+
+    Refused, with nothing written, if the compiled model differs from the fitted one. The bytes depend on the trees, the
+    signature and the installed packages only: on no clock, host or run.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder for the bundle")
+    signature = signature_of(fitted, key=key, time=time)
+    model = compiler(fitted)
+    parity = prove(
+        fitted,
+        Trees(model, signature).scores,
+        signature,
+        held_out,
+        compiler=compiler.__name__.removeprefix("compile_"),
+        tolerance=section.tolerance,
+    )
+    manifest = BundleManifest(
+        format=FORMAT,
+        flavor="treelite",
+        signature=signature,
+        parity=parity,
+        params=fitted.params,
+        environment=locked_environment(),
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        model=digest_bytes(model),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / MODEL, model)
+    write_atomic(folder / REQUIREMENTS, "".join(f"{line}\n" for line in manifest.environment).encode())
+    write_atomic(folder / MANIFEST, msgspec.json.format(canonical_json(manifest), indent=2) + b"\n")
+    return manifest
+
+
+def locked_environment() -> list[str]:
+    """What serving a bundle needs, and what that needs, in the installed versions."""
+    found: dict[str, str] = {}
+    wanted = list(SERVING_NEEDS)
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in found:
+            continue
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError:  # needed on another platform only
+            continue
+        found[name] = installed.version
+        needs = [need for need in installed.requires or [] if "extra ==" not in need]
+        wanted.extend(match[0] for need in needs if (match := re.match(r"[A-Za-z0-9._-]+", need)))
+    return [f"{name}=={version}" for name, version in sorted(found.items())]

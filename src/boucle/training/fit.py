@@ -1,0 +1,120 @@
+"""Fits scikit-learn's histogram gradient boosting, and asks what it fitted."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.data.records import Features
+from boucle.kernel.errors import InvalidInput
+from boucle.runs.records import ParamValue
+from boucle.training.encode import MOST_CATEGORIES, column, encode_table, encoding_of
+from boucle.training.labels import classes_of, numbers_of
+from boucle.training.records import Fitted, Task, TrainingSection
+
+MANAGED = frozenset({"categorical_features", "early_stopping", "random_state", "warm_start", "verbose"})
+"""Parameters that Boucle sets itself: the encoding, and what makes two fits give the same bytes."""
+PROOF_ROWS = 10_000
+
+
+def fit(
+    table: pl.DataFrame,
+    section: TrainingSection,
+    features: Features,
+    target: str,
+    task: Task,
+    params: Mapping[str, ParamValue],
+    threshold: float,
+) -> Fitted:
+    """Fit on all rows with the section's fixed parameters and `params` over them.
+
+    The same table, parameters and seed give the same trees, with any number of threads.
+    """
+    chosen = {**section.params, **params}
+    encoding = encoding_of(table, features, most_categories(chosen))
+    matrix = encode_table(table, encoding)
+    answers = column(table, target)
+    classes = [] if task == "regression" else classes_of(answers)
+    numbers = numbers_of(answers, task, classes)
+    estimator = fit_matrix(matrix, numbers, task, len(encoding.categorical), chosen, section.seed)
+    rows = np.linspace(0, len(matrix) - 1, min(PROOF_ROWS, len(matrix))).astype(np.int64)
+    return Fitted(
+        task=task,
+        encoding=encoding,
+        estimator=estimator,
+        classes=classes,
+        threshold=threshold,
+        params=dict(sorted(chosen.items())),
+        matrix=np.ascontiguousarray(matrix[rows]),
+    )
+
+
+def most_categories(params: Mapping[str, ParamValue]) -> int:
+    """How many values of a category can be told apart, given the estimator's parameters."""
+    bins = params.get("max_bins")
+    return min(MOST_CATEGORIES, bins) if isinstance(bins, int) else MOST_CATEGORIES
+
+
+def fit_matrix(
+    matrix: NDArray[np.float64],
+    numbers: NDArray[np.float64],
+    task: Task,
+    n_categorical: int,
+    params: Mapping[str, ParamValue],
+    seed: int,
+) -> Any:
+    """Fit on an encoded matrix; `numbers` are class positions or values. InvalidInput names a wrong parameter."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    _check_names(params, kind._get_param_names())
+    estimator = kind(
+        **params,
+        categorical_features=list(range(n_categorical)) or None,
+        early_stopping=False,
+        random_state=seed,
+    )
+    try:
+        estimator._validate_params()
+    except ValueError as error:  # sklearn's InvalidParameterError; its first line names parameter, range and value
+        raise InvalidInput(f"training.params: {str(error).splitlines()[0]}") from error
+    return estimator.fit(_without_empty_columns(matrix), numbers if task == "regression" else numbers.astype(np.int64))
+
+
+def scores_of(estimator: Any, matrix: NDArray[np.float64], task: Task, n_classes: int) -> NDArray[np.float64]:
+    """Binary: probability of the positive class. Multiclass: probabilities, (n_rows, n_classes). Regression: values."""
+    if not len(matrix):
+        return np.empty((0, n_classes) if task == "multiclass" else 0)
+    if task == "regression":
+        return np.asarray(estimator.predict(matrix), dtype=np.float64)
+    probabilities = np.asarray(estimator.predict_proba(matrix), dtype=np.float64)
+    if task == "binary":
+        return np.ascontiguousarray(probabilities[:, 1])
+    complete = np.zeros((len(matrix), n_classes))
+    complete[:, estimator.classes_] = probabilities  # a fold may lack a rare class
+    return complete
+
+
+def _without_empty_columns(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    # scikit-learn (1.9) fails to bin a column without any value. A constant has no split either, so that the trees are
+    # those of the column left out, and any value of it is answered.
+    empty = np.isnan(matrix).all(axis=0)
+    return np.where(empty, 0.0, matrix) if empty.any() else matrix
+
+
+def _check_names(params: Mapping[str, ParamValue], known: list[str]) -> None:
+    allowed = sorted(set(known) - MANAGED)
+    for name in params:
+        if name in MANAGED:
+            raise InvalidInput(
+                f"training.params.{name} is set by Boucle, so that equal inputs give equal models", hint="remove it"
+            )
+        if name not in allowed:
+            near = get_close_matches(name, allowed, n=1)
+            raise InvalidInput(
+                f"training.params.{name} is no parameter of gradient_boosting; allowed are {', '.join(allowed)}",
+                hint=f"did you mean {near[0]!r}?" if near else None,
+            )
