@@ -1,7 +1,6 @@
 """A store with versions whose evidence is kept as the rooms below keep it."""
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,11 @@ from msgspec import Struct
 
 from boucle.evaluation.records import Evaluation, Metric
 from boucle.kernel import trees
-from boucle.kernel.clock import FixedClock
 from boucle.kernel.digests import Digest, canonical_json
-from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.models.records import ModelVersion
 from boucle.packaging.records import BundleManifest, Input, Output, Parity, Signature
-
-NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
 
 
 class Candidate(Struct, frozen=True):
@@ -60,7 +55,7 @@ def manifest_of(name: str, largest_difference: float = 1e-15) -> BundleManifest:
     )
 
 
-def evaluation_of(bundle_digest: Digest, auc: float, dataset_digest: Digest = Digest("d" * 64)) -> Evaluation:
+def evaluation_of(bundle_digest: Digest, auc: float, dataset_digest: Digest) -> Evaluation:
     return Evaluation(
         bundle_digest=bundle_digest,
         dataset_digest=dataset_digest,
@@ -89,17 +84,6 @@ def make_candidate(store: Store, folder: Path, name: str, auc: float, largest_di
         note=name,
     )
     return Candidate(version, evaluation, manifest)
-
-
-@pytest.fixture
-def clock() -> FixedClock:
-    return FixedClock(NOW)
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: FixedClock) -> Iterator[Store]:
-    with Store.open(tmp_path / "home", clock=clock, ids=SequentialIds()) as store:
-        yield store
 
 
 @pytest.fixture

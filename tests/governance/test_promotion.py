@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,10 +20,10 @@ from boucle.models.records import AliasMove
 POLICY = Policy(objectives=[Objective(metric="auc_roc", at_least=0.62)])
 STRICTER = Policy(objectives=[Objective(metric="auc_roc", at_least=0.65)])
 LOOP = "service:loop"
-Make = Callable[..., object]
+Make = Callable[..., Any]
 
 
-def judged(store: Store, candidate, policy: Policy = POLICY) -> GateReport:  # type: ignore[no-untyped-def]
+def judged(store: Store, candidate: Any, policy: Policy = POLICY) -> GateReport:
     return api.gate(store, candidate.version, candidate.evaluation, candidate.manifest, policy)
 
 
@@ -66,9 +67,7 @@ def test_a_version_whose_gates_pass_becomes_champion(store: Store, candidate: Ma
 def test_a_failing_version_is_refused_with_its_numbers_and_the_refusal_is_kept(store: Store, candidate: Make) -> None:
     report = judged(store, candidate("shuffled", 0.4987))
     assert not report.passed
-    with pytest.raises(
-        Refused, match=r"auc_roc 0\.4987 \(0\.4887 to 0\.5087 on 7,000 rows\), at least 0\.62"
-    ) as refused:
+    with pytest.raises(Refused, match=r"auc_roc 0\.4987 \(0\.4887 to 0\.5087 on 7,000 rows\), at least") as refused:
         permitted(store, report)
     assert refused.value.details["verdicts"][0] == {  # type: ignore[index]
         "gate": "objective(auc_roc)",
@@ -156,16 +155,17 @@ def test_a_permit_of_an_older_policy_is_void(store: Store, candidate: Make) -> N
 def test_the_evidence_is_the_versions_own(store: Store, candidate: Make) -> None:
     good, bad = candidate("good", 0.71), candidate("bad", 0.5)
     with pytest.raises(Refused, match="version 2 of flights names the evaluation"):
-        api.gate(store, bad.version, good.evaluation, bad.manifest, POLICY)  # type: ignore[attr-defined]
+        api.gate(store, bad.version, good.evaluation, bad.manifest, POLICY)
     with pytest.raises(Refused, match="version 2 of flights names the bundle"):
-        api.gate(store, bad.version, bad.evaluation, good.manifest, POLICY)  # type: ignore[attr-defined]
+        api.gate(store, bad.version, bad.evaluation, good.manifest, POLICY)
     assert api.list_reports(store, "flights", "flights", 2) == []
 
 
-def test_the_same_verdicts_are_stored_once(store: Store, candidate: Make, clock: FixedClock) -> None:
+def test_the_same_verdicts_are_stored_once(store: Store, candidate: Make) -> None:
     good = candidate("good", 0.71)
     report = judged(store, good)
-    clock.advance(60)
+    assert isinstance(store.clock, FixedClock)
+    store.clock.advance(60)
     assert judged(store, good) == report
     assert actions(store).count("gate.pass") == 1
 
@@ -216,16 +216,14 @@ def test_which_version_answered_on_that_day(store: Store, candidate: Make) -> No
     def day(month: int, day: int) -> datetime:
         return datetime(2013, month, day, tzinfo=UTC)
 
+    def answered(at: datetime) -> int | None:
+        return models.version_at(store, "flights", "flights", "champion", at)
+
     promoted(store, permitted(store, judged(store, candidate("one", 0.71))), at=day(3, 1))
     promoted(store, permitted(store, judged(store, candidate("two", 0.72))), at=day(5, 10))
-    at = [
-        models.version_at(store, "flights", "flights", "champion", when) for when in (day(2, 1), day(3, 1), day(5, 9))
-    ]
-    assert at == [None, 1, 1]
-    assert models.version_at(store, "flights", "flights", "champion", day(12, 31)) == 2
+    assert [answered(when) for when in (day(2, 1), day(3, 1), day(5, 9), day(12, 31))] == [None, 1, 1, 2]
     promoted(store, permitted(store, judged(store, candidate("three", 0.73))), at=day(4, 1))
-    assert models.version_at(store, "flights", "flights", "champion", day(12, 31)) == 3
-    assert models.version_at(store, "flights", "flights", "champion", day(3, 15)) == 1
+    assert [answered(when) for when in (day(3, 15), day(12, 31))] == [1, 3]
 
 
 def test_reviews_cannot_be_met_yet(store: Store, candidate: Make) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.gates import explain
-from boucle.governance.records import GateReport, Permit, PermitAction
+from boucle.governance.records import GateReport, GateVerdict, Permit, PermitAction
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
@@ -51,7 +51,7 @@ def issue(
             f"the gates refuse {where}: {explain(stored)}",
             details={
                 "number": stored.number,
-                "verdicts": [_as_details(stored, i) for i in range(len(stored.verdicts))],
+                "verdicts": [_as_details(verdict) for verdict in stored.verdicts],
             },
         )
     if in_force != stored.policy_digest:
@@ -117,8 +117,7 @@ def _newest_report(conn: Connection, report: GateReport) -> GateReport:
     return newest
 
 
-def _as_details(report: GateReport, index: int) -> dict[str, object]:
-    verdict = report.verdicts[index]
+def _as_details(verdict: GateVerdict) -> dict[str, object]:
     return {
         "gate": verdict.gate,
         "passed": verdict.passed,

@@ -12,7 +12,8 @@ class Objective(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A need written as a number: exactly one of `at_least` and `at_most`."""
 
     metric: str
-    """Quality: a metric of the evaluation. Service: `latency_p95_ms`, `availability`, `error_rate`. Loop: `lead_time_days`."""
+    """Quality: a metric of the evaluation. Service: `latency_p95_ms`, `availability`, `error_rate`.
+    Loop: `lead_time_days`."""
     at_least: float | None = None
     at_most: float | None = None
 
