@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from boucle.data.records import Finding
+from boucle.kernel.digests import Digest
 
 AlertKind = Literal["check", "drift", "shift", "decay", "latency", "errors"]
 
@@ -22,7 +23,7 @@ class ColumnDrift(Struct, frozen=True, kw_only=True):
     """PSI above which the column drifts: from single days of the training data, see `boucle.monitoring.drift`."""
     drifted: bool
     shift: float | None
-    """Numeric columns: robust z of the window's mean among the means of the windows before; None until there are seven."""
+    """Numeric columns: robust z of the window's mean among the windows' before; None until there are seven."""
     shifted: bool
 
 
@@ -68,6 +69,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     message: str
     evidence: dict[str, float | str]
     closed_on: date | None = None
+    seen_on: date | None = None
+    """The newest day on which it was true; None for the day it opened."""
 
 
 class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,5 +97,5 @@ class LabelBatch(Struct, frozen=True, kw_only=True):
 
     arrived_at: datetime
     rows: int
-    digest: str
+    digest: Digest
     """Parquet blob with columns `key`, `label`."""

@@ -1,0 +1,184 @@
+"""Alerts from a window: opened once per kind and subject, kept open while true, closed after quiet days. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Window
+
+QUIET_DAYS: Final = 2
+"""An alert closes when it was not true for this many days."""
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """One thing that is wrong on one day."""
+
+    kind: AlertKind
+    subject: str
+    message: str
+    evidence: dict[str, float | str]
+
+
+class Expected(Struct, frozen=True, kw_only=True):
+    """What the loop's metric is measured against."""
+
+    metric: str
+    value: float
+    """The champion's own evaluation."""
+    decay: float
+    """How much worse is still no alert."""
+    direction: int = 1
+    """1 where more is better, -1 where less is."""
+
+
+class AlertChange(NamedTuple):
+    """The alerts after a day: those open now, and which of all changed on this day."""
+
+    open: list[Alert]
+    opened: list[Alert]
+    closed: list[Alert]
+
+
+def next_alerts(
+    open_alerts: Iterable[Alert],
+    window: Window,
+    *,
+    stream: str,
+    performance: Performance | None = None,
+    expected: Expected | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> AlertChange:
+    """The open alerts after the day of a window.
+
+    `limits`: service objectives, `latency_p95_ms`, `latency_p50_ms`, `latency_p99_ms`, `error_rate` at most, or
+    `availability` at least. The same day again changes nothing: ids depend on stream, kind, subject and day alone.
+    """
+    signals = [
+        *check_signals(window),
+        *drift_signals(window),
+        *service_signals(window, limits or {}),
+        *decay_signals(performance, expected),
+    ]
+    return carried(open_alerts, signals, stream=stream, day=window.day)
+
+
+def carried(open_alerts: Iterable[Alert], signals: Sequence[Signal], *, stream: str, day: date) -> AlertChange:
+    """Open alerts and a day's signals to the open alerts after it.
+
+    >>> signal = Signal(kind="check", subject="temp", message="too cold", evidence={})
+    >>> carried([], [signal], stream="live", day=date(2013, 7, 15)).opened[0].id
+    'live/check/temp/2013-07-15'
+    """
+    # Of several signals about the same thing the first tells the story.
+    now: dict[tuple[AlertKind, str], Signal] = {}
+    for signal in signals:
+        now.setdefault((signal.kind, signal.subject), signal)
+    still, closed = [], []
+    for alert in open_alerts:
+        if now.pop((alert.kind, alert.subject), None) is not None:
+            still.append(replace(alert, seen_on=day))
+        elif (day - (alert.seen_on or alert.opened_on)).days >= QUIET_DAYS:
+            closed.append(replace(alert, closed_on=day))
+        else:
+            still.append(alert)
+    opened = [
+        Alert(
+            id=f"{stream}/{signal.kind}/{signal.subject}/{day}",
+            kind=signal.kind,
+            subject=signal.subject,
+            opened_on=day,
+            message=signal.message,
+            evidence=signal.evidence,
+            seen_on=day,
+        )
+        for signal in now.values()
+    ]
+    return AlertChange([*still, *opened], opened, closed)
+
+
+def check_signals(window: Window) -> list[Signal]:
+    """One per column that a failing check names; one for the check itself where it names none."""
+    return [
+        Signal(
+            kind="check",
+            subject=subject,
+            message=f"{finding.name}: {finding.message}",
+            evidence={"check": finding.name, "failing": float(finding.failing), "rows": float(finding.rows)},
+        )
+        for finding in window.findings
+        if not finding.passed
+        for subject in (finding.columns or [finding.name])
+    ]
+
+
+def drift_signals(window: Window) -> list[Signal]:
+    """Columns that drifted from the training data, and columns whose mean jumped."""
+    drifted = [
+        Signal(
+            kind="drift",
+            subject=column.column,
+            message=f"{column.column} drifted: PSI {column.psi:.2f} against the training data, at most "
+            f"{column.threshold:.2f} is usual",
+            evidence=_drift_evidence(column),
+        )
+        for column in window.drift
+        if column.drifted
+    ]
+    shifted = [
+        Signal(
+            kind="shift",
+            subject=column.column,
+            message=f"{column.column} jumped: its mean is {abs(column.shift or 0.0):.1f} usual day-to-day spreads "
+            f"{'above' if (column.shift or 0.0) > 0 else 'below'} the days before",
+            evidence=_drift_evidence(column) | {"shift": column.shift or 0.0},
+        )
+        for column in window.drift
+        if column.shifted
+    ]
+    return drifted + shifted
+
+
+def service_signals(window: Window, limits: Mapping[str, float]) -> list[Signal]:
+    """Service objectives that the endpoint missed on this day."""
+    service = window.service
+    error_rate = service.errors / service.requests if service.requests else 0.0
+    signals = []
+    for metric, limit in sorted(limits.items()):
+        kind: AlertKind = "errors" if metric in ("error_rate", "availability") else "latency"
+        if metric == "availability":
+            measured, missed, allowed = 1 - error_rate, 1 - error_rate < limit, "at least"
+        else:
+            measured = error_rate if metric == "error_rate" else float(getattr(service, metric))
+            missed, allowed = measured > limit, "at most"
+        if missed and service.requests:
+            message = f"{metric} is {measured:.4g} over {service.requests} requests, {allowed} {limit:g} is asked for"
+            evidence: dict[str, float | str] = {"measured": measured, "limit": limit, "requests": service.requests}
+            signals.append(Signal(kind=kind, subject=metric, message=message, evidence=evidence))
+    return signals
+
+
+def decay_signals(performance: Performance | None, expected: Expected | None) -> list[Signal]:
+    """The loop's metric, where it fell further below its expectation than allowed."""
+    if performance is None or expected is None or expected.metric not in performance.metrics:
+        return []
+    measured = performance.metrics[expected.metric]
+    lost = expected.direction * (expected.value - measured)
+    if not lost >= expected.decay:
+        return []
+    return [
+        Signal(
+            kind="decay",
+            subject=expected.metric,
+            message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, {lost:.4f} worse than "
+            f"the {expected.value:.4f} of the champion's evaluation",
+            evidence={"measured": measured, "expected": expected.value, "rows": float(performance.rows)},
+        )
+    ]
+
+
+def _drift_evidence(column: ColumnDrift) -> dict[str, float | str]:
+    evidence: dict[str, float | str] = {"psi": column.psi, "threshold": column.threshold, "js": column.js}
+    return evidence if column.ks is None else evidence | {"ks": column.ks}

@@ -1,0 +1,56 @@
+"""What other slices may import from monitoring."""
+
+from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
+from boucle.monitoring.drift import calibrate, column_drift, js, ks, psi
+from boucle.monitoring.history import (
+    add_labels,
+    alerts,
+    keep_window,
+    labelled,
+    labels_of,
+    predictions,
+    profiles,
+    save_alerts,
+    windows,
+)
+from boucle.monitoring.labels import Labels
+from boucle.monitoring.windows import (
+    INPUT,
+    OUTPUT,
+    build_window,
+    drifted_columns,
+    frames_to_table,
+    inputs,
+    outputs,
+    quarantine_columns,
+)
+
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "AlertChange",
+    "Expected",
+    "Labels",
+    "Signal",
+    "add_labels",
+    "alerts",
+    "build_window",
+    "calibrate",
+    "column_drift",
+    "drifted_columns",
+    "frames_to_table",
+    "inputs",
+    "js",
+    "keep_window",
+    "ks",
+    "labelled",
+    "labels_of",
+    "next_alerts",
+    "outputs",
+    "predictions",
+    "profiles",
+    "psi",
+    "quarantine_columns",
+    "save_alerts",
+    "windows",
+]

@@ -1,0 +1,103 @@
+"""Two profiles of one column counted in the same bins, so that they can be compared.
+
+The bins come from the reference alone. Missing values have their own bin, so a feed that goes missing is a drift too.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boucle.data.api import comparable
+from boucle.data.records import CategoryProfile, NumericProfile
+
+ColumnProfile = NumericProfile | CategoryProfile
+Counts = NDArray[np.int64]
+"""Rows per bin."""
+
+_QUANTILES: Final = 10
+_CATEGORIES: Final = 20
+
+
+def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
+    """Rows of the reference and of the window per bin; bins that are empty in both are left out.
+
+    Numbers: below the reference's range, its ten equal-count bins (fewer where values repeat), above its range,
+    missing. Text: the reference's 20 heaviest values, its other values, values it never had, missing. A column that
+    changed its kind has no value in common.
+    """
+    if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
+        bins = _counted_numbers(reference, window)
+    elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
+        bins = _counted_text(reference, window)
+    else:
+        bins = [[present(reference), 0], [0, present(window)]]
+    reference_counts, window_counts = (
+        np.array([*bins[0], reference.nulls], dtype=np.int64),
+        np.array([*bins[1], window.nulls], dtype=np.int64),
+    )
+    used = (reference_counts > 0) | (window_counts > 0)
+    return reference_counts[used], window_counts[used]
+
+
+def cumulated(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
+    """Both columns' running counts over the finest buckets they share."""
+    reference_counts, window_counts = _aligned(reference, window)
+    return np.cumsum(reference_counts), np.cumsum(window_counts)
+
+
+def present(profile: ColumnProfile) -> int:
+    """Rows that have a value."""
+    return profile.rows - profile.nulls
+
+
+def _aligned(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
+    """Counts over the union of both histograms' buckets, in value order.
+
+    Dropping low bits of an order-preserving image merges neighbours, so the coarser of the two resolutions is exact
+    for both.
+    """
+    bits = min(reference.bits, window.bits)
+    left = np.asarray(reference.prefixes, dtype=np.int64) >> (reference.bits - bits)
+    right = np.asarray(window.prefixes, dtype=np.int64) >> (window.bits - bits)
+    buckets = np.unique(np.concatenate([left, right]))
+    return _spread(buckets, left, reference.counts), _spread(buckets, right, window.counts)
+
+
+def _spread(buckets: NDArray[np.int64], prefixes: NDArray[np.int64], counts: Sequence[int]) -> Counts:
+    spread = np.zeros(len(buckets), dtype=np.int64)
+    np.add.at(spread, np.searchsorted(buckets, prefixes), np.asarray(counts, dtype=np.int64))
+    return spread
+
+
+def _counted_numbers(reference: NumericProfile, window: NumericProfile) -> list[list[int]]:
+    reference_counts, window_counts = _aligned(reference, window)
+    occupied = np.flatnonzero(reference_counts)
+    if not len(occupied):
+        return [[0], [int(window_counts.sum())]]
+    running = np.cumsum(reference_counts)
+    # The bucket in which each tenth of the reference ends is the last of its bin.
+    ends = np.unique(np.searchsorted(running * _QUANTILES, running[-1] * np.arange(1, _QUANTILES)))
+    index = np.arange(len(running))
+    bins = 1 + np.searchsorted(ends, index)
+    bins[index < occupied[0]] = 0
+    bins[index > occupied[-1]] = _QUANTILES + 1
+    return [_summed(bins, reference_counts), _summed(bins, window_counts)]
+
+
+def _summed(bins: NDArray[np.int64], counts: Counts) -> list[int]:
+    summed = np.zeros(_QUANTILES + 2, dtype=np.int64)
+    np.add.at(summed, bins, counts)
+    return summed.tolist()
+
+
+def _counted_text(reference: CategoryProfile, window: CategoryProfile) -> list[list[int]]:
+    known, served = comparable(reference, window)
+    heaviest = sorted(known, key=lambda value: (-known[value], value))[:_CATEGORIES]
+    shared = [served.get(value, 0) for value in heaviest]
+    new = sum(count for value, count in served.items() if value not in known)
+    return [
+        [*(known[value] for value in heaviest), sum(known.values()) - sum(known[value] for value in heaviest), 0],
+        [*shared, sum(served.values()) - sum(shared) - new, new],
+    ]

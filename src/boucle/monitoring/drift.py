@@ -1,0 +1,191 @@
+"""How far a window's columns are from the training data. Pure.
+
+Two questions, because each misses what the other sees. *Drift*: does the column's distribution differ from the training
+data's by more than single days of the training data themselves did? *Shift*: did its mean jump against the days just
+before? A feed that sends Celsius for Fahrenheit in July looks like the winter of the training data, but it jumps.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boucle.data.records import NumericProfile, Profile
+from boucle.monitoring.bins import ColumnProfile, Counts, counted, cumulated, present
+from boucle.monitoring.records import ColumnDrift, DriftPolicy
+
+SHIFT_DAYS: Final = 14
+"""A mean is judged against the means of at most this many days before."""
+SHIFT_DAYS_NEEDED: Final = 7
+
+_HEADROOM: Final = 1.25
+_TYPICAL_DAY: Final = 0.25
+_NORMAL_MAD: Final = 1.4826
+_TRAINING_SPREADS: Final = 0.15
+_OWN_SPREADS: Final = 0.25
+_NOISE_SIGMAS: Final = 4.0
+
+
+def psi(reference: ColumnProfile, window: ColumnProfile) -> float:
+    """Population stability index, sum of (q - p) ln(q / p) over shared bins, with Laplace's one added to every bin.
+
+    0 for equal distributions; 0.1 and 0.25 are the customary marks of a moderate and a large change (Siddiqi, 2006).
+    """
+    return _psi(*counted(reference, window))
+
+
+def js(reference: ColumnProfile, window: ColumnProfile) -> float:
+    """Jensen-Shannon distance with base 2 over shared bins: 0 for equal, 1 for disjoint (Lin, 1991)."""
+    return _js(*counted(reference, window))
+
+
+def ks(reference: NumericProfile, window: NumericProfile) -> float | None:
+    """Kolmogorov-Smirnov statistic: the largest distance of the two distribution functions; None without values.
+
+    Exact where both histograms are (at most 2,048 distinct values), otherwise to the width of a bucket.
+    """
+    if not present(reference) or not present(window):
+        return None
+    left, right = cumulated(reference, window)
+    return float(np.max(np.abs(left / left[-1] - right / right[-1])))
+
+
+def calibrate(reference_days: Sequence[Profile], reference: Profile, policy: DriftPolicy) -> dict[str, float]:
+    """For each column the PSI above which it drifts: never below the policy's, and a quarter above the largest that a
+    single day of the training data has against the whole.
+
+    A day with less than a quarter of the median day's rows, as at the ends of a table, is no typical day and left out.
+    """
+    typical = _TYPICAL_DAY * float(np.median([day.rows for day in reference_days])) if reference_days else 0.0
+    largest = dict.fromkeys(_columns(reference), 0.0)
+    for day in reference_days:
+        if day.rows < typical:
+            continue
+        columns = _columns(day)
+        for name, profile in _columns(reference).items():
+            if name in columns:
+                largest[name] = max(largest[name], psi(profile, columns[name]))
+    return {name: max(policy.psi_at_least, _HEADROOM * value) for name, value in largest.items()}
+
+
+def column_drift(
+    window: Profile,
+    reference: Profile,
+    thresholds: Mapping[str, float],
+    history: Sequence[Profile],
+    policy: DriftPolicy,
+) -> list[ColumnDrift]:
+    """Drift and shift of each column that window and reference share, in the reference's order.
+
+    `history`: the days before, newest last; leave out those that are known to be faulty. Windows of few rows get a
+    higher threshold, so that the noise of a quiet day is no drift.
+    """
+    columns, before = _columns(window), [_columns(day) for day in history[-SHIFT_DAYS:]]
+    return [
+        _judged(
+            profile, columns[name], thresholds.get(name, policy.psi_at_least), [day.get(name) for day in before], policy
+        )
+        for name, profile in _columns(reference).items()
+        if name in columns
+    ]
+
+
+def _judged(
+    reference: ColumnProfile,
+    window: ColumnProfile,
+    threshold: float,
+    history: Sequence[ColumnProfile | None],
+    policy: DriftPolicy,
+) -> ColumnDrift:
+    reference_counts, window_counts = counted(reference, window)
+    index = _psi(reference_counts, window_counts)
+    threshold = max(threshold, _noise(reference_counts, window_counts))
+    distance, shift = None, None
+    if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
+        distance, shift = ks(reference, window), mean_shift(window, reference, history)
+    return ColumnDrift(
+        column=reference.name,
+        psi=index,
+        ks=distance,
+        js=_js(reference_counts, window_counts),
+        threshold=threshold,
+        drifted=index > threshold,
+        shift=shift,
+        shifted=shift is not None and abs(shift) >= policy.shift_at_least,
+    )
+
+
+def mean_shift(
+    window: NumericProfile, reference: NumericProfile, history: Sequence[ColumnProfile | None]
+) -> float | None:
+    """Robust z of the window's mean among those of the days before; None until there are seven.
+
+    (mean - median) / scale, where scale is the largest of three. What the mean usually moves from day to day: 1.4826
+    MAD, the standard deviation of a normal sample. 0.15 standard deviations of the training data: two calm weeks don't
+    make a jump of the first lively day. 0.25 standard deviations of the window: a column that is mostly 0, as rain is,
+    has days far off without being faulty. In New York's weather of 2013 these leave six false alarms in 4,900
+    column-days at a z of 8, while Celsius for Fahrenheit in July has 11 (temperature) and 25 (dew point).
+    """
+    means = [mean for day in history if isinstance(day, NumericProfile) and (mean := _mean(day)) is not None]
+    mean = _mean(window)
+    if mean is None or len(means) < SHIFT_DAYS_NEEDED:
+        return None
+    median = float(np.median(means))
+    scale = max(
+        _NORMAL_MAD * float(np.median(np.abs(np.asarray(means) - median))),
+        _TRAINING_SPREADS * _deviation(reference),
+        _OWN_SPREADS * _deviation(window),
+    )
+    if scale == 0:
+        return 0.0 if mean == median else float(np.copysign(np.finfo(np.float64).max, mean - median))
+    return (mean - median) / scale
+
+
+def _psi(reference: Counts, window: Counts) -> float:
+    if not reference.sum() or not window.sum():
+        return 0.0
+    p = (reference + 1) / (reference.sum() + len(reference))
+    q = (window + 1) / (window.sum() + len(window))
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def _js(reference: Counts, window: Counts) -> float:
+    if not reference.sum() or not window.sum():
+        return 0.0
+    p, q = reference / reference.sum(), window / window.sum()
+    middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    return float(np.sqrt(max(divergence, 0.0)))
+
+
+def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    some = p > 0
+    return float(np.sum(p[some] * np.log2(p[some] / q[some])))
+
+
+def _noise(reference: Counts, window: Counts) -> float:
+    """The PSI that samples of the same distribution rarely exceed.
+
+    Without drift, PSI / (1/n + 1/m) is about chi-squared with (bins - 1) degrees of freedom (Yurdakul, 2018): here its
+    mean plus four standard deviations.
+    """
+    n, m, freedom = int(reference.sum()), int(window.sum()), len(reference) - 1
+    if not n or not m:
+        return 0.0
+    return (freedom + _NOISE_SIGMAS * float(np.sqrt(2 * freedom))) * (1 / n + 1 / m)
+
+
+def _columns(profile: Profile) -> dict[str, ColumnProfile]:
+    columns: list[ColumnProfile] = [*profile.numeric, *profile.categories]
+    return {column.name: column for column in columns}
+
+
+def _mean(profile: NumericProfile) -> float | None:
+    rows = present(profile)
+    return profile.total / rows if rows else None
+
+
+def _deviation(profile: NumericProfile) -> float:
+    rows, mean = present(profile), _mean(profile)
+    return float(np.sqrt(max(profile.total_squares / rows - mean * mean, 0.0))) if mean is not None else 0.0

@@ -1,0 +1,158 @@
+"""The served history of a stream, kept and asked for again: windows, predictions, labels, alerts.
+
+A stream is one line of served history: `live`, or `replay-<digest>`. Tables of predictions and labels are Parquet
+blobs, one a day or a batch; the database keeps where they are.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from io import BytesIO
+
+import msgspec
+import polars as pl
+
+from boucle.data.api import parquet
+from boucle.data.records import Profile
+from boucle.kernel.digests import canonical_json
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.store import Store
+from boucle.monitoring import labels as label_rules
+from boucle.monitoring import store as tables
+from boucle.monitoring.labels import Labels
+from boucle.monitoring.records import Alert, LabelBatch, Window
+from boucle.monitoring.windows import frames_to_table
+
+
+def keep_window(
+    store: Store, *, project_id: str, stream: str, window: Window, profile: Profile, predictions: pl.DataFrame
+) -> None:
+    """Keep a day: its window, its profile and its predictions (as `frames_to_table` makes them).
+
+    The same day again replaces what was there, so it is safe to repeat after a crash.
+    """
+    profile_digest = store.blobs.put(canonical_json(profile))
+    predictions_digest = store.blobs.put(parquet(predictions))
+    store.write(
+        lambda connection: tables.put_window(
+            connection,
+            project_id,
+            stream,
+            window,
+            profile_digest=profile_digest,
+            predictions_digest=predictions_digest,
+        )
+    )
+
+
+def windows(store: Store, project_id: str, stream: str) -> list[Window]:
+    """All windows of a stream, by day."""
+    return store.read(lambda connection: tables.find_windows(connection, project_id, stream))
+
+
+def profiles(
+    store: Store,
+    project_id: str,
+    stream: str,
+    first: date | None = None,
+    last: date | None = None,
+    *,
+    include_quarantined: bool = True,
+) -> dict[date, Profile]:
+    """The profiles of the days from first to last, both included, oldest first."""
+    digests = store.read(
+        lambda connection: tables.find_digests(
+            connection,
+            "profile_digest",
+            project_id,
+            stream,
+            first=first,
+            last=last,
+            include_quarantined=include_quarantined,
+        )
+    )
+    decoder = msgspec.json.Decoder(Profile)
+    return {day: decoder.decode(store.blobs.get(digest)) for day, digest in digests.items()}
+
+
+def predictions(
+    store: Store,
+    project_id: str,
+    stream: str,
+    first: date | None = None,
+    last: date | None = None,
+    include_quarantined: bool = True,
+) -> pl.DataFrame:
+    """What was served on the days from first to last, both included; see `frames_to_table` for the columns."""
+    digests = store.read(
+        lambda connection: tables.find_digests(
+            connection,
+            "predictions_digest",
+            project_id,
+            stream,
+            first=first,
+            last=last,
+            include_quarantined=include_quarantined,
+        )
+    )
+    days = [pl.read_parquet(BytesIO(store.blobs.get(digest))) for digest in digests.values()]
+    return pl.concat(days, how="diagonal_relaxed") if days else frames_to_table([])
+
+
+def add_labels(
+    store: Store, *, project_id: str, stream: str, labels: pl.DataFrame, arrived_at: datetime
+) -> LabelBatch | None:
+    """Keep labels, columns `key` and `label`; None if no row has both.
+
+    The same labels again are fine, and a key may get another label later: the last wins and `labels_of` counts it.
+    `arrived_at` is the event's time line: in a replay the replayed moment.
+    """
+    if arrived_at.tzinfo is None:
+        raise InvalidInput(
+            f"the arrival of labels is {arrived_at.isoformat()!r}, without a zone; it must have one",
+            hint="pass a datetime with tzinfo=UTC",
+        )
+    table = label_rules.checked(labels)
+    if not table.height:
+        return None
+    batch = LabelBatch(arrived_at=arrived_at, rows=table.height, digest=store.blobs.put(parquet(table)))
+    store.write(lambda connection: tables.put_labels(connection, project_id, stream, batch))
+    return batch
+
+
+def labels_of(store: Store, project_id: str, stream: str, *, arrived_from: date | None = None) -> Labels:
+    """All labels of a stream, those that arrived on or after a day, and how many keys got contradicting ones."""
+    batches = store.read(
+        lambda connection: tables.find_labels(connection, project_id, stream, arrived_from=arrived_from)
+    )
+    return label_rules.combined([_read(store, batch) for batch in batches])
+
+
+def labelled(
+    store: Store,
+    project_id: str,
+    stream: str,
+    first: date | None = None,
+    last: date | None = None,
+    include_quarantined: bool = False,
+) -> pl.DataFrame:
+    """The predictions of those days whose label is known by now, with it in the column `label`.
+
+    A label can't arrive before the day of its event, so that a few days read only the batches since.
+    """
+    served = predictions(store, project_id, stream, first, last, include_quarantined)
+    return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=first).table)
+
+
+def alerts(store: Store, project_id: str, stream: str, *, only_open: bool = False) -> list[Alert]:
+    """A stream's alerts, by the day they opened."""
+    return store.read(lambda connection: tables.find_alerts(connection, project_id, stream, only_open=only_open))
+
+
+def save_alerts(store: Store, *, project_id: str, stream: str, alerts: Iterable[Alert]) -> None:
+    """Keep alerts, new or changed; those of `AlertChange.open` and `.closed` are all that can change in a day."""
+    kept = list(alerts)
+    store.write(lambda connection: tables.put_alerts(connection, project_id, stream, kept))
+
+
+def _read(store: Store, batch: LabelBatch) -> pl.DataFrame:
+    return pl.read_parquet(BytesIO(store.blobs.get(batch.digest)))

@@ -1,0 +1,182 @@
+"""The tables of windows, label batches and alerts. Times are ISO 8601 text in UTC; days are `2013-07-15`."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    Select,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from boucle.kernel.database import metadata
+from boucle.kernel.digests import Digest
+from boucle.monitoring.records import Alert, LabelBatch, Window
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+monitoring_windows = Table(
+    "monitoring_windows",
+    metadata,
+    Column("project_id", String(128), primary_key=True),
+    Column("stream", String(128), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("quarantined", Boolean, nullable=False),
+    Column("window", JSON, nullable=False),
+    Column("profile_digest", String(64), nullable=False),
+    Column("predictions_digest", String(64), nullable=False),
+)
+
+monitoring_labels = Table(
+    "monitoring_labels",
+    metadata,
+    Column("project_id", String(128), primary_key=True),
+    Column("stream", String(128), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("arrived_at", String(32), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    UniqueConstraint("project_id", "stream", "arrived_at", "digest"),
+)
+
+monitoring_alerts = Table(
+    "monitoring_alerts",
+    metadata,
+    Column("project_id", String(128), primary_key=True),
+    Column("stream", String(128), primary_key=True),
+    Column("id", String(512), primary_key=True),
+    Column("opened_on", String(10), nullable=False),
+    Column("closed_on", String(10)),
+    Column("alert", JSON, nullable=False),
+)
+
+
+def put_window(
+    connection: Connection,
+    project_id: str,
+    stream: str,
+    window: Window,
+    *,
+    profile_digest: Digest,
+    predictions_digest: Digest,
+) -> None:
+    """Keep a day's window; one that is there already is replaced."""
+    row = {
+        "project_id": project_id,
+        "stream": stream,
+        "day": window.day.isoformat(),
+        "quarantined": window.quarantined,
+        "window": msgspec.to_builtins(window),
+        "profile_digest": profile_digest,
+        "predictions_digest": predictions_digest,
+    }
+    kept = insert(monitoring_windows).values(row)
+    changes = {name: kept.excluded[name] for name in row if name not in ("project_id", "stream", "day")}
+    connection.execute(kept.on_conflict_do_update(set_=changes))
+
+
+def find_windows(connection: Connection, project_id: str, stream: str) -> list[Window]:
+    """A stream's windows by day."""
+    table = monitoring_windows
+    query = _of(table, select(table.c.window), project_id, stream).order_by(table.c.day)
+    return [msgspec.convert(row.window, Window) for row in connection.execute(query)]
+
+
+def find_digests(
+    connection: Connection,
+    column: str,
+    project_id: str,
+    stream: str,
+    *,
+    first: date | None,
+    last: date | None,
+    include_quarantined: bool,
+) -> dict[date, Digest]:
+    """The blobs that a column (`profile_digest`, `predictions_digest`) names, by day, first and last included."""
+    table = monitoring_windows
+    columns = select(table.c.day, table.c[column].label("digest"))
+    query = _of(table, columns, project_id, stream).order_by(table.c.day)
+    if first is not None:
+        query = query.where(table.c.day >= first.isoformat())
+    if last is not None:
+        query = query.where(table.c.day <= last.isoformat())
+    if not include_quarantined:
+        query = query.where(table.c.quarantined.is_(False))
+    return {date.fromisoformat(row.day): Digest(row.digest) for row in connection.execute(query)}
+
+
+def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
+    """Keep a batch; the same labels at the same moment again change nothing."""
+    table = monitoring_labels
+    newest = connection.execute(_of(table, select(func.max(table.c.sequence)), project_id, stream)).scalar()
+    row = {
+        "project_id": project_id,
+        "stream": stream,
+        "sequence": (newest or 0) + 1,
+        "arrived_at": _text(batch.arrived_at),
+        "rows": batch.rows,
+        "digest": batch.digest,
+    }
+    connection.execute(insert(table).on_conflict_do_nothing(), row)
+
+
+def find_labels(
+    connection: Connection, project_id: str, stream: str, *, arrived_from: date | None = None
+) -> list[LabelBatch]:
+    """A stream's batches in the order they arrived, those that arrived on or after a day."""
+    table = monitoring_labels
+    query = _of(table, select(table), project_id, stream).order_by(table.c.arrived_at, table.c.sequence)
+    if arrived_from is not None:
+        query = query.where(table.c.arrived_at >= arrived_from.isoformat())
+    return [
+        LabelBatch(arrived_at=datetime.fromisoformat(row.arrived_at), rows=row.rows, digest=row.digest)
+        for row in connection.execute(query)
+    ]
+
+
+def put_alerts(connection: Connection, project_id: str, stream: str, alerts: Iterable[Alert]) -> None:
+    """Keep alerts by id, new or changed."""
+    rows = [
+        {
+            "project_id": project_id,
+            "stream": stream,
+            "id": alert.id,
+            "opened_on": alert.opened_on.isoformat(),
+            "closed_on": None if alert.closed_on is None else alert.closed_on.isoformat(),
+            "alert": msgspec.to_builtins(alert),
+        }
+        for alert in alerts
+    ]
+    if rows:
+        kept = insert(monitoring_alerts)
+        changes = {name: kept.excluded[name] for name in ("closed_on", "alert")}
+        connection.execute(kept.on_conflict_do_update(set_=changes), rows)
+
+
+def find_alerts(connection: Connection, project_id: str, stream: str, *, only_open: bool = False) -> list[Alert]:
+    """A stream's alerts by the day they opened, then by id."""
+    table = monitoring_alerts
+    query = _of(table, select(table.c.alert), project_id, stream).order_by(table.c.opened_on, table.c.id)
+    if only_open:
+        query = query.where(table.c.closed_on.is_(None))
+    return [msgspec.convert(row.alert, Alert) for row in connection.execute(query)]
+
+
+def _of(table: Table, query: Select[Row], project_id: str, stream: str) -> Select[Row]:
+    return query.where(table.c.project_id == project_id, table.c.stream == stream)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,151 @@
+"""From the prediction log's frames to a day's table, and from that to its window. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Final
+
+import polars as pl
+
+from boucle.data.records import Finding
+from boucle.monitoring.records import ColumnDrift, Service, Window
+from boucle.serving.records import PredictionFrame
+
+INPUT: Final = "in."
+"""Prefix of the input columns in a table of predictions."""
+OUTPUT: Final = "out."
+"""Prefix of the output columns."""
+
+_UTC: Final = pl.Datetime("us", "UTC")
+_HEAD: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "request_id": pl.String,
+    "row": pl.Int64,
+    "event_time": _UTC,
+    "served_at": _UTC,
+    "entity_key": pl.String,
+    "number": pl.Int64,
+    "bundle_digest": pl.String,
+    "latency_ms": pl.Float64,
+}
+
+
+def frames_to_table(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
+    """One line per predicted row: request, row number, times, key, version, latency (of the whole request),
+    `in.<column>` and `out.<column>`; sorted by event time, then request and row.
+
+    Where the client declared no event time it is the served time. Of the frames of one request the last wins, so a
+    batch that was sent again counts once.
+    """
+    kept = {frame.request_id: frame for frame in frames if frame.rows}
+    parts = [_part(frame) for frame in kept.values()]
+    if not parts:
+        return pl.DataFrame(schema=_HEAD)
+    table = pl.concat(parts, how="diagonal_relaxed")
+    return table.sort("event_time", "request_id", "row", maintain_order=True)
+
+
+def build_window(
+    day: date,
+    table: pl.DataFrame,
+    *,
+    findings: Sequence[Finding],
+    drift: Sequence[ColumnDrift],
+    errors: int = 0,
+) -> Window:
+    """The window of a day from its table of predictions.
+
+    `errors`: requests that were not answered, which leave no prediction. A failing check with `on_fail: quarantine` or
+    `block` quarantines the whole day.
+    """
+    versions = table.group_by("number").len().sort("number")
+    return Window(
+        day=day,
+        rows=table.height,
+        versions={str(number): rows for number, rows in versions.iter_rows()},
+        findings=list(findings),
+        drift=list(drift),
+        service=_service(table, errors),
+        quarantined=any(not finding.passed and finding.on_fail != "alert" for finding in findings),
+    )
+
+
+def quarantine_columns(window: Window) -> list[str]:
+    """The columns that a quarantined window's failing checks name, sorted."""
+    return sorted(
+        {
+            column
+            for finding in window.findings
+            if not finding.passed and finding.on_fail != "alert"
+            for column in finding.columns
+        }
+    )
+
+
+def drifted_columns(window: Window) -> list[str]:
+    """The columns that drifted, in the reference's order."""
+    return [column.column for column in window.drift if column.drifted]
+
+
+def inputs(table: pl.DataFrame) -> pl.DataFrame:
+    """The input columns of a table of predictions, without their prefix."""
+    return _stripped(table, INPUT)
+
+
+def outputs(table: pl.DataFrame) -> pl.DataFrame:
+    """The output columns of a table of predictions, without their prefix."""
+    return _stripped(table, OUTPUT)
+
+
+def _stripped(table: pl.DataFrame, prefix: str) -> pl.DataFrame:
+    return table.select(
+        pl.col(name).alias(name.removeprefix(prefix)) for name in table.columns if name.startswith(prefix)
+    )
+
+
+def _part(frame: PredictionFrame) -> pl.DataFrame:
+    columns: dict[str, pl.Series] = {
+        "row": pl.Series(range(frame.rows), dtype=pl.Int64),
+        "event_time": _times(frame),
+        "entity_key": pl.Series(frame.entity_key or [None] * frame.rows, dtype=pl.String),
+    }
+    columns |= {f"{INPUT}{name}": _series(values) for name, values in frame.inputs.items()}
+    columns |= {f"{OUTPUT}{name}": _series(values) for name, values in frame.outputs.items()}
+    served_at = pl.lit(round(frame.served_at * 1e6)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    table = pl.DataFrame(columns).with_columns(
+        pl.lit(frame.request_id).alias("request_id"),
+        served_at.alias("served_at"),
+        pl.col("event_time").fill_null(served_at),
+        pl.lit(frame.number, dtype=pl.Int64).alias("number"),
+        pl.lit(str(frame.bundle_digest)).alias("bundle_digest"),
+        pl.lit(frame.latency_ms, dtype=pl.Float64).alias("latency_ms"),
+    )
+    return table.select(*_HEAD, *(name for name in table.columns if name not in _HEAD))
+
+
+def _times(frame: PredictionFrame) -> pl.Series:
+    if frame.event_time is None:
+        return pl.Series([None] * frame.rows, dtype=_UTC)
+    moments = [datetime.fromisoformat(text) for text in frame.event_time]
+    # A moment without a zone is UTC.
+    aware = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments]
+    return pl.Series(aware, dtype=_UTC)
+
+
+def _series(values: Sequence[float | str | None]) -> pl.Series:
+    """Numbers as floats with NaN as missing; with any text, text; nothing but missing values, nulls that fit either."""
+    if any(isinstance(value, str) for value in values):
+        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    if all(value is None for value in values):
+        return pl.Series(values, dtype=pl.Null)
+    return pl.Series(values, dtype=pl.Float64, strict=False).fill_nan(None)
+
+
+def _service(table: pl.DataFrame, errors: int) -> Service:
+    latencies = table.group_by("request_id").agg(pl.col("latency_ms").first())["latency_ms"]
+    p50, p95, p99 = (latencies.quantile(q, "linear") or 0.0 for q in (0.50, 0.95, 0.99))
+    return Service(
+        requests=len(latencies) + errors,
+        errors=errors,
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
+        latency_p99_ms=p99,
+    )

@@ -1,0 +1,170 @@
+"""The served history: kept once, asked for again."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from boucle.data.api import profile
+from boucle.data.records import Finding
+from boucle.kernel.clock import FixedClock
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.ids import SequentialIds
+from boucle.kernel.store import Store
+from boucle.monitoring import api
+from boucle.serving.records import PredictionFrame
+
+DAY = date(2013, 7, 15)
+PROJECT, STREAM = "flights", "replay-0123456789ab"
+BAD = Finding(
+    check="range",
+    name="range(temp)",
+    columns=["temp"],
+    passed=False,
+    failing=2,
+    rows=2,
+    message="2 rows above 120",
+    on_fail="quarantine",
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(
+        tmp_path / "home", clock=FixedClock(datetime(2026, 1, 1, tzinfo=UTC)), ids=SequentialIds()
+    ) as opened:
+        yield opened
+
+
+def frame(day: date, number: int = 1, request: str = "a") -> PredictionFrame:
+    return PredictionFrame(
+        request_id=f"{day}-{request}",
+        endpoint="flights",
+        number=number,
+        bundle_digest=Digest("0" * 64),
+        served_at=1.7e9,
+        latency_ms=2.5,
+        rows=2,
+        inputs={"temp": [80.0, None], "carrier": ["UA", "AA"]},
+        outputs={"probability": [0.2, 0.8], "label": ["0", "1"]},
+        event_time=[f"{day}T10:00:00Z", f"{day}T09:00:00Z"],
+        entity_key=[f"{day}/x", f"{day}/y"],
+    )
+
+
+def keep(store: Store, day: date, findings: tuple[Finding, ...] = (), number: int = 1) -> None:
+    table = api.frames_to_table([frame(day, number)])
+    window = api.build_window(day, table, findings=findings, drift=[])
+    summary = profile(api.inputs(table))
+    api.keep_window(store, project_id=PROJECT, stream=STREAM, window=window, profile=summary, predictions=table)
+
+
+def add(store: Store, day: date, labels: dict[str, int], late: int = 3) -> None:
+    table = pl.DataFrame({"key": [f"{day}/{key}" for key in labels], "label": list(labels.values())})
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=late)
+    api.add_labels(store, project_id=PROJECT, stream=STREAM, labels=table, arrived_at=at)
+
+
+def test_windows_come_back_by_day_and_the_newest_of_a_day_counts(store: Store) -> None:
+    keep(store, DAY + timedelta(days=1))
+    keep(store, DAY)
+    keep(store, DAY, (BAD,), number=2)
+    first, second = api.windows(store, PROJECT, STREAM)
+    assert (first.day, first.versions, first.quarantined) == (DAY, {"2": 2}, True)
+    assert (second.day, second.rows, second.quarantined) == (DAY + timedelta(days=1), 2, False)
+    assert api.quarantine_columns(first) == ["temp"]
+
+
+def test_predictions_of_a_span_of_days(store: Store) -> None:
+    for late in range(3):
+        keep(store, DAY + timedelta(days=late))
+    table = api.predictions(store, PROJECT, STREAM, DAY, DAY + timedelta(days=1))
+    assert table["entity_key"].to_list() == [f"{DAY}/y", f"{DAY}/x", "2013-07-16/y", "2013-07-16/x"]
+    assert table["in.temp"].to_list() == [None, 80.0, None, 80.0]
+    assert table["out.label"].to_list() == ["1", "0", "1", "0"]
+
+
+def test_a_stream_without_windows_is_empty(store: Store) -> None:
+    assert api.windows(store, PROJECT, STREAM) == []
+    assert api.predictions(store, PROJECT, STREAM).height == 0
+    assert api.labelled(store, PROJECT, STREAM).height == 0
+    assert api.profiles(store, PROJECT, STREAM) == {}
+    assert api.alerts(store, PROJECT, STREAM) == []
+
+
+def test_streams_and_projects_are_apart(store: Store) -> None:
+    keep(store, DAY)
+    assert api.windows(store, PROJECT, "live") == []
+    assert api.windows(store, "trains", STREAM) == []
+
+
+def test_profiles_come_back_oldest_first_without_the_quarantined(store: Store) -> None:
+    keep(store, DAY + timedelta(days=1))
+    keep(store, DAY, (BAD,))
+    kept = api.profiles(store, PROJECT, STREAM)
+    assert list(kept) == [DAY, DAY + timedelta(days=1)]
+    assert kept[DAY].numeric[0].name == "temp"
+    assert list(api.profiles(store, PROJECT, STREAM, include_quarantined=False)) == [DAY + timedelta(days=1)]
+
+
+def test_labels_join_by_key_and_quarantined_days_stay_out(store: Store) -> None:
+    keep(store, DAY, (BAD,))
+    keep(store, DAY + timedelta(days=1))
+    add(store, DAY, {"x": 1, "y": 0})
+    add(store, DAY + timedelta(days=1), {"y": 1, "unknown": 0})
+    assert api.labelled(store, PROJECT, STREAM)["label"].to_list() == [1]
+    everything = api.labelled(store, PROJECT, STREAM, include_quarantined=True)
+    assert dict(everything.select("entity_key", "label").iter_rows()) == {
+        f"{DAY}/x": 1,
+        f"{DAY}/y": 0,
+        "2013-07-16/y": 1,
+    }
+
+
+def test_the_same_labels_again_are_fine_and_contradictions_are_counted(store: Store) -> None:
+    keep(store, DAY)
+    add(store, DAY, {"x": 1, "y": 0})
+    add(store, DAY, {"x": 1, "y": 0})
+    add(store, DAY, {"x": 1}, late=4)
+    assert api.labels_of(store, PROJECT, STREAM).contradictions == 0
+    add(store, DAY, {"x": 0}, late=5)
+    add(store, DAY, {"x": 1, "y": 0})  # an old batch, sent again after a crash
+    labels = api.labels_of(store, PROJECT, STREAM)
+    assert labels.contradictions == 1
+    assert dict(labels.table.iter_rows()) == {f"{DAY}/x": 0, f"{DAY}/y": 0}
+
+
+def test_labels_of_unlabelled_rows_are_dropped(store: Store) -> None:
+    labels = pl.DataFrame({"key": ["a", None], "label": [None, 1]})
+    at = datetime(2013, 7, 18, tzinfo=UTC)
+    assert api.add_labels(store, project_id=PROJECT, stream=STREAM, labels=labels, arrived_at=at) is None
+
+
+def test_labels_with_other_columns_are_refused(store: Store) -> None:
+    labels = pl.DataFrame({"id": ["a"], "label": [1]})
+    with pytest.raises(InvalidInput, match="they have 'id', 'label'"):
+        api.add_labels(
+            store, project_id=PROJECT, stream=STREAM, labels=labels, arrived_at=datetime(2013, 7, 18, tzinfo=UTC)
+        )
+
+
+def test_an_arrival_without_a_zone_is_refused(store: Store) -> None:
+    labels = pl.DataFrame({"key": ["a"], "label": [1]})
+    with pytest.raises(InvalidInput, match="without a zone"):
+        api.add_labels(store, project_id=PROJECT, stream=STREAM, labels=labels, arrived_at=datetime(2013, 7, 18))
+
+
+def test_alerts_are_kept_by_id(store: Store) -> None:
+    window = api.build_window(DAY, api.frames_to_table([frame(DAY)]), findings=[BAD], drift=[])
+    change = api.next_alerts([], window, stream=STREAM)
+    api.save_alerts(store, project_id=PROJECT, stream=STREAM, alerts=change.opened)
+    api.save_alerts(store, project_id=PROJECT, stream=STREAM, alerts=change.opened)
+    assert api.alerts(store, PROJECT, STREAM) == change.opened
+    quiet = api.build_window(DAY + timedelta(days=2), api.frames_to_table([frame(DAY)]), findings=[], drift=[])
+    change = api.next_alerts(change.open, quiet, stream=STREAM)
+    api.save_alerts(store, project_id=PROJECT, stream=STREAM, alerts=change.closed)
+    assert api.alerts(store, PROJECT, STREAM, only_open=True) == []
+    assert [alert.closed_on for alert in api.alerts(store, PROJECT, STREAM)] == [DAY + timedelta(days=2)]
