@@ -2,9 +2,9 @@
 
 Threat model. There are no users yet: the server listens on loopback, and who can reach loopback is the local person.
 Two strangers can still get there. A web page in that person's browser can send requests to 127.0.0.1: its Origin is
-foreign, so any foreign Origin is refused. A name under a stranger's control can be pointed at 127.0.0.1 after the page has
-loaded (DNS rebinding): its Host is foreign, so any Host outside the allowed names is refused. Any other binding would let
-the network in and is refused before the server starts.
+foreign, so any foreign Origin is refused. A name under a stranger's control can be pointed at 127.0.0.1 after the page
+has loaded (DNS rebinding): its Host is foreign, so any Host outside the allowed names is refused. Any other binding
+would let the network in and is refused before the server starts.
 """
 
 import ipaddress

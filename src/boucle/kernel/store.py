@@ -51,10 +51,14 @@ class Store:
         clock = clock or SystemClock()
         audit_head = audit.HeadFile(home / "audit-head.json")
         database = Database.open(path, after_commit=audit_head.follow)
-        if not audit_head.path.exists():
-            database.write(audit_head.begin)
-        # TODO: goes away as soon as revision 0001 makes the tables of every slice.
-        database.write(metadata.create_all)
+        try:
+            if not audit_head.path.exists():
+                database.write(audit_head.begin)
+            # TODO: goes away as soon as revision 0001 makes the tables of every slice.
+            database.write(metadata.create_all)
+        except BaseException:
+            database.close()
+            raise
         return cls(home, database, BlobStore(home / "blobs"), clock, ids or RandomIds(clock), audit_head)
 
     def write(self, unit: Callable[[Connection], T]) -> T:
