@@ -1,0 +1,67 @@
+"""Which version of the code a run used, as git knows it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+_TIMEOUT_S: Final = 10.0
+_SCP_LIKE: Final = re.compile(r"(?:[^/@]*@)?(?P<host>[^/:@]+):(?P<path>[^:].*)")
+
+
+def code_version(folder: Path) -> dict[str, str]:
+    """Tags that name the code in a folder: `git.revision`, `git.branch`, `git.dirty`, `git.remote`.
+
+    Empty outside a git repository or without git; a tag that has no value is left out. `git.dirty` is `true` when
+    files in the folder differ from the revision or are unknown to git, Boucle's own `.boucle` left aside. No network.
+    """
+    revision = _git(folder, "rev-parse", "--verify", "HEAD")
+    if not revision:
+        return {}
+    changes = _git(folder, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.boucle/**")
+    tags = {
+        "git.revision": revision,
+        "git.branch": _git(folder, "symbolic-ref", "--short", "HEAD"),
+        "git.dirty": None if changes is None else str(bool(changes)).lower(),
+        "git.remote": without_credentials(_git(folder, "config", "--get", "remote.origin.url") or ""),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def without_credentials(url: str) -> str:
+    """A remote's address without user, password, query and fragment; any of them may be a secret.
+
+    >>> without_credentials("https://me:ghp_secret@example.org/team/flights.git?token=x")
+    'https://example.org/team/flights.git'
+    >>> without_credentials("git@example.org:team/flights.git")
+    'example.org:team/flights.git'
+    >>> without_credentials("/srv/git/flights.git")
+    '/srv/git/flights.git'
+    """
+    if "://" not in url:
+        scp = _SCP_LIKE.fullmatch(url)
+        return f"{scp['host']}:{scp['path']}" if scp else url
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not an address; keep nothing that could hold a secret
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, without the line end; None if it fails, hangs or is not installed."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None

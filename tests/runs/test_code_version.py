@@ -1,0 +1,87 @@
+"""Git facts become tags; secrets in a remote's address do not."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boucle.runs.code_version import code_version, without_credentials
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    (tmp_path / "boucle.yaml").write_text("project: flights\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "Begin")
+    return tmp_path
+
+
+def test_a_clean_repository(repository: Path) -> None:
+    git(repository, "remote", "add", "origin", "https://ada:s3cret@example.org/flights.git")
+    (repository / ".boucle").mkdir()
+    (repository / ".boucle" / "boucle.db").touch()
+    assert code_version(repository) == {
+        "git.revision": git(repository, "rev-parse", "HEAD"),
+        "git.branch": "trunk",
+        "git.dirty": "false",
+        "git.remote": "https://example.org/flights.git",
+    }
+
+
+def test_edits_and_unknown_files_are_dirty(repository: Path) -> None:
+    (repository / "features.py").touch()
+    assert code_version(repository)["git.dirty"] == "true"
+
+
+def test_a_detached_head_has_no_branch(repository: Path) -> None:
+    git(repository, "checkout", "-q", "--detach")
+    assert set(code_version(repository)) == {"git.revision", "git.dirty"}
+
+
+def test_no_repository_no_commit_and_no_git_give_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert code_version(tmp_path) == {}
+    assert code_version(tmp_path / "missing") == {}
+    git(tmp_path, "init", "-q")
+    assert code_version(tmp_path) == {}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version(tmp_path) == {}
+
+
+secret = st.text("abcXYZ019%-_.~", min_size=1).map(lambda text: f"SECRET{text}")
+
+
+@given(
+    scheme=st.sampled_from(["https", "http", "ssh", "git"]),
+    user=secret,
+    password=secret | st.none(),
+    query=secret | st.none(),
+)
+def test_no_secret_survives(scheme: str, user: str, password: str | None, query: str | None) -> None:
+    userinfo = user if password is None else f"{user}:{password}"
+    url = f"{scheme}://{userinfo}@example.org:8443/team/flights.git" + (f"?token={query}#{query}" if query else "")
+    assert without_credentials(url) == f"{scheme}://example.org:8443/team/flights.git"
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("", ""),
+        ("../flights.git", "../flights.git"),
+        ("ada@example.org:flights.git", "example.org:flights.git"),
+        ("example.org:flights.git", "example.org:flights.git"),
+        ("file:///srv/git/flights.git", "file:///srv/git/flights.git"),
+        ("https://[broken/flights.git", ""),
+    ],
+)
+def test_other_addresses(url: str, kept: str) -> None:
+    assert without_credentials(url) == kept
