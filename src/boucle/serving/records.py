@@ -22,6 +22,14 @@ class Traffic(Struct, frozen=True, kw_only=True):
     champion: Deployment
 
 
+class Ack(Struct, frozen=True, kw_only=True):
+    """What a worker answers to a traffic file: it serves that generation now, or why it cannot."""
+
+    generation: int
+    pid: int
+    error: str | None = None
+
+
 class PredictionFrame(Struct, frozen=True, kw_only=True):
     """What the prediction log keeps of one answered request; columns are as long as `rows`."""
 

@@ -1,0 +1,23 @@
+"""Serving for the control plane: deploying, the client, the prediction log. It loads no model and no database.
+
+The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log` itself.
+"""
+
+from boucle.serving.client import InferClient
+from boucle.serving.deploy import deploy
+from boucle.serving.prediction_log import LogDamage, Position, read_frames
+from boucle.serving.process import ServerProcess
+from boucle.serving.traffic import log_folder, read_ack, read_traffic, wait_acknowledged
+
+__all__ = [
+    "InferClient",
+    "LogDamage",
+    "Position",
+    "ServerProcess",
+    "deploy",
+    "log_folder",
+    "read_ack",
+    "read_frames",
+    "read_traffic",
+    "wait_acknowledged",
+]

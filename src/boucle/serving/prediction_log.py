@@ -1,0 +1,171 @@
+"""The prediction log: one self-framed record per answered request, in segments that are only appended to.
+
+A frame is a header (length and CRC-32 of the payload, both little-endian uint32) and the payload (msgpack of
+`PredictionFrame`), written by one `write`. A writer opens a segment of its own, so a frame that was cut off by a killed
+process is the last of its segment. A killed process loses no frame it wrote; a power cut may lose the newest, since
+`fsync` waits for the end of a segment.
+"""
+
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from boucle.kernel.paths import make_folder
+from boucle.serving.records import PredictionFrame
+
+SEGMENT_BYTES: Final = 64 << 20
+_HEADER: Final = struct.Struct("<II")
+_NAME: Final = re.compile(r"segment-(\d{8})\.log")
+_LARGEST_FRAME: Final = 1 << 30
+
+
+class Position(NamedTuple):
+    """Where a frame ends; frames after it come later."""
+
+    segment: int
+    offset: int
+
+
+class LogDamage(msgspec.Struct, frozen=True):
+    """Bytes of the log that hold no frame."""
+
+    segment: int
+    offset: int
+    size_bytes: int
+    message: str
+
+
+class PredictionLog:
+    """Appends frames. Safe for threads. It never raises into the predict path: what cannot be written is counted.
+
+    `lost` is the number of frames that could not be written.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._encoder = msgspec.msgpack.Encoder()
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._size = 0
+        self.written = 0
+        self.lost = 0
+
+    def append(self, frame: PredictionFrame) -> bool:
+        """Write a frame; False, and counted as lost, if that failed."""
+        payload = self._encoder.encode(frame)
+        data = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        with self._lock:
+            try:
+                self._write(data)
+            except OSError:
+                self.lost += 1
+                self._abandon()
+                return False
+            self.written += 1
+            return True
+
+    def close(self) -> None:
+        """End the segment durably. Closing twice is harmless."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
+            self._abandon()
+
+    def _write(self, data: bytes) -> None:
+        if self._descriptor is not None and self._size + len(data) > self._segment_bytes:
+            os.fsync(self._descriptor)
+            self._abandon()
+        if self._descriptor is None:
+            self._descriptor, self._size = _open_segment(self._folder), 0
+        written = os.write(self._descriptor, data)
+        if written != len(data):
+            raise OSError(f"only {written} of {len(data)} bytes were written")
+        self._size += written
+
+    def _abandon(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read_frames(
+    folder: Path,
+    after: tuple[int, int] | None = None,
+    on_damage: Callable[[LogDamage], None] | None = None,
+) -> Iterator[tuple[PredictionFrame, Position]]:
+    """The frames after a position, oldest first, each with the position to go on from.
+
+    A cut-off end and a frame with wrong bytes are passed over and told to `on_damage`. The newest segment may end in a
+    frame that is still being written: nothing is told there, and the next call looks again.
+    """
+    start = Position(0, 0) if after is None else Position(*after)
+    segments = sorted(_segments(folder))
+    for segment in segments:
+        if segment >= start.segment:
+            offset = start.offset if segment == start.segment else 0
+            yield from _read_segment(folder, segment, offset, newest=segment == segments[-1], on_damage=on_damage)
+
+
+def _read_segment(
+    folder: Path, segment: int, offset: int, *, newest: bool, on_damage: Callable[[LogDamage], None] | None
+) -> Iterator[tuple[PredictionFrame, Position]]:
+    def tell(size: int, message: str) -> None:
+        if on_damage is not None:
+            on_damage(LogDamage(segment, offset, size, message))
+
+    with _path(folder, segment).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        while offset < size:
+            header = file.read(_HEADER.size)
+            length, checksum = _HEADER.unpack(header) if len(header) == _HEADER.size else (_LARGEST_FRAME, 0)
+            end = offset + _HEADER.size + length
+            if end > size:
+                if not newest:
+                    tell(size - offset, "the frame is cut off; its writer was killed or the disk was full")
+                return
+            payload = file.read(length)
+            frame = _decode(payload, checksum)
+            if frame is None:
+                tell(end - offset, "the frame's bytes are not what was written")
+            offset = end
+            if frame is not None:
+                yield frame, Position(segment, offset)
+
+
+def _decode(payload: bytes, checksum: int) -> PredictionFrame | None:
+    if zlib.crc32(payload) != checksum:
+        return None
+    try:
+        return msgspec.msgpack.decode(payload, type=PredictionFrame)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _open_segment(folder: Path) -> int:
+    """A new file that nobody else writes to, numbered after all others."""
+    make_folder(folder)
+    while True:
+        number = max(_segments(folder), default=0) + 1
+        try:
+            return os.open(_path(folder, number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except FileExistsError:
+            continue
+
+
+def _segments(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return [int(match[1]) for file in folder.iterdir() if (match := _NAME.fullmatch(file.name))]
+
+
+def _path(folder: Path, segment: int) -> Path:
+    return folder / f"segment-{segment:08d}.log"

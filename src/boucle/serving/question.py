@@ -1,0 +1,122 @@
+"""What a client asks, and whether a signature can answer it: pure, the same for every protocol."""
+
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Final
+
+from msgspec import Struct
+
+from boucle.kernel.errors import InvalidInput
+from boucle.packaging.records import Input, Signature
+
+Value = float | int | str | None
+MAX_TEXT: Final = 65_536
+MAX_ID: Final = 256
+_INFINITE: Final = (float("inf"), float("-inf"))
+_NUMBER: Final = frozenset({float, int, bool, type(None)})
+_TEXT: Final = frozenset({str, type(None)})
+
+
+class Question(Struct, frozen=True):
+    """One request: columns of equal length; None is missing."""
+
+    request_id: str
+    columns: dict[str, list[Value]]
+
+
+class Checked(Struct, frozen=True):
+    """A question that can be answered."""
+
+    rows: int
+    inputs: dict[str, list[float | str | None]]
+    """In the signature's order."""
+    event_time: list[str] | None
+    """ISO 8601 in UTC."""
+    entity_key: list[str] | None
+
+
+def check(question: Question, signature: Signature, *, max_rows: int) -> Checked:
+    """The question's columns by their roles. InvalidInput names the column and the row, counted from 0.
+
+    An unseen category passes: it is served as missing.
+    """
+    columns = question.columns
+    if not question.request_id or len(question.request_id) > MAX_ID:
+        raise InvalidInput(f"a request id has 1 to {MAX_ID} characters, this one has {len(question.request_id):,}")
+    _check_names(columns, signature)
+    rows = _rows(columns, max_rows)
+    inputs = {one.name: _input(one, columns[one.name]) for one in signature.inputs}
+    times = columns.get(signature.time) if signature.time is not None else None
+    keys = columns.get(signature.key) if signature.key is not None else None
+    return Checked(
+        rows=rows,
+        inputs=inputs,
+        event_time=None if times is None else [_moment(signature.time, row, value) for row, value in enumerate(times)],
+        entity_key=None if keys is None else [_key(signature.key, row, value) for row, value in enumerate(keys)],
+    )
+
+
+def _check_names(columns: dict[str, list[Value]], signature: Signature) -> None:
+    needed = [one.name for one in signature.inputs]
+    optional = [name for name in (signature.key, signature.time) if name is not None]
+    known = set(needed).union(optional)
+    for name in columns:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise InvalidInput(f"unknown input {_shown(name)}{meant}; allowed are {', '.join([*needed, *optional])}")
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InvalidInput(f"missing input {', '.join(map(repr, missing))}; send null where a value is not known")
+
+
+def _rows(columns: dict[str, list[Value]], max_rows: int) -> int:
+    first, rows = next(((name, len(values)) for name, values in columns.items()), ("", 0))
+    for name, values in columns.items():
+        if len(values) != rows:
+            raise InvalidInput(f"inputs differ in length: {first!r} has {rows} rows, {name!r} has {len(values)}")
+    if rows > max_rows:
+        raise InvalidInput(f"{rows:,} rows in one request; at most {max_rows:,} are allowed")
+    return rows
+
+
+def _input(one: Input, values: list[Value]) -> list[float | str | None]:
+    where = f"input {one.name!r}, row"
+    allowed, kind = (_TEXT, "text") if one.kind == "category" else (_NUMBER, "a number")
+    if not allowed.issuperset(map(type, values)):
+        row, value = next((row, value) for row, value in enumerate(values) if type(value) not in allowed)
+        raise InvalidInput(f"{where} {row}: {_shown(value)} is not {kind}; null means missing")
+    if not one.nullable and None in values:
+        raise InvalidInput(f"{where} {values.index(None)}: null is not allowed here")
+    if one.kind == "number":
+        for infinite in _INFINITE:
+            if infinite in values:
+                raise InvalidInput(f"{where} {values.index(infinite)}: {infinite} is not finite; null means missing")
+    else:
+        for row, value in enumerate(values):
+            if value and len(str(value)) > MAX_TEXT:
+                raise InvalidInput(f"{where} {row}: {len(str(value)):,} characters of text; at most {MAX_TEXT:,}")
+    return values
+
+
+def _moment(name: str | None, row: int, value: Value) -> str:
+    try:
+        at = datetime.fromisoformat(value)  # type: ignore[arg-type] # TypeError is caught
+        if at.tzinfo is not None:
+            return at.astimezone(UTC).isoformat()
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InvalidInput(
+        f"input {name!r}, row {row}: {_shown(value)} is no moment in ISO 8601 with a zone, such as 2013-03-01T14:00:00Z"
+    )
+
+
+def _key(name: str | None, row: int, value: Value) -> str:
+    if value is None or isinstance(value, float) or value == "" or len(str(value)) > MAX_TEXT:
+        raise InvalidInput(f"input {name!r}, row {row}: {_shown(value)} is no key; send text or a whole number")
+    return str(value)
+
+
+def _shown(value: Value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,102 @@
+"""Traffic: an endpoint's desired state in one file, and the worker's acknowledgement in another.
+
+    <home>/serving/bundles/<digest>/            bundles, written out once, shared by all endpoints
+    <home>/serving/<endpoint>/traffic.json      desired state, atomically renamed
+    <home>/serving/<endpoint>/ack.json          what the worker serves
+    <home>/serving/<endpoint>/log/              the prediction log
+    <home>/serving/<endpoint>/server.lock       held by the one server of the endpoint
+
+Imported by the worker: the kernel's stdlib modules and msgspec only.
+"""
+
+import time
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from boucle.kernel.errors import Damaged, NotFound, Unavailable
+from boucle.kernel.paths import inside, write_atomic
+from boucle.serving.records import Ack, Traffic
+
+POLL_S: Final = 0.02
+T = TypeVar("T")
+
+
+def serving_root(home: Path) -> Path:
+    """The folder that holds bundles and endpoints."""
+    return home / "serving"
+
+
+def endpoint_folder(home: Path, endpoint: str) -> Path:
+    """An endpoint's folder; InvalidInput if its name leads elsewhere."""
+    return inside(serving_root(home), endpoint)
+
+
+def log_folder(home: Path, endpoint: str) -> Path:
+    """The folder of an endpoint's prediction log."""
+    return endpoint_folder(home, endpoint) / "log"
+
+
+def traffic_file(home: Path, endpoint: str) -> Path:
+    """The file of the desired state."""
+    return endpoint_folder(home, endpoint) / "traffic.json"
+
+
+def read_traffic(home: Path, endpoint: str) -> Traffic:
+    """The desired state; NotFound if nothing was ever deployed there."""
+    traffic = _read(traffic_file(home, endpoint), Traffic)
+    if traffic is None:
+        raise NotFound(
+            f"endpoint {endpoint!r} has no deployment",
+            hint="run `boucle run`: it deploys the version whose gates pass",
+        )
+    return traffic
+
+
+def write_traffic(home: Path, traffic: Traffic) -> None:
+    """Replace the desired state in one step."""
+    write_atomic(traffic_file(home, traffic.endpoint), msgspec.json.encode(traffic))
+
+
+def read_ack(home: Path, endpoint: str) -> Ack | None:
+    """The worker's newest answer; None if there never was one."""
+    return _read(endpoint_folder(home, endpoint) / "ack.json", Ack)
+
+
+def write_ack(home: Path, endpoint: str, ack: Ack) -> None:
+    """Answer a generation (worker only)."""
+    write_atomic(endpoint_folder(home, endpoint) / "ack.json", msgspec.json.encode(ack))
+
+
+def wait_acknowledged(home: Path, endpoint: str, generation: int, timeout_s: float = 30.0) -> Ack:
+    """Wait until the worker serves this generation or a later one.
+
+    Unavailable if it says that it cannot, or says nothing within the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        ack = read_ack(home, endpoint)
+        if ack is not None and ack.generation >= generation:
+            if ack.error is None:
+                return ack
+            raise Unavailable(f"endpoint {endpoint!r} cannot serve generation {ack.generation}: {ack.error}")
+        if time.monotonic() >= deadline:
+            serves = "nothing" if ack is None else f"generation {ack.generation}"
+            raise Unavailable(
+                f"endpoint {endpoint!r} did not take up generation {generation} within {timeout_s:g} s; "
+                f"it serves {serves}",
+                hint="is the server running? start it: boucle serve",
+            )
+        time.sleep(POLL_S)
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"{str(file)!r} cannot be read: {error}", hint=f"delete it: rm '{file}'") from error
