@@ -1,5 +1,6 @@
 """Gates, permits, promotion and rollback: the only way an alias moves."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -82,11 +83,22 @@ def issue_permit(store: Store, report: GateReport, *, alias: str, to: str, actio
     )
 
 
-def promote(store: Store, permit: Permit, *, reason: str, actor: str, effective_at: datetime) -> AliasMove:
-    """Use up a permit and move its alias: one unit of work, with the audit record."""
+def promote(
+    store: Store,
+    permit: Permit,
+    *,
+    reason: str,
+    actor: str,
+    effective_at: datetime,
+    joined: Callable[[Connection], None] | None = None,
+) -> AliasMove:
+    """Use up a permit and move its alias: one unit of work, with the audit record and what the caller joins to it."""
     at = store.clock.now()
-    return store.write(
-        lambda conn: aliases.move_alias(
+
+    def unit(conn: Connection) -> AliasMove:
+        if joined is not None:
+            joined(conn)
+        return aliases.move_alias(
             conn,
             permit_id=permit.id,
             book=_BOOK,
@@ -96,7 +108,8 @@ def promote(store: Store, permit: Permit, *, reason: str, actor: str, effective_
             at=at,
             effective_at=effective_at,
         )
-    )
+
+    return store.write(unit)
 
 
 def rollback(
@@ -109,8 +122,11 @@ def rollback(
     reason: str,
     actor: str,
     effective_at: datetime,
+    joined: Callable[[Connection], None] | None = None,
 ) -> AliasMove:
     """Point an alias back at a version that a permit put there before, under the policy still in force.
+
+    What the caller joins happens in the same unit of work.
 
     Conflict if it points there already, Refused if no such permit was used or the policy changed since.
     """
@@ -118,6 +134,8 @@ def rollback(
     at, permit_id = store.clock.now(), store.ids.new("permit")
 
     def unit(conn: Connection) -> AliasMove:
+        if joined is not None:
+            joined(conn)
         earlier = _earlier_permit(conn, version, alias)
         if aliases.points_at(conn, project_id, model, alias) == number:
             raise Conflict(f"the alias {alias!r} of {model} points at version {number} already")
