@@ -1,11 +1,13 @@
 """An open project: its file, its folder, its store."""
 
+import os
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
 from boucle.kernel.errors import NotFound
+from boucle.kernel.settings import resolve, value_of
 from boucle.kernel.store import Store
 from boucle.project.records import Project
 from boucle.project.yaml_file import NAME, read_project
@@ -65,7 +67,9 @@ def find_folder(start: Path | None = None) -> Path:
 def open_context(folder: Path | None = None, home: Path | None = None) -> Context:
     """The project in `folder` (default: the current one) or the nearest parent that has a boucle.yaml.
 
-    `home` goes before `.boucle` beside boucle.yaml; the command line resolves the setting of that name. Opens no store.
+    Without `home`, the setting of that name counts: environment, boucle.toml, `.boucle` beside boucle.yaml. Opens no
+    store.
     """
     found = find_folder(folder)
-    return Context(read_project(found / NAME), found, home.absolute() if home else found / ".boucle")
+    kept = home or Path(value_of(resolve({}, os.environ, found), "home"))
+    return Context(read_project(found / NAME), found, kept.absolute())

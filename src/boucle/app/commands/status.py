@@ -1,0 +1,55 @@
+"""`boucle status`"""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from boucle.app.session import AsJson, session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from boucle.loop.report_records import ObjectiveStatus
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show where each objective stands.
+
+    The target, what was measured and where, and whether it is met.
+
+    \b
+    Example:
+      boucle status
+      boucle status --json | jq '.objectives[] | select(.met | not)'
+    """
+    session = session_of(context)
+    with session.open(stored=True) as project:
+        from boucle.app.console import console, print_json
+        from boucle.loop.standing import status as collect
+
+        report = collect(project)
+        if as_json:
+            print_json(report)
+            return
+        screen = console(session.color)
+        if report.in_charge is None:
+            screen.print(f"{report.project}: no version is in charge yet; next: boucle run")
+        else:
+            screen.print(
+                f"{report.project}: version {report.in_charge} is in charge since {report.since:%Y-%m-%d %H:%M} UTC"
+            )
+        screen.print(objectives(report.objectives))
+
+
+def objectives(standings: "Sequence[ObjectiveStatus]") -> "Table":
+    """Where the objectives stand, as a table."""
+    from boucle.app.console import mark, number, table
+
+    words = {True: "met", False: "not met", None: "not measured"}
+    rows = [
+        (mark(one.met), one.metric, one.required, number(one.measured), words[one.met], one.where) for one in standings
+    ]
+    columns = ("", "objective", "target", "measured", "", "measured where")
+    return table("Objectives", columns, rows, right=("measured",))

@@ -1,0 +1,173 @@
+"""What a person sees: tables and sentences on standard output, progress and errors on standard error."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from boucle.kernel.clock import Clock, SystemClock
+from boucle.kernel.errors import BoucleError
+from boucle.kernel.progress import Task
+
+WIDE = 160
+"""Columns of a line where no terminal says how wide it is, so that tables in files and pipes stay whole."""
+
+MARKS = {True: "✓", False: "✗", None: "·"}
+_STYLES = {True: "green", False: "bold red", None: "dim"}
+
+
+def console(color: str | None = None, *, stderr: bool = False) -> Console:
+    """A console; `color` is `always`, `never` or `auto` (also None: only for a terminal, and not with NO_COLOR)."""
+    stream = sys.stderr if stderr else sys.stdout
+    forced = {"always": True, "never": False}.get(color or "auto")
+    terminal = stream.isatty() if forced is None else forced
+    return Console(
+        file=stream,
+        force_terminal=forced,
+        no_color=forced is False or None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not terminal,
+        width=None if stream.isatty() or "COLUMNS" in os.environ else WIDE,
+    )
+
+
+def print_json(value: object) -> None:
+    """Facts for programs: one JSON document on standard output; numbers that JSON lacks (NaN) are null."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
+
+
+def mark(passed: bool | None) -> Text:
+    """A sign for yes, no and unknown, readable without its colour."""
+    return Text(MARKS[passed], style=_STYLES[passed])
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measured number, or a dash where there is none.
+
+    >>> number(0.70004), number(None), number(12345.678), number(3)
+    ('0.7', '-', '12,345.678', '3')
+    """
+    if value is None:
+        return "-"
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Sequence[str] = ()
+) -> Table:
+    """A table without frames; the columns named in `right` hold numbers."""
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return made
+
+
+def show_error(error: BoucleError, color: str | None = None) -> None:
+    """What was wrong and what to do next, on standard error."""
+    screen = console(color, stderr=True)
+    head, *rest = error.message.split("\n")
+    screen.print(Text.assemble(("error: ", "bold red"), head))
+    for line in rest:
+        screen.print(Text(line))
+    if error.hint:
+        screen.print(Text.assemble(("next: ", "bold cyan"), error.hint))
+
+
+@contextmanager
+def progress(color: str | None = None, *, clock: Clock | None = None) -> Iterator["Shown"]:
+    """Shows long work on standard error until the block ends: bars on a terminal, plain lines elsewhere."""
+    screen = console(color, stderr=True)
+    shown = Shown(screen, clock or SystemClock())
+    if not screen.is_terminal:
+        yield shown
+        return
+    with shown.bars:
+        yield shown
+
+
+class Shown:
+    """`boucle.kernel.progress.Progress` for people. Thread-safe.
+
+    Work that is part of a part of other work is only shown while it goes on, and leaves no line.
+    """
+
+    def __init__(self, screen: Console, clock: Clock) -> None:
+        self.screen = screen
+        self.clock = clock
+        self.bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            console=screen,
+            transient=True,
+        )
+        self._lock = Lock()
+        self._depth = 0
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Task]:
+        """Announce work; its line says how it ended and how long it took."""
+        with self._lock:
+            depth = self._depth
+            self._depth += 1
+        began = self.clock.now()
+        bar = self.bars.add_task(description, total=total, note="")
+        task = _ShownTask(self, bar, description, total, lines=depth == 0 and not self.screen.is_terminal)
+        if task.lines:
+            self.say(f"… {description}")
+        finished = False
+        try:
+            yield task
+            finished = True
+        finally:
+            self.bars.remove_task(bar)
+            with self._lock:
+                self._depth -= 1
+            if depth < 2:
+                seconds = (self.clock.now() - began).total_seconds()
+                tail = f" ({task.note})" if task.note else ""
+                self.say(Text.assemble(mark(finished), f" {description}  {seconds:.1f} s{tail}"))
+
+    def say(self, message: str | Text) -> None:
+        """Tell one line that stays."""
+        self.screen.print(Text(message) if isinstance(message, str) else message)
+
+
+class _ShownTask:
+    def __init__(self, shown: Shown, bar: TaskID, description: str, total: int | None, *, lines: bool) -> None:
+        self.lines = lines
+        self.note = ""
+        self._shown = shown
+        self._bar = bar
+        self._description = description
+        self._total = total
+        self._done = 0
+        self._lock = Lock()
+
+    def advance(self, n: int = 1, note: str | None = None) -> None:
+        with self._lock:
+            before, self._done = self._done, self._done + n
+            self.note = self.note if note is None else note
+            done, shown_note = self._done, self.note
+        self._shown.bars.update(self._bar, advance=n, note=shown_note)
+        if self.lines and self._total and (self._total <= 20 or done * 10 // self._total > before * 10 // self._total):
+            tail = f"  {shown_note}" if shown_note else ""
+            self._shown.say(f"  {self._description}: {done} of {self._total}{tail}")

@@ -1,0 +1,80 @@
+"""What this machine gives a project: Python, packages, disk."""
+
+import re
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from msgspec import Struct
+
+MIN_PYTHON = (3, 11)
+MIN_FREE_MB = 500
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """One thing that a project needs of its surroundings."""
+
+    name: str
+    value: str
+    passed: bool
+    message: str
+    """What to do if it did not pass; empty otherwise."""
+
+
+def inspect(home: Path) -> list[Fact]:
+    """Python, every package that Boucle needs, and the disk that will hold the store."""
+    return [_python(), *packages(), _disk(home)]
+
+
+def packages(distribution: str = "boucle") -> list[Fact]:
+    """The packages that a distribution needs, without its extras, in alphabetical order."""
+    needed = [need for need in metadata.requires(distribution) or [] if "extra ==" not in need]
+    return [_package(need) for need in sorted(needed, key=str.lower)]
+
+
+def _package(requirement: str) -> Fact:
+    name, least = parse(requirement)
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Fact(name=name, value="missing", passed=False, message=f'pip install "{requirement}"')
+    if least and _release(found) < _release(least):
+        return Fact(name=name, value=found, passed=False, message=f'too old: pip install "{requirement}"')
+    return Fact(name=name, value=found, passed=True, message="")
+
+
+def parse(requirement: str) -> tuple[str, str | None]:
+    """Name and least version of a requirement.
+
+    >>> parse("tritonclient[http]>=2.50"), parse("rich"), parse("polars<2,>=1.20 ; python_version > '3'")
+    (('tritonclient', '2.50'), ('rich', None), ('polars', '1.20'))
+    """
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    least = re.search(r">=\s*([0-9][0-9.]*)", requirement.partition(";")[0])
+    return (name.group() if name else requirement, least.group(1) if least else None)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with.
+
+    >>> _release("1.20.3rc1") > _release("1.9"), _release("0.18.0.dev2")
+    (True, (0, 18, 0))
+    """
+    numbers = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
+    return tuple(int(number) for number in numbers.group().split(".")) if numbers else ()
+
+
+def _python() -> Fact:
+    value = ".".join(str(part) for part in sys.version_info[:3])
+    passed = sys.version_info[:2] >= MIN_PYTHON
+    return Fact(name="Python", value=value, passed=passed, message="" if passed else "install Python 3.11 or later")
+
+
+def _disk(home: Path) -> Fact:
+    """Free space where the store is, or will be."""
+    folder = next(one for one in (home, *home.parents) if one.is_dir())
+    free_mb = shutil.disk_usage(folder).free // 1_000_000
+    passed = free_mb >= MIN_FREE_MB
+    message = "" if passed else f"make room for at least {MIN_FREE_MB} MB, or choose another folder with --home"
+    return Fact(name="free disk", value=f"{free_mb:,} MB in {folder}", passed=passed, message=message)

@@ -1,0 +1,159 @@
+"""The command line: here arguments become calls, and errors become sentences and exit codes. It decides nothing else."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from boucle import __version__
+from boucle.app.commands import audit, check, models, replay, report, run, schema, serve, settings, status
+from boucle.app.session import Session
+from boucle.kernel.errors import BoucleError
+
+EXIT_CODES = {
+    0: "done",
+    1: "an error inside Boucle",
+    2: "wrong input: an option, boucle.yaml, the data, or something that does not exist",
+    3: "refused by a check, a gate or a policy",
+    4: "stored bytes are damaged, or the audit log was changed",
+    5: "something outside is missing: a port, disk space, a package",
+    130: "stopped by Ctrl-C; what was finished is kept",
+    141: "nobody reads the output any more",
+    143: "stopped by SIGTERM",
+}
+"""The only codes that `boucle` ends with."""
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+_GLOBAL_FLAGS = ("--debug",)
+_GLOBAL_OPTIONS = ("--home", "--project")
+# Typer may bring its own Click, so the class of all usage errors is found through the one that it publishes.
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="boucle",
+    help="Close the loop: from a table to a governed, monitored model that is retrained when it decays.",
+    epilog=_EPILOG,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for verb in (check.check, run.run, serve.serve, replay.replay, status.status, report.report):
+    app.command()(verb)
+app.add_typer(models.app)
+app.add_typer(audit.app)
+app.command()(schema.schema)
+app.command()(settings.settings)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"boucle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    context: typer.Context,
+    project: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder with boucle.yaml; default: the nearest from here upwards.")
+    ] = None,
+    home: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of the store; default: .boucle beside boucle.yaml.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by run_command
+    version: Annotated[  # noqa: ARG001 - acts in its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that every command has; they may also stand behind the command's name."""
+    context.obj = Session(project=project, home=home)
+
+
+def main() -> NoReturn:
+    """Entry point of the `boucle` program."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a sign shows another one; that is no reason to stop.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; with `--debug`, errors keep their traceback."""
+    given = hoist(arguments)
+    debug, as_json = "--debug" in given, "--json" in given
+    try:
+        code = typer.main.get_command(app).main(given, prog_name="boucle", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BoucleError as error:
+        if debug:
+            raise
+        return _tell(error, error.code, error.exit_code, as_json=as_json)
+    except _ClickError as error:
+        return _tell_usage(error, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\nstopped; what was finished is kept: give the same command again to go on\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:  # the edge to a person, who gets a sentence and never a traceback
+        if debug:
+            raise
+        wrapped = BoucleError(
+            f"an error inside Boucle: {type(error).__name__}: {error}",
+            hint="give the same command with --debug and report what it prints",
+        )
+        return _tell(wrapped, wrapped.code, wrapped.exit_code, as_json=as_json)
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Put global options that stand behind the command's name before it.
+
+    >>> hoist(["run", "--force", "--home", "h", "--debug"])
+    ['--home', 'h', '--debug', 'run', '--force']
+    """
+    front: list[str] = []
+    back: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--":
+            back += [word, *rest]
+        elif word in _GLOBAL_FLAGS or word.startswith(tuple(f"{option}=" for option in _GLOBAL_OPTIONS)):
+            front.append(word)
+        elif word in _GLOBAL_OPTIONS:
+            front += [word, *([value] if (value := next(rest, None)) is not None else [])]
+        else:
+            back.append(word)
+    return front + back
+
+
+def _tell(error: BoucleError, code: str, exit_code: int, *, as_json: bool) -> int:
+    from boucle.app.console import print_json, show_error
+
+    if as_json:
+        told = {"code": code, "message": error.message, "hint": error.hint, "details": error.details}
+        print_json({"error": told})
+    else:
+        show_error(error, os.environ.get("BOUCLE_COLOR"))
+    return exit_code
+
+
+def _tell_usage(error: Exception, *, as_json: bool) -> int:
+    """Click's own errors: a wrong option, a missing argument, or no argument at all, which shows the help."""
+    words = error.format_message()  # type: ignore[attr-defined]  # every Click error has it
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(words)
+        return 0
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "boucle"
+    return _tell(BoucleError(words, hint=f"{command} --help"), "usage", 2, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What was asked for before the command's name, and what every command opens by it."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.kernel.errors import NotFound
+
+if TYPE_CHECKING:
+    from boucle.kernel.settings import Setting
+    from boucle.project.context import Context
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document.")]
+
+_THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+"""What the libraries that compute read when they are loaded."""
+
+
+class Session:
+    """The global options of one call of `boucle`. Opens nothing by itself."""
+
+    def __init__(self, *, project: str | None = None, home: str | None = None) -> None:
+        self.project = project
+        self.home = home
+        self.color: str | None = os.environ.get("BOUCLE_COLOR")
+
+    def settings(self, folder: Path) -> "list[Setting]":
+        """Every setting as it counts in this folder."""
+        from boucle.kernel.settings import resolve
+
+        return resolve({"home": self.home}, os.environ, folder)
+
+    def folder(self) -> Path:
+        """The project's folder; NotFound if there is none."""
+        from boucle.project.context import find_folder
+
+        return find_folder(Path(self.project) if self.project else None)
+
+    @contextmanager
+    def open(self, *, stored: bool = False) -> Iterator["Context"]:
+        """The project with the settings applied, closed afterwards.
+
+        `stored`: NotFound if no run has stored anything yet, so that asking makes no store.
+        """
+        folder = self.folder()
+        settings = {setting.name: setting for setting in self.settings(folder)}
+        self.color = settings["color"].value
+        logging.basicConfig(
+            stream=sys.stderr, level=settings["log_level"].value.upper(), format="%(levelname)s %(message)s"
+        )
+        if settings["threads"].source != "default":
+            for variable in _THREADS:
+                os.environ.setdefault(variable, settings["threads"].value)
+
+        from boucle.project.context import open_context
+
+        with open_context(folder, Path(settings["home"].value)) as context:
+            if stored and not (context.home / "boucle.db").exists():
+                message = f"nothing is stored yet for the project `{context.project.project}` in {context.home}"
+                raise NotFound(message, hint="boucle run")
+            yield context
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session that the program's global options made."""
+    session = context.find_root().obj
+    return session if isinstance(session, Session) else Session()
