@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from boucle.evaluation.records import Comparison
 
-
 # --- what decide() sees and says ----------------------------------------------------------------------------------
 
 
@@ -53,7 +52,7 @@ class Retrain(Struct, frozen=True, kw_only=True, tag_field="action", tag="retrai
     """Train a challenger."""
 
     reason: str
-    trigger: Literal["decay", "drift"]
+    trigger: Literal["decay", "drift", "drill"]
 
 
 class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promote"):
@@ -96,3 +95,16 @@ class Decision(Struct, frozen=True, kw_only=True):
     action: Action
     outcome: str
     version: int | None = None
+
+
+class Stream(Struct, frozen=True, kw_only=True):
+    """One line of served history under the loop: a replay, or live."""
+
+    stream: str
+    sequence: int
+    """Counts the project's streams in the order they were begun."""
+    epoch: int
+    """Grows with every process that takes the stream over; only the newest may commit."""
+    first_version: int
+    done_through: date | None = None
+    complete: bool = False

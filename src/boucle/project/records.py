@@ -1,5 +1,5 @@
-"""boucle.yaml as one record. Each slice declares its own section; `loop` and `replay` stand here, because the loop's room is
-above this one and reads its policy from the project."""
+"""boucle.yaml as one record. Each slice declares its own section; `loop` and `replay` stand here, because the loop's
+room is above this one and reads its policy from the project."""
 
 from datetime import date
 
@@ -62,7 +62,9 @@ class CorruptDrill(Struct, frozen=True, kw_only=True, tag_field="drill", tag="co
     columns: dict[str, str]
 
 
-class ShuffledLabelsDrill(Struct, frozen=True, kw_only=True, tag_field="drill", tag="shuffled_labels", forbid_unknown_fields=True):
+class ShuffledLabelsDrill(
+    Struct, frozen=True, kw_only=True, tag_field="drill", tag="shuffled_labels", forbid_unknown_fields=True
+):
     """A candidate trained on shuffled labels is offered on this day; the gates must refuse it."""
 
     on: date
@@ -81,7 +83,8 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A folder with a boucle.yaml."""
 
     project: str
-    """Its name: lower-case letters, digits and hyphens; also the `project_id` of every stored row, the model's and the endpoint's name."""
+    """Its name: lower-case letters, digits and hyphens; also the `project_id` of every stored row, and the name of its
+    model and endpoint."""
     description: str = ""
     data: DataSection
     objectives: list[Objective] = field(default_factory=list)

@@ -1,0 +1,46 @@
+# Every recipe works on a fresh machine with Python 3.11 or newer: what it needs, it installs into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 demo"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable . --group dev --group demo
+	@touch $@
+
+install: .venv/.installed ## Install Boucle and its development tools into .venv
+
+demo: .venv/.installed ## Run the whole loop on a year of flights, and write examples/flights/report.html
+	$(BIN)/boucle --project examples/flights check
+	$(BIN)/boucle --project examples/flights run
+	$(BIN)/boucle --project examples/flights replay
+	$(BIN)/boucle --project examples/flights report
+	$(BIN)/boucle --project examples/flights audit verify
+
+format: .venv/.installed ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/.installed ## Check format, lint, imports between the rooms, and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+check: lint ## Everything quick: lint and the fast tests (under three minutes)
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+test: .venv/.installed ## All tests (under fifteen minutes)
+	./tests/install-browser
+	$(BIN)/pytest -n 2 --dist loadscope
+
+clean: ## Remove the environment and what the demo stored
+	rm -rf .venv examples/flights/.boucle examples/flights/report.html
+
+.PHONY: help install demo format lint check test clean

@@ -1,0 +1,104 @@
+"""What the loop is measured against: the first model left alone, and an oracle whose labels are never late.
+
+The oracle trains anew on the first of each month on everything that happened before, with the parameters that the first
+search found. Nobody can have it: half of its newest labels would still be on their way.
+"""
+
+from datetime import date
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.api import load
+from boucle.data.records import DataSection
+from boucle.kernel.digests import Digest
+from boucle.kernel.progress import Progress
+from boucle.loop.retrain import append_logged
+from boucle.monitoring.api import inputs, labelled
+from boucle.packaging.api import open_kept, predict_table
+from boucle.pipeline.api import Pipeline, Step, StepContext
+from boucle.project.context import Context
+from boucle.project.lifecycle import execute
+from boucle.project.pipelines import without_checks
+from boucle.project.steps.search import Found
+from boucle.training.api import encode_table, fit, numbers_of, scores_of, task_of
+from boucle.training.records import TrainingSection
+
+
+class BaselineParams(Struct, frozen=True, kw_only=True):
+    """Which history, and with what the baselines learn."""
+
+    project_id: str
+    stream: str
+    section: DataSection
+    training: TrainingSection
+    base: Digest
+    """Dataset version of the first training."""
+    first_bundle: Digest
+    found: Found
+    rows: Digest
+    """Digest of the served and labelled rows, so that the cache sees a change."""
+
+
+class Scored(Struct, frozen=True, kw_only=True):
+    """The scored rows: a Parquet blob with the columns day, truth, loop, frozen, oracle."""
+
+    rows: int
+    digest: Digest
+
+
+def score_baselines(context: Context, params: BaselineParams, progress: Progress) -> pl.DataFrame:
+    """Every labelled row with three answers: the loop's, the first model's, the oracle's. Cached by content."""
+    steps: list[Step[Any]] = [Step("scores", scores, Scored, params=params)]
+    result = execute(context, Pipeline(f"{params.stream}/baselines", steps), progress)
+    return pl.read_parquet(context.store().blobs.path(result.value("scores", Scored).digest))
+
+
+def scores(context: StepContext) -> Scored:
+    """Score and keep. The first output is compared: a probability or a value."""
+    params = context.params_as(BaselineParams)
+    store = context.store
+    rows = labelled(store, params.project_id, params.stream, None, None, include_quarantined=True)
+    frozen = open_kept(store, params.first_bundle)
+    output = frozen.signature.outputs[0].name
+    table = rows.select(
+        day=pl.col("event_time").dt.date(),
+        truth=pl.Series(numbers_of(rows["label"], frozen.signature.task, frozen.signature.classes)),
+        loop=f"out.{output}",
+        frozen=pl.Series(predict_table(frozen, inputs(rows), nthread=2)[output], dtype=pl.Float64),
+    )
+    table = table.with_columns(oracle=_oracle(context, rows))
+    kept = BytesIO()
+    table.write_parquet(kept)
+    return Scored(rows=table.height, digest=store.blobs.put(kept.getvalue()))
+
+
+def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
+    params = context.params_as(BaselineParams)
+    base = load(context.store, params.base)
+    section, training = without_checks(params.section), params.training
+    months = rows["event_time"].dt.truncate("1mo").dt.date()
+    trusted = labelled(context.store, params.project_id, params.stream, None, None)
+    answers = pl.Series("oracle", [None] * rows.height, dtype=pl.Float64)
+    firsts: list[date] = months.unique().sort().to_list()
+    with context.progress.task("oracle: monthly training with labels that are never late", len(firsts)) as task:
+        for first in firsts:
+            known = trusted.filter(pl.col("event_time").dt.date() < first)
+            train = append_logged(base, known, section)
+            fitted = fit(
+                train,
+                training,
+                section.features,
+                section.target,
+                task_of(train[section.target]),
+                params.found.params,
+                params.found.threshold,
+            )
+            chosen = (months == first).arg_true()
+            matrix = encode_table(inputs(rows[chosen]), fitted.encoding)
+            scored = scores_of(fitted.estimator, matrix, fitted.task, len(fitted.classes))
+            answers = answers.scatter(chosen, pl.Series(scored.reshape(len(chosen), -1)[:, 0]))
+            task.advance(note=f"{first:%B}")
+    return answers

@@ -1,0 +1,95 @@
+"""Everything a decision may depend on, gathered from the store at the end of a day."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+
+from boucle.data.api import load
+from boucle.evaluation.api import compare
+from boucle.evaluation.records import Comparison
+from boucle.governance.api import explain, list_reports
+from boucle.kernel.errors import InvalidInput
+from boucle.loop.history import Outputs
+from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts
+from boucle.loop.stage import Stage
+from boucle.loop.standing import Standing
+from boucle.monitoring.api import drifted_columns, quarantine_columns
+from boucle.monitoring.records import Performance, Window
+from boucle.packaging.api import predict_table
+from boucle.training.api import holdout
+
+
+def gather(stage: Stage, day: date, windows: Sequence[Window], performance: Performance | None) -> Facts:
+    """The facts of a day. `windows`: all kept ones, oldest first, today's last."""
+    standing = stage.standing()
+    metric = stage.project.loop.metric
+    trusted = [window for window in windows if window.day > standing.promoted_on and not window.quarantined]
+    today = [window for window in windows if window.day == day]
+    return Facts(
+        today=day,
+        champion=ChampionFacts(
+            number=standing.champion,
+            metric_at_promotion=stage.metric_of(standing.champion),
+            promoted_on=standing.promoted_on,
+            previous=standing.previous,
+        ),
+        challenger=None if standing.challenger is None else _challenger(stage, standing, standing.challenger),
+        last_trained_on=standing.last_trained_on,
+        performance=None if performance is None else performance.metrics[metric],
+        performance_rows=0 if performance is None else performance.rows,
+        drifted=[drifted_columns(window) for window in trusted[-stage.project.loop.retrain.drift_days :]],
+        quarantined_today=sorted({column for window in today for column in quarantine_columns(window)}),
+        previous_comparison=None if standing.previous is None else _previous(stage, standing, standing.previous, day),
+    )
+
+
+def _challenger(stage: Stage, standing: Standing, number: int) -> ChallengerFacts:
+    report = list_reports(stage.store, stage.name, stage.name, number)[-1]
+    return ChallengerFacts(
+        number=number,
+        gates_passed=report.passed,
+        gates_message=explain(report),
+        comparison=_shadow(stage, standing, number) if report.passed else None,
+    )
+
+
+def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
+    """Champion and challenger on the newest labelled rows: the challenger's held-out ones that neither learned from."""
+    training, section = stage.project.training, stage.project.data
+    _, rows = holdout(load(stage.store, stage.version(number).dataset_digest), training, section.time)
+    seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
+    rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
+    answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]
+    return _compared(stage, rows[section.target], answers[0], answers[1], stage.project.loop.promote.confidence)
+
+
+def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:
+    """The version before, as challenger, on labelled rows served since the promotion; None while there are too few."""
+    rule = stage.project.loop.rollback
+    first, last = standing.promoted_on + timedelta(days=1), stage.labelled_through(day)
+    if (day - standing.promoted_on).days > rule.watch_days or last < first:
+        return None
+    labels = stage.history.labels(first, last)
+    if len(labels) < rule.min_rows:
+        return None
+    champion = stage.history.answers(standing.champion, first, last)
+    before = stage.history.answers(previous, first, last)
+    return _compared(stage, labels, champion, before, stage.project.loop.promote.confidence)
+
+
+def _compared(
+    stage: Stage, labels: pl.Series, champion: Outputs, challenger: Outputs, confidence: float
+) -> Comparison | None:
+    """None where these rows do not define the metric, for example because they are of one class."""
+    try:
+        return compare(
+            stage.project.loop.metric,
+            stage.truth(labels),
+            champion,
+            challenger,
+            confidence=confidence,
+            seed=stage.project.training.seed,
+        )
+    except InvalidInput:
+        return None

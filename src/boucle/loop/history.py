@@ -1,0 +1,88 @@
+"""The labelled rows of a stream and what any version answers for them, each day read and each version asked once."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.kernel.store import Store
+from boucle.models.api import get_version
+from boucle.monitoring.api import inputs, labelled
+from boucle.packaging.api import Predictor, open_kept, predict_table
+
+Outputs = dict[str, NDArray[np.float64] | list[str]]
+
+
+class History:
+    """Labelled rows of one stream, kept in memory by event day. Not thread-safe."""
+
+    def __init__(self, store: Store, project_id: str, stream: str) -> None:
+        self._store = store
+        self._project_id = project_id
+        self._stream = stream
+        self._days: dict[date, pl.DataFrame] = {}
+        self._answers: dict[tuple[int, date], Outputs] = {}
+        self._predictors: dict[int, Predictor] = {}
+
+    def rows(self, first: date, last: date) -> list[tuple[date, pl.DataFrame]]:
+        """The labelled, not quarantined rows of each day in [first, last] that has some."""
+        span = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+        return [(day, frame) for day in span if (frame := self._day(day)).height]
+
+    def predictor(self, number: int) -> Predictor:
+        """The bundle of a version, opened once."""
+        if number not in self._predictors:
+            version = get_version(self._store, self._project_id, self._project_id, number)
+            self._predictors[number] = open_kept(self._store, version.bundle_digest)
+        return self._predictors[number]
+
+    def answers(self, number: int, first: date, last: date) -> Outputs:
+        """What a version answers for the rows of `rows(first, last)`, in their order."""
+        parts = [self._answer(number, day, frame) for day, frame in self.rows(first, last)]
+        return concatenate(parts)
+
+    def labels(self, first: date, last: date) -> pl.Series:
+        """The labels of `rows(first, last)`, in their order."""
+        parts = [frame["label"] for _, frame in self.rows(first, last)]
+        return pl.concat(parts) if parts else pl.Series("label", [], pl.Float64)
+
+    def served(self, first: date, last: date) -> Outputs:
+        """What was answered in production for these rows, by whichever version was in charge."""
+        return concatenate([logged_outputs(frame) for _, frame in self.rows(first, last)])
+
+    def _answer(self, number: int, day: date, frame: pl.DataFrame) -> Outputs:
+        if (number, day) not in self._answers:
+            self._answers[number, day] = predict_table(self.predictor(number), inputs(frame), nthread=2)
+        return self._answers[number, day]
+
+    def _day(self, day: date) -> pl.DataFrame:
+        if day not in self._days:
+            frame = labelled(self._store, self._project_id, self._stream, day, day)
+            if frame.is_empty():  # its labels may still come
+                return frame
+            self._days[day] = frame
+        return self._days[day]
+
+
+def logged_outputs(frame: pl.DataFrame) -> Outputs:
+    """The logged outputs under their own names."""
+    found: Outputs = {}
+    for name in frame.columns:
+        if name.startswith("out."):
+            column = frame[name]
+            found[name.removeprefix("out.")] = column.to_numpy() if column.dtype.is_numeric() else column.to_list()
+    return found
+
+
+def concatenate(parts: list[Outputs]) -> Outputs:
+    """One set of outputs from several, in order; empty from none."""
+    if not parts:
+        return {}
+    joined: Outputs = {}
+    for name, first in parts[0].items():
+        if isinstance(first, list):
+            joined[name] = [value for part in parts for value in part[name]]
+        else:
+            joined[name] = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
+    return joined

@@ -1,0 +1,108 @@
+"""Carry out what was decided, each action once: look at the facts, act, record it under the fence, look again."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import Connection
+
+from boucle.governance.api import issue_permit, list_reports, promote, rollback
+from boucle.identity.api import LOOP
+from boucle.loop import store as tables
+from boucle.loop.decide import decide
+from boucle.loop.facts import gather
+from boucle.loop.records import Action, Decision, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.loop.retrain import train_again
+from boucle.loop.stage import Stage
+from boucle.monitoring.records import Performance, Window
+from boucle.project.steps.promote import CHAMPION
+from boucle.serving.api import deploy, wait_acknowledged
+
+Joined = Callable[[Connection], None]
+
+
+def reconcile(stage: Stage, day: date, windows: Sequence[Window], performance: Performance | None) -> list[Decision]:
+    """Decide and act until nothing more is due on this day; returns what was carried out."""
+    taken: list[Decision] = []
+    while True:
+        actions = decide(gather(stage, day, windows, performance), stage.project.loop)
+        if not actions:
+            return taken
+        for action in actions:
+            taken.append(carry_out(stage, day, action))
+        if any(isinstance(action, Hold) for action in actions):
+            return taken
+
+
+def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool = False) -> Decision:
+    """Act and record, the record in the same transaction as the alias it moves."""
+    number = sum(decision.day == day for decision in stage.decisions())
+    decision_id = f"{stage.held.stream}/{day}/{number}"
+
+    def decision(outcome: str, version: int | None) -> Decision:
+        return Decision(
+            id=decision_id, stream=stage.held.stream, day=day, action=action, outcome=outcome, version=version
+        )
+
+    match action:
+        case Retrain(reason=reason):
+            registered = train_again(
+                stage.context,
+                stage.progress,
+                stream=stage.held.stream,
+                base=stage.base,
+                through=stage.labelled_through(day),
+                rows=stage.rows_digest(stage.labelled_through(day)),
+                start_from=stage.found.params,
+                reason=reason,
+                shuffle_labels=shuffle_labels,
+            )
+            version = registered.version.number
+            done = decision(f"version {version}: gates {'passed' if registered.report.passed else 'failed'}", version)
+            stage.store.write(_record(stage, done))
+        case Promote(number=version, reason=reason):
+            done = decision(f"version {version} is in charge", version)
+            _promote(stage, day, version, reason, _record(stage, done))
+        case Rollback(number=version, reason=reason):
+            done = decision(f"version {version} is in charge again", version)
+            rollback(
+                stage.store,
+                project_id=stage.name,
+                model=stage.name,
+                alias=CHAMPION,
+                number=version,
+                reason=reason,
+                actor=LOOP.name,
+                effective_at=end_of(day),
+                joined=_record(stage, done),
+            )
+            follow(stage, version)
+        case Refuse(number=version):
+            done = decision(f"version {version} is turned down", version)
+            stage.store.write(_record(stage, done))
+        case Hold():
+            done = decision("nothing is done", None)
+            stage.store.write(_record(stage, done))
+    return done
+
+
+def follow(stage: Stage, number: int) -> None:
+    """The endpoint follows the alias: deploy the version and wait until the server has taken it up."""
+    version = stage.version(number)
+    traffic = deploy(stage.store, project_id=stage.name, number=number, bundle_digest=version.bundle_digest)
+    wait_acknowledged(stage.context.home, stage.name, traffic.generation)
+
+
+def end_of(day: date) -> datetime:
+    """Midnight (UTC) at the end of a day: when what was decided on it takes effect."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def _promote(stage: Stage, day: date, number: int, reason: str, joined: Joined) -> None:
+    report = list_reports(stage.store, stage.name, stage.name, number)[-1]
+    permit = issue_permit(stage.store, report, alias=CHAMPION, to=LOOP.name)
+    promote(stage.store, permit, reason=reason, actor=LOOP.name, effective_at=end_of(day), joined=joined)
+    follow(stage, number)
+
+
+def _record(stage: Stage, decision: Decision) -> Joined:
+    return lambda conn: tables.commit(conn, stage.name, stage.held, decision)

@@ -1,0 +1,75 @@
+"""What served rows are compared with: the champion's training data by day, and its own answers on the newest."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import reduce
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.api import load, merge, profile
+from boucle.data.records import Profile
+from boucle.kernel.digests import Digest
+from boucle.kernel.store import Store
+from boucle.monitoring.api import calibrate
+from boucle.monitoring.records import DriftPolicy
+from boucle.packaging.api import Predictor, predict_table
+
+PREDICTION = "prediction"
+"""Name of the column of answers in profiles: the probability (binary) or the value (regression)."""
+_DAY = "__day"
+PREDICTION_ROWS = 20_000
+"""The newest rows of the training data that the champion is asked for the reference of its predictions."""
+
+
+class Reference(Struct, frozen=True, kw_only=True):
+    """Profile of one champion's training data with its predictions, and how far single days are from it."""
+
+    profile: Profile
+    thresholds: dict[str, float]
+
+
+def reference_of(
+    store: Store,
+    dataset: Digest,
+    days: Sequence[Profile],
+    predictor: Predictor,
+    policy: DriftPolicy,
+    *,
+    time: str,
+) -> Reference:
+    """The reference of a champion trained on `dataset`, whose single days have the profiles `days`."""
+    newest = load(store, dataset).tail(PREDICTION_ROWS)
+    asked = newest.select(pl.col(time), prediction_of(predictor, newest))
+    answered = [kept for _, kept in day_profiles(asked, [PREDICTION], time)]
+    whole, predictions = reduce(merge, days), reduce(merge, answered)
+    thresholds = calibrate(days, whole, policy) | calibrate(answered, predictions, policy)
+    return Reference(profile=beside(whole, predictions), thresholds=thresholds)
+
+
+def day_profiles(table: pl.DataFrame, columns: Sequence[str], time: str) -> list[tuple[date, Profile]]:
+    """The profile of each day (UTC), oldest first."""
+    days = table.with_columns(pl.col(time).dt.date().alias(_DAY)).partition_by(_DAY, as_dict=True)
+    return [(key[0], profile(frame, columns)) for key, frame in sorted(days.items(), key=lambda item: item[0])]
+
+
+def prediction_of(predictor: Predictor, table: pl.DataFrame) -> pl.Series:
+    """What a bundle answers for the rows of a table: its first output, as the column `prediction`."""
+    outputs = predict_table(predictor, table, nthread=2)
+    return pl.Series(PREDICTION, outputs[predictor.signature.outputs[0].name], dtype=pl.Float64)
+
+
+def beside(left: Profile, right: Profile) -> Profile:
+    """The columns of two profiles in one; the rows are those of the first."""
+    return Profile(
+        rows=left.rows, numeric=[*left.numeric, *right.numeric], categories=[*left.categories, *right.categories]
+    )
+
+
+def without(whole: Profile, column: str) -> Profile:
+    """A profile less one column."""
+    return Profile(
+        rows=whole.rows,
+        numeric=[kept for kept in whole.numeric if kept.name != column],
+        categories=[kept for kept in whole.categories if kept.name != column],
+    )

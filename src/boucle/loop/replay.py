@@ -1,0 +1,188 @@
+"""History sent through the real endpoint, day by day, under the loop: serve, watch, learn the labels that came, decide."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.api import load
+from boucle.governance.api import issue_permit, promote
+from boucle.identity.api import LOOP
+from boucle.kernel.digests import digest_json, short
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.progress import Progress
+from boucle.loop import store as tables
+from boucle.loop.feed import Feed, batches, replay_plan
+from boucle.loop.reconcile import carry_out, end_of, reconcile
+from boucle.loop.records import Decision, Hold, Retrain
+from boucle.loop.stage import Stage
+from boucle.loop.watch import performance, raise_alerts, watch
+from boucle.models.api import alias
+from boucle.monitoring.api import add_labels, windows
+from boucle.project.context import Context
+from boucle.project.lifecycle import RunReport, run_project
+from boucle.project.records import ShuffledLabelsDrill
+from boucle.project.steps.promote import CHAMPION
+from boucle.serving.api import InferClient, Position, ServerProcess, deploy, log_folder, read_frames
+from boucle.serving.records import PredictionFrame
+
+
+class ReplayReport(Struct, frozen=True, kw_only=True):
+    """What a replay did."""
+
+    project: str
+    stream: str
+    first: date
+    last: date
+    rows: int
+    in_charge: int
+    decisions: list[Decision]
+    resumed_after: date | None
+    """Newest day that an earlier, interrupted replay had finished."""
+    already_complete: bool
+
+
+def stream_name(context: Context, first: RunReport) -> str:
+    """One name for one history under one policy: the same project and data replay the same stream.
+
+    The environment counts (a library may change a model), the clock does not.
+    """
+    return f"replay-{short(digest_json([context.project, first.source.digest, first.version.bundle_digest]))}"
+
+
+def replay(context: Context, progress: Progress) -> ReplayReport:
+    """Replay the days that the project names. What was replayed already is not done again.
+
+    Raises:
+        InvalidInput: the project or its data leave nothing to replay.
+        Unavailable: the server did not start.
+        Conflict: another process took the replay over.
+    """
+    plan = replay_plan(context.project)
+    first = run_project(context, progress)
+    store, name, stream = context.store(), context.project.project, stream_name(context, first)
+    known = store.read(lambda conn: tables.get_stream(conn, name, stream))
+    if known is None or not known.complete:
+        feed = Feed(load(store, first.source.digest), context.project)
+        held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=first.version.number))
+        stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
+        if held.done_through is None:
+            _put_first_in_charge(stage, first)
+        _days(stage, feed)
+        store.write(lambda conn: tables.finish(conn, name, held))
+    decisions = store.read(lambda conn: tables.decided(conn, name, stream))
+    served = windows(store, name, stream)
+    in_charge = alias(store, name, name, CHAMPION)
+    return ReplayReport(
+        project=name,
+        stream=stream,
+        first=plan.first,
+        last=plan.last,
+        rows=sum(window.rows for window in served),
+        in_charge=in_charge.number if in_charge else first.version.number,
+        decisions=[decision for decision in decisions if not isinstance(decision.action, Hold)],
+        resumed_after=known.done_through if known else None,
+        already_complete=bool(known and known.complete),
+    )
+
+
+def _put_first_in_charge(stage: Stage, first: RunReport) -> None:
+    """A replay begins with the first version in charge, from the first replayed day on."""
+    at = datetime.combine(stage.first_day, time(), UTC)
+    now = alias(stage.store, stage.name, stage.name, CHAMPION)
+    if now is not None and now.number == first.version.number and now.effective_at == at:
+        return
+    permit = issue_permit(stage.store, first.gates, alias=CHAMPION, to=LOOP.name)
+    promote(stage.store, permit, reason=f"{stage.held.stream} begins", actor=LOOP.name, effective_at=at)
+
+
+def _days(stage: Stage, feed: Feed) -> None:
+    """Every day that is not done yet, then the labels that are still on their way."""
+    done = stage.held.done_through
+    days = [day for day in feed.days() if done is None or day > done]
+    in_charge = stage.standing().champion
+    version = stage.version(in_charge)
+    deploy(stage.store, project_id=stage.name, number=in_charge, bundle_digest=version.bundle_digest)
+    with (
+        ServerProcess(stage.context.home, stage.name) as url,
+        InferClient(url, stage.name) as client,
+        stage.progress.task("replay", len(feed.days())) as task,
+    ):
+        task.advance(len(feed.days()) - len(days))
+        log = LogReader(stage)
+        for day in days:
+            _day(stage, feed, client, log, day)
+            task.advance(note=_headline(stage, day))
+    last = feed.days()[-1]
+    for late in range(1, stage.labels_delay_days + 1):
+        _labels_of(stage, feed, last + timedelta(days=late))
+
+
+def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> None:
+    errors = _serve(stage, feed, client, day)
+    window = watch(stage, day, log.frames_of(day), errors=errors)
+    _labels_of(stage, feed, day)
+    measured = performance(stage, day)
+    raise_alerts(stage, window, measured)
+    kept = windows(stage.store, stage.name, stage.held.stream)
+    for drill in feed.plan.drills:
+        if isinstance(drill, ShuffledLabelsDrill) and drill.on == day and not _offered(stage, day):
+            offer = Retrain(reason="drill: a candidate trained on shuffled labels", trigger="drill")
+            carry_out(stage, day, offer, shuffle_labels=True)
+    reconcile(stage, day, kept, measured)
+    stage.store.write(lambda conn: tables.finish_day(conn, stage.name, stage.held, day))
+
+
+def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> int:
+    """Ask for every row of the day, in batches; returns the number of requests that failed."""
+    rows = feed.served(day).with_columns(pl.col(feed.time).dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    kinds = dict.fromkeys(stage.project.data.features.numeric, "number")
+    errors = 0
+    for number, batch in enumerate(batches(rows, feed.plan.batch_rows)):
+        try:
+            client.infer(request_id(stage.held.stream, day, number), batch.to_dict(as_series=False), kinds)
+        except InvalidInput:
+            errors += 1
+    return errors
+
+
+def _labels_of(stage: Stage, feed: Feed, day: date) -> None:
+    """The labels that come by the end of `day`."""
+    labels = feed.labels(stage.labelled_through(day))
+    if labels.height:
+        add_labels(stage.store, project_id=stage.name, stream=stage.held.stream, labels=labels, arrived_at=end_of(day))
+
+
+def _offered(stage: Stage, day: date) -> bool:
+    return any(
+        isinstance(d.action, Retrain) and d.action.trigger == "drill" and d.day == day for d in stage.decisions()
+    )
+
+
+def _headline(stage: Stage, day: date) -> str:
+    standing = stage.standing()
+    return f"{day}, version {standing.champion} in charge since {standing.promoted_on}"
+
+
+def request_id(stream: str, day: date, number: int) -> str:
+    """The same batch has the same id when it is sent again after an interruption."""
+    return f"{stream}/{day}/{number:05d}"
+
+
+class LogReader:
+    """Reads what the endpoint logged, each frame once; frames of other days (an interrupted one's) are passed over."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stream = stage.held.stream
+        self._folder = log_folder(stage.context.home, stage.name)
+        self._after: Position | None = None
+        for _, self._after in read_frames(self._folder):
+            pass
+
+    def frames_of(self, day: date) -> list[PredictionFrame]:
+        """The day's frames since the last call, in the order they were answered."""
+        found = []
+        for frame, self._after in read_frames(self._folder, self._after):
+            if frame.request_id.startswith(f"{self._stream}/{day}/"):
+                found.append(frame)
+        return found

@@ -1,0 +1,204 @@
+"""The story of a stream: month by month beside the baselines, the decisions, the drift, and where the last model comes from."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from math import isfinite
+from typing import Any
+
+import polars as pl
+
+from boucle import __version__
+from boucle.evaluation.api import calibration_curve, measure
+from boucle.evaluation.records import Curve
+from boucle.kernel.digests import digest_json
+from boucle.kernel.errors import NotFound
+from boucle.kernel.progress import Progress
+from boucle.loop import store as tables
+from boucle.loop.baselines import BaselineParams, score_baselines
+from boucle.loop.lineage import lineage
+from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollback, Stream
+from boucle.loop.report_records import DriftCell, Mark, MarkKind, Month, Report, Week
+from boucle.loop.status import objectives
+from boucle.models.api import alias, get_version
+from boucle.monitoring.api import alerts, quarantine_columns, windows
+from boucle.monitoring.records import Alert, Window
+from boucle.project.context import Context
+from boucle.project.lifecycle import RunReport, run_project
+from boucle.project.steps.promote import CHAMPION
+
+CALIBRATION_DAYS = 30
+"""Calibration is compared on the rows served on this many last days."""
+
+
+def collect(context: Context, progress: Progress) -> Report:
+    """Tell the newest stream. The baselines are trained once and then come from the cache.
+
+    Raises:
+        NotFound: nothing was replayed yet.
+    """
+    store, name = context.store(), context.project.project
+    stream = store.read(lambda conn: tables.latest_stream(conn, name))
+    served = windows(store, name, stream.stream) if stream else []
+    if stream is None or not served:
+        raise NotFound("there is nothing to report: no day was served yet", hint="boucle replay")
+    decided = store.read(lambda conn: tables.decided(conn, name, stream.stream))
+    raised = alerts(store, name, stream.stream)
+    scored = score_baselines(context, _baseline_params(context, stream, served, progress), progress)
+    metric = context.project.loop.metric
+    months = _months(scored, served, decided, raised, metric)
+    means = {kind: _mean([getattr(month, f"auc_{kind}") for month in months]) for kind in ("loop", "frozen", "oracle")}
+    now = alias(store, name, name, CHAMPION)
+    newest = scored.filter(pl.col("day") > scored["day"].max() - pl.duration(days=CALIBRATION_DAYS))
+    return Report(
+        project=name,
+        stream=stream.stream,
+        metric=metric,
+        first=served[0].day,
+        last=served[-1].day,
+        rows=sum(window.rows for window in served),
+        months=months,
+        weeks=_weeks(scored, metric),
+        mean_loop=means["loop"],
+        mean_frozen=means["frozen"],
+        mean_oracle=means["oracle"],
+        gain_share=_share(means["loop"], means["frozen"], means["oracle"]),
+        marks=_marks(decided, served),
+        drift=_cells(served),
+        quarantined=[window.day for window in served if window.quarantined],
+        alerts=raised,
+        objectives=objectives(store, context.project.objectives, now, served),
+        calibration_before=_calibration(newest, "frozen"),
+        calibration_after=_calibration(newest, "loop"),
+        lineage=lineage(store, now) if now else [],
+        generated=__version__,
+    )
+
+
+def _baseline_params(context: Context, stream: Stream, served: Sequence[Window], progress: Progress) -> BaselineParams:
+    """The first version's own search and bundle; labels that came later change the cache's key."""
+    store, name = context.store(), context.project.project
+    first: RunReport = run_project(context, progress)
+    version = get_version(store, name, name, stream.first_version)
+    return BaselineParams(
+        project_id=name,
+        stream=stream.stream,
+        section=context.project.data,
+        training=context.project.training,
+        base=version.dataset_digest,
+        first_bundle=version.bundle_digest,
+        found=first.search,
+        rows=digest_json([[window.day, window.rows, window.quarantined] for window in served] + [stream.complete]),
+    )
+
+
+def _months(
+    scored: pl.DataFrame, served: Sequence[Window], decided: Sequence[Decision], raised: Sequence[Alert], metric: str
+) -> list[Month]:
+    def month_of(day: date) -> str:
+        return f"{day:%Y-%m}"
+
+    rows: Counter[str] = Counter()
+    for window in served:
+        rows[month_of(window.day)] += window.rows
+    opened = Counter(month_of(alert.opened_on) for alert in raised)
+    kinds = Counter((month_of(decision.day), _kind(decision)) for decision in decided)
+    values = _by(scored, pl.col("day").dt.strftime("%Y-%m"), metric)
+    return [
+        Month(
+            month=month,
+            rows=count,
+            auc_loop=values.get(month, {}).get("loop"),
+            auc_frozen=values.get(month, {}).get("frozen"),
+            auc_oracle=values.get(month, {}).get("oracle"),
+            alerts=opened[month],
+            retrainings=kinds[month, "retrain"],
+            promotions=kinds[month, "promote"],
+            refusals=kinds[month, "refuse"],
+            rollbacks=kinds[month, "rollback"],
+        )
+        for month, count in sorted(rows.items())
+    ]
+
+
+def _weeks(scored: pl.DataFrame, metric: str) -> list[Week]:
+    values = _by(scored, pl.col("day").dt.truncate("1w"), metric)
+    return [
+        Week(week=week, auc_loop=found.get("loop"), auc_frozen=found.get("frozen"), rows=found["rows"])
+        for week, found in sorted(values.items())
+    ]
+
+
+def _by(scored: pl.DataFrame, key: pl.Expr, metric: str) -> dict[Any, dict[str, Any]]:
+    """The metric of each column of answers by a key of the day."""
+    groups = scored.with_columns(key.alias("group")).partition_by("group", as_dict=True)
+    return {
+        found[0]: {"rows": rows.height} | {kind: _value(metric, rows, kind) for kind in ("loop", "frozen", "oracle")}
+        for found, rows in groups.items()
+    }
+
+
+def _value(metric: str, rows: pl.DataFrame, answers: str) -> float | None:
+    value = measure(metric, rows["truth"].to_numpy(), rows[answers].to_numpy())
+    return value if isfinite(value) else None
+
+
+def _marks(decided: Sequence[Decision], served: Sequence[Window]) -> list[Mark]:
+    marks = []
+    for decision in decided:
+        kind = _kind(decision)
+        if kind is not None:
+            marks.append(Mark(day=decision.day, kind=kind, version=decision.version, reason=decision.action.reason))
+    for window in served:
+        if window.quarantined:
+            reason = f"rows kept out of training: {', '.join(quarantine_columns(window))}"
+            marks.append(Mark(day=window.day, kind="quarantine", version=None, reason=reason))
+    return sorted(marks, key=lambda mark: mark.day)
+
+
+def _kind(decision: Decision) -> MarkKind | None:
+    """What a decision is called in the report; a drill's training counts as no retraining of the loop."""
+    match decision.action:
+        case Retrain(trigger=trigger):
+            return None if trigger == "drill" else "retrain"
+        case Promote():
+            return "promote"
+        case Refuse():
+            return "refuse"
+        case Rollback():
+            return "rollback"
+        case Hold():
+            return None
+
+
+def _cells(served: Sequence[Window]) -> list[DriftCell]:
+    return [
+        DriftCell(
+            day=window.day,
+            column=drift.column,
+            psi=drift.psi,
+            threshold=drift.threshold,
+            drifted=drift.drifted,
+            shifted=drift.shifted,
+        )
+        for window in served
+        for drift in window.drift
+    ]
+
+
+def _calibration(rows: pl.DataFrame, answers: str) -> Curve | None:
+    """Binary only: a regression's answers are no probabilities."""
+    if rows.is_empty() or not set(rows["truth"].unique().to_list()) <= {0, 1}:
+        return None
+    return calibration_curve(rows["truth"].to_numpy(), rows[answers].to_numpy())
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _share(loop: float | None, frozen: float | None, oracle: float | None) -> float | None:
+    if loop is None or frozen is None or oracle is None or oracle == frozen:
+        return None
+    return (loop - frozen) / (oracle - frozen)

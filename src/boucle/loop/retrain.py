@@ -1,0 +1,97 @@
+"""Training again: the first training data and every labelled row served since, but nothing that was quarantined."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.api import load, run_checks, snapshot
+from boucle.data.records import DataSection
+from boucle.identity.api import LOOP
+from boucle.kernel.digests import Digest
+from boucle.kernel.progress import Progress
+from boucle.monitoring.api import labelled
+from boucle.pipeline.api import StepContext
+from boucle.project.context import Context
+from boucle.project.lifecycle import execute
+from boucle.project.pipelines import retraining
+from boucle.project.steps.prepare import Prepared
+from boucle.project.steps.register import Registered
+from boucle.runs.records import ParamValue
+
+
+class ComposeParams(Struct, frozen=True, kw_only=True):
+    """Which rows make the training data of a retraining."""
+
+    project_id: str
+    section: DataSection
+    base: Digest
+    """Dataset version of the first training."""
+    stream: str
+    through: date
+    """Newest event day whose labels had come."""
+    rows: Digest
+    """Digest of what was logged and labelled until then, so that the cache sees a change."""
+
+
+def train_again(
+    context: Context,
+    progress: Progress,
+    *,
+    stream: str,
+    base: Digest,
+    through: date,
+    rows: Digest,
+    start_from: dict[str, ParamValue],
+    reason: str,
+    shuffle_labels: bool = False,
+) -> Registered:
+    """A registered and judged challenger, trained on what had been labelled by then. Cached by content, so it can be resumed."""
+    project = context.project
+    params = ComposeParams(
+        project_id=project.project, section=project.data, base=base, stream=stream, through=through, rows=rows
+    )
+    pipeline = retraining(
+        context,
+        compose,
+        params,
+        name=f"{stream}/{through}" + ("/shuffled" if shuffle_labels else ""),
+        start_from=start_from,
+        author=LOOP.name,
+        note=reason,
+        shuffle_labels=shuffle_labels,
+    )
+    return execute(context, pipeline, progress).value("register", Registered)
+
+
+def compose(context: StepContext) -> Prepared:
+    """The base and the labelled rows as one dataset version, with the findings of the project's checks on the new rows."""
+    params = context.params_as(ComposeParams)
+    base = load(context.store, params.base)
+    logged = labelled(context.store, params.project_id, params.stream, None, params.through)
+    table = append_logged(base, logged, params.section)
+    findings = run_checks(
+        table,
+        params.section.checks,
+        features=params.section.features,
+        target=params.section.target,
+        time=params.section.time,
+        now=datetime.combine(params.through + timedelta(days=1), time(), UTC),
+    )
+    dataset = snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
+    return Prepared(dataset=dataset, findings=findings)
+
+
+def append_logged(base: pl.DataFrame, logged: pl.DataFrame, section: DataSection) -> pl.DataFrame:
+    """The base's learnable columns with the logged rows below them, in order of event time."""
+    features = [*section.features.categorical, *section.features.numeric]
+    time_column = [section.time] if section.time else []
+    key_column = [section.key] if section.key else []
+    base = base.select(*features, *key_column, *time_column, section.target)
+    renamed = logged.select(
+        *[pl.col(f"in.{name}").alias(name) for name in features],
+        *[pl.col("entity_key").alias(name) for name in key_column],
+        *[pl.col("event_time").alias(name) for name in time_column],
+        pl.col("label").alias(section.target),
+    )
+    return pl.concat([base, renamed.cast(dict(base.schema))]).sort(*time_column, *key_column)  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""What a day of a stream needs at hand: the project, its store, the stream that is held, and what was looked up once."""
+
+from datetime import date, timedelta
+from math import ceil
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.data.api import get_version as get_dataset
+from boucle.data.api import load
+from boucle.data.records import Profile
+from boucle.evaluation.api import load_evaluation
+from boucle.kernel.digests import Digest, digest_json
+from boucle.kernel.errors import Damaged
+from boucle.kernel.progress import Progress
+from boucle.kernel.store import Store
+from boucle.loop import store as tables
+from boucle.loop.history import History
+from boucle.loop.records import Decision, Stream
+from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
+from boucle.loop.standing import Standing, standing
+from boucle.models.api import get_version
+from boucle.models.records import ModelVersion
+from boucle.monitoring.api import profiles, windows
+from boucle.project.context import Context
+from boucle.project.steps.search import Found
+from boucle.training.api import numbers_of
+
+
+class Stage:
+    """One process at work on one stream. Not thread-safe."""
+
+    def __init__(
+        self, context: Context, held: Stream, found: Found, *, first_day: date, time: str, progress: Progress
+    ) -> None:
+        self.context = context
+        self.project = context.project
+        self.store: Store = context.store()
+        self.held = held
+        self.found = found
+        """Best parameters of the first search."""
+        self.first_day = first_day
+        self.time = time
+        self.progress = progress
+        self.history = History(self.store, self.name, held.stream)
+        self.base = self.version(held.first_version).dataset_digest
+        self._base_days: list[tuple[date, Profile]] = []
+        self._references: dict[int, Reference] = {}
+
+    @property
+    def name(self) -> str:
+        """The project's name: also that of its model and endpoint."""
+        return self.project.project
+
+    @property
+    def labels_delay_days(self) -> int:
+        """Whole days until a day's labels have come."""
+        return ceil(self.project.monitoring.labels_delay_days)
+
+    def version(self, number: int) -> ModelVersion:
+        """A version of the project's model."""
+        return get_version(self.store, self.name, self.name, number)
+
+    def metric_of(self, number: int) -> float:
+        """The loop's metric in a version's own evaluation."""
+        evaluation = load_evaluation(self.store, self.version(number).evaluation_digest)
+        return evaluation.metrics[self.project.loop.metric].value
+
+    def truth(self, labels: pl.Series) -> NDArray[np.float64]:
+        """Labels as evaluation wants them: class positions, or values."""
+        signature = self.history.predictor(self.held.first_version).signature
+        return numbers_of(labels, signature.task, signature.classes)
+
+    def decisions(self) -> list[Decision]:
+        """What was decided so far, oldest first."""
+        return self.store.read(lambda conn: tables.decided(conn, self.name, self.held.stream))
+
+    def standing(self) -> Standing:
+        """Who is in charge and what waits."""
+        return standing(self.decisions(), first_version=self.held.first_version, first_day=self.first_day)
+
+    def labelled_through(self, day: date) -> date:
+        """The newest event day whose labels have come by the end of `day`."""
+        return day - timedelta(days=self.labels_delay_days)
+
+    def rows_digest(self, through: date) -> Digest:
+        """Names what was served and may be learned from through an event day."""
+        served = windows(self.store, self.name, self.held.stream)
+        return digest_json(
+            [[window.day, window.rows, window.quarantined] for window in served if window.day <= through]
+        )
+
+    def reference(self, number: int) -> Reference:
+        """What served rows are compared with while a version is in charge."""
+        if number not in self._references:
+            version = self.version(number)
+            self._references[number] = reference_of(
+                self.store,
+                version.dataset_digest,
+                self.day_profiles(date.min, self.last_day_of(number)),
+                self.history.predictor(number),
+                self.project.monitoring.drift,
+                time=self.time,
+            )
+        return self._references[number]
+
+    def day_profiles(self, first: date, last: date) -> list[Profile]:
+        """Profiles of the features of single days in [first, last], oldest first: the base's days, then trusted windows'."""
+        if not self._base_days:
+            features = self.project.data.features
+            table = load(self.store, self.base)
+            self._base_days = day_profiles(table, [*features.categorical, *features.numeric], self.time)
+        base = [kept for day, kept in self._base_days if first <= day <= last]
+        served = profiles(self.store, self.name, self.held.stream, first, last, include_quarantined=False)
+        return [*base, *(without(kept, PREDICTION) for kept in served.values())]
+
+    def last_day_of(self, number: int) -> date:
+        """The event day of the newest row in a version's dataset."""
+        last = get_dataset(self.store, self.version(number).dataset_digest).last_at
+        if last is None:
+            raise Damaged(f"the dataset of version {number} has no event time, though the project names a time column")
+        return last.date()

@@ -1,0 +1,114 @@
+"""Where a project stands: each objective's target beside what was measured, and who is in charge."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from msgspec import Struct
+
+from boucle.data.api import get_version as get_dataset
+from boucle.evaluation.api import load_evaluation
+from boucle.governance.records import Objective
+from boucle.kernel.store import Store
+from boucle.loop import store as tables
+from boucle.loop.report_records import ObjectiveStatus
+from boucle.loop.watch import SERVICE_METRICS
+from boucle.models.api import alias, get_version
+from boucle.models.records import AliasMove
+from boucle.monitoring.api import alerts, windows
+from boucle.monitoring.records import Alert, Window
+from boucle.project.context import Context
+from boucle.project.steps.promote import CHAMPION
+
+
+class StatusReport(Struct, frozen=True, kw_only=True):
+    """Where the project stands."""
+
+    project: str
+    in_charge: int | None
+    since: datetime | None
+    """From which event time on."""
+    stream: str | None
+    """The newest line of served history."""
+    served_rows: int
+    last_day: date | None
+    open_alerts: list[Alert]
+    objectives: list[ObjectiveStatus]
+
+
+def status(context: Context) -> StatusReport:
+    """Read the store; nothing is measured anew."""
+    store, name = context.store(), context.project.project
+    now = alias(store, name, name, CHAMPION)
+    stream = store.read(lambda conn: tables.latest_stream(conn, name))
+    served = windows(store, name, stream.stream) if stream else []
+    return StatusReport(
+        project=name,
+        in_charge=now.number if now else None,
+        since=now.effective_at if now else None,
+        stream=stream.stream if stream else None,
+        served_rows=sum(window.rows for window in served),
+        last_day=served[-1].day if served else None,
+        open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
+        objectives=objectives(store, context.project.objectives, now, served),
+    )
+
+
+def objectives(
+    store: Store, asked: Sequence[Objective], now: AliasMove | None, served: Sequence[Window]
+) -> list[ObjectiveStatus]:
+    """Each objective with its newest measurement, quality from the evaluation of the version in charge."""
+    found = []
+    for objective in asked:
+        measured, where = _measured(store, objective.metric, now, served)
+        met = None if measured is None else _met(objective, measured)
+        found.append(
+            ObjectiveStatus(
+                metric=objective.metric, required=required(objective), measured=measured, met=met, where=where
+            )
+        )
+    return found
+
+
+def required(objective: Objective) -> str:
+    """An objective in words.
+
+    >>> required(Objective(metric="auc_roc", at_least=0.62))
+    'at least 0.62'
+    """
+    if objective.at_least is not None:
+        return f"at least {objective.at_least:g}"
+    return f"at most {objective.at_most:g}"
+
+
+def _met(objective: Objective, measured: float) -> bool:
+    if objective.at_least is not None:
+        return measured >= objective.at_least
+    return objective.at_most is not None and measured <= objective.at_most
+
+
+def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence[Window]) -> tuple[float | None, str]:
+    if metric in SERVICE_METRICS:
+        return _service(metric, served)
+    if now is None:
+        return None, "no version is in charge yet"
+    version = get_version(store, now.project_id, now.model, now.number)
+    if metric == "lead_time_days":
+        last = get_dataset(store, version.dataset_digest).last_at
+        if last is None:
+            return None, "the project names no time column"
+        return (now.effective_at - last).total_seconds() / 86_400, f"newest row that version {now.number} knows"
+    evaluation = load_evaluation(store, version.evaluation_digest)
+    value = evaluation.metrics.get(metric)
+    return (None if value is None else value.value), f"evaluation of version {now.number} on {evaluation.rows:,} rows"
+
+
+def _service(metric: str, served: Sequence[Window]) -> tuple[float | None, str]:
+    """Over all served days: the share of requests, or the worst day's latency."""
+    asked = sum(window.service.requests for window in served)
+    if not asked:
+        return None, "nothing was served yet"
+    where = f"{asked:,} requests on {len(served)} days"
+    if metric in ("availability", "error_rate"):
+        rate = sum(window.service.errors for window in served) / asked
+        return (1 - rate if metric == "availability" else rate), where
+    return max(float(getattr(window.service, metric)) for window in served), f"slowest of {len(served)} days"

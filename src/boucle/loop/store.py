@@ -1,0 +1,119 @@
+"""The loop's own tables: streams with their fencing epoch, and decisions."""
+
+from datetime import date
+
+import msgspec
+from sqlalchemy import Column, Connection, Date, Integer, String, Table, Text, insert, select, update
+
+from boucle.kernel.database import metadata
+from boucle.kernel.errors import Conflict
+from boucle.loop.records import Decision, Stream
+
+streams = Table(
+    "loop_streams",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("stream", String, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("first_version", Integer, nullable=False),
+    Column("done_through", Date),
+    Column("complete", Integer, nullable=False),
+)
+decisions = Table(
+    "loop_decisions",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("stream", String, nullable=False, index=True),
+    Column("day", Date, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+
+def get_stream(conn: Connection, project_id: str, stream: str) -> Stream | None:
+    """One stream, if it was ever begun."""
+    row = conn.execute(select(streams).where(streams.c.project_id == project_id, streams.c.stream == stream)).first()
+    return None if row is None else _stream(row._mapping)
+
+
+def latest_stream(conn: Connection, project_id: str) -> Stream | None:
+    """The stream that was begun last."""
+    query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence.desc()).limit(1)
+    row = conn.execute(query).first()
+    return None if row is None else _stream(row._mapping)
+
+
+def begin(conn: Connection, project_id: str, stream: str, *, first_version: int) -> Stream:
+    """Begin or take over a stream: whoever held an older epoch can no longer commit."""
+    known = get_stream(conn, project_id, stream)
+    if known is None:
+        last = latest_stream(conn, project_id)
+        known = Stream(stream=stream, sequence=last.sequence + 1 if last else 1, epoch=1, first_version=first_version)
+        values = msgspec.structs.asdict(known) | {"project_id": project_id, "complete": 0}
+        conn.execute(insert(streams).values(values))
+        return known
+    held = msgspec.structs.replace(known, epoch=known.epoch + 1)
+    _set(conn, project_id, stream, epoch=held.epoch)
+    return held
+
+
+def check_epoch(conn: Connection, project_id: str, held: Stream) -> None:
+    """Fence: refuse to commit for a stream that another process took over.
+
+    Raises:
+        Conflict: the epoch moved on.
+    """
+    known = get_stream(conn, project_id, held.stream)
+    if known is None or known.epoch != held.epoch:
+        raise Conflict(
+            f"another process took over {held.stream} (epoch {known.epoch if known else 'none'}, here {held.epoch})",
+            hint="wait until it has finished, then: boucle replay",
+        )
+
+
+def finish_day(conn: Connection, project_id: str, held: Stream, day: date) -> None:
+    """The day is served, watched and decided."""
+    check_epoch(conn, project_id, held)
+    _set(conn, project_id, held.stream, done_through=day)
+
+
+def finish(conn: Connection, project_id: str, held: Stream) -> None:
+    """Every day is done and every label has come."""
+    check_epoch(conn, project_id, held)
+    _set(conn, project_id, held.stream, complete=1)
+
+
+def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) -> None:
+    """Record a decision under the fence; its id commits once.
+
+    Raises:
+        Conflict: another process took the stream over, or recorded this decision before.
+    """
+    check_epoch(conn, project_id, held)
+    found = conn.execute(
+        select(decisions.c.id).where(decisions.c.project_id == project_id, decisions.c.id == decision.id)
+    ).first()
+    if found is not None:
+        raise Conflict(f"decision {decision.id} is recorded already", hint="boucle replay")
+    body = msgspec.json.encode(decision).decode()
+    values = {"project_id": project_id, "id": decision.id, "stream": decision.stream, "day": decision.day, "body": body}
+    conn.execute(insert(decisions).values(values))
+
+
+def decided(conn: Connection, project_id: str, stream: str) -> list[Decision]:
+    """All decisions of a stream, in the order they were taken."""
+    query = (
+        select(decisions.c.body)
+        .where(decisions.c.project_id == project_id, decisions.c.stream == stream)
+        .order_by(decisions.c.day, decisions.c.id)
+    )
+    return [msgspec.json.decode(row.body, type=Decision) for row in conn.execute(query)]
+
+
+def _set(conn: Connection, project_id: str, stream: str, **values: object) -> None:
+    conn.execute(update(streams).where(streams.c.project_id == project_id, streams.c.stream == stream).values(**values))
+
+
+def _stream(row: object) -> Stream:
+    return msgspec.convert({**dict(row), "complete": bool(row["complete"])}, Stream)  # type: ignore[call-overload,index]

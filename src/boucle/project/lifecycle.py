@@ -1,0 +1,93 @@
+"""What a person does with a project: check it, run it."""
+
+from msgspec import Struct
+
+from boucle.data.api import normalise, read_source
+from boucle.data.records import DatasetVersion, Finding
+from boucle.governance.records import GateReport
+from boucle.identity.api import local_principal
+from boucle.kernel.progress import Progress
+from boucle.models.records import ModelVersion
+from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
+from boucle.project.context import Context
+from boucle.project.pipelines import first_training
+from boucle.project.steps.prepare import Prepared, before, inspect
+from boucle.project.steps.register import Registered
+from boucle.project.steps.search import Found
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """What `boucle check` found."""
+
+    project: str
+    rows: int
+    training_rows: int
+    columns: int
+    findings: list[Finding]
+    passed: bool
+    """No failing finding blocks."""
+
+
+class RunReport(Struct, frozen=True, kw_only=True):
+    """What `boucle run` made."""
+
+    project: str
+    source: DatasetVersion
+    training: DatasetVersion
+    findings: list[Finding]
+    search: Found
+    version: ModelVersion
+    gates: GateReport
+    steps: list[StepOutcome]
+
+
+def check_project(context: Context, progress: Progress) -> CheckReport:
+    """Read the source and run every check on the rows the first training would use; changes nothing."""
+    project = context.project
+    with progress.task(f"reading {project.data.source}", None):
+        table = normalise(read_source(project.data.source, context.folder), project.data)
+    training = before(table, project.data.time, project.training.until)
+    with progress.task(f"checking {training.height:,} rows", None):
+        findings = inspect(training, project.data, folds=project.training.cross_validation.folds)
+    return CheckReport(
+        project=project.project,
+        rows=table.height,
+        training_rows=training.height,
+        columns=table.width,
+        findings=findings,
+        passed=all(finding.passed or finding.on_fail != "block" for finding in findings),
+    )
+
+
+def run_project(context: Context, progress: Progress, *, force: bool = False) -> RunReport:
+    """Data to a version in charge. What is cached is not done again; what a gate refuses is not put in charge.
+
+    Raises:
+        Refused: a check blocks, the parity proof fails, or a gate says no; the version stays registered, with its numbers.
+    """
+    result = execute(context, first_training(context, local_principal().name), progress, force=force)
+    registered = result.value("register", Registered)
+    prepared = result.value("prepare", Prepared)
+    return RunReport(
+        project=context.project.project,
+        source=result.value("read", DatasetVersion),
+        training=prepared.dataset,
+        findings=prepared.findings,
+        search=result.value("search", Found),
+        version=registered.version,
+        gates=registered.report,
+        steps=result.outcomes,
+    )
+
+
+def execute(context: Context, pipeline: Pipeline, progress: Progress, *, force: bool = False) -> PipelineResult:
+    """Run a pipeline of the project in its home; steps that are cached are not done again."""
+    return run(
+        pipeline,
+        context.home,
+        context.store,
+        project_root=context.folder,
+        environment=environment_digest(),
+        progress=progress,
+        force=force,
+    )

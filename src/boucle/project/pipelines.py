@@ -1,0 +1,132 @@
+"""The pipelines a project is made of: from the source to a judged version, and the same again for every retraining."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from boucle.data.records import DataSection, DatasetVersion
+from boucle.pipeline.api import Pipeline, Step, StepContext
+from boucle.project.context import Context
+from boucle.project.steps.bundle import Built, BundleParams, build
+from boucle.project.steps.evaluate import EvaluateParams, Judged, evaluate_bundle
+from boucle.project.steps.prepare import Prepared, PrepareParams, prepare
+from boucle.project.steps.promote import Promoted, PromoteParams, put_in_charge
+from boucle.project.steps.read import ReadParams, read
+from boucle.project.steps.register import Registered, RegisterParams, register_version
+from boucle.project.steps.search import Found, SearchParams, search_parameters
+from boucle.runs.records import ParamValue
+
+
+def first_training(context: Context, author: str) -> Pipeline:
+    """Data to registered, judged version, as `boucle run` does it."""
+    project = context.project
+    return Pipeline(
+        "run",
+        [
+            Step(
+                "read",
+                read,
+                DatasetVersion,
+                params=ReadParams(project_id=project.project, section=without_checks(project.data)),
+                sources=(Path(project.data.source.partition(":")[0]),),
+            ),
+            Step(
+                "prepare",
+                prepare,
+                Prepared,
+                needs=("read",),
+                params=PrepareParams(
+                    project_id=project.project,
+                    section=project.data,
+                    until=project.training.until,
+                    folds=project.training.cross_validation.folds,
+                ),
+            ),
+            *training_steps(
+                context,
+                experiment=project.project,
+                trials=project.training.search.trials,
+                start_from=None,
+                author=author,
+                note="first training",
+            ),
+            Step("promote", put_in_charge, Promoted, needs=("register",), params=PromoteParams(actor=author)),
+        ],
+    )
+
+
+def retraining(
+    context: Context,
+    compose: Callable[[StepContext], Prepared],
+    compose_params: object,
+    *,
+    name: str,
+    start_from: dict[str, ParamValue],
+    author: str,
+    note: str,
+    shuffle_labels: bool = False,
+) -> Pipeline:
+    """The same steps on other rows: `compose` stands where `read` and `prepare` stood."""
+    return Pipeline(
+        name,
+        [
+            Step("prepare", compose, Prepared, params=compose_params),
+            *training_steps(
+                context,
+                experiment=name,
+                trials=context.project.training.search.retrain_trials,
+                start_from=start_from,
+                author=author,
+                note=note,
+                shuffle_labels=shuffle_labels,
+            ),
+        ],
+    )
+
+
+def training_steps(
+    context: Context,
+    *,
+    experiment: str,
+    trials: int,
+    start_from: dict[str, ParamValue] | None,
+    author: str,
+    note: str,
+    shuffle_labels: bool = False,
+) -> list[Step[Any]]:
+    """Search, bundle, evaluate, register."""
+    project = context.project
+    name, data, training = project.project, without_checks(project.data), project.training
+    search = SearchParams(
+        project_id=name, section=data, training=training, trials=trials, start_from=start_from, experiment=experiment
+    )
+    bundle = BundleParams(
+        project_id=name,
+        section=data,
+        training=training,
+        packaging=project.packaging,
+        experiment=experiment,
+        shuffle_labels=shuffle_labels,
+    )
+    evaluation = EvaluateParams(section=data, training=training, evaluation=project.evaluation)
+    registration = RegisterParams(
+        project_id=name,
+        objectives=project.objectives,
+        governance=project.governance,
+        packaging=project.packaging,
+        author=author,
+        note=note,
+    )
+    return [
+        Step("search", search_parameters, Found, needs=("prepare",), params=search),
+        Step("bundle", build, Built, needs=("prepare", "search"), params=bundle),
+        Step("evaluate", evaluate_bundle, Judged, needs=("prepare", "bundle"), params=evaluation),
+        Step("register", register_version, Registered, needs=("prepare", "bundle", "evaluate"), params=registration),
+    ]
+
+
+def without_checks(section: DataSection) -> DataSection:
+    """The section for steps that run no check, so that editing a check does not run them again."""
+    return replace(section, checks=[])

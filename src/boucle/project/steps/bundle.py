@@ -1,0 +1,65 @@
+"""Step `bundle`: the final fit, compiled, proven and kept."""
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.api import load
+from boucle.data.records import DataSection
+from boucle.packaging.api import keep, package
+from boucle.packaging.records import Bundle, PackagingSection
+from boucle.pipeline.api import StepContext
+from boucle.project.steps.prepare import Prepared
+from boucle.project.steps.search import Found
+from boucle.runs.api import record_run
+from boucle.training.api import fit, holdout, task_of
+from boucle.training.records import TrainingSection
+
+
+class BundleParams(Struct, frozen=True, kw_only=True):
+    """How to fit and package."""
+
+    project_id: str
+    section: DataSection
+    training: TrainingSection
+    packaging: PackagingSection
+    experiment: str
+    shuffle_labels: bool = False
+    """A drill: learn from labels that say nothing."""
+
+
+class Built(Struct, frozen=True, kw_only=True):
+    """The bundle and the run that made it."""
+
+    bundle: Bundle
+    run_id: str
+
+
+def build(context: StepContext) -> Built:
+    """Fit on the rows before the holdout, prove the compiled model equal on the held-out rows and generated ones, keep it."""
+    params = context.params_as(BundleParams)
+    found = context.value("search", Found)
+    dataset = context.value("prepare", Prepared).dataset
+    rows, held_out = holdout(load(context.store, dataset.digest), params.training, params.section.time)
+    target = params.section.target
+    if params.shuffle_labels:
+        rows = rows.with_columns(pl.col(target).shuffle(seed=params.training.seed))
+    fitted = fit(
+        rows, params.training, params.section.features, target, task_of(rows[target]), found.params, found.threshold
+    )
+    folder = context.folder / "bundle"
+    package(fitted, held_out, folder, params.packaging, key=params.section.key, time=params.section.time)
+    bundle = keep(context.store, folder)
+    run = record_run(
+        context.store,
+        project_id=params.project_id,
+        experiment=params.experiment,
+        name="final fit",
+        params=found.params,
+        metrics={
+            params.training.metric: found.score,
+            "parity_largest_difference": bundle.manifest.parity.largest_difference,
+        },
+        dataset_digest=dataset.digest,
+        bundle_digest=bundle.digest,
+    )
+    return Built(bundle=bundle, run_id=run.id)

@@ -1,0 +1,21 @@
+"""Step `read`: the project's source becomes a dataset version."""
+
+from msgspec import Struct
+
+from boucle.data.api import normalise, read_source, snapshot
+from boucle.data.records import DataSection, DatasetVersion
+from boucle.pipeline.api import StepContext
+
+
+class ReadParams(Struct, frozen=True, kw_only=True):
+    """What to read."""
+
+    project_id: str
+    section: DataSection
+
+
+def read(context: StepContext) -> DatasetVersion:
+    """Read and normalise the whole source, and keep it."""
+    params = context.params_as(ReadParams)
+    table = normalise(read_source(params.section.source, context.project_root), params.section)
+    return snapshot(context.store, table, project_id=params.project_id, time=params.section.time)

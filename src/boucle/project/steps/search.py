@@ -1,0 +1,71 @@
+"""Step `search`: find the parameters, every trial tracked as a run."""
+
+from msgspec import Struct
+
+from boucle.data.api import load
+from boucle.data.records import DataSection
+from boucle.kernel.digests import Digest
+from boucle.pipeline.api import StepContext
+from boucle.project.steps.prepare import Prepared
+from boucle.runs.api import record_run
+from boucle.runs.records import ParamValue
+from boucle.training.api import holdout, search, task_of
+from boucle.training.records import TrainingSection, Trial
+
+
+class SearchParams(Struct, frozen=True, kw_only=True):
+    """What to search, and from where."""
+
+    project_id: str
+    section: DataSection
+    training: TrainingSection
+    trials: int
+    start_from: dict[str, ParamValue] | None
+    experiment: str
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """The best parameters, and the probability from which the positive class is answered."""
+
+    params: dict[str, ParamValue]
+    threshold: float
+    score: float
+    trials: int
+
+
+def search_parameters(context: StepContext) -> Found:
+    """Search on the rows before the holdout; trials are recorded as runs of one experiment."""
+    params = context.params_as(SearchParams)
+    dataset = context.value("prepare", Prepared).dataset
+    rows, _ = holdout(load(context.store, dataset.digest), params.training, params.section.time)
+
+    def track(trial: Trial) -> None:
+        _record_trial(context, params, dataset.digest, trial)
+
+    result = search(
+        rows,
+        params.training,
+        params.section.features,
+        params.section.target,
+        task_of(rows[params.section.target]),
+        trials=params.trials,
+        start_from=params.start_from,
+        on_trial=track,
+        progress=context.progress,
+        time=params.section.time,
+    )
+    best = next(trial for trial in result.trials if trial.params == result.best)
+    return Found(params=result.best, threshold=result.threshold, score=best.score, trials=len(result.trials))
+
+
+def _record_trial(context: StepContext, params: SearchParams, dataset: Digest, trial: Trial) -> None:
+    folds = {f"{params.training.metric}_fold_{n}": score for n, score in enumerate(trial.fold_scores)}
+    record_run(
+        context.store,
+        project_id=params.project_id,
+        experiment=params.experiment,
+        name=f"trial-{trial.number}",
+        params=trial.params,
+        metrics={params.training.metric: trial.score, "seconds": trial.seconds} | folds,
+        dataset_digest=dataset,
+    )
