@@ -46,24 +46,24 @@ def first_party(project_root: Path) -> FirstParty:
 
 def ingredients_of(step: Step[object], code: FirstParty, project_root: Path, environment: Digest) -> Ingredients:
     """All that a step's result depends on, except the results of the steps it needs."""
-    files, captured = anatomy(step.function, f"the function of step {step.name!r}")
+    files, parts = anatomy(step.function, f"the function of step {step.name!r}")
     return Ingredients(
         step=step.name,
         code=code.digest(files),
-        params=digest_json([_plain(step.params, f"`params` of step {step.name!r}"), captured]),
+        params=digest_json([_plain(step.params, f"`params` of step {step.name!r}"), parts]),
         environment=environment,
         sources=dict(_source_digest(step, source, code, project_root.resolve()) for source in step.sources),
     )
 
 
 def anatomy(function: object, name: str) -> tuple[list[Path], list[msgspec.Raw]]:
-    """The files that hold a function and the functions and classes it captures; the values that it captures, as JSON.
+    """The files that hold a function and all that it captures; then what it is made of, as JSON: names and values.
 
     Captured are closure cells, default values, a partial's arguments and a bound method's object. InvalidInput for
     values that cannot be written as JSON, because their changes could not be seen. `name` stands for it in errors.
     """
     files: dict[Path, None] = {}
-    values: list[msgspec.Raw] = []
+    parts: list[msgspec.Raw] = []
     waiting, seen = deque([function]), [function]
     while waiting:
         part = waiting.popleft()
@@ -71,13 +71,23 @@ def anatomy(function: object, name: str) -> tuple[list[Path], list[msgspec.Raw]]
             new = [other for other in _held_by(part) if not any(other is known for known in seen)]
             waiting.extend(new)
             seen.extend(new)
-        elif not isinstance(part, type | ModuleType | BuiltinFunctionType):
-            values.append(_plain(part, f"what {name} captures"))
+        parts.append(_plain(_name_of(part) or part, f"what {name} captures"))
         if file := _file_of(part):
             files[file] = None
     if not files:
         raise InvalidInput(f"{name} has no source file; define it in a module")
-    return list(files), values
+    return list(files), parts
+
+
+def _name_of(part: object) -> list[str | int] | None:
+    """What tells a piece of code from others in the same files; None for values."""
+    if isinstance(part, FunctionType):
+        return [part.__module__, part.__qualname__, part.__code__.co_firstlineno]
+    if isinstance(part, type | BuiltinFunctionType):
+        return [part.__module__, part.__qualname__]
+    if isinstance(part, ModuleType | MethodType | partial):
+        return [type(part).__name__, getattr(part, "__name__", "")]
+    return None
 
 
 def _held_by(part: object) -> Iterator[object]:

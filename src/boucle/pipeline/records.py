@@ -61,6 +61,7 @@ class Ingredients(Struct, frozen=True, kw_only=True):
     code: Digest
     """Names and bytes of all first-party files that the step's function imports, transitively."""
     params: Digest
+    """Of the step's params, the function's name, and the values that it captures."""
     environment: Digest
     sources: dict[str, Digest]
     """Files and folders that the step reads, by path below the project."""

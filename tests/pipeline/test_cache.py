@@ -1,0 +1,150 @@
+"""A kept result counts only while it and everything that it names is whole."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from boucle.kernel.digests import Digest, digest_bytes
+from boucle.kernel.trees import freeze
+from boucle.pipeline.cache import Cache
+from boucle.pipeline.records import Ingredients, Manifest
+
+
+def ingredients() -> Ingredients:
+    some = digest_bytes(b"some")
+    return Ingredients(step="s", code=some, params=some, environment=some, sources={"a.csv": some})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path)
+
+
+def keep(
+    cache: Cache, value_json: bytes = b"[1,2]", tree: Digest | None = None, *, used_database: bool = False
+) -> Manifest:
+    manifest = cache.manifest(ingredients(), value_json, tree, used_database=used_database, seconds=1.5)
+    cache.write(manifest)
+    return manifest
+
+
+def file_of(cache: Cache, manifest: Manifest) -> Path:
+    return cache.folder / f"{manifest.key}.json"
+
+
+def test_what_was_kept_is_read(cache: Cache) -> None:
+    kept = keep(cache)
+    found = cache.read(kept.key, list[int])
+    assert found is not None
+    assert bytes(found.value) == b"[1,2]"
+    assert (found.result, found.ingredients, found.seconds) == (kept.result, kept.ingredients, 1.5)
+    assert cache.read(digest_bytes(b"other"), list[int]) is None
+
+
+def test_a_value_of_another_type_does_not_count(cache: Cache) -> None:
+    assert cache.read(keep(cache).key, dict[str, int]) is None
+
+
+def test_every_cut_of_a_manifest_counts_as_none(cache: Cache) -> None:
+    kept = keep(cache)
+    file = file_of(cache, kept)
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        assert cache.read(kept.key, list[int]) is None
+    file.write_bytes(whole)
+    assert cache.read(kept.key, list[int]) is not None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"value": [1, 3]},
+        {"tree": "0" * 64},
+        {"result": "0" * 64},
+        {"key": "0" * 64},
+        {"format": 2},
+        {"blobs": ["../../etc/passwd"]},
+        {"blobs": ["0" * 64]},
+        {"unknown": 1},
+        {"ingredients": {}},
+    ],
+)
+def test_an_edited_manifest_counts_as_none(cache: Cache, edit: dict[str, object]) -> None:
+    kept = keep(cache)
+    file = file_of(cache, kept)
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), **edit}))
+    assert cache.read(kept.key, list[int]) is None
+
+
+def test_bytes_that_are_no_text_count_as_none(cache: Cache) -> None:
+    kept = keep(cache)
+    file_of(cache, kept).write_bytes(b'{"format":1,"key":"\xff\xfe"}')
+    assert cache.read(kept.key, list[int]) is None
+
+
+def test_a_manifest_under_another_name_counts_as_none(cache: Cache) -> None:
+    kept = keep(cache)
+    other = digest_bytes(b"other")
+    file_of(cache, kept).rename(cache.folder / f"{other}.json")
+    assert cache.read(other, list[int]) is None
+
+
+def test_a_missing_blob_that_the_value_names(cache: Cache) -> None:
+    named, unknown = cache.blobs.put(b"table"), digest_bytes(b"never kept")
+    kept = keep(cache, json.dumps({"table": named, "note": unknown}).encode())
+    assert kept.blobs == [named]
+    assert cache.read(kept.key, dict[str, str]) is not None
+    cache.blobs.path(named).unlink()
+    assert cache.read(kept.key, dict[str, str]) is None
+
+
+@pytest.mark.parametrize("named", ["tree", "value"])
+def test_a_missing_file_of_a_tree(cache: Cache, tmp_path: Path, named: str) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "model").write_bytes(b"model")
+    tree = freeze(cache.blobs, folder)
+    kept = keep(cache, b"null", tree) if named == "tree" else keep(cache, f'"{tree}"'.encode())
+    assert cache.read(kept.key, object) is not None
+    cache.blobs.path(digest_bytes(b"model")).unlink()
+    assert cache.read(kept.key, object) is None
+
+
+def test_a_result_that_wrote_to_a_database_that_is_gone(cache: Cache) -> None:
+    kept = keep(cache, used_database=True)
+    assert cache.read(kept.key, object) is None
+    (cache.home / "boucle.db").touch()
+    assert cache.read(kept.key, object) is not None
+
+
+def test_only_what_dead_processes_left_is_swept(cache: Cache) -> None:
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    work = cache.folder / "work"
+    for name in (f"{child.stdout.decode().strip()}-k", f"{os.getpid()}-k", "notes-k"):
+        (work / name).mkdir(parents=True)
+    cache.sweep()
+    assert {folder.name for folder in work.iterdir()} == {f"{os.getpid()}-k", "notes-k"}
+
+
+def test_files_are_written_out_to_read_only(cache: Cache) -> None:
+    folder = cache.work_folder(digest_bytes(b"key"))
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a.txt").write_text("a")
+    tree = cache.keep_files(folder)
+    assert tree is not None
+    assert not folder.exists()
+    out = cache.folder_of(tree)
+    assert cache.folder_of(tree) == out
+    assert (out / "deep" / "a.txt").read_text() == "a"
+    assert (out / "deep" / "a.txt").stat().st_mode & 0o777 == 0o444
+
+
+def test_an_empty_folder_is_no_tree(cache: Cache) -> None:
+    folder = cache.work_folder(digest_bytes(b"key"))
+    (folder / "deep").mkdir()
+    assert cache.keep_files(folder) is None
