@@ -92,7 +92,7 @@ def _named(project: Project) -> tuple[str, str]:
     missing = [name for name, value in (("time", project.data.time), ("key", project.data.key)) if value is None]
     if missing or project.data.time is None or project.data.key is None:
         raise InvalidInput(
-            f"a replay needs to know when a row happened and how its label joins; missing: "
+            "a replay needs to know when a row happened and how its label joins; missing: "
             + ", ".join(f"data.{name}" for name in missing),
             hint="name the columns in boucle.yaml, for example `data: {time: scheduled_at, key: flight_id}`",
         )

@@ -1,4 +1,4 @@
-"""History sent through the real endpoint, day by day, under the loop: serve, watch, learn the labels that came, decide."""
+"""History sent through the real endpoint, day by day: serve, watch, take the labels that came, decide."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -176,13 +176,14 @@ class LogReader:
         self._stream = stage.held.stream
         self._folder = log_folder(stage.context.home, stage.name)
         self._after: Position | None = None
-        for _, self._after in read_frames(self._folder):
-            pass
+        for _, position in read_frames(self._folder):
+            self._after = position
 
     def frames_of(self, day: date) -> list[PredictionFrame]:
         """The day's frames since the last call, in the order they were answered."""
         found = []
-        for frame, self._after in read_frames(self._folder, self._after):
+        for frame, position in read_frames(self._folder, self._after):
+            self._after = position
             if frame.request_id.startswith(f"{self._stream}/{day}/"):
                 found.append(frame)
         return found

@@ -1,4 +1,4 @@
-"""The story of a stream: month by month beside the baselines, the decisions, the drift, and where the last model comes from."""
+"""The story of a stream: months beside the baselines, decisions, drift, and where the last model comes from."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -46,7 +46,7 @@ def train_again(
     reason: str,
     shuffle_labels: bool = False,
 ) -> Registered:
-    """A registered and judged challenger, trained on what had been labelled by then. Cached by content, so it can be resumed."""
+    """A registered, judged challenger, trained on what had been labelled by then. Cached by content, so resumable."""
     project = context.project
     params = ComposeParams(
         project_id=project.project, section=project.data, base=base, stream=stream, through=through, rows=rows
@@ -65,7 +65,7 @@ def train_again(
 
 
 def compose(context: StepContext) -> Prepared:
-    """The base and the labelled rows as one dataset version, with the findings of the project's checks on the new rows."""
+    """The base and the labelled rows as one dataset version, with what the project's checks find."""
     params = context.params_as(ComposeParams)
     base = load(context.store, params.base)
     logged = labelled(context.store, params.project_id, params.stream, None, params.through)

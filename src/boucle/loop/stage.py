@@ -1,4 +1,4 @@
-"""What a day of a stream needs at hand: the project, its store, the stream that is held, and what was looked up once."""
+"""What a day of a stream needs at hand: project, store, the stream that is held, and what was looked up once."""
 
 from datetime import date, timedelta
 from math import ceil
@@ -86,10 +86,8 @@ class Stage:
 
     def rows_digest(self, through: date) -> Digest:
         """Names what was served and may be learned from through an event day."""
-        served = windows(self.store, self.name, self.held.stream)
-        return digest_json(
-            [[window.day, window.rows, window.quarantined] for window in served if window.day <= through]
-        )
+        served = [window for window in windows(self.store, self.name, self.held.stream) if window.day <= through]
+        return digest_json([[window.day, window.rows, window.quarantined] for window in served])
 
     def reference(self, number: int) -> Reference:
         """What served rows are compared with while a version is in charge."""
@@ -106,7 +104,7 @@ class Stage:
         return self._references[number]
 
     def day_profiles(self, first: date, last: date) -> list[Profile]:
-        """Profiles of the features of single days in [first, last], oldest first: the base's days, then trusted windows'."""
+        """Profiles of the features of single days, oldest first: the base's days, then those of trusted windows."""
         if not self._base_days:
             features = self.project.data.features
             table = load(self.store, self.base)

@@ -63,7 +63,7 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
     """Data to a version in charge. What is cached is not done again; what a gate refuses is not put in charge.
 
     Raises:
-        Refused: a check blocks, the parity proof fails, or a gate says no; the version stays registered, with its numbers.
+        Refused: a check blocks, the parity proof fails, or a gate says no; the version stays, with its numbers.
     """
     result = execute(context, first_training(context, local_principal().name), progress, force=force)
     registered = result.value("register", Registered)

@@ -35,7 +35,7 @@ class Built(Struct, frozen=True, kw_only=True):
 
 
 def build(context: StepContext) -> Built:
-    """Fit on the rows before the holdout, prove the compiled model equal on the held-out rows and generated ones, keep it."""
+    """Fit on the rows before the holdout, prove the compiled model equal on held-out and generated rows, keep it."""
     params = context.params_as(BundleParams)
     found = context.value("search", Found)
     dataset = context.value("prepare", Prepared).dataset
