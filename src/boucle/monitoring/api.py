@@ -14,6 +14,7 @@ from boucle.monitoring.history import (
     windows,
 )
 from boucle.monitoring.labels import Labels
+from boucle.monitoring.performance import newest_days, performance
 from boucle.monitoring.windows import (
     INPUT,
     OUTPUT,
@@ -45,8 +46,10 @@ __all__ = [
     "ks",
     "labelled",
     "labels_of",
+    "newest_days",
     "next_alerts",
     "outputs",
+    "performance",
     "predictions",
     "profiles",
     "psi",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -10,9 +9,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Integer,
-    Select,
     String,
     Table,
     UniqueConstraint,
@@ -24,8 +23,6 @@ from sqlalchemy.dialects.sqlite import insert
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
 from boucle.monitoring.records import Alert, LabelBatch, Window
-
-Row = TypeVar("Row", bound=tuple[Any, ...])
 
 monitoring_windows = Table(
     "monitoring_windows",
@@ -90,7 +87,7 @@ def put_window(
 def find_windows(connection: Connection, project_id: str, stream: str) -> list[Window]:
     """A stream's windows by day."""
     table = monitoring_windows
-    query = _of(table, select(table.c.window), project_id, stream).order_by(table.c.day)
+    query = select(table.c.window).where(*_of(table, project_id, stream)).order_by(table.c.day)
     return [msgspec.convert(row.window, Window) for row in connection.execute(query)]
 
 
@@ -107,7 +104,7 @@ def find_digests(
     """The blobs that a column (`profile_digest`, `predictions_digest`) names, by day, first and last included."""
     table = monitoring_windows
     columns = select(table.c.day, table.c[column].label("digest"))
-    query = _of(table, columns, project_id, stream).order_by(table.c.day)
+    query = columns.where(*_of(table, project_id, stream)).order_by(table.c.day)
     if first is not None:
         query = query.where(table.c.day >= first.isoformat())
     if last is not None:
@@ -120,7 +117,7 @@ def find_digests(
 def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
     """Keep a batch; the same labels at the same moment again change nothing."""
     table = monitoring_labels
-    newest = connection.execute(_of(table, select(func.max(table.c.sequence)), project_id, stream)).scalar()
+    newest = connection.execute(select(func.max(table.c.sequence)).where(*_of(table, project_id, stream))).scalar()
     row = {
         "project_id": project_id,
         "stream": stream,
@@ -137,7 +134,7 @@ def find_labels(
 ) -> list[LabelBatch]:
     """A stream's batches in the order they arrived, those that arrived on or after a day."""
     table = monitoring_labels
-    query = _of(table, select(table), project_id, stream).order_by(table.c.arrived_at, table.c.sequence)
+    query = select(table).where(*_of(table, project_id, stream)).order_by(table.c.arrived_at, table.c.sequence)
     if arrived_from is not None:
         query = query.where(table.c.arrived_at >= arrived_from.isoformat())
     return [
@@ -168,14 +165,14 @@ def put_alerts(connection: Connection, project_id: str, stream: str, alerts: Ite
 def find_alerts(connection: Connection, project_id: str, stream: str, *, only_open: bool = False) -> list[Alert]:
     """A stream's alerts by the day they opened, then by id."""
     table = monitoring_alerts
-    query = _of(table, select(table.c.alert), project_id, stream).order_by(table.c.opened_on, table.c.id)
+    query = select(table.c.alert).where(*_of(table, project_id, stream)).order_by(table.c.opened_on, table.c.id)
     if only_open:
         query = query.where(table.c.closed_on.is_(None))
     return [msgspec.convert(row.alert, Alert) for row in connection.execute(query)]
 
 
-def _of(table: Table, query: Select[Row], project_id: str, stream: str) -> Select[Row]:
-    return query.where(table.c.project_id == project_id, table.c.stream == stream)
+def _of(table: Table, project_id: str, stream: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.project_id == project_id, table.c.stream == stream
 
 
 def _text(at: datetime) -> str:

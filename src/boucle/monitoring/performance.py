@@ -1,0 +1,47 @@
+"""Quality over labelled rows. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from math import isfinite
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.evaluation.api import measure
+from boucle.monitoring.labels import LABEL
+from boucle.monitoring.records import Performance
+from boucle.monitoring.windows import outputs
+from boucle.packaging.records import Signature
+from boucle.training.api import numbers_of
+
+
+def performance(labelled: pl.DataFrame, metrics: Sequence[str], signature: Signature) -> Performance:
+    """Metrics of what was served against the labels that came; those that the rows don't define are left out.
+
+    `labelled`: as `boucle.monitoring.api.labelled` gives it. `signature`: of the model in charge, for the classes and
+    the threshold.
+    """
+    if not labelled.height:
+        return Performance(rows=0, metrics={})
+    truth = numbers_of(labelled[LABEL], signature.task, signature.classes)
+    answers = _answers(outputs(labelled))
+    measured = {metric: measure(metric, truth, answers, signature.threshold) for metric in metrics}
+    return Performance(
+        rows=labelled.height, metrics={metric: value for metric, value in measured.items() if isfinite(value)}
+    )
+
+
+def newest_days(labelled: pl.DataFrame, days: int) -> pl.DataFrame:
+    """The rows of the newest labelled day and of the days before it, `days` calendar days in all."""
+    newest = labelled["event_time"].dt.date().max() if labelled.height else None
+    if newest is None:
+        return labelled
+    return labelled.filter(pl.col("event_time").dt.date() > pl.lit(newest) - timedelta(days=days))
+
+
+def _answers(served: pl.DataFrame) -> Mapping[str, NDArray[np.float64] | list[str]]:
+    return {
+        column.name: column.to_list() if column.dtype == pl.String else column.cast(pl.Float64).to_numpy()
+        for column in served.iter_columns()
+    }
