@@ -22,6 +22,17 @@ class Curve(Struct, frozen=True, kw_only=True):
     y: list[float]
 
 
+class Slice(Struct, frozen=True, kw_only=True):
+    """One metric on the rows that share one value of a column."""
+
+    column: str
+    value: str
+    rows: int
+    name: str
+    """Of the metric: auc_roc, accuracy or rmse, by task."""
+    metric: Metric
+
+
 class Evaluation(Struct, frozen=True, kw_only=True):
     """The numbers about one bundle on one dataset version."""
 
@@ -31,11 +42,15 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     positives: int
     """Binary only; 0 otherwise."""
     metrics: dict[str, Metric]
-    """Binary: accuracy, recall, specificity, precision, f1, auc_roc, average_precision, log_loss, brier, calibration_error."""
+    """Binary: accuracy, recall, specificity, precision, f1, auc_roc, average_precision, log_loss, brier,
+    calibration_error. Multiclass: accuracy, log_loss, macro_f1. Regression: rmse, mae, r2. A metric that these rows do
+    not define (AUC-ROC of one class) is left out."""
     roc: Curve | None = None
     precision_recall: Curve | None = None
     calibration: Curve | None = None
     """x: mean predicted probability, y: observed share, in ten bins of equal count."""
+    slices: list[Slice] = field(default_factory=list)
+    """For each of the section's columns its heaviest twenty values, where they have at least thirty rows."""
     first_at: datetime | None = None
     last_at: datetime | None = None
 

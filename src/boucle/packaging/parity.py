@@ -52,7 +52,16 @@ def prove(
     fitted: Fitted, compiled: Answer, signature: Signature, held_out: pl.DataFrame, *, compiler: str, tolerance: float
 ) -> Parity:
     """Compare on every family; Refused past the tolerance, with the worst family and its numbers."""
-    found = [(family, compare(fitted, compiled, family)) for family in families(fitted, signature, held_out)]
+    rows = list(families(fitted, signature, held_out))
+    # the fitted model is asked once for all: a call costs it more than the rows of most families
+    expected = scores_of(
+        fitted.estimator, np.concatenate([one.fitted for one in rows]), fitted.task, len(fitted.classes)
+    )
+    ends = np.cumsum([len(one.fitted) for one in rows])
+    found = [
+        (one, compare(fitted, expected[end - len(one.fitted) : end], compiled(one.served), one.name))
+        for one, end in zip(rows, ends, strict=True)
+    ]
     parity = Parity(
         compiler=compiler,
         tolerance=tolerance,
@@ -76,17 +85,15 @@ def prove(
     return parity
 
 
-def compare(fitted: Fitted, compiled: Answer, family: Family) -> Difference:
-    """The two models on one family; an answer of the wrong shape, or NaN on one side, differs without bound."""
-    expected = scores_of(fitted.estimator, family.fitted, fitted.task, len(fitted.classes))
-    answered = compiled(family.served)
+def compare(fitted: Fitted, expected: Matrix, answered: Matrix, family: str) -> Difference:
+    """Two answers to one family; one of the wrong shape, or NaN on one side, differs without bound."""
     if answered.shape != expected.shape:
-        return Difference(family.name, len(expected), float("inf"), len(expected))
+        return Difference(family, len(expected), float("inf"), len(expected))
     scale = np.maximum(1.0, np.abs(expected)) if fitted.task == "regression" else 1.0
     apart = np.abs(answered - expected) / scale
     apart = np.where(np.isnan(apart), np.inf, apart)
     flips = int(np.sum(_labels(fitted, expected) != _labels(fitted, answered)))
-    return Difference(family.name, len(expected), float(apart.max(initial=0.0)), flips)
+    return Difference(family, len(expected), float(apart.max(initial=0.0)), flips)
 
 
 def rounded_up(difference: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it publishes no types
 
 from boucle.data.records import Features
 from boucle.kernel.errors import InvalidInput
@@ -28,10 +29,14 @@ def fit(
     task: Task,
     params: Mapping[str, ParamValue],
     threshold: float,
+    *,
+    threads: int = 1,
 ) -> Fitted:
     """Fit on all rows with the section's fixed parameters and `params` over them.
 
-    The same table, parameters and seed give the same trees, with any number of threads.
+    The same table, parameters and seed give the same trees, with any number of threads. More than one helps only where
+    as many cores are idle: they wait for each other at every split, and fits of a second were measured to take a minute
+    beside other work.
     """
     chosen = {**section.params, **params}
     encoding = encoding_of(table, features, most_categories(chosen))
@@ -39,7 +44,7 @@ def fit(
     answers = column(table, target)
     classes = [] if task == "regression" else classes_of(answers)
     numbers = numbers_of(answers, task, classes)
-    estimator = fit_matrix(matrix, numbers, task, len(encoding.categorical), chosen, section.seed)
+    estimator = fit_matrix(matrix, numbers, task, len(encoding.categorical), chosen, section.seed, threads)
     rows = np.linspace(0, len(matrix) - 1, min(PROOF_ROWS, len(matrix))).astype(np.int64)
     return Fitted(
         task=task,
@@ -65,6 +70,7 @@ def fit_matrix(
     n_categorical: int,
     params: Mapping[str, ParamValue],
     seed: int,
+    threads: int = 1,
 ) -> Any:
     """Fit on an encoded matrix; `numbers` are class positions or values. InvalidInput names a wrong parameter."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -81,16 +87,20 @@ def fit_matrix(
         estimator._validate_params()
     except ValueError as error:  # sklearn's InvalidParameterError; its first line names parameter, range and value
         raise InvalidInput(f"training.params: {str(error).splitlines()[0]}") from error
-    return estimator.fit(_without_empty_columns(matrix), numbers if task == "regression" else numbers.astype(np.int64))
+    with threadpool_limits(threads, user_api="openmp"):
+        return estimator.fit(
+            _without_empty_columns(matrix), numbers if task == "regression" else numbers.astype(np.int64)
+        )
 
 
 def scores_of(estimator: Any, matrix: NDArray[np.float64], task: Task, n_classes: int) -> NDArray[np.float64]:
     """Binary: probability of the positive class. Multiclass: probabilities, (n_rows, n_classes). Regression: values."""
     if not len(matrix):
         return np.empty((0, n_classes) if task == "multiclass" else 0)
-    if task == "regression":
-        return np.asarray(estimator.predict(matrix), dtype=np.float64)
-    probabilities = np.asarray(estimator.predict_proba(matrix), dtype=np.float64)
+    with threadpool_limits(1, user_api="openmp"):
+        if task == "regression":
+            return np.asarray(estimator.predict(matrix), dtype=np.float64)
+        probabilities = np.asarray(estimator.predict_proba(matrix), dtype=np.float64)
     if task == "binary":
         return np.ascontiguousarray(probabilities[:, 1])
     complete = np.zeros((len(matrix), n_classes))

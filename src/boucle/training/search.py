@@ -58,6 +58,7 @@ def search(
     on_trial: Callable[[Trial], None],
     progress: Progress,
     time: str | None = None,
+    threads: int = 1,
     done: Sequence[Trial] = (),
     timer: Callable[[], float] = clocks.perf_counter,
 ) -> SearchResult:
@@ -68,7 +69,7 @@ def search(
     the one that the whole search would have had. Sampling depends on the seed and the number of rows, so that a
     retraining on more rows tries something new.
     """
-    folded = _fold(table, section, features, target, task, time)
+    folded = _fold(table, section, features, target, task, time, threads)
     space = _space(section)
     study = _study(section, start_from, space, folded)
     distributions = {name: _distribution(name, one) for name, one in space.items()}
@@ -114,13 +115,14 @@ class _Folded(Struct, frozen=True):
     n_classes: int
     seed: int
     scoring: Scoring
+    threads: int
 
     def scores(self, params: Params) -> list[Numbers]:
         """Scores of each fold's validation rows, by a model that has not seen them."""
         answers = []
         for train, later in self.folds:
             estimator = fit_matrix(
-                self.matrix[train], self.numbers[train], self.task, self.n_categorical, params, self.seed
+                self.matrix[train], self.numbers[train], self.task, self.n_categorical, params, self.seed, self.threads
             )
             answers.append(scores_of(estimator, self.matrix[later], self.task, self.n_classes))
         return answers
@@ -137,7 +139,13 @@ class _Folded(Struct, frozen=True):
 
 
 def _fold(
-    table: pl.DataFrame, section: TrainingSection, features: Features, target: str, task: Task, time: str | None
+    table: pl.DataFrame,
+    section: TrainingSection,
+    features: Features,
+    target: str,
+    task: Task,
+    time: str | None,
+    threads: int,
 ) -> _Folded:
     scoring = scoring_of(section.metric, task)
     ordered = table if time is None else table.sort(time, maintain_order=True)
@@ -163,6 +171,7 @@ def _fold(
         n_classes=len(classes),
         seed=section.seed,
         scoring=scoring,
+        threads=threads,
     )
 
 

@@ -1,0 +1,35 @@
+"""What other rooms may use of evaluation."""
+
+import msgspec
+
+from boucle.evaluation.compare import compare, measure
+from boucle.evaluation.evaluate import evaluate
+from boucle.evaluation.metrics import METRICS, direction, metric_names
+from boucle.evaluation.records import Evaluation
+from boucle.kernel.digests import Digest, canonical_json, short
+from boucle.kernel.errors import Damaged
+from boucle.kernel.store import Store
+
+__all__ = [
+    "METRICS",
+    "compare",
+    "direction",
+    "evaluate",
+    "keep_evaluation",
+    "load_evaluation",
+    "measure",
+    "metric_names",
+]
+
+
+def keep_evaluation(store: Store, evaluation: Evaluation) -> Digest:
+    """Keep an evaluation in the blob store; its digest names it."""
+    return store.blobs.put(canonical_json(evaluation))
+
+
+def load_evaluation(store: Store, digest: Digest) -> Evaluation:
+    """A kept evaluation."""
+    try:
+        return msgspec.json.decode(store.blobs.get(digest), type=Evaluation)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"blob {short(digest)} is no evaluation: {error}") from error
