@@ -1,3 +1,54 @@
-"""Boucle closes the MLOps loop."""
+"""Boucle closes the MLOps loop: from a table to a governed, monitored model that is retrained when it decays.
+
+    import boucle
+
+    with boucle.open_context("examples/flights") as project:
+        report = boucle.run_project(project, boucle.Silent())
+
+Names are loaded when they are first used (PEP 562), so that the command line and the serving worker stay light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boucle.kernel.errors import BoucleError
+    from boucle.kernel.progress import Silent
+    from boucle.project.context import Context, open_context
+    from boucle.project.lifecycle import check_project, run_project
+    from boucle.project.yaml_file import read_project
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BoucleError",
+    "Context",
+    "Silent",
+    "__version__",
+    "check_project",
+    "open_context",
+    "read_project",
+    "run_project",
+]
+
+_HOMES = {
+    "BoucleError": "boucle.kernel.errors",
+    "Context": "boucle.project.context",
+    "Silent": "boucle.kernel.progress",
+    "check_project": "boucle.project.lifecycle",
+    "open_context": "boucle.project.context",
+    "read_project": "boucle.project.yaml_file",
+    "run_project": "boucle.project.lifecycle",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'boucle' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

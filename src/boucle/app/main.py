@@ -1,4 +1,4 @@
-"""The command line: here arguments become calls, and errors become sentences and exit codes. It decides nothing else."""
+"""The command line: arguments become calls, errors become sentences and exit codes."""
 
 import os
 import signal

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
 from boucle.app.session import AsJson, session_of
 
@@ -12,15 +11,6 @@ if TYPE_CHECKING:
 
     from boucle.app.environment import Fact
     from boucle.data.records import Finding
-    from boucle.project.lifecycle import CheckReport
-
-
-class Checked(Struct, frozen=True, kw_only=True):
-    """What `boucle check --json` prints."""
-
-    passed: bool
-    environment: "list[Fact]"
-    data: "CheckReport"
 
 
 def check(
@@ -30,7 +20,8 @@ def check(
 ) -> None:
     """Validate boucle.yaml, environment and data.
 
-    Explains what is wrong and what to do; changes nothing. Ends with 3 if a check that blocks fails, and with 5 if the environment lacks something.
+    Explains what is wrong and what to do; changes nothing. Ends with 3 if a check that blocks fails, and with 5 if the
+    environment lacks something.
 
     \b
     Example:
@@ -48,7 +39,7 @@ def check(
         with progress(session.color) as shown:
             data = check_project(project, shown)
         if as_json:
-            print_json(Checked(passed=ready and data.passed, environment=environment, data=data))
+            print_json({"passed": ready and data.passed, "environment": environment, "data": data})
         else:
             screen = console(session.color)
             screen.print(f"{data.project}: boucle.yaml is valid")

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from msgspec import Struct
 
 from boucle.app.session import AsJson, session_of
 from boucle.kernel.errors import InvalidInput, NotFound
@@ -12,14 +11,6 @@ from boucle.kernel.errors import InvalidInput, NotFound
 app = typer.Typer(name="models", help="Ask the registry: versions, and which was in charge when.", no_args_is_help=True)
 
 Alias = Annotated[str, typer.Option(help="The alias to ask about.")]
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """What `boucle models version-at --json` prints."""
-
-    alias: str
-    at: datetime
-    version: int
 
 
 @app.command("list")
@@ -113,7 +104,7 @@ def version_at(
                 f"no version was `{alias}` at {moment.isoformat()}", hint=f"boucle models history --alias {alias}"
             )
         if as_json:
-            print_json(Answer(alias=alias, at=moment, version=number))
+            print_json({"alias": alias, "at": moment, "version": number})
         else:
             console(session.color).print(f"version {number} was {alias} at {moment.isoformat()}")
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def replay(context: typer.Context, as_json: AsJson = False) -> None:
     """Send history through endpoint and loop.
 
-    Day by day: serve, monitor, learn the labels that arrived, retrain, promote, refuse, roll back. Which days stands in boucle.yaml under `replay`. Interrupted, it goes on after the last finished day.
+    Day by day: serve, monitor, learn the labels that arrived, retrain, promote, refuse, roll back. Which days stands in
+    boucle.yaml under `replay`. Interrupted, it goes on after the last finished day.
 
     \b
     Example:
@@ -41,7 +42,7 @@ def _show(screen: "Console", report: "ReplayReport") -> None:
     rows = [
         (
             str(one.day),
-            type(one.action).__struct_config__.tag or "",
+            str(one.action.__struct_config__.tag),
             "" if one.version is None else str(one.version),
             one.action.reason,
             one.outcome,

@@ -34,10 +34,11 @@ def report(
     session = session_of(context)
     asked = html.absolute() if html else None
     with session.open(stored=True) as project:
-        from boucle.app.console import console, print_json
+        from boucle.app.console import console, print_json, progress
         from boucle.loop.report import collect
 
-        told = collect(project)
+        with progress(session.color) as shown:
+            told = collect(project, shown)
         path = asked or (None if as_json else project.folder / FILE)
         if path is not None:
             from boucle.app.report_page import write

@@ -16,7 +16,8 @@ def serve(
 ) -> None:
     """Serve the version in charge over HTTP.
 
-    Speaks the Open Inference Protocol V2 (JSON) until it is stopped. The endpoint has the project's name. It follows the champion: a promotion needs no restart.
+    Speaks the Open Inference Protocol V2 (JSON) until it is stopped. The endpoint has the project's name and follows
+    the champion: a promotion needs no restart.
 
     \b
     Example:

@@ -27,7 +27,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     session = session_of(context)
     with session.open(stored=True) as project:
         from boucle.app.console import console, print_json
-        from boucle.loop.standing import status as collect
+        from boucle.loop.status import status as collect
 
         report = collect(project)
         if as_json:
@@ -40,7 +40,11 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             screen.print(
                 f"{report.project}: version {report.in_charge} is in charge since {report.since:%Y-%m-%d %H:%M} UTC"
             )
+        if report.last_day is not None:
+            screen.print(f"{report.served_rows:,} rows served until {report.last_day} ({report.stream})")
         screen.print(objectives(report.objectives))
+        for alert in report.open_alerts:
+            screen.print(f"open alert since {alert.opened_on}: {alert.message}")
 
 
 def objectives(standings: "Sequence[ObjectiveStatus]") -> "Table":
