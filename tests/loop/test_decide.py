@@ -1,0 +1,257 @@
+"""What the loop decides, from facts alone."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from boucle.evaluation.records import Comparison
+from boucle.loop.decide import decide
+from boucle.loop.records import Action, ChallengerFacts, ChampionFacts, Facts, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
+
+TODAY = date(2013, 7, 1)
+POLICY = LoopSection(
+    retrain=RetrainPolicy(cooldown_days=10, decay=0.02, drift_columns=2, drift_days=3),
+    promote=PromotePolicy(min_rows=1000, margin=0.005),
+    rollback=RollbackPolicy(min_rows=3000, loss=0.01, watch_days=14),
+)
+
+
+def compared(difference: float, rows: int = 5000, width: float = 0.004) -> Comparison:
+    return Comparison(
+        metric="auc_roc",
+        rows=rows,
+        champion=0.7,
+        challenger=0.7 + difference,
+        difference=difference,
+        low=difference - width,
+        high=difference + width,
+        confidence=0.9,
+    )
+
+
+CHAMPION = ChampionFacts(number=4, metric_at_promotion=0.70, promoted_on=TODAY - timedelta(days=5), previous=3)
+QUIET = Facts(
+    today=TODAY,
+    champion=CHAMPION,
+    challenger=None,
+    last_trained_on=TODAY - timedelta(days=30),
+    performance=0.70,
+    performance_rows=6000,
+    drifted=[],
+    quarantined_today=[],
+    previous_comparison=None,
+)
+DECAYED = replace(QUIET, performance=0.67)
+DRIFTED = replace(QUIET, drifted=[["temp", "dewp"], ["temp", "dewp", "carrier"], ["dewp", "temp"]])
+CHALLENGER = ChallengerFacts(number=5, gates_passed=True, gates_message="all met", comparison=compared(0.01))
+
+
+def only(facts: Facts, policy: LoopSection = POLICY) -> Action:
+    [action] = decide(facts, policy)
+    return action
+
+
+def test_nothing_is_done_on_a_quiet_day() -> None:
+    assert decide(QUIET, POLICY) == []
+
+
+def test_decay_retrains_with_the_numbers() -> None:
+    action = only(DECAYED)
+    assert isinstance(action, Retrain)
+    assert action.trigger == "decay"
+    for number in ("0.6700", "6000", "0.0300", "0.7000", "version 4", "0.0200"):
+        assert number in action.reason
+
+
+def test_a_metric_of_which_less_is_better_decays_upwards() -> None:
+    policy = replace(POLICY, metric="log_loss")
+    champion = replace(CHAMPION, metric_at_promotion=0.50)
+    assert isinstance(only(replace(QUIET, champion=champion, performance=0.53), policy), Retrain)
+    assert decide(replace(QUIET, champion=champion, performance=0.45), policy) == []
+
+
+def test_decay_on_too_few_labelled_rows_is_noise() -> None:
+    assert decide(replace(DECAYED, performance_rows=999), POLICY) == []
+
+
+def test_persisting_drift_retrains_and_names_the_columns() -> None:
+    action = only(DRIFTED)
+    assert isinstance(action, Retrain)
+    assert action.trigger == "drift"
+    assert "carrier, dewp, temp" in action.reason
+
+
+@pytest.mark.parametrize(
+    "drifted",
+    [
+        [["temp", "dewp"], ["temp", "dewp"]],
+        [["temp", "dewp"], ["temp"], ["temp", "dewp"]],
+        [["temp", "dewp"], ["temp", "dewp"], ["temp", "dewp"], []],
+    ],
+)
+def test_drift_that_does_not_persist_is_left_alone(drifted: list[list[str]]) -> None:
+    assert decide(replace(QUIET, drifted=drifted), POLICY) == []
+
+
+def test_a_retraining_waits_for_the_cooldown() -> None:
+    action = only(replace(DECAYED, last_trained_on=TODAY - timedelta(days=9)))
+    assert isinstance(action, Hold)
+    assert "cool-down until 2013-07-02" in action.reason
+    assert "0.6700" in action.reason
+    assert isinstance(only(replace(DECAYED, last_trained_on=TODAY - timedelta(days=10))), Retrain)
+
+
+def test_a_retraining_waits_while_today_is_quarantined() -> None:
+    action = only(replace(DRIFTED, quarantined_today=["dewp", "temp"]))
+    assert isinstance(action, Hold)
+    assert "dewp, temp" in action.reason
+
+
+def test_a_challenger_that_fails_its_gates_is_refused_at_once() -> None:
+    challenger = replace(CHALLENGER, gates_passed=False, gates_message="auc_roc 0.4980, at least 0.6 required")
+    action = only(replace(QUIET, challenger=challenger))
+    assert isinstance(action, Refuse)
+    assert "0.4980" in action.reason
+
+
+def test_a_better_challenger_is_promoted_with_the_numbers() -> None:
+    action = only(replace(QUIET, challenger=CHALLENGER))
+    assert isinstance(action, Promote)
+    assert action.number == 5
+    for number in ("0.7100", "0.7000", "+0.0100", "+0.0060", "+0.0140", "90 %", "5000", "-0.0050"):
+        assert number in action.reason
+
+
+@pytest.mark.parametrize(("difference", "kind"), [(-0.005, Promote), (-0.0051, Refuse)])
+def test_a_challenger_may_be_worse_by_the_margin_at_most(difference: float, kind: type[Action]) -> None:
+    challenger = replace(CHALLENGER, comparison=compared(difference))
+    assert isinstance(only(replace(QUIET, challenger=challenger)), kind)
+
+
+@pytest.mark.parametrize("comparison", [None, compared(0.1, rows=999), compared(float("nan"))])
+def test_a_challenger_without_evidence_waits(comparison: Comparison | None) -> None:
+    action = only(replace(DECAYED, challenger=replace(CHALLENGER, comparison=comparison)))
+    assert isinstance(action, Hold)
+    assert "version 5 waits" in action.reason
+
+
+def test_a_promotion_that_turns_out_worse_is_rolled_back_before_anything_else() -> None:
+    action = only(replace(DECAYED, challenger=CHALLENGER, previous_comparison=compared(0.02)))
+    assert isinstance(action, Rollback)
+    assert action.number == 3
+    assert "+0.0200" in action.reason
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(QUIET, previous_comparison=compared(0.02, rows=2999)),
+        replace(QUIET, previous_comparison=compared(0.009)),
+        replace(QUIET, previous_comparison=compared(0.02, width=0.03)),
+        replace(QUIET, previous_comparison=compared(0.02), champion=replace(CHAMPION, previous=None)),
+        replace(
+            QUIET,
+            previous_comparison=compared(0.02),
+            champion=replace(CHAMPION, promoted_on=TODAY - timedelta(days=15)),
+        ),
+    ],
+    ids=["few rows", "small loss", "unsure", "no version before", "no longer watched"],
+)
+def test_no_rollback_without_evidence(facts: Facts) -> None:
+    assert decide(facts, POLICY) == []
+
+
+# --- whatever the facts -------------------------------------------------------------------------------------------
+
+numbers = st.floats(-0.2, 0.2) | st.just(float("nan"))
+comparisons = st.none() | st.builds(compared, difference=numbers, rows=st.integers(0, 10_000), width=st.floats(0, 0.1))
+columns = st.lists(st.sampled_from(["temp", "dewp", "carrier"]), unique=True)
+days = st.dates(TODAY - timedelta(days=40), TODAY)
+any_facts = st.builds(
+    Facts,
+    today=st.just(TODAY),
+    champion=st.builds(
+        ChampionFacts,
+        number=st.just(4),
+        metric_at_promotion=st.floats(0.5, 0.9),
+        promoted_on=days,
+        previous=st.none() | st.just(3),
+    ),
+    challenger=st.none()
+    | st.builds(
+        ChallengerFacts,
+        number=st.just(5),
+        gates_passed=st.booleans(),
+        gates_message=st.just("said why"),
+        comparison=comparisons,
+    ),
+    last_trained_on=days,
+    performance=st.none() | st.floats(0.4, 0.9),
+    performance_rows=st.integers(0, 10_000),
+    drifted=st.lists(columns, max_size=6),
+    quarantined_today=columns,
+    previous_comparison=comparisons,
+)
+policies = st.builds(
+    LoopSection,
+    metric=st.sampled_from(["auc_roc", "log_loss"]),
+    retrain=st.builds(
+        RetrainPolicy,
+        cooldown_days=st.integers(0, 30),
+        decay=st.floats(0, 0.1),
+        drift_columns=st.integers(1, 3),
+        drift_days=st.integers(1, 4),
+    ),
+    promote=st.builds(PromotePolicy, min_rows=st.integers(1, 5000), margin=st.floats(-0.05, 0.05)),
+    rollback=st.builds(
+        RollbackPolicy, min_rows=st.integers(1, 5000), loss=st.floats(0, 0.05), watch_days=st.integers(0, 30)
+    ),
+)
+
+
+@given(any_facts, policies)
+def test_a_day_brings_at_most_one_action_and_the_same_facts_the_same(facts: Facts, policy: LoopSection) -> None:
+    actions = decide(facts, policy)
+    assert len(actions) <= 1
+    assert decide(facts, policy) == actions
+    assert all(len(action.reason) > 10 for action in actions)
+
+
+@given(any_facts, policies)
+def test_never_a_retraining_within_the_cooldown_or_from_a_quarantined_day(facts: Facts, policy: LoopSection) -> None:
+    for action in decide(facts, policy):
+        if isinstance(action, Retrain):
+            assert (facts.today - facts.last_trained_on).days >= policy.retrain.cooldown_days
+            assert not facts.quarantined_today
+            assert facts.challenger is None
+
+
+@given(any_facts, policies)
+def test_a_promotion_only_with_evidence(facts: Facts, policy: LoopSection) -> None:
+    for action in decide(facts, policy):
+        if isinstance(action, Promote):
+            assert facts.challenger is not None
+            assert facts.challenger.gates_passed
+            assert facts.challenger.comparison is not None
+            assert facts.challenger.comparison.rows >= policy.promote.min_rows
+            assert facts.challenger.comparison.difference >= -policy.promote.margin
+
+
+@given(any_facts, policies)
+def test_a_rollback_only_with_evidence_and_to_the_version_before(facts: Facts, policy: LoopSection) -> None:
+    for action in decide(facts, policy):
+        if isinstance(action, Rollback):
+            assert facts.previous_comparison is not None
+            assert action.number == facts.champion.previous
+            assert facts.previous_comparison.low > 0
+            assert facts.previous_comparison.rows >= policy.rollback.min_rows
+
+
+@given(any_facts, policies)
+def test_a_challenger_gets_a_verdict_or_waits_unless_a_rollback_goes_first(facts: Facts, policy: LoopSection) -> None:
+    if facts.challenger is not None:
+        assert isinstance(only(facts, policy), Promote | Refuse | Hold | Rollback)
