@@ -3,6 +3,7 @@
 import msgspec
 
 from boucle.evaluation.compare import compare, measure
+from boucle.evaluation.curves import calibration_curve
 from boucle.evaluation.evaluate import evaluate
 from boucle.evaluation.metrics import METRICS, direction, metric_names
 from boucle.evaluation.records import Evaluation
@@ -12,6 +13,7 @@ from boucle.kernel.store import Store
 
 __all__ = [
     "METRICS",
+    "calibration_curve",
     "compare",
     "direction",
     "evaluate",

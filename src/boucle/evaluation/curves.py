@@ -1,9 +1,9 @@
 """Curves of a binary classifier, thinned to at most 200 points."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from boucle.evaluation.metrics import Sample, calibration_bins
+from boucle.evaluation.metrics import Sample, calibration_bins, sample_of
 from boucle.evaluation.records import Curve
 
 MOST_POINTS = 200
@@ -32,6 +32,16 @@ def calibration(sample: Sample) -> Curve:
     """Mean predicted probability (x) and observed share (y) in ten bins of equal count."""
     predicted, observed, _ = calibration_bins(sample)
     return Curve(x=predicted.tolist(), y=observed.tolist())
+
+
+def calibration_curve(truth: ArrayLike, probabilities: ArrayLike) -> Curve:
+    """The calibration curve of probabilities and what came true (0 or 1).
+
+    >>> calibration_curve([0, 1], [0.25, 0.75])
+    Curve(x=[0.25, 0.75], y=[0.0, 1.0])
+    """
+    scores = np.asarray(probabilities, dtype=np.float64)
+    return calibration(sample_of("binary", np.asarray(truth, dtype=np.float64), scores))
 
 
 def _cumulative(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

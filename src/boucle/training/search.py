@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.data.records import Features
@@ -77,31 +78,22 @@ def search(
     best: Trial | None = None
     best_scores: list[Numbers] = []
     total = max(1, trials + (start_from is not None))
-    with progress.task("Search parameters", total) as task_shown:
+    with progress.task("search parameters", total) as shown:
         for number in range(total):
             asked = study.ask(distributions)
-            known = _known(asked.params, number, done, tried)
-            started = timer()
-            scores = [] if known else folded.scores({**section.params, **asked.params})
-            trial = known or Trial(
-                number=number,
-                params=dict(sorted(asked.params.items())),
-                fold_scores=(fold_scores := folded.measure(scores)),
-                score=float(np.mean(fold_scores)),
-                seconds=timer() - started,
-            )
+            trial, scores = _try(folded, section.params, asked.params, number, done, tried, timer)
             study.tell(asked, trial.score)
             tried.append(trial)
             if best is None or folded.scoring.sign * (trial.score - best.score) > 0:
                 best, best_scores = trial, scores
             if number >= len(done):
                 on_trial(trial)
-            task_shown.advance(1, f"{section.metric} {trial.score:.4f}, best {best.score:.4f}")
+            shown.advance(1, f"{section.metric} {trial.score:.4f}, best {best.score:.4f}")
     assert best is not None
-    if task != "binary":
-        return SearchResult(best=best.params, trials=tried, threshold=0.5)
-    best_scores = best_scores or folded.scores({**section.params, **best.params})
-    return SearchResult(best=best.params, trials=tried, threshold=folded.threshold(best_scores))
+    threshold = 0.5
+    if task == "binary":
+        threshold = folded.threshold(best_scores or folded.scores({**section.params, **best.params}))
+    return SearchResult(best=best.params, trials=tried, threshold=threshold)
 
 
 class _Folded(Struct, frozen=True):
@@ -186,15 +178,31 @@ def _check_both_classes(numbers: Numbers, folds: list[Fold], classes: list[str])
                 )
 
 
-def _known(params: Params, number: int, done: Sequence[Trial], tried: Sequence[Trial]) -> Trial | None:
+def _try(
+    folded: _Folded,
+    fixed: Params,
+    params: Params,
+    number: int,
+    done: Sequence[Trial],
+    tried: Sequence[Trial],
+    timer: Callable[[], float],
+) -> tuple[Trial, list[Numbers]]:
+    # the trial and, if it had to be fitted, the scores of its folds
     if number < len(done) and done[number].params == params:
-        return done[number]
-    for trial in tried:  # drawn before: the score is known
-        if trial.params == params:
-            return Trial(
-                number=number, params=trial.params, score=trial.score, fold_scores=trial.fold_scores, seconds=0.0
-            )
-    return None
+        return done[number], []
+    for known in tried:  # drawn before
+        if known.params == params:
+            return replace(known, number=number, seconds=0.0), []
+    started = timer()
+    scores = folded.scores({**fixed, **params})
+    measured = folded.measure(scores)
+    return Trial(
+        number=number,
+        params=dict(sorted(params.items())),
+        score=float(np.mean(measured)),
+        fold_scores=measured,
+        seconds=timer() - started,
+    ), scores
 
 
 def _space(section: TrainingSection) -> Mapping[str, Range]:
