@@ -136,8 +136,7 @@ class Writer:
             job.error = explain(error, self._path)
             if not raw.in_transaction:
                 raise  # the whole transaction is gone, as when the disk is full
-            while (savepoint := connection.get_nested_transaction()) is not None:
-                savepoint.rollback()
+            _clean(connection)
             raw.execute("ROLLBACK TO unit")
         finally:
             self._in_unit = False
@@ -146,3 +145,12 @@ class Writer:
     def _guard(self, _: Connection) -> None:
         if self._in_unit:
             raise RuntimeError("a unit of work must not commit or roll back: return to commit, raise to undo")
+
+
+def _clean(connection: Connection) -> None:
+    """Forget what a failed unit left in SQLAlchemy's account of the transaction, for the next unit."""
+    while (savepoint := connection.get_nested_transaction()) is not None:
+        savepoint.rollback()
+    transaction = connection.get_transaction()
+    if transaction is not None and not transaction.is_active:  # it tried to commit
+        transaction.close()
