@@ -270,6 +270,19 @@ def test_a_source_that_changes_under_a_step_is_not_kept(bench: Bench, words: Wor
     assert not bench.run(steps).cached
 
 
+def break_own_source(ctx: StepContext) -> int:
+    (ctx.project_root / "table.py").write_text("def (\n")
+    return 1
+
+
+def test_a_source_that_breaks_under_a_step_does_not_lose_the_result(bench: Bench, words: Words) -> None:
+    bench.write("table.py", "")
+    steps: list[Step[object]] = [Step("data", break_own_source, int, sources=(Path("table.py"),))]
+    assert bench.run(steps, progress=words).value("data", int) == 1
+    with pytest.raises(InvalidInput, match=r"table\.py:1 is no valid Python"):
+        bench.run(steps)
+
+
 def test_progress_counts_steps(bench: Bench, words: Words) -> None:
     bench.write("table.csv", "x\n1\n2\n")
     bench.run(flow()[:1], progress=words)

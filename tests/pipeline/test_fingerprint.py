@@ -1,5 +1,6 @@
 """A step's key changes with everything that its result depends on, and with nothing else."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,10 @@ import pytest
 from msgspec import Struct
 
 from boucle.kernel.digests import digest_bytes
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
 from boucle.pipeline.api import Step, StepContext, environment_digest
 from boucle.pipeline.fingerprint import first_party, ingredients_of
+from boucle.pipeline.imports import legible
 from boucle.pipeline.records import Ingredients
 
 ENVIRONMENT = digest_bytes(b"environment")
@@ -74,8 +76,8 @@ def test_captured_values_count_as_params(tmp_path: Path) -> None:
 
 
 def test_a_function_may_capture_itself(tmp_path: Path) -> None:
-    def count(_: StepContext, down: int = 3) -> int:
-        return count(_, down - 1) if down else 0
+    def count(ctx: StepContext, down: int = 3) -> int:
+        return count(ctx, down - 1) if down else 0
 
     assert of(tmp_path, count).code
 
@@ -119,8 +121,19 @@ def test_a_python_source_counts_with_what_it_imports(tmp_path: Path) -> None:
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"step 's' reads 'flights\.csv', which does not exist"):
+    with pytest.raises(NotFound, match=r"step 's' reads 'flights\.csv', which is no file or folder"):
         of(tmp_path, sources=(Path("flights.csv"),))
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    looping = tmp_path / "loop.csv"
+    looping.symlink_to(looping)
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("loop.csv", "pipe.csv"):
+        with pytest.raises(BoucleError, match=name):
+            of(tmp_path, sources=(Path(name),))
+    with pytest.raises(InvalidInput, match=r"cannot read '.*gone\.py'"), legible(tmp_path):
+        (tmp_path / "gone.py").read_bytes()
 
 
 def test_a_moved_project_keeps_its_keys(tmp_path: Path) -> None:

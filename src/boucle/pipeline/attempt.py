@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from boucle.kernel.digests import Digest, canonical_json
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.kernel.progress import Progress, Task
 from boucle.pipeline.cache import Cache, key_of
 from boucle.pipeline.fingerprint import first_party, ingredients_of
@@ -104,7 +104,10 @@ def _as_json(step: Step[object], value: object) -> bytes:
 def _changed(step: Step[object], before: Ingredients, around: Surroundings) -> bool:
     """Whether the step's code or sources are other than when the run began, so that its key may name another result."""
     fresh = first_party(around.project_root)
-    now = ingredients_of(step, fresh, around.project_root, around.environment)
+    try:
+        now = ingredients_of(step, fresh, around.project_root, around.environment)
+    except BoucleError:  # half-written or gone: the result stands, the next run says what is wrong
+        return True
     return (now.code, now.sources) != (before.code, before.sources)
 
 

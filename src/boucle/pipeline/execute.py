@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from boucle.kernel.store import Store
 
 _POLL_S: Final = 0.2
-_GRACE_S: Final = 10.0
+_GRACE_S: Final = 5.0
 
 
 def run(

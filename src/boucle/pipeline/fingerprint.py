@@ -14,7 +14,7 @@ import msgspec
 from boucle.kernel.digests import Digest, canonical_json, digest_file, digest_json
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.trees import digest_folder
-from boucle.pipeline.imports import FirstParty, Root
+from boucle.pipeline.imports import FirstParty, Root, legible
 from boucle.pipeline.records import Ingredients
 from boucle.pipeline.step import Step
 
@@ -85,8 +85,10 @@ def _name_of(part: object) -> list[str | int] | None:
         return [part.__module__, part.__qualname__, part.__code__.co_firstlineno]
     if isinstance(part, type | BuiltinFunctionType):
         return [part.__module__, part.__qualname__]
-    if isinstance(part, ModuleType | MethodType | partial):
-        return [type(part).__name__, getattr(part, "__name__", "")]
+    if isinstance(part, ModuleType):
+        return [part.__name__]
+    if isinstance(part, MethodType | partial):
+        return ["method" if isinstance(part, MethodType) else "partial"]
     return None
 
 
@@ -129,13 +131,17 @@ def _plain(value: object, name: str) -> msgspec.Raw:
 
 
 def _source_digest(step: Step[object], source: Path, code: FirstParty, root: Path) -> tuple[str, Digest]:
-    path = (root / source).resolve()
+    try:
+        path = (root / source).resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        path = root / source
     label = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    if path.is_dir():
-        return label, digest_folder(path)
-    if not path.is_file():
-        raise NotFound(
-            f"step {step.name!r} reads {label!r}, which does not exist in {str(root)!r}",
-            hint="put the file there, or correct its name in boucle.yaml",
-        )
-    return label, code.digest([path]) if path.suffix == ".py" else digest_file(path)
+    with legible(path):
+        if path.is_dir():
+            return label, digest_folder(path)
+        if path.is_file():
+            return label, code.digest([path]) if path.suffix == ".py" else digest_file(path)
+    raise NotFound(
+        f"step {step.name!r} reads {label!r}, which is no file or folder in {str(root)!r}",
+        hint="put the file there, or correct its name in boucle.yaml",
+    )

@@ -7,6 +7,8 @@ only makes a step run again, too little would keep a stale result.
 
 import ast
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +41,11 @@ class Root(Struct, frozen=True):
         return file.is_relative_to(self.folder / self.package if self.package else self.folder)
 
 
-def imports_of(source: bytes, filename: str = "<source>") -> list[Import]:
+@lru_cache(maxsize=4096)
+def imports_of(source: bytes, filename: str = "<source>") -> tuple[Import, ...]:
     """Every name that the source imports; `from a import b` gives `a.b`, where b may be a module or a value in a.
+
+    Remembers what it parsed: a process that runs many pipelines over the same code parses it once.
 
     >>> [(found.level, ".".join(found.parts)) for found in imports_of(b"import a.b\\nfrom .c import d")]
     [(0, 'a.b'), (1, 'c.d')]
@@ -61,7 +66,7 @@ def imports_of(source: bytes, filename: str = "<source>") -> list[Import]:
             found.update((Import(node.level, parts + name), None) for name in names)
     if any(name.encode() in source for name in _DYNAMIC):
         found.update((Import(0, parts), None) for parts in _dynamic(tree))
-    return list(found)
+    return tuple(found)
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -99,6 +104,7 @@ class FirstParty:
     def __init__(self, roots: Iterable[Root]) -> None:
         self.roots = tuple(roots)
         self._read: dict[Path, tuple[Digest, list[Path]]] = {}
+        self._walked: dict[tuple[Path, tuple[str, ...]], list[Path]] = {}
 
     def digest(self, start: Iterable[Path]) -> Digest:
         """Digest of the names and bytes of these files and of all that they import, transitively."""
@@ -117,21 +123,24 @@ class FirstParty:
 
     def _imported(self, file: Path) -> list[Path]:
         if file not in self._read:
-            source = file.read_bytes()
-            imported = list(self._packages_of(file))
+            with legible(file):
+                source = file.read_bytes()
+            imported = list(_packages_of(file))
+            roots = self._roots_for(file)
             for found in imports_of(source, str(file)):
                 if found.level:
                     base = file.parents[found.level - 1] if found.level <= len(file.parents) else file.parent
-                    imported.extend(_walk(base, found.parts))
+                    imported.extend(self._walk(base, found.parts))
                 else:
-                    imported.extend(self._absolute(found.parts, file))
+                    homes = [root for root in roots if root.package in (None, found.parts[0])]
+                    imported.extend(path for root in homes for path in self._walk(root.folder, found.parts))
             self._read[file] = (digest_bytes(source), imported)
         return self._read[file][1]
 
-    def _absolute(self, parts: tuple[str, ...], file: Path) -> Iterator[Path]:
-        for root in self._roots_for(file):
-            if root.package is None or parts[0] == root.package:
-                yield from _walk(root.folder, parts)
+    def _walk(self, base: Path, parts: tuple[str, ...]) -> list[Path]:
+        if (base, parts) not in self._walked:
+            self._walked[base, parts] = list(_walk(base, parts))
+        return self._walked[base, parts]
 
     def _roots_for(self, file: Path) -> tuple[Root, ...]:
         """The roots, and for a file in none of them the folder that holds its outermost package."""
@@ -143,20 +152,33 @@ class FirstParty:
         package = None if folder == file.parent else file.relative_to(folder).parts[0]
         return (*self.roots, Root(label="", folder=folder, package=package))
 
-    def _packages_of(self, file: Path) -> Iterator[Path]:
-        """The `__init__.py` of every package that a file lies in; they run before it does."""
-        for folder in file.parents:
-            init = folder / "__init__.py"
-            if not init.is_file():
-                return
-            if init != file:
-                yield init
-
     def _label(self, file: Path) -> str:
         for root in self._roots_for(file):
             if root.contains(file):
                 return f"{root.label}:{file.relative_to(root.folder).as_posix()}"
         return file.name
+
+
+@contextmanager
+def legible(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read a file or folder within the block into InvalidInput."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot read {str(error.filename or path)!r}: {error.strerror}",
+            hint=f"make it readable for you: chmod u+r '{error.filename or path}'",
+        ) from error
+
+
+def _packages_of(file: Path) -> Iterator[Path]:
+    """The `__init__.py` of every package that a file lies in; they run before it does."""
+    for folder in file.parents:
+        init = folder / "__init__.py"
+        if not init.is_file():
+            return
+        if init != file:
+            yield init
 
 
 def _walk(base: Path, parts: tuple[str, ...]) -> Iterator[Path]:
