@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -49,6 +50,14 @@ app.command()(schema.schema)
 app.command()(settings.settings)
 
 
+class Terminated(BaseException):
+    """SIGTERM came; raised so that servers are stopped and files closed. Not SystemExit, which user code may mean."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's arguments
+    raise Terminated
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"boucle {__version__}")
@@ -75,7 +84,7 @@ def global_options(
 
 def main() -> NoReturn:
     """Entry point of the `boucle` program."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a sign shows another one; that is no reason to stop.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -87,9 +96,15 @@ def run_command(arguments: Sequence[str]) -> int:
     given = hoist(arguments)
     debug, as_json = "--debug" in given, "--json" in given
     try:
-        code = typer.main.get_command(app).main(given, prog_name="boucle", standalone_mode=False)
+        command = typer.main.get_command(app)
+        if "_BOUCLE_COMPLETE" in os.environ:
+            command(prog_name="boucle")  # answers the shell's question and exits
+        with command.make_context("boucle", given) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return 0
+    except typer.Exit as done:
+        return done.exit_code
     except BoucleError as error:
         if debug:
             raise
@@ -99,6 +114,8 @@ def run_command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\nstopped; what was finished is kept: give the same command again to go on\n")
         return 130
+    except Terminated:
+        return 143
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

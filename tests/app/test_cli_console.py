@@ -1,0 +1,83 @@
+"""What a person sees of long work, tables and errors."""
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from boucle.app.console import Shown, console, mark, show_error, table
+from boucle.kernel.clock import FixedClock
+from boucle.kernel.errors import Refused
+
+START = datetime(2013, 3, 1, tzinfo=UTC)
+
+
+def shown() -> tuple[Shown, io.StringIO, FixedClock]:
+    out, clock = io.StringIO(), FixedClock(START)
+    return Shown(Console(file=out, width=120, markup=False, highlight=False), clock), out, clock
+
+
+def test_work_in_a_file_is_plain_lines() -> None:
+    progress, out, clock = shown()
+    with progress.task("search [parameters]", total=2) as task:
+        task.advance(note="score 0.69")
+        clock.advance(2.5)
+        task.advance(note="score 0.7")
+    progress.say("version 1 is in charge")
+    assert out.getvalue().splitlines() == [
+        "… search [parameters]",
+        "  search [parameters]: 1 of 2  score 0.69",
+        "  search [parameters]: 2 of 2  score 0.7",
+        "✓ search [parameters]  2.5 s (score 0.7)",
+        "version 1 is in charge",
+    ]
+
+
+def test_many_steps_are_told_in_tenths() -> None:
+    progress, out, _ = shown()
+    with progress.task("replay", total=300) as task:
+        for _ in range(300):
+            task.advance()
+    assert len(out.getvalue().splitlines()) == 12
+
+
+def test_parts_of_parts_leave_no_line() -> None:
+    progress, out, _ = shown()
+    with progress.task("replay", None), progress.task("retrain", None), progress.task("search", None):
+        pass
+    assert out.getvalue().splitlines() == ["… replay", "✓ retrain  0.0 s", "✓ replay  0.0 s"]
+
+
+def test_work_that_failed_says_so() -> None:
+    progress, out, _ = shown()
+    with pytest.raises(ValueError, match="no"), progress.task("fit", None):
+        raise ValueError("no")
+    assert out.getvalue().splitlines()[-1] == "✗ fit  0.0 s"
+
+
+def test_on_a_terminal_bars_come_and_go() -> None:
+    out = io.StringIO()
+    progress = Shown(
+        Console(file=out, width=120, force_terminal=True, color_system=None, markup=False), FixedClock(START)
+    )
+    with progress.bars, progress.task("fit", total=2) as task:
+        task.advance(2)
+    assert "✓ fit" in out.getvalue()
+
+
+def test_errors_keep_brackets_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(Refused("two problems:\ndata.checks[0]: bad\n[red]: bad", hint="boucle check"))
+    assert capsys.readouterr().err == "error: two problems:\ndata.checks[0]: bad\n[red]: bad\nnext: boucle check\n"
+
+
+@pytest.mark.parametrize(("color", "expected"), [("always", True), ("never", False), ("auto", False), (None, False)])
+def test_colour_is_a_setting(color: str | None, expected: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(Refused("no"), color)
+    assert ("\x1b[" in capsys.readouterr().err) is expected
+
+
+def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "a message that is longer than eighty columns " * 3
+    console().print(table("", ("", "what"), [(mark(False), long.strip())]))
+    assert long.strip() in capsys.readouterr().out

@@ -1,0 +1,77 @@
+"""Help: every command explains itself with an example, and the exit codes are written down."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from boucle.app.main import EXIT_CODES, app, run_command
+from boucle.kernel.errors import BoucleError
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """The words of every command."""
+
+    def below(group: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from below(command, (*words, name))
+            else:
+                yield (*words, name)
+
+    yield from below(typer.main.get_command(app), ())
+
+
+def test_the_commands_are_those_of_the_documentation() -> None:
+    names = {" ".join(words) for words in commands()}
+    assert names == {
+        "audit verify",
+        "check",
+        "models history",
+        "models list",
+        "models version-at",
+        "replay",
+        "report",
+        "run",
+        "schema",
+        "serve",
+        "settings",
+        "status",
+    }
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_has_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Example:\n" in text
+    assert f"  boucle {' '.join(words)}" in text
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if words != ("serve",)], ids=" ".join)
+def test_every_command_that_tells_facts_has_json(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([*words, "-h"]) == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_the_exit_codes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--help"]) == 0
+    text = capsys.readouterr().out
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code:>3}  {meaning}" in text
+
+
+def test_every_error_ends_with_a_code_that_is_told() -> None:
+    kinds = [BoucleError, *BoucleError.__subclasses__()]
+    assert {kind.exit_code for kind in kinds} <= set(EXIT_CODES)
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--version"]) == 0
+    assert capsys.readouterr().out == "boucle 0.1.0\n"

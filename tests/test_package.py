@@ -1,0 +1,62 @@
+"""`import boucle` costs next to nothing, and its names are those that it says it has."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import boucle
+
+HEAVY = [
+    "alembic",
+    "altair",
+    "granian",
+    "numpy",
+    "optuna",
+    "polars",
+    "pyarrow",
+    "rich",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in a fresh interpreter after a statement."""
+    code = f"{statement}\nimport sys\nprint('\\n' + ' '.join({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_loads_nothing_but_itself() -> None:
+    assert loaded_by("import boucle") - sys.stdlib_module_names == {"__main__", "boucle"}
+
+
+def test_the_errors_load_nothing_heavy() -> None:
+    assert not loaded_by("import boucle; boucle.BoucleError").intersection(HEAVY)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_by("from boucle.app.main import run_command\nrun_command(['--help'])")
+    assert not loaded.intersection([*HEAVY, "msgspec", "ruamel", "jinja2"])
+
+
+def test_names_are_sorted_and_there() -> None:
+    assert boucle.__all__ == sorted(boucle.__all__)
+    assert dir(boucle) == boucle.__all__
+    for name in boucle.__all__:
+        assert getattr(boucle, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        boucle.colour  # noqa: B018 - asking is the test
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == boucle.__version__
