@@ -84,11 +84,15 @@ class Endpoint:
             raise Unavailable(f"endpoint {self.name!r} has no model loaded yet")
         return self._loaded
 
+    def is_stale(self) -> bool:
+        """Whether the traffic file changed since it was taken up. It costs one `stat`."""
+        seen = self._stat()
+        return seen is not None and seen != self._seen
+
     def refresh(self) -> bool:
         """Take up a changed traffic file, and acknowledge it or say why not; False if nothing changed.
 
-        Cheap to call often: without a change it costs one `stat`. A bundle that cannot be loaded leaves the one before in
-        charge.
+        If a bundle cannot be loaded the one before stays in charge.
         """
         with self._refreshing:
             seen = self._stat()
@@ -108,13 +112,15 @@ class Endpoint:
             write_ack(self.home, self.name, Ack(generation=traffic.generation, pid=os.getpid(), error=error))
             return True
 
-    def predict(self, question: Question, started: float | None = None) -> Answer:
-        """Answer a question and log it. `started`: the timer's reading when the request had come in.
+    def predict(self, question: Question, loaded: Loaded | None = None, *, started: float | None = None) -> Answer:
+        """Answer a question and log it, by what is loaded now unless `loaded` is given.
+
+        `started` is the timer's reading when the request had come in; the latency in the log counts from there.
 
         InvalidInput names the column and row that are wrong; nothing is logged then.
         """
         started = self.timer() if started is None else started
-        traffic, predictor = self.current()
+        traffic, predictor = loaded or self.current()
         checked = check(question, predictor.signature, max_rows=self._max_rows)
         answered = _as_lists(predictor.signature, predictor.predict(checked.inputs))
         champion = traffic.champion

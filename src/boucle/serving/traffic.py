@@ -69,6 +69,11 @@ def write_ack(home: Path, endpoint: str, ack: Ack) -> None:
     write_atomic(endpoint_folder(home, endpoint) / "ack.json", msgspec.json.encode(ack))
 
 
+def forget_ack(home: Path, endpoint: str) -> None:
+    """Take the answer back: no worker runs."""
+    (endpoint_folder(home, endpoint) / "ack.json").unlink(missing_ok=True)
+
+
 def wait_acknowledged(home: Path, endpoint: str, generation: int, timeout_s: float = 30.0) -> Ack:
     """Wait until the worker serves this generation or a later one.
 

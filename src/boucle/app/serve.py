@@ -1,0 +1,230 @@
+"""Running the server of an endpoint: one main process that watches one worker, and starts it again if it dies.
+
+`python -m boucle.app.serve --home DIR --endpoint NAME [--host H] [--port P]`
+"""
+
+import argparse
+import fcntl
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+
+from boucle.app.worker import Worker, WorkerSettings
+from boucle.identity.api import refuse_open_binding
+from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
+from boucle.kernel.paths import translate
+from boucle.serving.client import InferClient
+from boucle.serving.process import READY
+from boucle.serving.traffic import POLL_S, endpoint_folder, forget_ack, read_ack, read_traffic
+
+_LOGGING: Final = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+    "loggers": {
+        "_granian": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+    },
+}
+_OUR_TURN_S: Final = 5.0
+
+
+def serve(
+    home: Path,
+    endpoint: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    *,
+    max_body_mb: int = 32,
+    max_rows: int = 100_000,
+    names: Sequence[str] = (),
+    announce: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an endpoint until SIGTERM or SIGINT; returns when what was being answered is answered.
+
+    `announce` gets the address once the endpoint answers. Refused for an address that other machines reach, NotFound if
+    nothing is deployed, Unavailable if the port is taken, if the endpoint is served already, or if its model cannot be
+    loaded.
+    """
+    refuse_open_binding(host)
+    read_traffic(home, endpoint)
+    _check_port(host, port)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    settings = WorkerSettings(
+        home=str(home.absolute()),
+        endpoint=endpoint,
+        max_body_bytes=max_body_mb << 20,
+        max_rows=max_rows,
+        names=list(names),
+    )
+    with _only_server(home, endpoint, address):
+        watch = _Watch(home, endpoint, address, announce or _say)
+        forget_ack(home, endpoint)
+        try:
+            _run(settings, host, port, watch)
+        finally:
+            forget_ack(home, endpoint)
+        watch.raise_problem()
+
+
+class _Watch:
+    """Waits beside the server for its worker: announces it, or stops the server if it cannot answer."""
+
+    def __init__(self, home: Path, endpoint: str, address: str, announce: Callable[[str], None]) -> None:
+        self._home, self._endpoint, self._address = home, endpoint, address
+        self._announce = announce
+        self._stopped = threading.Event()
+        self._problem: str | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def raise_problem(self) -> None:
+        if self._problem is not None:
+            raise Unavailable(self._problem, hint="run `boucle run` to build and deploy the version again")
+
+    def _wait(self) -> None:
+        while not self._stopped.wait(POLL_S):
+            ack = read_ack(self._home, self._endpoint)
+            if ack is None:
+                continue
+            if ack.error is not None:
+                self._problem = f"endpoint {self._endpoint!r} cannot answer: {ack.error}"
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            with InferClient(self._address, self._endpoint, timeout_s=5.0) as client:
+                if client.is_ready():
+                    self._announce(self._address)
+                    return
+
+
+def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch) -> None:
+    # A fresh interpreter, so that the worker has loaded only what it needs, whatever this process has.
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Server(
+        "boucle.app.worker",
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        workers=1,
+        loop=Loops.asyncio,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig=_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+    )
+    server.on_startup(watch.start)
+    try:
+        # granian also takes an object with __rsgi__ methods, which its types do not say
+        server.serve(target_loader=partial(Worker, settings), wrap_loader=False)  # type: ignore[arg-type]
+    except SystemExit as error:
+        if error.code:
+            raise Unavailable(
+                f"the worker of endpoint {settings.endpoint!r} died again and again",
+                hint="its output above says why",
+            ) from error
+    finally:
+        watch.stop()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise Unavailable if somebody listens there: granian would share the port without a word."""
+    if not 1 <= port <= 65_535:
+        raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise Unavailable(
+            f"cannot listen on {host} port {port}: {error.strerror or error}", hint="choose another: --port 8081"
+        ) from error
+
+
+@contextmanager
+def _only_server(home: Path, endpoint: str, address: str) -> Iterator[None]:
+    """Hold the endpoint's lock: two servers would write one prediction log and acknowledge for each other."""
+    path = endpoint_folder(home, endpoint) / "server.lock"
+    waiting = threading.Event()
+    with translate(path), path.open("a+") as file:
+        for _ in range(int(_OUR_TURN_S / POLL_S)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting.wait(POLL_S)  # the one before may be ending
+        else:
+            file.seek(0)
+            raise Unavailable(
+                f"endpoint {endpoint!r} is served already, at {file.read() or 'an unknown address'}",
+                hint="stop that server, or ask it",
+            )
+        file.truncate(0)
+        file.write(address)
+        file.flush()
+        yield
+
+
+def _say(address: str) -> None:
+    sys.stdout.write(f"{READY}{address}\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """Stop when standard input closes: it is a pipe from the process that started this one."""
+    while os.read(0, 4096):  # the descriptor itself: `sys.stdin` has a lock that the interpreter's end waits for
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; exit codes as in `boucle.kernel.errors`."""
+    parser = argparse.ArgumentParser(prog="python -m boucle.app.serve", description="Serve an endpoint.")
+    parser.add_argument("--home", type=Path, required=True, help="the store's folder")
+    parser.add_argument("--endpoint", required=True, help="name of the endpoint")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="(default: %(default)s)")
+    parser.add_argument("--max-body-mb", type=int, default=32, help="(default: %(default)s)")
+    parser.add_argument("--max-rows", type=int, default=100_000, help="(default: %(default)s)")
+    parser.add_argument("--name", action="append", default=[], help="a further Host name that is answered")
+    parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
+    given = parser.parse_args(arguments)
+    if given.with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        serve(
+            given.home,
+            given.endpoint,
+            host=given.host,
+            port=given.port,
+            max_body_mb=given.max_body_mb,
+            max_rows=given.max_rows,
+            names=given.name,
+        )
+    except BoucleError as error:
+        sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
