@@ -1,14 +1,17 @@
 """What other slices may import from data."""
 
+from boucle.data.checks import name_of, run_checks
 from boucle.data.histogram import bucket_bounds
 from boucle.data.profiles import comparable, merge, profile, quantiles
 from boucle.data.schema import as_text, infer, kind_of, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source
+from boucle.data.usable import check_usable
 
 __all__ = [
     "as_text",
     "bucket_bounds",
+    "check_usable",
     "comparable",
     "get_version",
     "infer",
@@ -16,10 +19,12 @@ __all__ = [
     "load",
     "load_profile",
     "merge",
+    "name_of",
     "normalise",
     "parquet",
     "profile",
     "quantiles",
     "read_source",
+    "run_checks",
     "snapshot",
 ]

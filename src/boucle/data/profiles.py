@@ -84,7 +84,7 @@ def comparable(a: CategoryProfile, b: CategoryProfile) -> tuple[dict[str, int], 
 
     >>> one = CategoryProfile(name="x", rows=1, nulls=0, values={"a": 1})
     >>> comparable(one, CategoryProfile(name="x", rows=1, nulls=0, values={"#000": 1}, hashed=True))
-    ({'#3cb': 1}, {'#000': 1})
+    ({'#32a': 1}, {'#000': 1})
     """
     if a.hashed or b.hashed:
         return _hashed(a).values, _hashed(b).values

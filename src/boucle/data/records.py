@@ -137,10 +137,10 @@ class FreshnessCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="
 
 
 class LeakageCheck(Struct, frozen=True, kw_only=True, tag_field="check", tag="leakage", forbid_unknown_fields=True):
-    """No single feature predicts the target better than this AUC-ROC (two classes) or absolute rank correlation
-    (numbers)."""
+    """No feature predicts the target better than this, alone or by what it adds to the others: an AUC-ROC (classes)
+    or an absolute rank correlation (numbers). See `boucle.data.leakage`."""
 
-    at_most: float = 0.9
+    at_most: float = 0.85
     on_fail: OnFail = "block"
 
 

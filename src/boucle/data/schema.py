@@ -46,8 +46,8 @@ def kind_of(column: pl.Series) -> ColumnKind:
 def infer(table: pl.DataFrame) -> list[Column]:
     """The schema of a table, in the order of its columns.
 
-    >>> infer(pl.DataFrame({"origin": ["JFK", None], "delay": [2, 3]}))
-    [Column('origin', 'text', True), Column('delay', 'integer', False)]
+    >>> infer(pl.DataFrame({"origin": ["JFK", None]}))
+    [Column(name='origin', kind='text', nullable=True)]
     """
     return [Column(column.name, kind_of(column), column.null_count() > 0) for column in table.get_columns()]
 
@@ -98,7 +98,7 @@ def _refuse_long(column: pl.Series) -> None:
     if isinstance(longest, int) and longest > MAX_TEXT_BYTES:
         row = sizes.arg_max() or 0
         raise InvalidInput(
-            f"column `{column.name}`, row {row + 1}: a text of {longest:,} bytes; at most {MAX_TEXT_BYTES:,} are allowed",
+            f"column `{column.name}`, row {row + 1}: {longest:,} bytes of text; at most {MAX_TEXT_BYTES:,} are allowed",
             hint=f"shorten `{column.name}` in the source, or drop it there",
         )
 
@@ -125,8 +125,8 @@ def _number(column: pl.Series, kind: ColumnKind) -> pl.Series:
         if wrong.any():
             _refuse_value(column, wrong, "the feature is numeric: a number or nothing (an empty cell) is allowed")
     raise InvalidInput(
-        f"column `{column.name}` is a numeric feature but holds {kind} ({column.dtype}); numbers and booleans are allowed",
-        hint=f"convert `{column.name}` to numbers in the source, or list it under `data.features.categorical`",
+        f"numeric feature `{column.name}` holds {kind} ({column.dtype}); numbers or booleans are allowed",
+        hint=f"convert `{column.name}` to numbers in the source, or list it in `data.features.categorical`",
     )
 
 

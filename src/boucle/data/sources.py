@@ -97,7 +97,7 @@ def _require_utf8(path: Path, source: str) -> None:
                 # error.object starts with what the decoder still held of the piece before; that holds no newline.
                 line += error.object.count(b"\n", 0, error.start)
                 raise InvalidInput(
-                    f"{source}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; only UTF-8 is allowed",
+                    f"{source}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8; only UTF-8 is allowed",
                     hint=f"convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 '{path}' > utf8.csv",
                 ) from error
             if not piece:
