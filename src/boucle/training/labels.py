@@ -84,7 +84,7 @@ def _texts(values: pl.Series, like: list[str] | None = None) -> pl.Series:
     if values.dtype == pl.Boolean:
         return values.cast(pl.Int8).cast(pl.String) if like == ["0", "1"] else values.cast(pl.String)
     if values.dtype.is_numeric():
-        if like == ["false", "true"] and values.is_in([0, 1]).all():
+        if like == ["false", "true"] and ((values == 0) | (values == 1)).all():
             return values.cast(pl.Boolean).cast(pl.String)
         if values.dtype.is_float() and (values == values.floor()).all() and (values.abs() < 2**53).all():
             return values.cast(pl.Int64).cast(pl.String)

@@ -1,6 +1,5 @@
 """Which rows train and which judge."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -57,7 +56,7 @@ def _share_held_out(table: pl.DataFrame, section: TrainingSection) -> tuple[pl.D
     return table.filter(~held), table.filter(held)
 
 
-def time_folds(n_rows: int, folds: int, times: Sequence[object] | pl.Series | None = None) -> list[Fold]:
+def time_folds(n_rows: int, folds: int, times: pl.Series | None = None) -> list[Fold]:
     """Expanding folds over rows in time order: fold i trains on the first blocks and validates on the block after them.
 
     Given the rows' times, no fold trains on a moment that it validates on: a border moves back to the first row of its
@@ -65,14 +64,13 @@ def time_folds(n_rows: int, folds: int, times: Sequence[object] | pl.Series | No
 
     >>> [(train.tolist(), later.tolist()) for train, later in time_folds(6, 2)]
     [([0, 1], [2, 3]), ([0, 1, 2, 3], [4, 5])]
-    >>> [(train.tolist(), later.tolist()) for train, later in time_folds(4, 1, times=["a", "b", "b", "c"])]
+    >>> [(train.tolist(), later.tolist()) for train, later in time_folds(4, 1, pl.Series([7, 8, 8, 9]))]
     [([0], [1, 2, 3])]
     """
     _check_folds(n_rows, folds, least=1)
     borders = [round(n_rows * i / (folds + 1)) for i in range(1, folds + 1)]
     if times is not None:
-        moments = times if isinstance(times, pl.Series) else pl.Series(times, dtype=pl.String)
-        borders = [int(moments.search_sorted(moments[border], side="left")) for border in borders]
+        borders = [int(times.search_sorted(times[border], side="left")) for border in borders]
     edges = [*borders, n_rows]
     if edges[0] == 0 or len(set(edges)) < len(edges):
         raise InvalidInput(
