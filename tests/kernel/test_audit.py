@@ -86,6 +86,15 @@ def test_a_unit_that_fails_leaves_no_record(store: Store) -> None:
     assert (report.records, problems(report)) == (1, [])
 
 
+def test_a_record_s_time_must_be_aware(store: Store) -> None:
+    with pytest.raises(ValueError, match="aware"):
+        store.write(
+            lambda connection: audit.append(
+                connection, project_id="p", actor="a", action="b", subject="c", details={}, at=datetime(2013, 3, 1)
+            )
+        )
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,5 +1,7 @@
+import fcntl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from boucle.kernel.locks import turn
@@ -32,3 +34,30 @@ def test_a_lock_ends_with_its_holder_also_when_that_is_killed(tmp_path: Path) ->
     holder.communicate()
     with turn(lock):
         pass
+
+
+def test_who_waits_comes_before_who_takes_it_again(tmp_path: Path) -> None:
+    lock, order = tmp_path / "lock", []
+
+    def wait() -> None:
+        with turn(lock):
+            order.append("waiter")
+
+    waiter = threading.Thread(target=wait)
+    with turn(lock):
+        waiter.start()
+        while not is_held(tmp_path / "lock.next"):
+            pass
+    with turn(lock):
+        order.append("holder again")
+    waiter.join()
+    assert order == ["waiter", "holder again"]
+
+
+def is_held(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -31,8 +31,10 @@ def test_a_store_closes_with_its_block_also_after_an_error(tmp_path: Path) -> No
     store = Store.open(tmp_path)
     with pytest.raises(KeyError), store:
         raise KeyError
-    with pytest.raises(RuntimeError, match="closed"):
-        store.write(lambda _: None)
+    for ask in (store.write, store.read):
+        with pytest.raises(RuntimeError, match="closed"):
+            ask(lambda _: None)
+    store.close()
 
 
 def test_a_file_where_the_home_should_be_is_unavailable(tmp_path: Path) -> None:
@@ -40,6 +42,12 @@ def test_a_file_where_the_home_should_be_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="home") as raised:
         Store.open(tmp_path / "home")
     assert "--home" in (raised.value.hint or "")
+
+
+def test_a_link_to_nowhere_where_the_home_should_be_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "home").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(Unavailable, match="home"):
+        Store.open(tmp_path / "home")
 
 
 def test_a_database_that_is_none_is_damaged(tmp_path: Path) -> None:
@@ -93,6 +101,7 @@ def test_a_home_that_may_be_read_but_not_written_is_unavailable(existing: bool) 
     assert "--home" in told
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_take_turns(tmp_path: Path) -> None:
     migrate(tmp_path / "boucle.db")
     work = """

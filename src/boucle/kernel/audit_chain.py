@@ -6,7 +6,7 @@ can rewrite history: heads belong in attestations and backups as well.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from typing import Final, Literal
 
@@ -20,7 +20,8 @@ GENESIS: Final = Digest("0" * 64)
 
 ProblemKind = Literal["edited", "dropped", "reordered", "cut_tail"]
 
-_MOST_PLACES: Final = 1000
+_MOST_TRIES: Final = 200_000
+"""Hashes to spend on finding where moved records were written: about a second."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -88,11 +89,13 @@ def chained(
     subject: str,
     details: Mapping[str, object],
 ) -> Entry:
-    """The entry that follows `last`."""
+    """The entry that follows `last`; ValueError if `at` is naive."""
+    if at.tzinfo is None:
+        raise ValueError(f"a record needs an aware datetime, got the naive {at.isoformat()}")
     entry = Entry(
         sequence=last.sequence + 1,
         project_id=project_id,
-        at=at.isoformat(timespec="microseconds"),
+        at=at.astimezone(UTC).isoformat(timespec="microseconds"),
         actor=actor,
         action=action,
         subject=subject,
@@ -126,7 +129,8 @@ def _true_places(entries: Sequence[Entry], kept: AuditHead | None) -> dict[int, 
     """Where each entry was written, by where it is now; None if its content fits no place, so it was edited."""
     authentic = {entry.sequence for entry in entries if hash_of(entry) == entry.hash}
     last = max(entries[-1].sequence if entries else 0, kept.sequence if kept else 0)
-    free = list(islice((place for place in range(1, last + 2) if place not in authentic), _MOST_PLACES))
+    most = max(1, _MOST_TRIES // max(1, len(entries) - len(authentic)))
+    free = list(islice((place for place in range(1, last + 2) if place not in authentic), most))
     places: dict[int, int | None] = {}
     moved_by = 0
     for entry in entries:

@@ -33,6 +33,7 @@ class Database:
         self.path = path
         self._readers = connect_engine(path, mode="read")
         self._writer = Writer(path, lock_path(path), after_commit)
+        self._closed = False
 
     @classmethod
     def open(cls, path: Path, *, after_commit: Callable[[Connection], None] | None = None) -> "Database":
@@ -60,6 +61,8 @@ class Database:
 
         Fetch the rows inside the query: its connection is closed afterwards.
         """
+        if self._closed:
+            raise RuntimeError(f"database {str(self.path)!r} is closed")
         try:
             with self._readers.connect() as connection, connection.begin():
                 return query(connection)
@@ -71,6 +74,7 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued, then close. Closing twice is harmless."""
+        self._closed = True
         self._writer.close()
         self._readers.dispose()
 

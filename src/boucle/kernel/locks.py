@@ -15,7 +15,7 @@ def turn(path: Path) -> Iterator[None]:
 
     Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
     once.
-    Within one process use it from one thread at a time.
+    Threads take turns by it as processes do. Taking it again inside the block waits for ever.
     """
     with translate(path):
         lock = _open(path)

@@ -108,6 +108,9 @@ _HINTS = {
     errno.EACCES: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
     errno.EPERM: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
     errno.ENOTDIR: "move the file that stands where the folder should be, or choose another with --home DIR",
+    errno.EEXIST: "move the file that stands where the folder should be, or choose another with --home DIR",
+    errno.ENAMETOOLONG: "choose a shorter path with --home DIR or BOUCLE_HOME",
+    errno.ELOOP: "remove the link that leads to itself, or choose another folder with --home DIR",
     errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
     errno.EIO: "check the disk, then run the same command again",
 }
@@ -122,4 +125,4 @@ def translate(path: Path) -> Iterator[None]:
         if error.errno not in _HINTS:
             raise
         where = error.filename or path
-        raise Unavailable(f"cannot write {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error
+        raise Unavailable(f"cannot use {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error

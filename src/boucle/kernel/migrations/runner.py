@@ -8,6 +8,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from boucle.kernel.database import lock_path
 from boucle.kernel.engines import connect_engine, explain, raw_of, use_wal
@@ -27,7 +28,7 @@ def migrate(path: Path) -> None:
             use_wal(path)
             if not is_current(path):
                 _upgrade(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, DBAPIError) as error:
         raise explain(error, path) from error
 
 
