@@ -66,9 +66,11 @@ def _verdict(challenger: ChallengerFacts, champion: int, policy: LoopSection) ->
         rows = 0 if comparison is None else comparison.rows
         return Hold(reason=f"version {number} waits for its comparison: {rows} labelled rows of {rule.min_rows} needed")
     numbers = f"version {number} against version {champion}: {_numbers(comparison)}"
-    if comparison.difference >= -rule.margin:
-        return Promote(number=number, reason=f"{numbers} (required: at least {-rule.margin:+.4f})")
-    return Refuse(number=number, reason=f"{numbers} (required: at least {-rule.margin:+.4f})")
+    required = 0.0 - rule.margin
+    reason = f"{numbers} (required: at least {required:+.4f})"
+    if comparison.difference >= required:
+        return Promote(number=number, reason=reason)
+    return Refuse(number=number, reason=reason)
 
 
 def _decay(facts: Facts, policy: LoopSection) -> Retrain | None:

@@ -1,0 +1,95 @@
+"""The report as one HTML file: no network, no clock, every text escaped."""
+
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from boucle.app import charts
+from boucle.kernel.paths import write_atomic
+from boucle.loop.report_records import Report
+
+_GLOBALS: Final = "window.vegaEmbed = vegaEmbed;"
+_MET: Final = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("unknown", "— not measured")}
+_DECISIONS: Final = {
+    "retrain": "● retrained",
+    "promote": "▲ promoted",
+    "refuse": "✚ refused",
+    "rollback": "▼ rolled back",
+    "quarantine": "◆ quarantined",
+}
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the page in one step; readers see the old page or the new one."""
+    write_atomic(path, page(report).encode())
+
+
+def page(report: Report) -> str:
+    """The page's HTML. The same report gives the same text."""
+    environment = Environment(
+        loader=PackageLoader("boucle.app", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"metric": _metric, "count": _count, "share": _share, "evidence": _evidence}
+    specs = {
+        "chart-time": charts.metric_over_time(report),
+        "chart-drift": charts.drift_map(report) if report.drift else None,
+        "chart-calibration": charts.calibration(report.calibration_before, report.calibration_after)
+        if report.calibration_before or report.calibration_after
+        else None,
+    }
+    drawn = {name: spec for name, spec in specs.items() if spec is not None}
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        totals=Counter(mark.kind for mark in report.marks),
+        charts=drawn,
+        data=_script({"specs": drawn, "dark": charts.dark_colors()}),
+        light=msgspec.structs.asdict(charts.LIGHT),
+        dark=msgspec.structs.asdict(charts.DARK),
+        heat=charts.heat_legend(),
+        verdicts=_MET,
+        decisions=_DECISIONS,
+        style=_template("report.css"),
+        script=_template("report.js"),
+        # The bundle is one file of ours to trust, not a user's text; it holds no closing tag, which a test checks.
+        vega=Markup(vl_convert.javascript_bundle(_GLOBALS)),
+    )
+
+
+def _script(value: object) -> Markup:
+    """JSON to stand inside a script element, where only `<` could end it."""
+    return Markup(msgspec.json.encode(value).decode().replace("<", "\\u003c"))
+
+
+def _template(name: str) -> Markup:
+    return Markup((resources.files("boucle.app") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _metric(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"
+
+
+def _count(value: int) -> str:
+    """Thousands apart by a thin space.
+
+    >>> _count(284170)
+    '284\\u202f170'
+    """
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value * 100:.0f} %"
+
+
+def _evidence(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
