@@ -9,18 +9,20 @@ import tempfile
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.runtime.migration import MigrationContext
 
-import boucle
 from boucle.kernel.database import Database, metadata
 from boucle.kernel.migrations.runner import migrate
+
+_PACKAGE: Final = Path(__file__).parents[2]
 
 
 def import_tables() -> None:
     """Import the `store` module of every room, so that its tables stand in `metadata`."""
-    for room in pkgutil.iter_modules(boucle.__path__, "boucle."):
+    for room in pkgutil.iter_modules([str(_PACKAGE)], "boucle."):
         module = f"{room.name}.store"
         if room.ispkg and find_spec(module) is not None:
             import_module(module)
