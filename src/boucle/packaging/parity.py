@@ -57,9 +57,10 @@ def prove(
     expected = scores_of(
         fitted.estimator, np.concatenate([one.fitted for one in rows]), fitted.task, len(fitted.classes)
     )
+    scale = float(np.abs(expected).max(initial=0.0)) or 1.0 if fitted.task == "regression" else 1.0
     ends = np.cumsum([len(one.fitted) for one in rows])
     found = [
-        (one, compare(fitted, expected[end - len(one.fitted) : end], compiled(one.served), one.name))
+        (one, compare(fitted, expected[end - len(one.fitted) : end], compiled(one.served), one.name, scale))
         for one, end in zip(rows, ends, strict=True)
     ]
     parity = Parity(
@@ -85,11 +86,10 @@ def prove(
     return parity
 
 
-def compare(fitted: Fitted, expected: Matrix, answered: Matrix, family: str) -> Difference:
-    """Two answers to one family; one of the wrong shape, or NaN on one side, differs without bound."""
+def compare(fitted: Fitted, expected: Matrix, answered: Matrix, family: str, scale: float) -> Difference:
+    """Two answers to one family, in units of `scale`; another shape, or NaN on one side, differs without bound."""
     if answered.shape != expected.shape:
         return Difference(family, len(expected), float("inf"), len(expected))
-    scale = np.maximum(1.0, np.abs(expected)) if fitted.task == "regression" else 1.0
     apart = np.abs(answered - expected) / scale
     apart = np.where(np.isnan(apart), np.inf, apart)
     flips = int(np.sum(_labels(fitted, expected) != _labels(fitted, answered)))

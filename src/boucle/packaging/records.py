@@ -53,8 +53,8 @@ class Parity(Struct, frozen=True, kw_only=True):
     held_out_rows: int
     generated_rows: int
     largest_difference: float
-    """Of a probability, or of a value relative to max(1, |value|). Rounded up to a power of ten, at least 1e-15: so
-    the last bits of a processor's arithmetic do not change the bundle's digest."""
+    """Of a probability, or of a value as a share of the largest value. Rounded up to a power of ten, at least 1e-15:
+    so the last bits of a processor's arithmetic do not change the bundle's digest."""
     label_flips: int
     worst: str
     """Which family of rows gave the largest difference, e.g. `thresholds(temp)`."""
@@ -90,4 +90,4 @@ class PackagingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The `packaging` section of boucle.yaml."""
 
     tolerance: float = 1e-9
-    """Largest difference of a probability or value that the parity proof accepts."""
+    """Largest difference of a probability, or of a value as a share of the largest, that the parity proof accepts."""

@@ -1,0 +1,164 @@
+"""Planted wrong converters, each wrong in a way that a real one has been, must be refused."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from boucle.kernel.errors import Refused
+from boucle.packaging.api import compile_treelite, package
+from boucle.packaging.parity import prove, rounded_up, split_thresholds
+from boucle.packaging.records import PackagingSection
+from boucle.packaging.tables import signature_of
+from boucle.training.records import Fitted
+
+
+def with_nodes(fitted: Fitted, change: Callable[[Any], None]) -> bytes:
+    """Compile a copy of the trees in which every tree's nodes were changed in place."""
+    estimator = deepcopy(fitted.estimator)
+    for stage in estimator._predictors:
+        for tree in stage:
+            tree.nodes = tree.nodes.copy()
+            change(tree.nodes)
+    return compile_treelite(replace(fitted, estimator=estimator))
+
+
+def compile_in_single_precision(fitted: Fitted) -> bytes:
+    """Thresholds rounded to float32, as ONNX's tree operators keep them."""
+
+    def change(nodes: Any) -> None:
+        nodes["num_threshold"] = nodes["num_threshold"].astype(np.float32)
+
+    return with_nodes(fitted, change)
+
+
+def compile_strictly_below(fitted: Fitted) -> bytes:
+    """`<` where the trees mean `<=`."""
+
+    def change(nodes: Any) -> None:
+        nodes["num_threshold"] = np.nextafter(nodes["num_threshold"], -np.inf)
+
+    return with_nodes(fitted, change)
+
+
+def compile_missing_the_other_way(fitted: Fitted) -> bytes:
+    """Missing values take the other branch."""
+
+    def change(nodes: Any) -> None:
+        nodes["missing_go_to_left"] = 1 - nodes["missing_go_to_left"]
+
+    return with_nodes(fitted, change)
+
+
+def compile_categories_renumbered(fitted: Fitted) -> bytes:
+    """Trees over codes in another order than the encoder's."""
+    estimator = deepcopy(fitted.estimator)
+    for stage in estimator._predictors:
+        for tree in stage:
+            bits = tree.raw_left_cat_bitsets.copy()
+            bits[:, 0] = ((bits[:, 0] << 1) | (bits[:, 0] >> 4)) & 0b11111
+            tree.raw_left_cat_bitsets = bits
+    return compile_treelite(replace(fitted, estimator=estimator))
+
+
+def compile_without_the_last_tree(fitted: Fitted) -> bytes:
+    """One boosting round short."""
+    estimator = deepcopy(fitted.estimator)
+    estimator._predictors.pop()
+    return compile_treelite(replace(fitted, estimator=estimator))
+
+
+@pytest.mark.parametrize(
+    ("compiler", "family"),
+    [
+        (compile_in_single_precision, "thresholds"),
+        (compile_strictly_below, ""),
+        (compile_missing_the_other_way, ""),
+        (compile_categories_renumbered, ""),
+        (compile_without_the_last_tree, ""),
+    ],
+)
+@pytest.mark.parametrize("target", ["late", "size", "delay", "rate"])
+def test_a_wrong_converter_is_refused_and_nothing_is_written(
+    fitted_to: Callable[[str], Fitted],
+    held_out: pl.DataFrame,
+    compiler: Callable[[Fitted], bytes],
+    family: str,
+    target: str,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Refused, match=r"is not the fitted one: on [0-9]+ rows of") as error:
+        package(fitted_to(target), held_out, tmp_path / "b", PackagingSection(), key=None, time=None, compiler=compiler)
+    assert compiler.__name__.removeprefix("compile_") in error.value.message
+    assert family in str(error.value.details["worst"])
+    assert float(str(error.value.details["largest_difference"])) > 1e-6
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("target", ["late", "size", "delay", "rate"])
+def test_the_right_converter_is_exact(
+    fitted_to: Callable[[str], Fitted], held_out: pl.DataFrame, target: str, tmp_path: Path
+) -> None:
+    section = PackagingSection(tolerance=1e-12)
+    parity = package(fitted_to(target), held_out, tmp_path / "b", section, key=None, time=None).parity
+    assert (parity.compiler, parity.held_out_rows, parity.label_flips) == ("treelite", 200, 0)
+    assert parity.generated_rows > 1000
+    assert parity.largest_difference <= 1e-14
+
+
+def prove_answer(fitted: Fitted, held_out: pl.DataFrame, answer: Callable[[Any], Any]) -> None:
+    signature = signature_of(fitted, key=None, time=None)
+    prove(fitted, answer, signature, held_out, compiler="test", tolerance=1e-9)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda rows: np.full(len(rows), np.nan),
+        lambda rows: np.full((len(rows), 2), 0.5),
+        lambda rows: np.full(max(1, len(rows)), 0.5),
+    ],
+)
+def test_answers_of_another_shape_or_none_are_refused(
+    fitted: Fitted, held_out: pl.DataFrame, answer: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(Refused, match="off by inf"):
+        prove_answer(fitted, held_out, answer)
+
+
+def test_every_split_is_probed_on_both_sides(fitted: Fitted) -> None:
+    thresholds = split_thresholds(fitted.estimator)
+    nodes = np.concatenate([tree.nodes for stage in fitted.estimator._predictors for tree in stage])
+    numeric = nodes[(nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0)]
+    assert set(thresholds) == {2, 3}
+    assert sum(map(len, thresholds.values())) == len(
+        {(n["feature_idx"], n["num_threshold"]) for n in numeric if np.isfinite(n["num_threshold"])}
+    )
+
+
+def test_a_model_without_categories_or_splits_is_proven(train: pl.DataFrame, held_out: pl.DataFrame) -> None:
+    from boucle.data.records import Features
+    from boucle.packaging.bundle import Trees
+    from boucle.training.api import fit
+    from boucle.training.records import TrainingSection
+
+    section = TrainingSection(params={"max_iter": 1, "min_samples_leaf": 400})
+    for features in (Features(numeric=["wind"]), Features(categorical=["carrier"])):
+        fitted = fit(train, section, features, "late", "binary", {}, 0.5)
+        prove_answer(
+            fitted, held_out, Trees(compile_treelite(fitted), signature_of(fitted, key=None, time=None)).scores
+        )
+
+
+@given(st.floats(0, 1e3))
+def test_rounding_never_hides_a_difference(difference: float) -> None:
+    stored = rounded_up(difference)
+    assert stored >= difference * (1 - 1e-8)
+    assert stored <= max(1e-15, difference * 10.1)

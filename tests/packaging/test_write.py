@@ -1,0 +1,45 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from boucle.kernel.errors import Conflict
+from boucle.kernel.trees import digest_folder
+from boucle.packaging.api import package, read_manifest
+from boucle.packaging.records import PackagingSection
+from boucle.packaging.write import locked_environment
+from boucle.training.records import Fitted
+
+
+def test_the_digest_depends_on_no_clock_host_or_folder(
+    fitted_to: Callable[[str], Fitted], held_out: pl.DataFrame, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "one", tmp_path / "elsewhere" / "two"]
+    for folder in folders:
+        package(fitted_to("late"), held_out, folder, PackagingSection(), key="flight", time="at")
+    assert digest_folder(folders[0]) == digest_folder(folders[1])
+    package(fitted_to("size"), held_out, tmp_path / "other", PackagingSection(), key="flight", time="at")
+    assert digest_folder(tmp_path / "other") != digest_folder(folders[0])
+
+
+def test_a_bundle_is_three_readable_files(fitted: Fitted, held_out: pl.DataFrame, tmp_path: Path) -> None:
+    written = package(fitted, held_out, tmp_path, PackagingSection(), key=None, time=None)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["boucle.json", "model.treelite", "requirements.txt"]
+    assert read_manifest(tmp_path) == written
+    assert (tmp_path / "requirements.txt").read_text().splitlines() == written.environment
+    assert '"flavor": "treelite"' in (tmp_path / "boucle.json").read_text()
+
+
+def test_the_environment_locks_what_serving_needs_and_no_more() -> None:
+    names = [line.partition("==")[0] for line in locked_environment()]
+    assert {"msgspec", "numpy", "scipy", "treelite"} <= set(names)
+    assert not {"scikit-learn", "polars", "pytest", "boucle"} & set(names)
+    assert names == sorted(names)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(fitted: Fitted, held_out: pl.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(Conflict, match="is not empty"):
+        package(fitted, held_out, tmp_path, PackagingSection(), key=None, time=None)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
