@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -289,3 +291,10 @@ def test_progress_counts_steps(bench: Bench, words: Words) -> None:
     bench.run(flow(), progress=words)
     assert words.said == ["test 1", "test 3"]
     assert words.notes == ["data", "data (cached)", "halve", "report"]
+
+
+def test_the_pipeline_loads_no_heavy_package() -> None:
+    heavy = "numpy polars pyarrow sklearn sqlalchemy alembic optuna altair"
+    code = f"import sys, boucle.pipeline.api; print(*(set({heavy.split()}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "\n"

@@ -14,7 +14,7 @@ import pytest
 from boucle.pipeline.api import Step, StepContext
 
 if TYPE_CHECKING:
-    from .conftest import Bench
+    from .conftest import Bench, Words
 
 CALLS: list[str] = []
 
@@ -34,14 +34,19 @@ def interrupt(ctx: StepContext) -> None:
             task.advance()
 
 
-def test_ctrl_c_stops_the_running_step_and_keeps_the_finished(bench: Bench) -> None:
+def test_ctrl_c_stops_the_running_step_and_keeps_the_finished(bench: Bench, words: Words) -> None:
     steps: list[Step[object]] = [
         Step("data", data, int),
         Step("long", interrupt, type(None), needs=("data",)),
         Step("later", never, type(None), needs=("long",)),
     ]
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(steps)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(steps, progress=words)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "stopping long; Ctrl-C again leaves at once" in words.said
     assert not [thread for thread in threading.enumerate() if thread.name == "boucle-long"]
     assert bench.run(steps[:1]).cached
     assert not CALLS
@@ -74,6 +79,7 @@ def second(ctx):
     return ctx.value("first", int) + 1
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pipeline = Pipeline("p", [Step("first", first, int), Step("second", second, int, needs=("first",))])
     done = run(pipeline, HOME, lambda: None, project_root=PROJECT, environment=digest_bytes(b""), progress=Silent())
     print(*(outcome.state for outcome in done.outcomes), done.value("second", int))

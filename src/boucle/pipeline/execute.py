@@ -160,6 +160,8 @@ class Execution:
     def _stop(self) -> None:
         """Ask the running steps to stop and give them a moment; a second Ctrl-C leaves at once."""
         self.around.stop.set()
+        if self.running:
+            self.around.say(f"stopping {', '.join(sorted(self.running))}; Ctrl-C again leaves at once")
         deadline = time.monotonic() + _GRACE_S
         while self.running and time.monotonic() < deadline:
             try:
