@@ -93,10 +93,7 @@ class Registry(RuleBasedStateMachine):
     def promote(self, permit: Permit | None) -> None:
         if permit is None:
             return
-        may = (
-            permit.id not in self.used and self.policy is not None and permit.policy_digest == digest_json(self.policy)
-        )
-        if not may:
+        if permit.id in self.used or permit.policy_digest != self._in_force():
             self._expect_refusal(permit)
             return
         move = self._promote(permit)
@@ -153,9 +150,10 @@ class Registry(RuleBasedStateMachine):
 
     def _may_be_permitted(self, report: GateReport) -> bool:
         policy, passed = self.judged[report.number]
-        return (
-            passed and policy == report.policy_digest and self.policy is not None and policy == digest_json(self.policy)
-        )
+        return passed and policy == report.policy_digest == self._in_force()
+
+    def _in_force(self) -> Digest | None:
+        return None if self.policy is None else digest_json(self.policy)
 
     def _promote(self, permit: Permit) -> AliasMove:
         return api.promote(
