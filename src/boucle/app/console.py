@@ -54,22 +54,24 @@ def mark(passed: bool | None) -> Text:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A measured number, or a dash where there is none.
+    """A measured number, or a dash where there is none; whole numbers and tiny ones keep their own form.
 
-    >>> number(0.70004), number(None), number(12345.678), number(3)
-    ('0.7', '-', '12,345.678', '3')
+    >>> number(0.70004), number(0.7), number(None), number(12345.678), number(3.0), number(1e-15)
+    ('0.7000', '0.7000', '-', '12,345.6780', '3', '1.0e-15')
     """
     if value is None:
         return "-"
-    text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.1e}" if abs(value) < 10**-digits else f"{value:,.{digits}f}"
 
 
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Sequence[str] = ()
 ) -> Table:
     """A table without frames; the columns named in `right` hold numbers."""
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    made = Table(title=f"\n{title}" if title else None, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    made.show_edge = False
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:

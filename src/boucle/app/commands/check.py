@@ -73,7 +73,9 @@ def show_findings(screen: "Console", findings: "list[Finding]", *, everything: b
         ]
         screen.print(table("", columns, cells, right=("failing", "of")))
     passed = sum(one.passed for one in findings)
-    screen.print(f"{passed} of {len(findings)} checks passed" + ("" if everything else "; --all lists them"))
+    screen.print(
+        f"{passed} of {len(findings)} checks passed" + ("" if everything else "; boucle check --all lists them")
+    )
 
 
 def _show_environment(screen: "Console", facts: "list[Fact]", *, everything: bool) -> None:

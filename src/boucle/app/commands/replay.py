@@ -33,10 +33,11 @@ def replay(context: typer.Context, as_json: AsJson = False) -> None:
         if as_json:
             print_json(report)
         else:
-            _show(console(session.color), report)
+            show(console(session.color), report)
 
 
-def _show(screen: "Console", report: "ReplayReport") -> None:
+def show(screen: "Console", report: "ReplayReport") -> None:
+    """What a replay did: its decisions as a table, then where it ended."""
     from boucle.app.console import table
 
     rows = [

@@ -48,11 +48,12 @@ def report(
             print_json(told)
         else:
             screen = console(session.color)
-            _show(screen, told)
+            show(screen, told)
             screen.print(f"page: {path}")
 
 
-def _show(screen: "Console", told: "Report") -> None:
+def show(screen: "Console", told: "Report") -> None:
+    """The months as a table with their sum, then what the loop was worth and where the objectives stand."""
     from boucle.app.commands.status import objectives
     from boucle.app.console import number, table
 

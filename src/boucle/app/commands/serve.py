@@ -38,6 +38,17 @@ def serve(
         version = get_version(project.store(), name, name, champion.number)
         deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
 
-    from boucle.app.serve import serve as start
+    from boucle.app.console import console
+    from boucle.app.serve import serve as answer
 
-    start(home, name, host or section.host, port or section.port)
+    screen = console(session.color)
+    answer(
+        home,
+        name,
+        host=host or section.host,
+        port=port or section.port,
+        max_body_mb=section.max_body_mb,
+        max_rows=section.max_rows,
+        names=section.names,
+        announce=lambda url: screen.print(f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"),
+    )
