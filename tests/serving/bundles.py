@@ -1,6 +1,6 @@
 """A bundle small enough to know its answers by heart, without fitting anything.
 
-    probability = sigmoid(margin), margin = +2 if carrier is UA else -1 (AA, unseen, missing), +1 more if temp > 70
+probability = sigmoid(margin), margin = +2 if carrier is UA else -1 (AA, unseen, missing), +1 more if temp > 70
 """
 
 import math

@@ -1,0 +1,153 @@
+"""An endpoint answers with the version that the traffic file names, and logs it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+import pytest
+
+from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.kernel.store import Store
+from boucle.serving.endpoint import Endpoint
+from boucle.serving.prediction_log import read_frames
+from boucle.serving.question import Question
+from boucle.serving.records import Traffic
+from boucle.serving.traffic import log_folder, read_ack, serving_root, traffic_file
+
+Deploy = Callable[..., Traffic]
+ROWS = {"carrier": ["AA", "UA", "never seen", None], "temp": [80.0, None, 60.0, 71.0]}
+
+
+@pytest.fixture
+def endpoint(store: Store) -> Iterator[Endpoint]:
+    endpoint = Endpoint(store.home, "flights", clock=store.clock, timer=iter([1.0, 1.0025] * 1000).__next__)
+    yield endpoint
+    endpoint.close()
+
+
+def expected(bundles: ModuleType, lift: float = 0.0) -> list[float]:
+    return [bundles.probability(*row, lift) for row in zip(ROWS["carrier"], ROWS["temp"], strict=True)]
+
+
+def test_answers_are_the_bundles(endpoint: Endpoint, deployer: Deploy, bundles: ModuleType) -> None:
+    deployer(7)
+    assert endpoint.refresh()
+    answer = endpoint.predict(Question("req_1", ROWS))
+    assert (answer.number, answer.request_id, answer.rows) == (7, "req_1", 4)
+    assert answer.outputs["probability"] == pytest.approx(expected(bundles), abs=1e-15)
+    assert answer.outputs["label"] == ["late", "late", "on time", "late"]
+
+
+def test_what_was_answered_is_logged(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
+    traffic = deployer(7)
+    endpoint.refresh()
+    columns = ROWS | {"flight_id": ["a", "b", "c", "d"], "scheduled_at": ["2013-03-01T00:00:00Z"] * 4}
+    answer = endpoint.predict(Question("req_1", columns))
+    ((frame, _),) = read_frames(log_folder(store.home, "flights"))
+    assert (frame.request_id, frame.number, frame.bundle_digest) == ("req_1", 7, traffic.champion.bundle_digest)
+    assert (frame.inputs, frame.outputs) == (ROWS, answer.outputs)
+    assert (frame.entity_key, frame.event_time) == (["a", "b", "c", "d"], ["2013-03-01T00:00:00+00:00"] * 4)
+    assert frame.served_at == store.clock.now().timestamp()
+    assert frame.latency_ms == pytest.approx(2.5)
+
+
+def test_what_was_turned_down_is_not_logged(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
+    deployer(1)
+    endpoint.refresh()
+    with pytest.raises(InvalidInput, match="missing input 'temp'"):
+        endpoint.predict(Question("req_1", {"carrier": ["AA"]}))
+    assert list(read_frames(log_folder(store.home, "flights"))) == []
+
+
+def test_no_rows_answer_no_rows(endpoint: Endpoint, deployer: Deploy) -> None:
+    deployer(1)
+    endpoint.refresh()
+    answer = endpoint.predict(Question("req_1", {"carrier": [], "temp": []}))
+    assert answer.outputs == {"probability": [], "label": []}
+
+
+def test_before_anything_is_deployed_it_is_unavailable(endpoint: Endpoint) -> None:
+    assert not endpoint.is_stale()
+    assert not endpoint.refresh()
+    with pytest.raises(Unavailable, match="endpoint 'flights' has no model loaded yet"):
+        endpoint.predict(Question("req_1", ROWS))
+
+
+def test_a_new_generation_is_taken_up_and_acknowledged(
+    store: Store, endpoint: Endpoint, deployer: Deploy, bundles: ModuleType
+) -> None:
+    for number, lift in ((1, 0.0), (2, 1.0), (1, 0.0)):
+        traffic = deployer(number, lift)
+        assert endpoint.is_stale()
+        assert endpoint.refresh()
+        assert not endpoint.is_stale()
+        ack = read_ack(store.home, "flights")
+        assert ack is not None
+        assert (ack.generation, ack.error) == (traffic.generation, None)
+        answer = endpoint.predict(Question("req_1", ROWS))
+        assert answer.number == number
+        assert answer.outputs["probability"] == pytest.approx(expected(bundles, lift))
+
+
+def test_a_tampered_bundle_is_not_loaded_and_the_one_before_stays(
+    store: Store, endpoint: Endpoint, deployer: Deploy
+) -> None:
+    deployer(1)
+    endpoint.refresh()
+    traffic = deployer(2, lift=1.0)
+    file = serving_root(store.home) / traffic.champion.path / "model.treelite"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(data)
+    assert endpoint.refresh()
+    ack = read_ack(store.home, "flights")
+    assert ack is not None
+    assert ack.generation == 2
+    assert "version 2 should be the bundle" in (ack.error or "")
+    assert endpoint.predict(Question("req_1", ROWS)).number == 1
+
+
+@pytest.mark.parametrize("path", ["../../outside", "/etc", "bundles/missing"])
+def test_a_traffic_file_cannot_point_elsewhere(store: Store, endpoint: Endpoint, deployer: Deploy, path: str) -> None:
+    digest = deployer(1).champion.bundle_digest
+    file = traffic_file(store.home, "flights")
+    file.write_text(file.read_text().replace(f"bundles/{digest}", path))
+    endpoint.refresh()
+    ack = read_ack(store.home, "flights")
+    assert ack is not None
+    assert ack.error is not None
+    assert endpoint.loaded is None
+
+
+def test_each_request_is_answered_by_one_version_while_the_traffic_switches(
+    store: Store, deployer: Deploy, bundles: ModuleType
+) -> None:
+    lifts = {1: 0.0, 2: 1.0}
+    deployer(1, lifts[1])
+    endpoint = Endpoint(store.home, "flights", clock=store.clock)
+    endpoint.refresh()
+    stop = threading.Event()
+
+    def ask(worker: int) -> set[int]:
+        seen: set[int] = set()
+        count = 0
+        while not stop.is_set() or count < 50:
+            answer = endpoint.predict(Question(f"{worker}/{count}", ROWS))
+            assert answer.outputs["probability"] == pytest.approx(expected(bundles, lifts[answer.number]))
+            seen.add(answer.number)
+            count += 1
+        return seen
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, worker) for worker in range(3)]
+        for number in (2, 1, 2, 1, 2):
+            deployer(number, lifts[number])
+            endpoint.refresh()
+        stop.set()
+        assert set().union(*(future.result() for future in asking)) <= {1, 2}
+    endpoint.close()
+    frames = [frame for frame, _ in read_frames(log_folder(store.home, "flights"))]
+    assert len(frames) == endpoint.log.written
+    assert len({frame.request_id for frame in frames}) == len(frames)
+    assert endpoint.log.lost == 0
