@@ -25,6 +25,7 @@ MAX_CLASSES = 20
 _MOST_SUSPECTS = 5
 _FEWEST_ROWS = 40
 _TRAINED_SHARE = 0.6
+_WEIGHED_ROWS = 5_000
 
 Labels = NDArray[np.float64]
 
@@ -162,66 +163,70 @@ def _score(scores: NDArray[np.float64], y: Labels, classes: bool) -> float:
 
 
 class _Joint:
-    """Asks a small model that knows some of the columns."""
+    """Asks small models that know some of the columns."""
 
     def __init__(self, columns: dict[str, NDArray[np.float64]], y: Labels, *, classes: bool, ordered: bool) -> None:
         self.columns = columns
-        self.y = y
         self.classes = classes
         place = np.arange(len(y))
         self.seen = place < len(y) * _TRAINED_SHARE if ordered else place % 2 == 0
+        self.learnt, self.asked = y[self.seen], y[~self.seen]
 
-    def score(self, names: Sequence[str]) -> tuple[float, list[str]]:
-        """Score on the rows not trained on, and the names by how much it falls when their values are shuffled."""
-        y, asked = self.y[self.seen], self.y[~self.seen]
-        if not names or len(np.unique(y)) < 2 or len(np.unique(asked)) < 2:
-            return (0.5 if self.classes else 0.0), list(names)
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    def score(self, names: Sequence[str]) -> float:
+        """Score of a model of these columns on the rows it was not trained on."""
+        return self._ask(names, weigh=False)[0]
 
-        # So small a model is only slowed down by threads that wait for each other.
-        with threadpool_limits(1, "openmp"):
-            return self._ask(names)
+    def weigh(self, names: Sequence[str]) -> tuple[float, str]:
+        """The score, and the column whose shuffling costs the model most."""
+        return self._ask(names, weigh=True)
 
-    def _ask(self, names: Sequence[str]) -> tuple[float, list[str]]:
+    def _ask(self, names: Sequence[str], *, weigh: bool) -> tuple[float, str]:
+        if not names or len(np.unique(self.learnt)) < 2 or len(np.unique(self.asked)) < 2:
+            return (0.5 if self.classes else 0.0), ""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         kind = HistGradientBoostingClassifier if self.classes else HistGradientBoostingRegressor
         model = kind(max_iter=40, learning_rate=0.2, early_stopping=False, random_state=0)
         matrix = np.column_stack([self.columns[name] for name in names])
-        model.fit(matrix[self.seen], self.y[self.seen])
-        rows, asked = matrix[~self.seen], self.y[~self.seen]
 
-        def ask() -> float:
+        def ask(rows: NDArray[np.float64], y: Labels) -> float:
             scores = model.decision_function(rows) if self.classes else model.predict(rows)
-            return _score(scores, asked, self.classes)
+            return _score(scores, y, self.classes)
 
-        score = ask()
-        order = np.random.default_rng(0).permutation(len(rows))
-        shuffled: dict[str, float] = {}
-        for place, name in enumerate(names):
-            kept = rows[:, place].copy()
-            rows[:, place] = kept[order]
-            shuffled[name] = ask()
-            rows[:, place] = kept
-        return score, sorted(names, key=lambda name: shuffled[name])
+        # So small a model is only slowed down by threads that wait for each other.
+        with threadpool_limits(1, "openmp"):
+            model.fit(matrix[self.seen], self.learnt)
+            score = ask(matrix[~self.seen], self.asked)
+            if not weigh:
+                return score, ""
+            step = max(1, len(self.asked) // _WEIGHED_ROWS)
+            rows, y = matrix[~self.seen][::step], self.asked[::step]
+            order = np.random.default_rng(0).permutation(len(rows))
+            shuffled: dict[str, float] = {}
+            for place, name in enumerate(names):
+                kept = rows[:, place].copy()
+                rows[:, place] = kept[order]
+                shuffled[name] = ask(rows, y)
+                rows[:, place] = kept
+        return score, min(names, key=lambda name: shuffled[name])
 
 
 def _joint(model: _Joint, at_most: float) -> list[Leak]:
     rest = list(model.columns)
-    together, by_weight = model.score(rest)
-    score = together
+    together = score = model.score(rest)
     suspects: list[str] = []
-    while score > at_most and len(suspects) < _MOST_SUSPECTS and by_weight:
-        suspects.append(by_weight[0])
-        rest.remove(by_weight[0])
-        score, by_weight = model.score(rest)
+    while score > at_most and rest and len(suspects) < _MOST_SUSPECTS:
+        _, heaviest = model.weigh(rest)
+        suspects.append(heaviest)
+        rest.remove(heaviest)
+        score = model.score(rest)
     if score > at_most:
         return []
     # Some suspects only gave the leak its meaning: who can come back without lifting the score is none.
-    alone = {name: model.score([*rest, name])[0] for name in suspects}
     guilty = []
-    for name in sorted(suspects, key=lambda name: alone[name]):
-        with_it = model.score([*rest, name])[0]
+    for name in sorted(suspects, key={name: model.score([*rest, name]) for name in suspects}.__getitem__):
+        with_it = model.score([*rest, name])
         if with_it > at_most:
             guilty.append(name)
         else:

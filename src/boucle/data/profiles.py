@@ -67,15 +67,15 @@ def quantiles(summary: NumericProfile, q: Sequence[float]) -> list[float]:
     if not summary.counts or summary.minimum is None or summary.maximum is None:
         return [math.nan for _ in q]
     upto = np.cumsum(summary.counts)
-    wanted = np.maximum(np.ceil(np.asarray(q, np.float64) * upto[-1] - 1e-9), 1.0)
-    places = np.minimum(np.searchsorted(upto, wanted), len(upto) - 1)
+    ranks = np.clip(np.ceil(np.asarray(q, np.float64) * upto[-1] - 1e-9), 1, upto[-1]).astype(np.int64)
+    places = np.searchsorted(upto, ranks)
     answers: list[float] = []
-    for rank, place in zip(wanted.tolist(), places.tolist(), strict=True):
+    for rank, place in zip(ranks.tolist(), places.tolist(), strict=True):
         low, high = histogram.bucket_bounds(summary.bits, summary.prefixes[place])
-        low, high = max(low, summary.minimum), min(high, summary.maximum)
-        count = summary.counts[place]
-        share = (rank - 1 - (upto[place] - count)) / max(count - 1, 1)
-        answers.append(float(low + (high - low) * share))
+        share = (rank - 0.5 - (upto[place] - summary.counts[place])) / summary.counts[place]
+        inner = low + (high - low) * float(share)
+        ends = {1: summary.minimum, int(upto[-1]): summary.maximum}
+        answers.append(ends.get(rank, min(max(inner, summary.minimum), summary.maximum)))
     return answers
 
 
