@@ -12,12 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from boucle.data.records import Features
 from boucle.kernel.errors import Refused
 from boucle.packaging.api import compile_treelite, package
+from boucle.packaging.bundle import Trees
 from boucle.packaging.parity import prove, rounded_up, split_thresholds
 from boucle.packaging.records import PackagingSection
 from boucle.packaging.tables import signature_of
-from boucle.training.records import Fitted
+from boucle.training.api import fit
+from boucle.training.records import Fitted, TrainingSection
+
+SECTION = TrainingSection(params={"max_iter": 12})
 
 
 def with_nodes(fitted: Fitted, change: Callable[[Any], None]) -> bytes:
@@ -113,6 +118,20 @@ def test_the_right_converter_is_exact(
     assert parity.largest_difference <= 1e-14
 
 
+def test_a_vocabulary_wider_than_the_training_rows_is_refused(
+    train: pl.DataFrame, held_out: pl.DataFrame, tmp_path: Path
+) -> None:
+    """scikit-learn takes a code that it has not seen for missing, treelite (4.8) for one of the other categories."""
+    risky_if_missing = train.with_columns(late=pl.col("carrier").is_null() | (pl.col("temp").fill_null(60) < 45))
+    fitted = fit(
+        risky_if_missing, SECTION, Features(numeric=["temp"], categorical=["carrier"]), "late", "binary", {}, 0.5
+    )
+    wider = {"carrier": [*fitted.encoding.categories["carrier"], "ZZ"]}
+    wrong = replace(fitted, encoding=replace(fitted.encoding, categories=wider))
+    with pytest.raises(Refused, match=r"rows of categories\(carrier\) it is off by"):
+        package(wrong, held_out, tmp_path / "b", PackagingSection(), key=None, time=None)
+
+
 def prove_answer(fitted: Fitted, held_out: pl.DataFrame, answer: Callable[[Any], Any]) -> None:
     signature = signature_of(fitted, key=None, time=None)
     prove(fitted, answer, signature, held_out, compiler="test", tolerance=1e-9)
@@ -144,11 +163,6 @@ def test_every_split_is_probed_on_both_sides(fitted: Fitted) -> None:
 
 
 def test_a_model_without_categories_or_splits_is_proven(train: pl.DataFrame, held_out: pl.DataFrame) -> None:
-    from boucle.data.records import Features
-    from boucle.packaging.bundle import Trees
-    from boucle.training.api import fit
-    from boucle.training.records import TrainingSection
-
     section = TrainingSection(params={"max_iter": 1, "min_samples_leaf": 400})
     for features in (Features(numeric=["wind"]), Features(categorical=["carrier"])):
         fitted = fit(train, section, features, "late", "binary", {}, 0.5)

@@ -25,6 +25,7 @@ Answer = Callable[[Matrix], Matrix]
 
 NOISE = 1e-15
 BASE_ROWS = 64
+CATEGORY_ROWS = 1_000
 THRESHOLD_ROWS = 20_000
 UNSEEN = "\x00never seen in training"
 EXTREMES = (1e300, -1e300, np.inf, -np.inf, 0.0, -0.0, 5e-324)
@@ -138,7 +139,8 @@ def generated(fitted: Fitted) -> Iterator[tuple[str, Matrix]]:
     for position, name in enumerate(encoding.categorical):
         codes = np.arange(len(encoding.categories[name]), dtype=np.float64)
         if len(codes):
-            yield f"categories({name})", _changed(base, position, codes, times=4)
+            times = int(np.clip(CATEGORY_ROWS // len(codes), 4, BASE_ROWS))
+            yield f"categories({name})", _changed(base, position, codes, times)
     thresholds = split_thresholds(fitted.estimator)
     times = int(np.clip(THRESHOLD_ROWS // (3 * max(1, sum(map(len, thresholds.values())))), 1, 8))
     for position, name in enumerate(encoding.numeric, start=len(encoding.categorical)):

@@ -1,8 +1,9 @@
 """Whole tables to the model's matrix: categorical columns first, each value as its position in the encoding.
 
-Two things make a compiler's view of the fitted trees the true one. scikit-learn's histogram gradient boosting moves
-categorical columns to the front and renumbers their codes inside; with categories first and dense codes both are
-the identity, so nothing of it is hidden from a converter.
+scikit-learn's histogram gradient boosting moves categorical columns to the front, renumbers their codes and takes a
+code it has not seen for missing. A converter sees none of this: treelite (4.8) sends an unseen code down with the
+other categories, and probabilities are off by a third. So the encoding does it first and explicitly: categories in
+front, dense codes of the values in the training rows, NaN for every other.
 """
 
 from difflib import get_close_matches
