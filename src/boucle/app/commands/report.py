@@ -81,12 +81,10 @@ def show(screen: "Console", told: "Report") -> None:
     screen.print(table(f"{told.project}: {told.metric} by month", columns, rows, right=columns[1:]))
     if told.mean_loop is not None and told.mean_frozen is not None:
         gain = f"the loop gains {told.mean_loop - told.mean_frozen:+.4f} over the first model left alone"
-        share = (
-            ""
-            if told.gain_share is None
-            else f", {told.gain_share:.0%} of what monthly training with timely labels gains"
-        )
-        screen.print(gain + share)
+        # A share of nothing, or of a loss, would say nothing.
+        if told.gain_share is not None and (told.mean_oracle or 0) > told.mean_frozen:
+            gain += f", {told.gain_share:.0%} of what monthly training with timely labels gains"
+        screen.print(gain)
     if told.quarantined:
         days = ", ".join(str(day) for day in told.quarantined)
         screen.print(f"quarantined days, kept out of training: {days}")
