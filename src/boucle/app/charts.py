@@ -116,16 +116,23 @@ def metric_over_time(report: Report) -> Spec:
     time, spanned = alt.X("at:T", scale=scale, axis=axis), alt.X("at:T", scale=alt.Scale(type="utc"), axis=axis)
 
     shade = alt.Chart(_data(_quarantined(report.quarantined))).mark_rect(color=LIGHT.quarantine, opacity=0.16)
-    rules = alt.Chart(_data(_marks(report.marks, ("promote", "rollback")))).mark_rule(strokeWidth=1, opacity=0.45)
+    rules = [
+        alt.Chart(_data(_marks(report.marks, [kind])))
+        .mark_rule(color=color, strokeWidth=1, opacity=0.35)
+        .encode(x=spanned)
+        for kind, color in (("promote", LIGHT.promote), ("rollback", LIGHT.rollback))
+    ]
     months = alt.Chart(_data(_months(report))).mark_rule(strokeWidth=2.5)
     weeks = alt.Chart(_data(_weeks(report))).mark_line(strokeWidth=2.5, interpolate="monotone", point={"size": 22})
     top = alt.layer(
         shade.encode(x=spanned, x2="until:T"),
-        rules.encode(x=spanned, color=alt.Color("color:N", scale=None)),
+        *rules,
         months.encode(x=spanned, x2="until:T", y=value, color=color, strokeDash=dash, tooltip=_tips("month", "value")),
         weeks.encode(x=time, y=value, color=color, strokeDash=dash, tooltip=_tips("series", "week", "value", "rows")),
     ).properties(width=WIDTH, height=290)
-    chart = alt.vconcat(top, _lanes(report, scale), spacing=4).resolve_scale(color="independent", x="independent")
+    chart = alt.vconcat(top, _lanes(report, scale), spacing=4).resolve_scale(
+        color="independent", strokeDash="independent", x="independent"
+    )
     return _spec(chart)
 
 
@@ -160,8 +167,9 @@ def drift_map(report: Report) -> Spec:
     cells = [_cell(cell) for cell in report.drift]
     heat = alt.Chart(_data(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=_tips("day", "column", "said"))
     jumps = [cell for cell in cells if cell["jumped"]]
+    size = min(40, max(14, (width / len(days)) ** 2))
     jumped = alt.Chart(_data(jumps)).mark_point(
-        shape="diamond", filled=True, size=26, color=LIGHT.flaw, opacity=1, stroke=LIGHT.heat_0, strokeWidth=0.6
+        shape="diamond", filled=True, size=size, color=LIGHT.flaw, opacity=1, stroke=LIGHT.heat_0, strokeWidth=0.6
     )
     layers = [heat, jumped.encode(x=x, y=y, tooltip=_tips("day", "column", "said"))]
     if report.quarantined:
@@ -205,7 +213,7 @@ def calibration(before: Curve | None, after: Curve | None) -> Spec:
         base.mark_point(filled=True, size=60, opacity=1).encode(
             shape=shape, tooltip=_tips("series", "predicted", "observed")
         ),
-    ).properties(width=380, height=340)
+    ).properties(width=440, height=340)
     return _spec(chart)
 
 

@@ -1,6 +1,7 @@
 """The report as one HTML file: no network, no clock, every text escaped."""
 
 from collections import Counter
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,6 @@ from boucle.app import charts
 from boucle.kernel.paths import write_atomic
 from boucle.loop.report_records import Report
 
-_GLOBALS: Final = "window.vegaEmbed = vegaEmbed;"
 _MET: Final = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("unknown", "— not measured")}
 _DECISIONS: Final = {
     "retrain": "● retrained",
@@ -41,7 +41,7 @@ def page(report: Report) -> str:
     )
     environment.filters |= {"metric": _metric, "count": _count, "share": _share, "evidence": _evidence}
     specs = {
-        "chart-time": charts.metric_over_time(report),
+        "chart-time": charts.metric_over_time(report) if _has_values(report) else None,
         "chart-drift": charts.drift_map(report) if report.drift else None,
         "chart-calibration": charts.calibration(report.calibration_before, report.calibration_after)
         if report.calibration_before or report.calibration_after
@@ -60,9 +60,19 @@ def page(report: Report) -> str:
         decisions=_DECISIONS,
         style=_template("report.css"),
         script=_template("report.js"),
-        # The bundle is one file of ours to trust, not a user's text; it holds no closing tag, which a test checks.
-        vega=Markup(vl_convert.javascript_bundle(_GLOBALS)),
+        vega=_libraries(),
     )
+
+
+@cache
+def _libraries() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed as one script. It holds no closing tag, which a test checks; made in a second."""
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _has_values(report: Report) -> bool:
+    values = [value for week in report.weeks for value in (week.auc_loop, week.auc_frozen)]
+    return any(value is not None for value in (*values, *(month.auc_oracle for month in report.months)))
 
 
 def _script(value: object) -> Markup:
