@@ -1,9 +1,10 @@
 """The loop's own tables: streams with their fencing epoch, and decisions."""
 
 from datetime import date
+from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Date, Integer, String, Table, Text, insert, select, update
+from sqlalchemy import Boolean, Column, Connection, Date, Integer, Row, String, Table, Text, insert, select, update
 
 from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
@@ -18,7 +19,7 @@ streams = Table(
     Column("epoch", Integer, nullable=False),
     Column("first_version", Integer, nullable=False),
     Column("done_through", Date),
-    Column("complete", Integer, nullable=False),
+    Column("complete", Boolean, nullable=False),
 )
 decisions = Table(
     "loop_decisions",
@@ -34,14 +35,14 @@ decisions = Table(
 def get_stream(conn: Connection, project_id: str, stream: str) -> Stream | None:
     """One stream, if it was ever begun."""
     row = conn.execute(select(streams).where(streams.c.project_id == project_id, streams.c.stream == stream)).first()
-    return None if row is None else _stream(row._mapping)
+    return None if row is None else _stream(row)
 
 
 def latest_stream(conn: Connection, project_id: str) -> Stream | None:
     """The stream that was begun last."""
     query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence.desc()).limit(1)
     row = conn.execute(query).first()
-    return None if row is None else _stream(row._mapping)
+    return None if row is None else _stream(row)
 
 
 def begin(conn: Connection, project_id: str, stream: str, *, first_version: int) -> Stream:
@@ -50,8 +51,7 @@ def begin(conn: Connection, project_id: str, stream: str, *, first_version: int)
     if known is None:
         last = latest_stream(conn, project_id)
         known = Stream(stream=stream, sequence=last.sequence + 1 if last else 1, epoch=1, first_version=first_version)
-        values = msgspec.structs.asdict(known) | {"project_id": project_id, "complete": 0}
-        conn.execute(insert(streams).values(values))
+        conn.execute(insert(streams).values(msgspec.structs.asdict(known) | {"project_id": project_id}))
         return known
     held = msgspec.structs.replace(known, epoch=known.epoch + 1)
     _set(conn, project_id, stream, epoch=held.epoch)
@@ -81,7 +81,7 @@ def finish_day(conn: Connection, project_id: str, held: Stream, day: date) -> No
 def finish(conn: Connection, project_id: str, held: Stream) -> None:
     """Every day is done and every label has come."""
     check_epoch(conn, project_id, held)
-    _set(conn, project_id, held.stream, complete=1)
+    _set(conn, project_id, held.stream, complete=True)
 
 
 def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) -> None:
@@ -115,5 +115,12 @@ def _set(conn: Connection, project_id: str, stream: str, **values: object) -> No
     conn.execute(update(streams).where(streams.c.project_id == project_id, streams.c.stream == stream).values(**values))
 
 
-def _stream(row: object) -> Stream:
-    return msgspec.convert({**dict(row), "complete": bool(row["complete"])}, Stream)  # type: ignore[call-overload,index]
+def _stream(row: Row[Any]) -> Stream:
+    return Stream(
+        stream=row.stream,
+        sequence=row.sequence,
+        epoch=row.epoch,
+        first_version=row.first_version,
+        done_through=row.done_through,
+        complete=row.complete,
+    )

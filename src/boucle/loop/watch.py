@@ -104,12 +104,17 @@ def _check(stage: Stage, seen: pl.DataFrame, day: date) -> list[Finding]:
 
 
 def _as_table(stage: Stage, predictions: pl.DataFrame) -> pl.DataFrame:
-    """The logged inputs as the project's own columns, key and event time among them."""
+    """The logged inputs as the project's own columns, key and event time among them.
+
+    A feature has its declared type also on a day on which it never has a value.
+    """
     section = stage.project.data
-    key = [pl.col("entity_key").alias(section.key)] if section.key else []
-    return monitoring.inputs(predictions).with_columns(
-        *predictions.select(pl.col("event_time").alias(stage.time), *key).get_columns()
+    types = dict.fromkeys(section.features.numeric, pl.Float64()) | dict.fromkeys(
+        section.features.categorical, pl.String()
     )
+    key = [pl.col("entity_key").alias(section.key)] if section.key else []
+    named = predictions.select(pl.col("event_time").alias(stage.time), *key)
+    return monitoring.inputs(predictions).cast(types).with_columns(named.get_columns())  # type: ignore[arg-type]
 
 
 def _first_output(stage: Stage, number: int) -> str:
