@@ -7,10 +7,12 @@ import pytest
 from msgspec import convert
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from boucle.evaluation.api import METRICS
+from boucle.governance.gates import NOT_QUALITY
 from boucle.project.limits import LIMITS
 from boucle.project.problems import dotted
 from boucle.project.records import Project
-from boucle.project.validate import PARAMS, QUALITY, validate
+from boucle.project.validate import PARAMS, QUALITY, SERVICE, validate
 
 BASE = {
     "project": "small",
@@ -155,5 +157,9 @@ def test_the_parameters_are_those_of_the_estimator() -> None:
 
 
 def test_the_metrics_are_those_of_the_evaluation() -> None:
-    api = pytest.importorskip("boucle.evaluation.api")
-    assert set(api.METRICS) == set(QUALITY)
+    measured = {name: spec.direction > 0 for metrics in METRICS.values() for name, spec in metrics.items()}
+    assert measured == {name: facts.higher_is_better for name, facts in QUALITY.items()}
+
+
+def test_the_other_objectives_are_those_that_no_gate_asks() -> None:
+    assert set(SERVICE) == NOT_QUALITY

@@ -40,7 +40,9 @@ QUALITY: Mapping[str, MetricFacts] = {
 SERVICE: Mapping[str, MetricFacts] = {
     "availability": MetricFacts(True, highest=1),
     "error_rate": MetricFacts(False, highest=1),
+    "latency_p50_ms": MetricFacts(False),
     "latency_p95_ms": MetricFacts(False),
+    "latency_p99_ms": MetricFacts(False),
     "lead_time_days": MetricFacts(False),
 }
 """What objectives may ask of the endpoint and of the loop."""

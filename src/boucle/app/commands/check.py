@@ -47,6 +47,8 @@ def check(
             rows = f"{data.rows:,} rows, {data.columns} columns; the first training uses {data.training_rows:,} rows"
             screen.print(f"{project.project.data.source}: {rows}")
             show_findings(screen, data.findings, everything=everything)
+            if not data.passed:
+                screen.print("next: correct what the blocking checks found, then: boucle check")
     if not ready:
         raise typer.Exit(5)
     if not data.passed:
