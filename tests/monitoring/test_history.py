@@ -1,18 +1,14 @@
 """The served history: kept once, asked for again."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from boucle.data.api import profile
 from boucle.data.records import Finding
-from boucle.kernel.clock import FixedClock
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
-from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
 from boucle.monitoring import api
 from boucle.serving.records import PredictionFrame
@@ -29,14 +25,6 @@ BAD = Finding(
     message="2 rows above 120",
     on_fail="quarantine",
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(
-        tmp_path / "home", clock=FixedClock(datetime(2026, 1, 1, tzinfo=UTC)), ids=SequentialIds()
-    ) as opened:
-        yield opened
 
 
 def frame(day: date, number: int = 1, request: str = "a") -> PredictionFrame:

@@ -1,7 +1,7 @@
 """What other slices may import from monitoring."""
 
 from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
-from boucle.monitoring.drift import calibrate, column_drift, js, ks, psi
+from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, psi
 from boucle.monitoring.history import (
     add_labels,
     alerts,
@@ -29,6 +29,7 @@ from boucle.monitoring.windows import (
 __all__ = [
     "INPUT",
     "OUTPUT",
+    "SHIFT_DAYS",
     "AlertChange",
     "Expected",
     "Labels",

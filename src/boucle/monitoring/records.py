@@ -78,7 +78,7 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     psi_at_least: float = 0.2
     """Never call it drift below this PSI, whatever the training days say."""
-    shift_at_least: float = 8.0
+    shift_at_least: float = 6.0
     """Robust z from which a day's mean is a sudden shift."""
 
 

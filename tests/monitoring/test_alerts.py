@@ -1,0 +1,152 @@
+"""Alerts open once, stay while true, close after two quiet days."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boucle.data.records import Finding
+from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts
+from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Service, Window
+
+DAY = date(2013, 7, 15)
+STREAM = "replay-0123456789ab"
+
+
+def window(
+    *, findings: list[Finding] | None = None, drift: list[ColumnDrift] | None = None, service: Service | None = None
+) -> Window:
+    quiet = Service(requests=100, errors=0, latency_p50_ms=5, latency_p95_ms=9, latency_p99_ms=12)
+    return Window(
+        day=DAY,
+        rows=900,
+        versions={"1": 900},
+        findings=findings or [],
+        drift=drift or [],
+        service=service or quiet,
+        quarantined=False,
+    )
+
+
+def judged(column: str, *, drifted: bool = False, shift: float | None = None) -> ColumnDrift:
+    return ColumnDrift(
+        column=column,
+        psi=1.5,
+        ks=0.4,
+        js=0.3,
+        threshold=0.25,
+        drifted=drifted,
+        shift=shift,
+        shifted=shift is not None,
+    )
+
+
+def signal(subject: str, kind: AlertKind = "drift") -> Signal:
+    return Signal(kind=kind, subject=subject, message="found", evidence={})
+
+
+def test_a_quiet_day_opens_nothing() -> None:
+    assert next_alerts([], window(drift=[judged("temp")]), stream=STREAM) == ([], [], [])
+
+
+def test_drift_and_shift_of_a_column_are_two_alerts_with_their_numbers() -> None:
+    opened = next_alerts([], window(drift=[judged("temp", drifted=True, shift=-11.04)]), stream=STREAM).opened
+    assert [(alert.kind, alert.subject) for alert in opened] == [("drift", "temp"), ("shift", "temp")]
+    assert "PSI 1.50" in opened[0].message
+    assert "0.25" in opened[0].message
+    assert "11.0 usual day-to-day spreads below" in opened[1].message
+    assert opened[1].evidence == {"psi": 1.5, "threshold": 0.25, "js": 0.3, "ks": 0.4, "shift": -11.04}
+    assert opened[0].id == f"{STREAM}/drift/temp/2013-07-15"
+
+
+def test_a_failing_check_names_each_of_its_columns() -> None:
+    finding = Finding(
+        check="relation",
+        name="humidity follows",
+        columns=["temp", "dewp"],
+        passed=False,
+        failing=900,
+        rows=900,
+        message="900 of 900 rows fail",
+        on_fail="quarantine",
+    )
+    opened = next_alerts([], window(findings=[finding, finding]), stream=STREAM).opened
+    assert [(alert.kind, alert.subject) for alert in opened] == [("check", "temp"), ("check", "dewp")]
+    assert opened[0].message == "humidity follows: 900 of 900 rows fail"
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "kind"),
+    [("latency_p95_ms", 20.0, "latency"), ("error_rate", 0.01, "errors"), ("availability", 0.99, "errors")],
+)
+def test_a_missed_service_objective_is_an_alert(metric: str, limit: float, kind: str) -> None:
+    slow = Service(requests=100, errors=5, latency_p50_ms=5, latency_p95_ms=25, latency_p99_ms=90)
+    [alert] = next_alerts([], window(service=slow), stream=STREAM, limits={metric: limit}).opened
+    assert (alert.kind, alert.subject) == (kind, metric)
+    assert f"{limit:g} is asked for" in alert.message
+    assert next_alerts([], window(), stream=STREAM, limits={metric: limit}).opened == []
+
+
+def test_a_day_without_requests_misses_no_service_objective() -> None:
+    none = Service(requests=0, errors=0, latency_p50_ms=0, latency_p95_ms=0, latency_p99_ms=0)
+    assert next_alerts([], window(service=none), stream=STREAM, limits={"availability": 0.999}).opened == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "measured", "opens"),
+    [
+        ("auc_roc", 1, 0.67, True),
+        ("auc_roc", 1, 0.69, False),
+        ("auc_roc", 1, 0.80, False),
+        ("log_loss", -1, 0.73, True),
+        ("log_loss", -1, 0.60, False),
+    ],
+)
+def test_decay_is_measured_in_the_metrics_direction(metric: str, direction: int, measured: float, opens: bool) -> None:
+    performance = Performance(rows=6000, metrics={metric: measured})
+    expected = Expected(metric=metric, value=0.70, decay=0.02, direction=direction)
+    change = next_alerts([], window(), stream=STREAM, performance=performance, expected=expected)
+    assert [alert.kind for alert in change.opened] == (["decay"] if opens else [])
+
+
+def test_an_alert_lives_as_long_as_it_is_true_and_two_quiet_days() -> None:
+    alerts: list[Alert] = []
+    told = []
+    for day, subjects in enumerate([["temp"], ["temp"], [], ["temp"], [], [], []]):
+        change = carried(alerts, [signal(name) for name in subjects], stream=STREAM, day=DAY + timedelta(days=day))
+        told += [(day, "opened") for _ in change.opened] + [(day, "closed") for _ in change.closed]
+        alerts = change.open
+    assert told == [(0, "opened"), (5, "closed")]
+
+
+def test_what_comes_back_after_closing_is_a_new_alert() -> None:
+    first = carried([], [signal("temp")], stream=STREAM, day=DAY)
+    closed = carried(first.open, [], stream=STREAM, day=DAY + timedelta(days=2))
+    again = carried(closed.open, [signal("temp")], stream=STREAM, day=DAY + timedelta(days=3))
+    assert again.opened[0].id != first.opened[0].id
+    assert closed.closed[0].closed_on == DAY + timedelta(days=2)
+
+
+kinds = st.sampled_from(["drift", "shift", "check"])
+subjects = st.sampled_from(["temp", "dewp", "carrier"])
+histories = st.lists(st.lists(st.builds(signal, subjects, kinds), max_size=5), max_size=12)
+
+
+@given(histories)
+def test_at_most_one_open_alert_for_a_thing_and_no_alert_is_lost(days: list[list[Signal]]) -> None:
+    alerts: list[Alert] = []
+    ids: set[str] = set()
+    ended: set[str] = set()
+    for number, signals in enumerate(days):
+        day = DAY + timedelta(days=number)
+        change = carried(alerts, signals, stream=STREAM, day=day)
+        things = [(alert.kind, alert.subject) for alert in change.open]
+        assert len(things) == len(set(things))
+        assert {(one.kind, one.subject) for one in signals} <= set(things)
+        assert ids.isdisjoint(alert.id for alert in change.opened)
+        ids |= {alert.id for alert in change.opened}
+        ended |= {alert.id for alert in change.closed}
+        assert ids - ended == {alert.id for alert in change.open}
+        assert carried(change.open, signals, stream=STREAM, day=day) == (change.open, [], [])
+        alerts = change.open

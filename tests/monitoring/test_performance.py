@@ -1,0 +1,52 @@
+"""Quality over labelled rows."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from boucle.monitoring.performance import newest_days, performance
+from boucle.packaging.records import Output, Signature
+
+SIGNATURE = Signature(
+    task="binary",
+    inputs=[],
+    outputs=[Output(name="probability", datatype="FP64"), Output(name="label", datatype="BYTES")],
+    classes=["no", "yes"],
+    threshold=0.3,
+)
+
+
+def labelled(labels: list[str], scores: list[float], days: list[int] | None = None) -> pl.DataFrame:
+    days = days or [1] * len(labels)
+    return pl.DataFrame(
+        {
+            "event_time": [datetime(2013, 7, day, 12, tzinfo=UTC) for day in days],
+            "out.probability": scores,
+            "out.label": ["yes" if score >= 0.3 else "no" for score in scores],
+            "label": labels,
+        }
+    )
+
+
+def test_metrics_of_what_was_served() -> None:
+    table = labelled(["no", "yes", "no", "yes"], [0.1, 0.4, 0.35, 0.8])
+    measured = performance(table, ["auc_roc", "recall", "accuracy"], SIGNATURE)
+    assert measured.rows == 4
+    assert measured.metrics == {"auc_roc": 1.0, "recall": 1.0, "accuracy": 0.75}
+
+
+def test_what_the_rows_do_not_define_is_left_out() -> None:
+    measured = performance(labelled(["no", "no"], [0.1, 0.4]), ["auc_roc", "accuracy"], SIGNATURE)
+    assert measured.metrics == {"accuracy": 0.5}
+
+
+def test_without_labels_there_is_nothing() -> None:
+    assert performance(labelled([], []), ["auc_roc"], SIGNATURE).rows == 0
+    assert newest_days(labelled([], []), 7).height == 0
+
+
+@pytest.mark.parametrize(("days", "kept"), [(1, [9]), (7, [3, 9]), (9, [1, 3, 9])])
+def test_the_newest_days_are_counted_in_the_calendar(days: int, kept: list[int]) -> None:
+    table = labelled(["no"] * 3, [0.1] * 3, [1, 3, 9])
+    assert newest_days(table, days)["event_time"].dt.day().to_list() == kept
