@@ -47,7 +47,8 @@ def test_threads_batches_and_lists_do_not_matter(folder: Path, held_out: pl.Data
     predictor = open_bundle(folder)
     columns = columns_of(held_out, predictor.signature)
     whole = predictor.predict(columns)["probability"]
-    assert np.array_equal(predictor.predict(columns, nthread=2)["probability"], whole)
+    for nthread in (2, 10_000):
+        assert np.array_equal(predictor.predict(columns, nthread=nthread)["probability"], whole)
     plain = {name: held_out[name].to_list() for name in columns}
     assert np.array_equal(predictor.predict(plain)["probability"], whole)
     single = [

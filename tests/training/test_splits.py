@@ -40,6 +40,8 @@ def test_a_share_that_leaves_nothing_is_refused(flights: pl.DataFrame, share: fl
 def test_rows_without_a_time_and_no_rows_are_refused(flights: pl.DataFrame) -> None:
     with pytest.raises(InvalidInput, match="missing in 600 rows"):
         holdout(flights.with_columns(at=pl.lit(None, dtype=pl.Datetime("us", "UTC"))), TrainingSection(), "at")
+    with pytest.raises(InvalidInput, match="column 'when' is missing from the table"):
+        holdout(flights, TrainingSection(), "when")
     with pytest.raises(InvalidInput, match="no rows"):
         holdout(flights.clear(), TrainingSection(), "at")
 

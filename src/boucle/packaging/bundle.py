@@ -36,15 +36,20 @@ class Trees:
         self._task = signature.task
 
     def scores(self, matrix: NDArray[np.float64], nthread: int = 1) -> Scores:
-        """Scores of encoded rows."""
+        """Scores of encoded rows, by at most `nthread` threads."""
+        rows = np.ascontiguousarray(matrix)
+        try:
+            answer = self._ask(rows, nthread)
+        except treelite.TreeliteError:
+            if nthread <= 1:
+                raise
+            answer = self._ask(rows, 0)  # more threads than OpenMP allows here; 0 is as many as it does
         # treelite's own softmax rounds to float32 on the way (6e-8 off, measured with 4.8), so that stage is ours.
-        raw = self._task == "multiclass"
-        answer: NDArray[np.float64] = treelite.gtil.predict(
-            self._model, np.ascontiguousarray(matrix), nthread=nthread, pred_margin=raw
-        )
-        if raw:
-            return softmax(answer[:, 0, :])
-        return answer.reshape(len(matrix))
+        return softmax(answer[:, 0, :]) if self._task == "multiclass" else answer.reshape(len(rows))
+
+    def _ask(self, rows: NDArray[np.float64], nthread: int) -> NDArray[np.float64]:
+        margins = self._task == "multiclass"
+        return np.asarray(treelite.gtil.predict(self._model, rows, nthread=nthread, pred_margin=margins))
 
 
 class Predictor:
@@ -61,7 +66,10 @@ class Predictor:
         return self.manifest.signature
 
     def predict(self, columns: Mapping[str, Values], nthread: int = 1) -> dict[str, NDArray[np.float64] | list[str]]:
-        """The outputs that the signature names, each as long as the columns; numbers as arrays, labels as text."""
+        """The outputs that the signature names, each as long as the columns; numbers as arrays, labels as text.
+
+        At most `nthread` threads work on it; answers do not depend on how many.
+        """
         return outputs_of(self.signature, self._trees.scores(self._encoder.encode(columns), nthread))
 
 

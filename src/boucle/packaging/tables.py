@@ -58,10 +58,8 @@ def signature_of(fitted: Fitted, *, key: str | None, time: str | None) -> Signat
         Input(name=name, kind="category", nullable=True, categories=encoding.categories[name])
         for name in encoding.categorical
     ]
-    for position, name in enumerate(encoding.numeric, start=len(inputs)):
-        present = fitted.matrix[:, position]
-        present = present[~np.isnan(present)]
-        low, high = (float(present.min()), float(present.max())) if len(present) else (None, None)
+    for name in encoding.numeric:
+        low, high = fitted.ranges.get(name, (None, None))
         inputs.append(Input(name=name, kind="number", nullable=True, minimum=low, maximum=high))
     return Signature(
         task=fitted.task,

@@ -54,6 +54,7 @@ def fit(
         threshold=threshold,
         params=dict(sorted(chosen.items())),
         matrix=np.ascontiguousarray(matrix[rows]),
+        ranges=_ranges(matrix[:, len(encoding.categorical) :], encoding.numeric),
     )
 
 
@@ -106,6 +107,11 @@ def scores_of(estimator: Any, matrix: NDArray[np.float64], task: Task, n_classes
     complete = np.zeros((len(matrix), n_classes))
     complete[:, estimator.classes_] = probabilities  # a fold may lack a rare class
     return complete
+
+
+def _ranges(numbers: NDArray[np.float64], names: list[str]) -> dict[str, tuple[float, float]]:
+    present = ((name, values[~np.isnan(values)]) for name, values in zip(names, numbers.T, strict=True))
+    return {name: (float(values.min()), float(values.max())) for name, values in present if len(values)}
 
 
 def _without_empty_columns(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -83,6 +83,8 @@ class Fitted(Struct, frozen=True, kw_only=True):
     params: dict[str, ParamValue]
     matrix: NDArray[np.float64]
     """Encoded training rows (at most 10,000, evenly spaced), for the generated rows of the parity proof."""
+    ranges: dict[str, tuple[float, float]]
+    """Smallest and largest value of each numeric column in all training rows; none for a column without values."""
 
 
 class Trial(Struct, frozen=True, kw_only=True):

@@ -25,10 +25,10 @@ def holdout(table: pl.DataFrame, section: TrainingSection, time: str | None) -> 
     """
     if time is None:
         return _share_held_out(table, section)
+    if column(table, time).null_count():
+        raise InvalidInput(f"time column {time!r} is missing in {table[time].null_count()} rows; every row needs it")
     ordered = table.sort(time, maintain_order=True)
-    moments = column(ordered, time)
-    if moments.null_count():
-        raise InvalidInput(f"time column {time!r} is missing in {moments.null_count()} rows; every row needs it")
+    moments = ordered[time]
     newest = moments.max()
     if newest is None:
         raise InvalidInput("the table has no rows")
