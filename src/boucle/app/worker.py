@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -30,6 +31,8 @@ FOLLOW_S: Final = 0.02
 """How often the traffic file is looked at."""
 INLINE_BYTES: Final = 1 << 20
 """Larger requests are answered in a thread, so that health checks are not kept waiting."""
+PATIENCE: Final = 8
+"""A body that is past the limit is read on for this many limits."""
 _JSON: Final = "application/json"
 _log: Final = logging.getLogger("boucle.worker")
 
@@ -219,18 +222,7 @@ class Worker:
             raise NotUnderstood(f"content-encoding {encoding!r} is not understood; send the body as it is")
         if scope.headers.get("inference-header-content-length") is not None:
             raise InvalidInput("binary tensor data is not understood; send JSON (tritonclient: binary_data=False)")
-        limit = self._settings.max_body_bytes
-        too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send fewer rows in a request")
-        declared = scope.headers.get("content-length")
-        if declared is not None and declared.isdecimal() and int(declared[:20]) > limit:
-            raise too_large
-        pieces, size = [], 0
-        async for piece in protocol:
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            pieces.append(piece)
-        return b"".join(pieces)
+        return await _read(protocol, scope.headers.get("content-length"), self._settings.max_body_bytes)
 
     async def _follow(self, parent: int) -> None:
         """Take up changes of the traffic file, and end with the server's main process."""
@@ -247,6 +239,29 @@ class Worker:
             self._endpoint.refresh()
         except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
             _log.exception("cannot take up the traffic file of endpoint %s", self._endpoint.name)
+
+
+async def _read(pieces: AsyncIterable[bytes], declared: str | None, limit: int) -> bytes:
+    """A request's body. One that is too large is read to its end, if that is near, and thrown away piece by piece: a
+    client that is cut off while it sends never sees the answer.
+    """
+    too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send fewer rows in a request")
+    patience = limit * PATIENCE
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > patience:
+        raise too_large
+    kept: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > patience:
+            break
+        if size > limit:
+            kept.clear()
+        else:
+            kept.append(piece)
+    if size > limit:
+        raise too_large
+    return b"".join(kept)
 
 
 def _call(route: Route, request: Request) -> Response:

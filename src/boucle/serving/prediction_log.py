@@ -60,12 +60,11 @@ class PredictionLog:
 
     def append(self, frame: PredictionFrame) -> bool:
         """Write a frame; False, and counted as lost, if that failed."""
-        payload = self._encoder.encode(frame)
-        data = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._lock:
             try:
-                self._write(data)
-            except OSError:
+                payload = self._encoder.encode(frame)
+                self._write(_HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
+            except (OSError, UnicodeEncodeError):  # the disk, or text that is no text (half a surrogate pair)
                 self.lost += 1
                 self._abandon()
                 return False

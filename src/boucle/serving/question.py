@@ -1,5 +1,6 @@
 """What a client asks, and whether a signature can answer it: pure, the same for every protocol."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
@@ -46,13 +47,11 @@ def check(question: Question, signature: Signature, *, max_rows: int) -> Checked
     _check_names(columns, signature)
     rows = _rows(columns, max_rows)
     inputs = {one.name: _input(one, columns[one.name]) for one in signature.inputs}
-    times = columns.get(signature.time) if signature.time is not None else None
-    keys = columns.get(signature.key) if signature.key is not None else None
     return Checked(
         rows=rows,
         inputs=inputs,
-        event_time=None if times is None else [_moment(signature.time, row, value) for row, value in enumerate(times)],
-        entity_key=None if keys is None else [_key(signature.key, row, value) for row, value in enumerate(keys)],
+        event_time=_optional(columns, signature.time, _moment),
+        entity_key=_optional(columns, signature.key, _key),
     )
 
 
@@ -93,13 +92,32 @@ def _input(one: Input, values: list[Value]) -> list[float | str | None]:
             if infinite in values:
                 raise InvalidInput(f"{where} {values.index(infinite)}: {infinite} is not finite; null means missing")
     else:
-        for row, value in enumerate(values):
-            if value and len(str(value)) > MAX_TEXT:
-                raise InvalidInput(f"{where} {row}: {len(str(value)):,} characters of text; at most {MAX_TEXT:,}")
+        lengths = [len(value) if isinstance(value, str) else 0 for value in values]
+        longest = max(lengths, default=0)
+        if longest > MAX_TEXT:
+            raise InvalidInput(
+                f"{where} {lengths.index(longest)}: {longest:,} characters of text; at most {MAX_TEXT:,}"
+            )
     return values
 
 
-def _moment(name: str | None, row: int, value: Value) -> str:
+def _optional(
+    columns: dict[str, list[Value]], name: str | None, read: Callable[[str, int, Value], str]
+) -> list[str] | None:
+    """The key or the time, if it came along. Equal values are read once: a batch often has few moments."""
+    if name is None or name not in columns:
+        return None
+    known: dict[tuple[type, Value], str] = {}
+    texts = []
+    for row, value in enumerate(columns[name]):
+        text = known.get((type(value), value))
+        if text is None:
+            text = known[type(value), value] = read(name, row, value)
+        texts.append(text)
+    return texts
+
+
+def _moment(name: str, row: int, value: Value) -> str:
     try:
         at = datetime.fromisoformat(value)  # type: ignore[arg-type] # TypeError is caught
         if at.tzinfo is not None:
@@ -111,7 +129,7 @@ def _moment(name: str | None, row: int, value: Value) -> str:
     )
 
 
-def _key(name: str | None, row: int, value: Value) -> str:
+def _key(name: str, row: int, value: Value) -> str:
     if value is None or isinstance(value, float) or value == "" or len(str(value)) > MAX_TEXT:
         raise InvalidInput(f"input {name!r}, row {row}: {_shown(value)} is no key; send text or a whole number")
     return str(value)

@@ -1,0 +1,65 @@
+"""What the tests of the worker and the server share; other tests here need nothing from it."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from boucle.kernel import trees
+from boucle.kernel.store import Store
+from boucle.serving.api import deploy, log_folder, read_frames
+from boucle.serving.records import Traffic
+
+COLUMNS: dict[str, list[float | str | None]] = {"carrier": ["AA", "UA", None], "temp": [80.0, None, 71.0]}
+
+
+@pytest.fixture(scope="session")
+def bundles() -> ModuleType:
+    """Test folders are no packages, so the module is loaded by its path."""
+    spec = importlib.util.spec_from_file_location("bundles", Path(__file__).parents[1] / "serving" / "bundles.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ServingHome:
+    """A home folder in which versions are made and deployed to the endpoint `flights`, and what to ask it."""
+
+    columns = COLUMNS
+    kinds = {"carrier": "category", "temp": "number"}  # noqa: RUF012 - never changed
+
+    def __init__(self, folder: Path, bundles: ModuleType) -> None:
+        self.path = folder / "home"
+        self._folder = folder
+        self._bundles = bundles
+
+    def deploy(self, number: int, lift: float = 0.0) -> Traffic:
+        folder = self._folder / f"lift{lift}"
+        if not folder.exists():
+            self._bundles.write_bundle(folder, lift)
+        with Store.open(self.path) as store:
+            digest = trees.freeze(store.blobs, folder)
+            return deploy(store, project_id="flights", number=number, bundle_digest=digest)
+
+    def answers(self, lift: float = 0.0) -> Sequence[float]:
+        """The probabilities for `columns`, by hand."""
+        rows = zip(COLUMNS["carrier"], COLUMNS["temp"], strict=True)
+        return [self._bundles.probability(*row, lift) for row in rows]
+
+    def request_ids(self) -> list[str]:
+        """What the prediction log holds."""
+        return [frame.request_id for frame, _ in read_frames(log_folder(self.path, "flights"))]
+
+
+@pytest.fixture
+def serving_home(tmp_path: Path, bundles: ModuleType) -> ServingHome:
+    return ServingHome(tmp_path, bundles)
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -> ServingHome:
+    return ServingHome(tmp_path_factory.mktemp("shared"), bundles)
