@@ -21,10 +21,12 @@ from boucle.packaging.api import open_kept, predict_table
 from boucle.pipeline.api import Pipeline, Step, StepContext
 from boucle.project.context import Context
 from boucle.project.lifecycle import execute
-from boucle.project.pipelines import without_checks
-from boucle.project.steps.search import Found
+from boucle.runs.records import ParamValue
 from boucle.training.api import encode_table, fit, numbers_of, scores_of, task_of
 from boucle.training.records import TrainingSection
+
+DECIDING = 0.5
+"""Probability from which the oracle would answer yes; scores are compared, so it changes nothing."""
 
 
 class BaselineParams(Struct, frozen=True, kw_only=True):
@@ -37,7 +39,8 @@ class BaselineParams(Struct, frozen=True, kw_only=True):
     base: Digest
     """Dataset version of the first training."""
     first_bundle: Digest
-    found: Found
+    params: dict[str, ParamValue]
+    """What the first search found."""
     rows: Digest
     """Digest of the served and labelled rows, so that the cache sees a change."""
 
@@ -78,7 +81,7 @@ def scores(context: StepContext) -> Scored:
 def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
     params = context.params_as(BaselineParams)
     base = load(context.store, params.base)
-    section, training = without_checks(params.section), params.training
+    section, training = params.section, params.training
     months = rows["event_time"].dt.truncate("1mo").dt.date()
     trusted = labelled(context.store, params.project_id, params.stream, None, None)
     answers = pl.Series("oracle", [None] * rows.height, dtype=pl.Float64)
@@ -93,8 +96,8 @@ def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
                 section.features,
                 section.target,
                 task_of(train[section.target]),
-                params.found.params,
-                params.found.threshold,
+                params.params,
+                DECIDING,
             )
             chosen = (months == first).arg_true()
             matrix = encode_table(inputs(rows[chosen]), fitted.encoding)

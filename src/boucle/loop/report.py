@@ -24,8 +24,9 @@ from boucle.models.api import alias, get_version
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
 from boucle.project.context import Context
-from boucle.project.lifecycle import RunReport, run_project
+from boucle.project.pipelines import without_checks
 from boucle.project.steps.promote import CHAMPION
+from boucle.runs.api import get_run
 
 CALIBRATION_DAYS = 30
 """Calibration is compared on the rows served on this many last days."""
@@ -44,7 +45,7 @@ def collect(context: Context, progress: Progress) -> Report:
         raise NotFound("there is nothing to report: no day was served yet", hint="boucle replay")
     decided = store.read(lambda conn: tables.decided(conn, name, stream.stream))
     raised = alerts(store, name, stream.stream)
-    scored = score_baselines(context, _baseline_params(context, stream, served, progress), progress)
+    scored = score_baselines(context, _baseline_params(context, stream, served), progress)
     metric = context.project.loop.metric
     months = _months(scored, served, decided, raised, metric)
     means = {kind: _mean([getattr(month, f"auc_{kind}") for month in months]) for kind in ("loop", "frozen", "oracle")}
@@ -75,19 +76,18 @@ def collect(context: Context, progress: Progress) -> Report:
     )
 
 
-def _baseline_params(context: Context, stream: Stream, served: Sequence[Window], progress: Progress) -> BaselineParams:
-    """The first version's own search and bundle; labels that came later change the cache's key."""
+def _baseline_params(context: Context, stream: Stream, served: Sequence[Window]) -> BaselineParams:
+    """The first version's own data, bundle and parameters; what was served later changes the cache's key."""
     store, name = context.store(), context.project.project
-    first: RunReport = run_project(context, progress)
     version = get_version(store, name, name, stream.first_version)
     return BaselineParams(
         project_id=name,
         stream=stream.stream,
-        section=context.project.data,
+        section=without_checks(context.project.data),
         training=context.project.training,
         base=version.dataset_digest,
         first_bundle=version.bundle_digest,
-        found=first.search,
+        params=get_run(store, version.run_id).params,
         rows=digest_json([[window.day, window.rows, window.quarantined] for window in served] + [stream.complete]),
     )
 

@@ -12,6 +12,7 @@ from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environme
 from boucle.project.context import Context
 from boucle.project.pipelines import first_training
 from boucle.project.steps.prepare import Prepared, before, inspect
+from boucle.project.steps.promote import Promoted
 from boucle.project.steps.register import Registered
 from boucle.project.steps.search import Found
 
@@ -38,6 +39,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     search: Found
     version: ModelVersion
     gates: GateReport
+    in_charge: int
+    """Version that the champion alias pointed at when the run ended; the loop may have moved it since."""
     steps: list[StepOutcome]
 
 
@@ -76,6 +79,7 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
         search=result.value("search", Found),
         version=registered.version,
         gates=registered.report,
+        in_charge=result.value("promote", Promoted).number,
         steps=result.outcomes,
     )
 
