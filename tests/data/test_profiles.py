@@ -1,5 +1,6 @@
 import math
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -14,7 +15,13 @@ from boucle.data.records import Profile
 from boucle.kernel.digests import canonical_json
 from boucle.kernel.errors import InvalidInput
 
-SCHEMA = {"number": pl.Float64, "whole": pl.Int64, "text": pl.String, "flag": pl.Boolean, "at": pl.Datetime("us", "UTC")}
+SCHEMA = {
+    "number": pl.Float64,
+    "whole": pl.Int64,
+    "text": pl.String,
+    "flag": pl.Boolean,
+    "at": pl.Datetime("us", "UTC"),
+}
 
 rows = st.lists(
     st.tuples(
@@ -47,11 +54,13 @@ def test_the_same_rows_in_any_order_and_split_have_the_same_bytes(values, cut, r
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 6000), max_size=6))
 def test_large_columns_split_anywhere_have_the_same_bytes(seed: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
-    many = pl.DataFrame({"x": rng.normal(size=6000) * 10.0 ** rng.integers(-3, 3, 6000), "t": rng.integers(0, 3000, 6000)})
+    many = pl.DataFrame(
+        {"x": rng.normal(size=6000) * 10.0 ** rng.integers(-3, 3, 6000), "t": rng.integers(0, 3000, 6000)}
+    )
     many = many.with_columns(pl.col("t").cast(pl.String))
     edges = sorted({0, 6000, *cuts})
     merged = profile(many[:0])
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         merged = merge(merged, profile(many[first:last]))
     assert canonical_json(merged) == canonical_json(profile(many))
 
@@ -117,6 +126,13 @@ def test_an_empty_table_has_a_profile() -> None:
     summary = profile(table([]))
     assert summary.rows == 0
     assert math.isnan(quantiles(summary.numeric[0], [0.5])[0])
+
+
+@pytest.mark.parametrize("name", ["n", "value", "count", "", "a.b", "`"])
+def test_a_column_may_have_any_name(name: str) -> None:
+    summary = profile(pl.DataFrame({name: [1, 1], f"{name}2": ["a", "b"]}))
+    assert summary.numeric[0].counts == [2]
+    assert summary.categories[0].values == {"a": 1, "b": 1}
 
 
 def test_both_zeros_are_one_value() -> None:

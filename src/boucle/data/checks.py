@@ -21,7 +21,7 @@ from boucle.data.records import (
     UniqueCheck,
 )
 from boucle.data.samples import sample
-from boucle.data.schema import as_text, kind_of
+from boucle.data.schema import as_text, counted, kind_of
 from boucle.kernel.errors import InvalidInput
 
 
@@ -133,8 +133,8 @@ def _range(check: RangeCheck, column: pl.Series) -> Finding:
 def _set(check: SetCheck, column: pl.Series) -> Finding:
     values = as_text(column)
     strange = (~values.is_in(check.values)).fill_null(False)
-    seen = values.filter(strange).value_counts(name="n").sort(["n", column.name], descending=[True, False])
-    names = ", ".join(_short(value) for value in seen[column.name].head(3).to_list())
+    seen = counted(values.filter(strange)).sort("n", descending=True, maintain_order=True)
+    names = ", ".join(_short(value) for value in seen["value"].head(3).to_list())
     more = f" and {seen.height - 3} others" if seen.height > 3 else ""
     what = f"not among the {len(check.values)} allowed values" + (f": {names}{more}" if seen.height else "")
     return _share(check, column.to_frame(), strange, values.is_not_null(), what, check.at_most_failing)

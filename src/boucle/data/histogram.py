@@ -47,6 +47,17 @@ def value_at(images: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(kept < 0, kept ^ _LOWER_63, kept).view(np.float64)
 
 
+def distinct(images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct images, sorted, and how often each stands there.
+
+    >>> [part.tolist() for part in distinct(np.array([4, 3, 4]))]
+    [[3, 4], [1, 2]]
+    """
+    ordered = np.sort(images)
+    starts = _starts(ordered)
+    return ordered[starts], np.diff(starts, append=len(ordered))
+
+
 def build(images: NDArray[np.int64], counts: NDArray[np.int64], bits: int = 64) -> tuple[int, list[int], list[int]]:
     """Histogram (bits, prefixes, counts) of images that are sorted, distinct and known to `bits` bits (lower ones
     zero).
@@ -61,11 +72,8 @@ def build(images: NDArray[np.int64], counts: NDArray[np.int64], bits: int = 64) 
         differences = (images[1:] ^ images[:-1]).view(np.uint64)
         shift = int(np.partition(differences, -MAX_BUCKETS)[-MAX_BUCKETS]).bit_length()
     prefixes = images >> np.int64(shift)
-    starts = (
-        np.flatnonzero(np.concatenate([[True], prefixes[1:] != prefixes[:-1]])) if len(prefixes) else np.array([], int)
-    )
-    sums = np.add.reduceat(counts, starts) if len(starts) else counts
-    return 64 - shift, prefixes[starts].tolist(), sums.tolist()
+    prefixes, counts = _joined(prefixes, counts)
+    return 64 - shift, prefixes.tolist(), counts.tolist()
 
 
 def merge(
@@ -80,10 +88,7 @@ def merge(
     both = np.concatenate([np.asarray(part[1], np.int64) >> np.int64(part[0] - bits) for part in (a, b)])
     counts = np.concatenate([np.asarray(part[2], np.int64) for part in (a, b)])
     order = np.argsort(both, kind="stable")
-    both, counts = both[order], counts[order]
-    starts = np.flatnonzero(np.concatenate([[True], both[1:] != both[:-1]])) if len(both) else np.array([], int)
-    if len(starts):
-        both, counts = both[starts], np.add.reduceat(counts, starts)
+    both, counts = _joined(both[order], counts[order])
     return build(both << np.int64(64 - bits), counts, bits)
 
 
@@ -114,7 +119,7 @@ def exact_sum(values: NDArray[np.float64], counts: NDArray[np.int64]) -> list[fl
         return []
     mantissas, exponents = np.frexp(np.clip(values, -_SUM_LIMIT, _SUM_LIMIT))
     whole = np.ldexp(mantissas, 53).astype(np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], exponents[1:] != exponents[:-1]]))
+    starts = _starts(exponents)
     # Halves of the 53-bit integers, so that the products and their sums stay below 2**63 for 2**36 rows.
     high = np.add.reduceat((whole >> 27) * counts, starts).tolist()
     low = np.add.reduceat((whole & 0x7FF_FFFF) * counts, starts).tolist()
@@ -130,6 +135,18 @@ def add_sums(a: Iterable[float], b: Iterable[float]) -> list[float]:
     [1.0]
     """
     return _expansion(sum(_units(part) for part in [*a, *b]))
+
+
+def _starts(ordered: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each run of equal numbers begins."""
+    if not len(ordered):
+        return np.array([], np.int64)
+    return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+
+
+def _joined(ordered: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    starts = _starts(ordered)
+    return (ordered[starts], np.add.reduceat(counts, starts)) if len(starts) else (ordered, counts)
 
 
 def _units(value: float) -> int:

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from boucle.data.records import Features
-from boucle.data.schema import as_text, kind_of
+from boucle.data.schema import as_text, counted, kind_of
 
 MAX_ROWS = 50_000
 """Rows looked at, evenly spaced over the table."""
@@ -101,9 +101,9 @@ def _some_rows(table: pl.DataFrame, time: str | None) -> pl.DataFrame:
 def _labels(target: pl.Series) -> tuple[list[Labels], bool]:
     """One 0/1 array a class (one for two classes), or the numbers themselves; and whether they are classes."""
     kind = kind_of(target)
-    counts = target.value_counts(name="n").sort(["n", target.name], descending=[True, False])
+    counts = counted(target).sort("n", descending=True, maintain_order=True)
     if kind in ("text", "boolean") or counts.height <= 2:
-        chosen = counts[target.name][: 1 if counts.height <= 2 else MAX_CLASSES].to_list()
+        chosen = counts["value"][: 1 if counts.height <= 2 else MAX_CLASSES].to_list()
         return [(target == value).to_numpy().astype(np.float64) for value in chosen], True
     return [target.cast(pl.Float64).to_numpy()], False
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from boucle.data import histogram
 from boucle.data.records import CategoryProfile, NumericProfile, Profile
-from boucle.data.schema import kind_of
+from boucle.data.schema import counted, kind_of
 from boucle.kernel.errors import InvalidInput
 
 MAX_VALUES = 1000
@@ -107,10 +107,9 @@ def _numbers(column: pl.Series) -> pl.Series:
 
 def _numeric(column: pl.Series) -> NumericProfile:
     present = _numbers(column)
-    distinct = present.value_counts(name="n").sort(present.name)
-    values = distinct[present.name].to_numpy() + 0.0
-    counts = distinct["n"].cast(pl.Int64).to_numpy()
-    bits, prefixes, sums = histogram.build(histogram.image(values), counts)
+    images, counts = histogram.distinct(histogram.image(present.to_numpy()))
+    values = histogram.value_at(images)
+    bits, prefixes, sums = histogram.build(images, counts)
     with np.errstate(over="ignore"):
         squares = np.minimum(values * values, 2.0**1000)
     return _with_sums(
@@ -166,9 +165,8 @@ def _merge_numeric(a: NumericProfile, b: NumericProfile) -> NumericProfile:
 
 def _categories(column: pl.Series) -> CategoryProfile:
     present = column.cast(pl.String).drop_nulls()
-    counted = present.value_counts(name="n")
     values: dict[str, int] = {}
-    for value, count in zip(counted[present.name].to_list(), counted["n"].to_list(), strict=True):
+    for value, count in counted(present).iter_rows():
         name = value if len(value) <= _LONGEST else f"{value[:80]}...{hashlib.sha256(value.encode()).hexdigest()}"
         values[name] = values.get(name, 0) + count
     return _bounded(

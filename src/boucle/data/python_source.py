@@ -102,7 +102,7 @@ def _run(function: Callable[[], object], path: Path, name: str) -> object:
 def _explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # noqa: BLE001 - the user's code may raise anything
         _refuse(error, path, what)
 
 

@@ -92,6 +92,16 @@ def as_text(column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
+def counted(column: pl.Series) -> pl.DataFrame:
+    """The values of a column, without missing ones, with their counts: columns `value` (ascending) and `n` (Int64).
+
+    >>> counted(pl.Series("n", ["b", "a", None, "b"])).rows()
+    [('a', 1), ('b', 2)]
+    """
+    counts = column.drop_nulls().alias("value").value_counts(name="n")
+    return counts.sort("value").cast({"n": pl.Int64})
+
+
 def _refuse_long(column: pl.Series) -> None:
     sizes = column.str.len_bytes()
     longest = sizes.max()

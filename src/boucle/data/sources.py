@@ -36,6 +36,10 @@ def read_source(source: str, folder: Path) -> pl.DataFrame:
         )
     if not path.is_file():
         _refuse_missing(source, path, folder)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidInput(f"source file {path} can't be read: {error.strerror}", hint=f"chmod u+r '{path}'") from error
     if python is not None:
         table = call(path, python["function"], folder)
     elif path.stat().st_size == 0:
@@ -79,7 +83,7 @@ def _read_csv(path: Path, source: str) -> pl.DataFrame:
         )
     try:
         return pl.read_csv(path, infer_schema_length=None, raise_if_empty=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InvalidInput(
             f"{source} is no valid CSV table: {_first_line(error)}", hint=f"correct {path}, then run: boucle check"
         ) from error
@@ -108,12 +112,12 @@ def _require_utf8(path: Path, source: str) -> None:
 def _read_parquet(path: Path, source: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InvalidInput(
             f"{source} is no valid Parquet file: {_first_line(error)}",
             hint=f"write {path} again, then run: boucle check",
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

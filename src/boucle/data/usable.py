@@ -8,7 +8,7 @@ from boucle.data.leakage import copies
 from boucle.data.names import nearest
 from boucle.data.records import DataSection, Finding
 from boucle.data.samples import sample
-from boucle.data.schema import kind_of
+from boucle.data.schema import counted, kind_of
 
 
 def check_usable(table: pl.DataFrame, section: DataSection, *, folds: int) -> list[Finding]:
@@ -130,12 +130,12 @@ def _target(table: pl.DataFrame, section: DataSection, folds: int) -> Iterator[F
     if missing:
         message = f"target `{column.name}` has no value in {missing:,} of {rows:,} rows; drop these rows in the source"
         yield _problem(f"missing({column.name})", [column.name], missing, rows, message)
-    counts = column.drop_nulls().value_counts(name="n").sort(["n", column.name])
+    counts = counted(column).sort("n", maintain_order=True)
     if counts.height == 1:
-        message = f"target `{column.name}` is {counts[column.name][0]!r} in every row; at least two classes are needed"
+        message = f"target `{column.name}` is {counts['value'][0]!r} in every row; at least two classes are needed"
         yield _problem(f"single_class({column.name})", [column.name], rows, rows, message)
     elif counts.height == 2 and counts["n"][0] < folds:
-        rare = counts[column.name][0]
+        rare = counts["value"][0]
         message = (
             f"target `{column.name}` is {rare!r} in {counts['n'][0]} rows only; {folds} folds need at least {folds}"
         )
