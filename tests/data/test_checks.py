@@ -54,12 +54,14 @@ def test_range() -> None:
     assert (finding.passed, finding.failing, finding.rows, finding.columns) == (False, 2, 3, ["temp"])
     assert finding.samples == [{"temp": 26.0}, {"temp": 120.5}]
     assert finding.message == (
-        "2 of 3 values of `temp` (66.67%) are not at least 30 and at most 115, from 26 to 120.5; at most 0.00% may be"
+        "2 of 3 values of `temp` (66.67%) are outside 30 to 115 (they lie from 26 to 120.5); at most 0.00% may be"
     )
 
 
 def test_a_range_may_be_open_and_forgiving() -> None:
     assert find(RangeCheck(column="temp", min=26)).passed
+    assert "are below 30 (they lie from 26 to 26)" in find(RangeCheck(column="temp", min=30)).message
+    assert "are above 115 (they" in find(RangeCheck(column="temp", max=115)).message
     assert find(RangeCheck(column="temp", max=115, at_most_failing=0.34)).passed
     assert not find(RangeCheck(column="temp", max=115, at_most_failing=0.33)).passed
     assert not find(RangeCheck(column="origin", min=0)).passed

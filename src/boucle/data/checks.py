@@ -116,18 +116,12 @@ def _range(check: RangeCheck, column: pl.Series) -> Finding:
     high = check.max if check.max is not None else float("inf")
     outside = ((numbers < low) | (numbers > high)).fill_null(False)
     wrong = numbers.filter(outside).sort()
-    limits = " and ".join(
-        part
-        for part in (
-            f"at least {check.min:g}" if check.min is not None else "",
-            f"at most {check.max:g}" if check.max is not None else "",
-        )
-        if part
-    )
-    seen = f", from {wrong[0]:g} to {wrong[-1]:g}" if len(wrong) else ""
-    return _share(
-        check, column.to_frame(), outside, numbers.is_not_null(), f"not {limits}{seen}", check.at_most_failing
-    )
+    if check.min is not None and check.max is not None:
+        limits = f"outside {check.min:g} to {check.max:g}"
+    else:
+        limits = f"below {check.min:g}" if check.min is not None else f"above {high:g}"
+    seen = f" (they lie from {wrong[0]:g} to {wrong[-1]:g})" if len(wrong) else ""
+    return _share(check, column.to_frame(), outside, numbers.is_not_null(), limits + seen, check.at_most_failing)
 
 
 def _set(check: SetCheck, column: pl.Series) -> Finding:
