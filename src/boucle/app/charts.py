@@ -165,13 +165,13 @@ def drift_map(report: Report) -> Spec:
         legend=None,
     )
     cells = [_cell(cell) for cell in report.drift]
-    heat = alt.Chart(_data(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=_tips("day", "column", "said"))
+    heat = alt.Chart(_data(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=_tips("day", "column", "drift"))
     jumps = [cell for cell in cells if cell["jumped"]]
     size = min(40, max(14, (width / len(days)) ** 2))
     jumped = alt.Chart(_data(jumps)).mark_point(
         shape="diamond", filled=True, size=size, color=LIGHT.flaw, opacity=1, stroke=LIGHT.heat_0, strokeWidth=0.6
     )
-    layers = [heat, jumped.encode(x=x, y=y, tooltip=_tips("day", "column", "said"))]
+    layers = [heat, jumped.encode(x=x, y=y, tooltip=_tips("day", "column", "drift"))]
     if report.quarantined:
         spans: list[Row] = [
             {"day": first.isoformat(), "until": last.isoformat()} for first, last in _spans(report.quarantined)
@@ -220,7 +220,7 @@ def calibration(before: Curve | None, after: Curve | None) -> Spec:
 def _lanes(report: Report, scale: alt.Scale) -> alt.Chart:
     labels = [label for label, _ in _LANES.values()]
     y = alt.Y(
-        "lane:N",
+        "decision:N",
         scale=alt.Scale(domain=labels),
         axis=alt.Axis(title=None, ticks=False, domain=False, grid=True, labelPadding=8),
     )
@@ -231,7 +231,7 @@ def _lanes(report: Report, scale: alt.Scale) -> alt.Chart:
         y=y,
         color=alt.Color("color:N", scale=None),
         shape=alt.Shape("shape:N", scale=None),
-        tooltip=_tips("lane", "day", "version", "reason"),
+        tooltip=_tips("decision", "day", "version", "reason"),
     )
     return encoded
 
@@ -310,7 +310,7 @@ def _marks(marks: Sequence[Mark], kinds: Sequence[str]) -> list[Row]:
         {
             "at": f"{mark.day}T12:00:00Z",
             "day": mark.day.isoformat(),
-            "lane": _LANES[mark.kind][0],
+            "decision": _LANES[mark.kind][0],
             "shape": _LANES[mark.kind][1],
             "color": str(getattr(LIGHT, mark.kind)),
             "version": "" if mark.version is None else f"version {mark.version}",
@@ -348,7 +348,7 @@ def _cell(cell: DriftCell) -> Row:
         "column": cell.column,
         "ratio": round(ratio, 2),
         "jumped": float(cell.shifted),
-        "said": said,
+        "drift": said,
     }
 
 

@@ -15,7 +15,7 @@ async function draw() {
     await vegaEmbed(document.getElementById(id), scheme.matches ? recoloured(spec) : spec, {
       actions: false,
       renderer: "svg",
-      tooltip: { id: "vg-tooltip-element", theme: "boucle", disableDefaultStyle: true, styleId: "none" },
+      tooltip: { theme: "boucle", disableDefaultStyle: true },
     });
   }
   document.documentElement.setAttribute("data-drawn", scheme.matches ? "dark" : "light");
