@@ -99,6 +99,28 @@ def test_a_server_ends_when_it_is_told_and_frees_its_port(serving_home: Home) ->
         assert again == url
 
 
+def test_what_is_being_answered_when_the_server_ends_is_answered(serving_home: Home) -> None:
+    serving_home.deploy(1)
+    body = b'{"inputs":[{"name":"carrier","shape":[1],"datatype":"BYTES","data":["AA"]},'
+    rest = b'{"name":"temp","shape":[1],"datatype":"FP64","data":[80.0]}]}'
+    head = "POST /v2/models/flights/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    server = ServerProcess(serving_home.path, "flights")
+    with server as url, InferClient(url, "flights") as client:
+        parts = urlsplit(url)
+        with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=30) as connection:
+            connection.sendall((head % len(body + rest)).encode() + body)
+            assert client.is_ready(), "the worker has seen the first half by now"
+            ending = threading.Thread(target=server.stop)
+            ending.start()
+            wait_until(lambda: not client.is_ready())
+            connection.sendall(rest)
+            answer = connection.recv(4096)
+        ending.join()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"probability"' in answer
+    assert len(serving_home.request_ids()) == 1
+
+
 def test_a_server_ends_with_the_process_that_started_it(serving_home: Home) -> None:
     serving_home.deploy(1)
     program = (

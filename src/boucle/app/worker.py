@@ -178,6 +178,9 @@ class Worker:
             self._following.cancel()
             loop.run_until_complete(asyncio.gather(self._following, return_exceptions=True))
         self._endpoint.close()
+        # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third
+        # interpreter that ends the long way around them.
+        os._exit(0)
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         response = await self._answer(scope, protocol)
