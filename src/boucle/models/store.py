@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     ForeignKeyConstraint,
     Integer,
@@ -149,10 +150,10 @@ def add_move(conn: Connection, move: AliasMove) -> None:
     )
 
 
-def _versions(conn: Connection, project_id: str, model: str, *conditions: object) -> list[ModelVersion]:
+def _versions(conn: Connection, project_id: str, model: str, *conditions: ColumnElement[bool]) -> list[ModelVersion]:
     query = (
         select(model_versions)
-        .where(model_versions.c.project_id == project_id, model_versions.c.model == model, *conditions)  # type: ignore[arg-type]
+        .where(model_versions.c.project_id == project_id, model_versions.c.model == model, *conditions)
         .order_by(model_versions.c.number)
     )
     rows: Sequence[RowMapping] = conn.execute(query).mappings().all()
