@@ -16,7 +16,7 @@ def load() -> pl.DataFrame:
     with ZipFile(folder / "flights.csv.zip") as archive:
         flights = _read(archive.read("flights.csv"))
     weather = _read(folder / "weather.csv").drop("year", "month", "day", "hour")
-    planes = _read(folder / "planes.csv").select("tailnum", "manufacturer", "model", "engines", "seats", plane_year="year")
+    planes = _read(folder / "planes.csv").rename({"year": "plane_year"}).drop("type", "speed", "engine")
 
     scheduled_at = pl.col("time_hour").str.to_datetime(time_zone="UTC") + pl.duration(minutes=pl.col("minute"))
     local_date = pl.date("year", "month", "day")

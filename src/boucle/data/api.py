@@ -3,7 +3,7 @@
 from boucle.data.checks import name_of, run_checks
 from boucle.data.histogram import bucket_bounds
 from boucle.data.profiles import comparable, merge, profile, quantiles
-from boucle.data.schema import as_text, infer, kind_of, normalise
+from boucle.data.schema import as_text, counted, infer, kind_of, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source
 from boucle.data.usable import check_usable
@@ -13,6 +13,7 @@ __all__ = [
     "bucket_bounds",
     "check_usable",
     "comparable",
+    "counted",
     "get_version",
     "infer",
     "kind_of",

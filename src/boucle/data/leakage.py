@@ -184,7 +184,7 @@ class _Joint:
         if not names or len(np.unique(self.learnt)) < 2 or len(np.unique(self.asked)) < 2:
             return (0.5 if self.classes else 0.0), ""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         kind = HistGradientBoostingClassifier if self.classes else HistGradientBoostingRegressor
         model = kind(max_iter=40, learning_rate=0.2, early_stopping=False, random_state=0)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from boucle.data.api import counted
 from boucle.evaluation import curves
 from boucle.evaluation.bootstrap import intervals
 from boucle.evaluation.metrics import METRICS, PRIMARY, MetricSpec, Sample, sample_of
@@ -85,9 +86,7 @@ def _slices(
     signature = predictor.signature
     spec = METRICS[signature.task][PRIMARY[signature.task]]
     values = table[column].cast(pl.String)
-    heaviest = (
-        values.drop_nulls().value_counts(name="n").sort(["n", column], descending=[True, False]).head(MOST_SLICES)
-    )
+    heaviest = counted(values).sort(["n", "value"], descending=[True, False]).head(MOST_SLICES)
     found = []
     for value, rows in heaviest.filter(pl.col("n") >= SLICE_ROWS).iter_rows():
         chosen = (values == value).fill_null(False).to_numpy()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from boucle.kernel import audit
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.clock import Clock, SystemClock
-from boucle.kernel.database import Database, metadata
+from boucle.kernel.database import Database
 from boucle.kernel.ids import Ids, RandomIds
 from boucle.kernel.paths import make_folder, translate
 from boucle.kernel.schema import is_current
@@ -54,8 +54,6 @@ class Store:
         try:
             if not audit_head.path.exists():
                 database.write(audit_head.begin)
-            # TODO: goes away as soon as revision 0001 makes the tables of every slice.
-            database.write(metadata.create_all)
         except BaseException:
             database.close()
             raise

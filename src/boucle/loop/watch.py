@@ -17,8 +17,6 @@ from boucle.monitoring.records import Performance, Window
 from boucle.serving.records import PredictionFrame
 
 SERVICE_METRICS = frozenset({"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "error_rate", "availability"})
-SHIFT_DAYS = 14
-"""A day's means are compared with those of this many days before."""
 
 
 def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int) -> Window:
@@ -32,7 +30,7 @@ def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int
     answered = predictions.select(pl.col(f"out.{_first_output(stage, standing.champion)}").alias(PREDICTION))
     features_today = profile(seen, columns)
     today = beside(features_today, profile(answered, [PREDICTION]))
-    before = stage.day_profiles(day - timedelta(days=SHIFT_DAYS), day - timedelta(days=1))
+    before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
     drift = monitoring.column_drift(
         today, reference.profile, reference.thresholds, before, stage.project.monitoring.drift
     )

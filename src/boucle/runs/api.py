@@ -99,8 +99,7 @@ def log_metrics(store: Store, run_id: RunId, points: Sequence[MetricPoint]) -> N
     _check_points(points)
 
     def unit(conn: Connection) -> None:
-        _existing(conn, run_id)
-        tables.put_points(conn, run_id, points)
+        tables.put_points(conn, _existing(conn, run_id), points)
 
     store.write(unit)
 
@@ -165,7 +164,7 @@ def _add(store: Store, run: Run, points: Sequence[MetricPoint]) -> None:
         if run.parent_id is not None:
             _check_parent(_existing(conn, run.parent_id), run)
         tables.add(conn, run)
-        tables.put_points(conn, run.id, points)
+        tables.put_points(conn, run, points)
 
     store.write(unit)
 

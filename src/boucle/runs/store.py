@@ -47,6 +47,7 @@ runs = Table(
 run_params = Table(
     "run_params",
     metadata,
+    Column("project_id", String(128), nullable=False),
     Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
     Column("name", String(250), primary_key=True),
     Column("value", Text, nullable=False),
@@ -56,6 +57,7 @@ run_params = Table(
 run_tags = Table(
     "run_tags",
     metadata,
+    Column("project_id", String(128), nullable=False),
     Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
     Column("name", String(250), primary_key=True),
     Column("value", Text, nullable=False),
@@ -64,6 +66,7 @@ run_tags = Table(
 run_metrics = Table(
     "run_metrics",
     metadata,
+    Column("project_id", String(128), nullable=False),
     Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
     Column("name", String(250), primary_key=True),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
@@ -88,19 +91,20 @@ def add(conn: Connection, run: Run) -> None:
             bundle_digest=run.bundle_digest,
         )
     )
+    owner = {"project_id": run.project_id, "run_id": run.id}
     params = {name: msgspec.json.encode(value).decode() for name, value in run.params.items()}
     for table, values in ((run_params, params), (run_tags, run.tags)):
         if values:
-            conn.execute(insert(table), [{"run_id": run.id, "name": name, "value": values[name]} for name in values])
+            conn.execute(insert(table), [{**owner, "name": name, "value": value} for name, value in values.items()])
 
 
-def put_points(conn: Connection, run_id: RunId, points: Iterable[MetricPoint]) -> None:
+def put_points(conn: Connection, run: Run, points: Iterable[MetricPoint]) -> None:
     """Write values of metrics; the same metric at the same step again replaces the value."""
     newest = {(point.name, point.step): point for point in points}
     if not newest:
         return
     same = (
-        (run_metrics.c.run_id == run_id)
+        (run_metrics.c.run_id == run.id)
         & (run_metrics.c.name == bindparam("at_name"))
         & (run_metrics.c.step == bindparam("at_step"))
     )
@@ -108,7 +112,13 @@ def put_points(conn: Connection, run_id: RunId, points: Iterable[MetricPoint]) -
     conn.execute(
         insert(run_metrics),
         [
-            {"run_id": run_id, "name": point.name, "step": point.step, "value": _null_for_nan(point.value)}
+            {
+                "project_id": run.project_id,
+                "run_id": run.id,
+                "name": point.name,
+                "step": point.step,
+                "value": _null_for_nan(point.value),
+            }
             for point in newest.values()
         ],
     )

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from boucle.data.api import counted
 from boucle.data.records import Features
 from boucle.kernel.errors import InvalidInput
 from boucle.training.records import Encoding
@@ -36,9 +37,9 @@ def encoding_of(table: pl.DataFrame, features: Features, most: int = MOST_CATEGO
         raise InvalidInput("data.features names no column; a model needs at least one")
     categories = {}
     for name in features.categorical:
-        counts = column(table, name).cast(pl.String).drop_nulls().value_counts(name="n")
-        heaviest = counts.sort(["n", name], descending=[True, False]).head(most)
-        categories[name] = sorted(heaviest[name].to_list())
+        counts = counted(column(table, name).cast(pl.String))
+        heaviest = counts.sort(["n", "value"], descending=[True, False]).head(most)
+        categories[name] = sorted(heaviest["value"].to_list())
     return Encoding(categorical=list(features.categorical), numeric=list(features.numeric), categories=categories)
 
 

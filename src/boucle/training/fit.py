@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it publishes no types
+from threadpoolctl import threadpool_limits
 
 from boucle.data.records import Features
 from boucle.kernel.errors import InvalidInput

@@ -54,9 +54,8 @@ def _show(screen: "Console", report: "RunReport") -> None:
     params = ", ".join(f"{name}={value}" for name, value in sorted(report.search.params.items()))
     screen.print(f"search: {number(report.search.score)} in {report.search.trials} trials with {params}")
     show_gates(screen, report.gates)
-    screen.print(
-        f"version {report.version.number} is bundle {report.version.bundle_digest[:12]}; version {report.in_charge} is in charge"
-    )
+    screen.print(f"version {report.version.number} is bundle {report.version.bundle_digest[:12]}")
+    screen.print(f"version {report.in_charge} is in charge")
 
 
 def show_gates(screen: "Console", report: "GateReport") -> None:

@@ -1,0 +1,140 @@
+"""The loop over a small world that changes: the real server in its own process, the real command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+World = Callable[..., Path]
+
+pytestmark = pytest.mark.slow
+
+
+def boucle(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def facts(folder: Path, *arguments: str) -> Any:
+    done = boucle(folder, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def told(replayed: Any) -> list[tuple[str, str, int | None, str]]:
+    return [
+        (one["day"], one["action"]["action"], one["version"], one["action"]["reason"]) for one in replayed["decisions"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    return world(tmp_path_factory.mktemp("orders"))
+
+
+@pytest.fixture(scope="module")
+def replayed(project: Path) -> Any:
+    return facts(project, "replay")
+
+
+def test_the_loop_adapts_when_the_world_changes(project: Path, replayed: Any) -> None:
+    kinds = [kind for _, kind, _, _ in told(replayed)]
+    assert "promote" in kinds
+    report = facts(project, "report")
+    assert report["mean_loop"] > report["mean_frozen"] + 0.1
+    assert report["months"][-1]["auc_loop"] > 0.75 > report["months"][-1]["auc_frozen"]
+
+
+def test_a_candidate_trained_on_shuffled_labels_is_refused_by_its_gate(replayed: Any) -> None:
+    [drill] = [one for one in replayed["decisions"] if one["action"].get("trigger") == "drill"]
+    [refusal] = [
+        one
+        for one in replayed["decisions"]
+        if one["action"]["action"] == "refuse" and one["version"] == drill["version"]
+    ]
+    assert refusal["day"] == "2024-02-12"
+    assert "auc_roc" in refusal["action"]["reason"]
+    assert "at least 0.55 is required" in refusal["action"]["reason"]
+
+
+@pytest.mark.usefixtures("replayed")
+def test_a_faulty_feed_is_named_quarantined_and_not_learned_from(project: Path) -> None:
+    report = facts(project, "report")
+    assert report["quarantined"] == ["2024-02-05", "2024-02-06"]
+    on_the_day = [alert for alert in report["alerts"] if alert["opened_on"] == "2024-02-05"]
+    assert {(alert["kind"], alert["subject"]) for alert in on_the_day} >= {("check", "z"), ("shift", "z")}
+    from boucle.data.api import load
+    from boucle.kernel.store import Store
+    from boucle.models.api import list_versions
+
+    with Store.open(project / ".boucle") as store:
+        for version in list_versions(store, "orders", "orders"):
+            assert load(store, version.dataset_digest)["z"].max() < 50  # type: ignore[operator]
+
+
+def test_the_same_seed_in_another_home_decides_the_same(
+    project: Path, replayed: Any, tmp_path: Path, world: World
+) -> None:
+    again = world(tmp_path / "elsewhere")
+    assert told(facts(again, "replay")) == told(replayed)
+    first, second = facts(project, "models", "list"), facts(again, "models", "list")
+    assert [one["bundle_digest"] for one in first] == [one["bundle_digest"] for one in second]
+    months = [facts(folder, "report")["months"] for folder in (project, again)]
+    assert months[0] == months[1]
+
+
+def test_a_second_run_replays_nothing(project: Path, replayed: Any) -> None:
+    again = facts(project, "replay")
+    assert again["already_complete"]
+    assert told(again) == told(replayed)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_replay_that_was_stopped_goes_on_as_if_it_had_not(
+    replayed: Any, tmp_path: Path, world: World, how: signal.Signals
+) -> None:
+    folder = world(tmp_path / "stopped")
+    for wanted in ("2024-02-04", "2024-02-14"):
+        command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), "replay"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        _wait_for_day(folder, wanted, process)
+        os.kill(process.pid, how)
+        assert process.wait(timeout=60) in (-signal.SIGKILL, 130)
+    resumed = facts(folder, "replay")
+    assert resumed["resumed_after"] >= "2024-02-14"
+    assert told(resumed) == told(replayed)
+    assert boucle(folder, "audit", "verify").returncode == 0
+
+
+def _wait_for_day(folder: Path, wanted: str, process: "subprocess.Popen[bytes]") -> None:
+    from boucle.kernel.store import Store
+    from boucle.loop.store import latest_stream
+
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / ".boucle" / "boucle.db").exists():
+            with Store.open(folder / ".boucle") as store:
+                stream = store.read(lambda conn: latest_stream(conn, "orders"))
+            if stream is not None and stream.done_through is not None and str(stream.done_through) >= wanted:
+                return
+    pytest.fail(f"the replay did not reach {wanted}: status {process.poll()}")
+
+
+def test_a_promotion_that_turns_out_worse_is_rolled_back(tmp_path: Path, misleading: Callable[[Path], Path]) -> None:
+    folder = misleading(tmp_path / "orders")
+    replayed = facts(folder, "replay")
+    assert [kind for _, kind, _, _ in told(replayed)] == ["retrain", "promote", "rollback"]
+    assert replayed["in_charge"] == 1
+    history = facts(folder, "models", "history")
+    assert [move["number"] for move in history] == [1, 1, 2, 1]
+    assert "version 1 is better than version 2" in history[-1]["reason"]
+    assert facts(folder, "models", "version-at", "2024-02-01")["version"] == 2
