@@ -1,6 +1,8 @@
 # Every recipe works on a fresh machine with Python 3.11 or newer: what it needs, it installs into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two test processes share two cores; each fits on one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 .DEFAULT_GOAL := help
 
@@ -34,11 +36,11 @@ lint: .venv/.installed ## Check format, lint, imports between the rooms, and typ
 	$(BIN)/mypy
 
 check: lint ## Everything quick: lint and the fast tests (under three minutes)
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(PYTEST) -q -n 2 -m "not slow"
 
 test: .venv/.installed ## All tests (under fifteen minutes)
 	./tests/install-browser
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(PYTEST) -n 2 --dist loadscope
 
 clean: ## Remove the environment and what the demo stored
 	rm -rf .venv examples/flights/.boucle examples/flights/report.html

@@ -4,6 +4,7 @@ The oracle trains anew on the first of each month on everything that happened be
 search found. Nobody can have it: half of its newest labels would still be on their way.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from io import BytesIO
 from typing import Any
@@ -22,7 +23,7 @@ from boucle.pipeline.api import Pipeline, Step, StepContext
 from boucle.project.context import Context
 from boucle.project.lifecycle import execute
 from boucle.runs.records import ParamValue
-from boucle.training.api import encode_table, fit, numbers_of, scores_of, task_of
+from boucle.training.api import cores, encode_table, fit, numbers_of, scores_of, task_of
 from boucle.training.records import TrainingSection
 
 DECIDING = 0.5
@@ -86,22 +87,23 @@ def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
     trusted = labelled(context.store, params.project_id, params.stream, None, None)
     answers = pl.Series("oracle", [None] * rows.height, dtype=pl.Float64)
     firsts: list[date] = months.unique().sort().to_list()
-    with context.progress.task("oracle: monthly training with labels that are never late", len(firsts)) as task:
-        for first in firsts:
-            known = trusted.filter(pl.col("event_time").dt.date() < first)
-            train = append_logged(base, known, section)
-            fitted = fit(
-                train,
-                training,
-                section.features,
-                section.target,
-                task_of(train[section.target]),
-                params.params,
-                DECIDING,
-            )
-            chosen = (months == first).arg_true()
-            matrix = encode_table(inputs(rows[chosen]), fitted.encoding)
-            scored = scores_of(fitted.estimator, matrix, fitted.task, len(fitted.classes))
-            answers = answers.scatter(chosen, pl.Series(scored.reshape(len(chosen), -1)[:, 0]))
+
+    def month(first: date) -> tuple[pl.Series, pl.Series]:
+        """The rows of a month, and what a model that knows all before it answers for them."""
+        known = trusted.filter(pl.col("event_time").dt.date() < first)
+        train = append_logged(base, known, section)
+        target = train[section.target]
+        fitted = fit(train, training, section.features, section.target, task_of(target), params.params, DECIDING)
+        chosen = (months == first).arg_true()
+        matrix = encode_table(inputs(rows[chosen]), fitted.encoding)
+        scored = scores_of(fitted.estimator, matrix, fitted.task, len(fitted.classes))
+        return chosen, pl.Series(scored.reshape(len(chosen), -1)[:, 0])
+
+    with (
+        context.progress.task("oracle: monthly training with labels that are never late", len(firsts)) as task,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+        for first, (chosen, scored) in zip(firsts, pool.map(month, firsts), strict=True):
+            answers = answers.scatter(chosen, scored)
             task.advance(note=f"{first:%B}")
     return answers

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import polars as pl
 
 from boucle.data.api import load
-from boucle.evaluation.api import compare
+from boucle.evaluation.api import compare, direction, measure
 from boucle.evaluation.records import Comparison
 from boucle.governance.api import explain, list_reports
 from boucle.kernel.errors import InvalidInput
@@ -65,7 +65,7 @@ def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
 
 
 def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:
-    """The version before, as challenger, on labelled rows served since the promotion; None while there are too few."""
+    """The version before, as challenger, on labelled rows served since the promotion; None where it is not better enough."""
     rule = stage.project.loop.rollback
     first, last = standing.promoted_on + timedelta(days=1), stage.labelled_through(day)
     if (day - standing.promoted_on).days > rule.watch_days or last < first:
@@ -75,6 +75,10 @@ def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Com
         return None
     champion = stage.history.answers(standing.champion, first, last)
     before = stage.history.answers(previous, first, last)
+    metric, truth = stage.project.loop.metric, stage.truth(labels)
+    gained = direction(metric) * (measure(metric, truth, before) - measure(metric, truth, champion))
+    if not gained >= rule.loss:  # no rollback whatever its interval is, and an interval takes two hundred re-samplings
+        return None
     return _compared(stage, labels, champion, before, stage.project.loop.promote.confidence)
 
 

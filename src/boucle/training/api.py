@@ -1,13 +1,14 @@
 """What other rooms may use of training."""
 
 from boucle.training.encode import encode_table
-from boucle.training.fit import fit, scores_of
+from boucle.training.fit import cores, fit, scores_of
 from boucle.training.labels import classes_of, numbers_of, task_of
 from boucle.training.search import search
 from boucle.training.splits import holdout, shuffled_folds, time_folds
 
 __all__ = [
     "classes_of",
+    "cores",
     "encode_table",
     "fit",
     "holdout",

@@ -1,5 +1,6 @@
 """Fits scikit-learn's histogram gradient boosting, and asks what it fitted."""
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -92,6 +93,12 @@ def fit_matrix(
         return estimator.fit(
             _without_empty_columns(matrix), numbers if task == "regression" else numbers.astype(np.int64)
         )
+
+
+def cores() -> int:
+    """How many fits may run at once: `OMP_NUM_THREADS`, or the cores that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
 
 
 def scores_of(estimator: Any, matrix: NDArray[np.float64], task: Task, n_classes: int) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import time as clocks
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
 from boucle.runs.records import ParamValue
 from boucle.training.encode import column, encode_table, encoding_of
-from boucle.training.fit import fit_matrix, most_categories, scores_of
+from boucle.training.fit import cores, fit_matrix, most_categories, scores_of
 from boucle.training.labels import classes_of, numbers_of
 from boucle.training.records import Range, SearchResult, Task, TrainingSection, Trial
 from boucle.training.scoring import Scoring, scoring_of, youden_threshold
@@ -59,7 +60,7 @@ def search(
     on_trial: Callable[[Trial], None],
     progress: Progress,
     time: str | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     done: Sequence[Trial] = (),
     timer: Callable[[], float] = clocks.perf_counter,
 ) -> SearchResult:
@@ -110,14 +111,18 @@ class _Folded(Struct, frozen=True):
     threads: int
 
     def scores(self, params: Params) -> list[Numbers]:
-        """Scores of each fold's validation rows, by a model that has not seen them."""
-        answers = []
-        for train, later in self.folds:
+        """Scores of each fold's validation rows, by a model that has not seen them; `threads` folds at once."""
+
+        def score(fold: Fold) -> Numbers:
+            train, later = fold
             estimator = fit_matrix(
-                self.matrix[train], self.numbers[train], self.task, self.n_categorical, params, self.seed, self.threads
+                self.matrix[train], self.numbers[train], self.task, self.n_categorical, params, self.seed
             )
-            answers.append(scores_of(estimator, self.matrix[later], self.task, self.n_classes))
-        return answers
+            return scores_of(estimator, self.matrix[later], self.task, self.n_classes)
+
+        # Several fits on one core each, not one fit on several: OpenMP's threads spin for each other at every split.
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(score, self.folds))
 
     def measure(self, scores: list[Numbers]) -> list[float]:
         return [
@@ -137,7 +142,7 @@ def _fold(
     target: str,
     task: Task,
     time: str | None,
-    threads: int,
+    threads: int | None,
 ) -> _Folded:
     scoring = scoring_of(section.metric, task)
     ordered = table if time is None else table.sort(time, maintain_order=True)
@@ -163,7 +168,7 @@ def _fold(
         n_classes=len(classes),
         seed=section.seed,
         scoring=scoring,
-        threads=threads,
+        threads=threads or cores(),
     )
 
 
