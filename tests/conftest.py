@@ -1,5 +1,6 @@
 """Fixtures of every room."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,3 +19,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         tmp_path / "home", clock=FixedClock(datetime(2013, 3, 1, tzinfo=UTC)), ids=SequentialIds()
     ) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a person or a test runner has set decides what a test sees."""
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", *(one for one in os.environ if one.startswith("BOUCLE_"))):
+        monkeypatch.delenv(name, raising=False)

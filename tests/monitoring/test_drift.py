@@ -95,7 +95,7 @@ def test_js_is_scipys() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_ks_is_scipys(reference: list[float], window: list[float]) -> None:
-    expected = ks_2samp(reference, window, method="exact").statistic
+    expected = ks_2samp(reference, window, method="asymp").statistic
     assert drift.ks(numeric([*reference]), numeric([*window])) == pytest.approx(expected, abs=1e-12)
 
 

@@ -65,7 +65,7 @@ def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
 
 
 def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:
-    """The version before, as challenger, on labelled rows served since the promotion; None where it is not better enough."""
+    """The version before, as challenger, on labelled rows since the promotion; None where it is not better enough."""
     rule = stage.project.loop.rollback
     first, last = standing.promoted_on + timedelta(days=1), stage.labelled_through(day)
     if (day - standing.promoted_on).days > rule.watch_days or last < first:
