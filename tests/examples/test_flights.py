@@ -1,0 +1,155 @@
+"""The flights year as a user runs it: the command line on the example, twice side by side in two homes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
+
+
+def copy_example(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("boucle.yaml", "flights.py"):
+        shutil.copy(EXAMPLE / name, folder / name)
+    return folder
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), *arguments]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def facts(folder: Path, *arguments: str, status: int = 0) -> Any:
+    out, err = (process := start(folder, *arguments, "--json")).communicate(timeout=600)
+    assert process.returncode == status, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def years(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two projects in folders of their own, both replayed from nothing."""
+    folders = [copy_example(tmp_path_factory.mktemp("year") / "flights") for _ in range(2)]
+    replays = [start(folder, "replay", "--json") for folder in folders]
+    for folder, process in zip(folders, replays, strict=True):
+        out, err = process.communicate(timeout=840)
+        assert process.returncode == 0, err
+        (folder / "replay.json").write_text(out)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def report(years: list[Path]) -> Any:
+    return facts(years[0], "report")
+
+
+def decisions(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "replay.json").read_text())["decisions"]
+    return found
+
+
+def test_the_loop_beats_the_model_left_alone_and_comes_near_the_oracle(report: Any) -> None:
+    months = report["months"]
+    assert [month["month"] for month in months] == [f"2013-{month:02}" for month in range(3, 13)]
+    loop, frozen, oracle = (fmean(month[f"auc_{kind}"] for month in months) for kind in ("loop", "frozen", "oracle"))
+    assert loop >= 0.700
+    assert loop >= frozen + 0.025
+    assert (loop - frozen) / (oracle - frozen) >= 0.75
+    assert report["rows"] == sum(month["rows"] for month in months) > 270_000
+    assert (report["mean_loop"], report["mean_frozen"]) == (pytest.approx(loop), pytest.approx(frozen))
+
+
+def test_two_years_with_one_seed_decide_the_same(years: list[Path], report: Any) -> None:
+    first, second = ([one | {"outcome": None} for one in decisions(folder)] for folder in years)
+    assert first == second
+    bundles = [[one["bundle_digest"] for one in facts(folder, "models", "list")] for folder in years]
+    assert bundles[0] == bundles[1]
+    again = facts(years[1], "report")
+    for one, other in zip(report["months"], again["months"], strict=True):
+        assert {key: value for key, value in one.items() if not key.startswith(("auc", "alerts"))} == {
+            key: value for key, value in other.items() if not key.startswith(("auc", "alerts"))
+        }
+        for kind in ("loop", "frozen", "oracle"):
+            assert one[f"auc_{kind}"] == pytest.approx(other[f"auc_{kind}"], abs=1e-6)
+
+
+def test_the_celsius_feed_is_caught_named_and_kept_out(years: list[Path], report: Any) -> None:
+    faulty = ["2013-07-15", "2013-07-16", "2013-07-17"]
+    assert [day for day in report["quarantined"] if day.startswith("2013-07")] == faulty
+    found = {(alert["kind"], alert["subject"]) for alert in report["alerts"] if alert["opened_on"] == faulty[0]}
+    assert found >= {("check", "temp"), ("check", "dewp"), ("shift", "temp"), ("shift", "dewp")}
+    from datetime import date
+
+    import polars as pl
+
+    from boucle.data.api import load
+    from boucle.kernel.store import Store
+    from boucle.models.api import list_versions
+
+    with Store.open(years[0] / ".boucle") as store:
+        newest = list_versions(store, "flights", "flights")[-1]
+        days = load(store, newest.dataset_digest)["scheduled_at"].dt.date()
+        assert days.max() > date(2013, 8, 1)  # type: ignore[operator]
+        assert not days.is_in(pl.Series([date.fromisoformat(day) for day in faulty]).implode()).any()
+
+
+def test_the_candidate_trained_on_shuffled_labels_is_refused(years: list[Path]) -> None:
+    [drill] = [one for one in decisions(years[0]) if one["action"].get("trigger") == "drill"]
+    [refusal] = [
+        one for one in decisions(years[0]) if one["action"]["action"] == "refuse" and one["version"] == drill["version"]
+    ]
+    assert refusal["day"] == drill["day"] == "2013-05-20"
+    assert "fails its gates: auc_roc 0.5" in refusal["action"]["reason"]
+
+
+def test_a_second_run_takes_everything_from_the_cache(years: list[Path]) -> None:
+    run = facts(years[0], "run")
+    assert {step["state"] for step in run["steps"]} == {"cached"}
+    assert facts(years[0], "replay")["already_complete"]
+
+
+def test_the_audit_log_holds(years: list[Path]) -> None:
+    assert facts(years[0], "audit", "verify")["problems"] == []
+
+
+@pytest.mark.parametrize("leak", ["dep_delay", "dep_time", "arr_time", "arr_delay", "air_time"])
+def test_a_declared_leak_is_refused_with_its_line(tmp_path: Path, leak: str) -> None:
+    folder = with_feature(tmp_path / "flights", leak)
+    error = facts(folder, "check", status=2)["error"]
+    assert f"`{leak}` is in data.known_later" in error["message"]
+    assert error["details"]["problems"][0]["line"] == 1 + (folder / "boucle.yaml").read_text().split("\n").index(
+        f"      - {leak}"
+    )
+
+
+@pytest.mark.parametrize("leak", ["dep_delay", "dep_time", "arr_time", "arr_delay"])
+def test_a_leak_that_nobody_declared_is_found(tmp_path: Path, leak: str) -> None:
+    """Air time is not among them: alone it says little about being late, which is why the project declares it."""
+    folder = with_feature(tmp_path / "flights", leak)
+    text = (folder / "boucle.yaml").read_text()
+    (folder / "boucle.yaml").write_text("\n".join(line for line in text.split("\n") if "known_later:" not in line))
+    found = facts(folder, "check", status=3)["data"]["findings"]
+    assert [leak] in [one["columns"] for one in found if not one["passed"] and one["on_fail"] == "block"]
+
+
+def with_feature(folder: Path, name: str) -> Path:
+    copy_example(folder)
+    text = (folder / "boucle.yaml").read_text()
+    (folder / "boucle.yaml").write_text(
+        text.replace("      - departs_minute\n", f"      - departs_minute\n      - {name}\n")
+    )
+    return folder
