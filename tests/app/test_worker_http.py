@@ -120,8 +120,8 @@ def test_metrics_count_what_happened(served: Served) -> None:
         values['boucle_latency_seconds_bucket{endpoint="flights",le="+Inf"}']
         == (values['boucle_latency_seconds_count{endpoint="flights"}'])
     )
-    assert values['boucle_model_version{endpoint="flights"}'] == "3"
-    assert values['boucle_lost_frames_total{endpoint="flights"}'] == "0"
+    assert float(values['boucle_model_version{endpoint="flights"}']) == 3
+    assert float(values['boucle_lost_frames{endpoint="flights"}']) == 0
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------

@@ -132,12 +132,11 @@ class Handlers:
     def metrics(self, _: Request) -> Response:
         traffic = self._endpoint.loaded and self._endpoint.loaded.traffic
         text = self._endpoint.meter.exposition(
-            self._endpoint.name,
             lost_frames=self._endpoint.log.lost,
             generation=traffic.generation if traffic else 0,
             number=traffic.champion.number if traffic else 0,
         )
-        return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
 
 def routes(handlers: Handlers) -> list[Route]:

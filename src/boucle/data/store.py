@@ -1,6 +1,6 @@
 """The table of dataset versions."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import JSON, BigInteger, Column, Connection, String, Table, select
@@ -8,6 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from boucle.data import records
 from boucle.data.records import DatasetVersion
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
 
@@ -56,7 +57,7 @@ def find(connection: Connection, digest: Digest, project_id: str | None) -> Data
 
 
 def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds")
+    return None if at is None else as_text(at)
 
 
 def _time(text: str | None) -> datetime | None:

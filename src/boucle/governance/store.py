@@ -1,6 +1,6 @@
 """Tables of governance: the policies that were in force, what the gates said, and the permits."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from boucle.governance.records import GateReport, Permit, Policy
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest, canonical_json, digest_json
 
@@ -88,7 +89,7 @@ def add_policy(conn: Connection, project_id: str, model: str, policy: Policy, at
             sequence=int(last or 0) + 1,
             policy_digest=digest_json(policy),
             policy=canonical_json(policy).decode(),
-            entered_at=_text(at),
+            entered_at=as_text(at),
         )
     )
 
@@ -120,7 +121,7 @@ def add_report(conn: Connection, report: GateReport) -> None:
             policy_digest=report.policy_digest,
             passed=report.passed,
             report=canonical_json(report).decode(),
-            judged_at=_text(report.judged_at),
+            judged_at=as_text(report.judged_at),
         )
     )
 
@@ -138,9 +139,9 @@ def add_permit(conn: Connection, permit: Permit) -> None:
             evaluation_digest=permit.evaluation_digest,
             policy_digest=permit.policy_digest,
             action=permit.action,
-            issued_at=_text(permit.issued_at),
+            issued_at=as_text(permit.issued_at),
             issued_to=permit.issued_to,
-            used_at=None if permit.used_at is None else _text(permit.used_at),
+            used_at=None if permit.used_at is None else as_text(permit.used_at),
         )
     )
 
@@ -163,14 +164,10 @@ def all_permits(conn: Connection, project_id: str, model: str) -> list[Permit]:
 
 def use_permit(conn: Connection, permit_id: str, at: datetime) -> bool:
     """Mark a permit used; False if it was used before."""
-    query = update(permits).where(permits.c.id == permit_id, permits.c.used_at.is_(None)).values(used_at=_text(at))
+    query = update(permits).where(permits.c.id == permit_id, permits.c.used_at.is_(None)).values(used_at=as_text(at))
     return conn.execute(query).rowcount == 1
 
 
 def _permit(row: RowMapping) -> Permit:
     moments = {name: datetime.fromisoformat(row[name]) for name in ("issued_at", "used_at") if row[name] is not None}
     return Permit(**{**row, **moments})
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds")

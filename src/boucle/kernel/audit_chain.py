@@ -6,13 +6,14 @@ can rewrite history: heads belong in attestations and backups as well.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice, pairwise
 from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest, canonical_json, digest_json, short
 
 GENESIS: Final = Digest("0" * 64)
@@ -95,7 +96,7 @@ def chained(
     entry = Entry(
         sequence=last.sequence + 1,
         project_id=project_id,
-        at=at.astimezone(UTC).isoformat(timespec="microseconds"),
+        at=as_text(at),
         actor=actor,
         action=action,
         subject=subject,

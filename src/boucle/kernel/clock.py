@@ -38,3 +38,12 @@ class FixedClock:
     def advance(self, seconds: float) -> None:
         """Move forward; negative values move back, as a machine's clock may."""
         self._at += timedelta(seconds=seconds)
+
+
+def as_text(at: datetime) -> str:
+    """A moment as it is stored: ISO 8601 in UTC with microseconds, so that texts sort as moments do.
+
+    >>> as_text(datetime(2013, 3, 1, tzinfo=UTC))
+    '2013-03-01T00:00:00.000000+00:00'
+    """
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

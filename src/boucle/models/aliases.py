@@ -11,6 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
+from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
 from boucle.models import store as tables
@@ -92,7 +93,7 @@ def move_alias(
             "evaluation_digest": permit.evaluation_digest,
             "policy_digest": permit.policy_digest,
             "reason": reason,
-            "effective_at": tables.text(effective_at),
+            "effective_at": as_text(effective_at),
         },
         at=at,
     )

@@ -1,7 +1,7 @@
 """Tables of the registry: versions and the history of aliases. Rows are only ever added."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import (
     Column,
@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
 )
 
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
 from boucle.models.records import AliasMove, ModelVersion
@@ -61,15 +62,6 @@ alias_moves = Table(
 )
 
 
-def text(at: datetime) -> str:
-    """A moment as stored: UTC with microseconds, so that text sorts as time does.
-
-    >>> text(datetime(2013, 3, 1, tzinfo=UTC))
-    '2013-03-01T00:00:00.000000+00:00'
-    """
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:
     """One version, or None."""
     rows = _versions(conn, project_id, model, model_versions.c.number == number)
@@ -110,7 +102,7 @@ def add_version(conn: Connection, version: ModelVersion) -> None:
             evaluation_digest=version.evaluation_digest,
             run_id=version.run_id,
             author=version.author,
-            created_at=text(version.created_at),
+            created_at=as_text(version.created_at),
             note=version.note,
         )
     )
@@ -144,8 +136,8 @@ def add_move(conn: Connection, move: AliasMove) -> None:
             permit_id=move.permit_id,
             actor=move.actor,
             reason=move.reason,
-            moved_at=text(move.moved_at),
-            effective_at=text(move.effective_at),
+            moved_at=as_text(move.moved_at),
+            effective_at=as_text(move.effective_at),
         )
     )
 

@@ -1,7 +1,7 @@
 """The tables of windows, label batches and alerts. Times are ISO 8601 text in UTC; days are `2013-07-15`."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import msgspec
 from sqlalchemy import (
@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
 from boucle.monitoring.records import Alert, LabelBatch, Window
@@ -122,7 +123,7 @@ def put_labels(connection: Connection, project_id: str, stream: str, batch: Labe
         "project_id": project_id,
         "stream": stream,
         "sequence": (newest or 0) + 1,
-        "arrived_at": _text(batch.arrived_at),
+        "arrived_at": as_text(batch.arrived_at),
         "rows": batch.rows,
         "digest": batch.digest,
     }
@@ -173,7 +174,3 @@ def find_alerts(connection: Connection, project_id: str, stream: str, *, only_op
 
 def _of(table: Table, project_id: str, stream: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return table.c.project_id == project_id, table.c.stream == stream
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import (
@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.runs.records import MetricPoint, ParamValue, Run, RunId
 
@@ -210,7 +211,7 @@ def _run(row: RowMapping, params: Mapping[str, str], tags: Mapping[str, str], me
 
 
 def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds")
+    return None if at is None else as_text(at)
 
 
 def _null_for_nan(value: float) -> float | None:

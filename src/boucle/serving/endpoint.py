@@ -63,7 +63,7 @@ class Endpoint:
     ) -> None:
         self.home = home
         self.name = name
-        self.meter = Meter()
+        self.meter = Meter(name)
         self.log = PredictionLog(log_folder(home, name))
         self.timer = timer
         self._clock = clock
