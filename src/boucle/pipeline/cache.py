@@ -34,12 +34,14 @@ def key_of(ingredients: Ingredients) -> Digest:
 
 
 class Cache:
-    """The kept results in one home. Safe for many threads and processes at once."""
+    """The kept results in one home, for one run of a pipeline. Safe for many threads and processes at once."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.folder = home / "cache"
         self.blobs = BlobStore(home / "blobs")
+        # Asked once: the first step that runs makes a new database, and then the lost one would no longer be missed.
+        self._has_database = (home / _DATABASE).is_file()
 
     def read(self, key: Digest, returns: type[object]) -> Manifest | None:
         """The manifest with this key; None if there is none, if it is broken, or if something that it names is gone."""
@@ -101,7 +103,7 @@ class Cache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _all_there(self, manifest: Manifest) -> bool:
-        if manifest.used_database and not (self.home / _DATABASE).is_file():
+        if manifest.used_database and not self._has_database:
             return False
         return all(self.blobs.has(digest) for digest in manifest.blobs)
 
