@@ -56,7 +56,7 @@ class Scored(Struct, frozen=True, kw_only=True):
 def score_baselines(context: Context, params: BaselineParams, progress: Progress) -> pl.DataFrame:
     """Every labelled row with three answers: the loop's, the first model's, the oracle's. Cached by content."""
     steps: list[Step[Any]] = [Step("scores", scores, Scored, params=params)]
-    result = execute(context, Pipeline(f"{params.stream}/baselines", steps), progress)
+    result = execute(context, Pipeline("baselines", steps), progress)
     return pl.read_parquet(context.store().blobs.path(result.value("scores", Scored).digest))
 
 

@@ -57,10 +57,9 @@ def run(
     with progress.task(pipeline.name, total=len(plan)) as task:
         execution = Execution(pipeline, plan, around, task, threads=threads, force=force)
         execution.run()
-    if execution.errors:
-        raise failure(pipeline, execution.errors, execution.outcomes(), project_root) from next(
-            iter(execution.errors.values())
-        )
+        if execution.errors:
+            first = next(iter(execution.errors.values()))
+            raise failure(pipeline, execution.errors, execution.outcomes(), project_root) from first
     return PipelineResult(pipeline=pipeline.name, outcomes=execution.outcomes())
 
 

@@ -63,6 +63,7 @@ def retraining(
     compose_params: object,
     *,
     name: str,
+    experiment: str,
     start_from: dict[str, ParamValue],
     author: str,
     note: str,
@@ -75,7 +76,7 @@ def retraining(
             Step("prepare", compose, Prepared, params=compose_params),
             *training_steps(
                 context,
-                experiment=name,
+                experiment=experiment,
                 trials=context.project.training.search.retrain_trials,
                 start_from=start_from,
                 author=author,
