@@ -14,7 +14,7 @@ from boucle.kernel.store import Store
 def test_a_new_home_is_complete_and_its_owner_s_alone(tmp_path: Path) -> None:
     with Store.open(tmp_path / "deep" / "home") as store:
         names = {path.name for path in store.home.iterdir()}
-        assert {"boucle.db", "audit-head.json", "blobs", "cache", "serving", "replay"} <= names
+        assert {"boucle.db", "audit-head.json", "blobs", "cache", "serving"} <= names
         assert store.home.stat().st_mode & 0o777 == 0o700
         assert store.ids.new("run").startswith("run_")
 

@@ -28,8 +28,8 @@ EXIT_CODES = {
 """The only codes that `boucle` ends with."""
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
-_GLOBAL_FLAGS = ("--debug",)
-_GLOBAL_OPTIONS = ("--home", "--project")
+_GLOBAL_FLAGS = ("--debug", "--version")
+_GLOBAL_OPTIONS = ("--home", "--project", "--log-level", "--threads", "--color")
 # Typer may bring its own Click, so the class of all usage errors is found through the one that it publishes.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -73,13 +73,21 @@ def global_options(
     home: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder of the store; default: .boucle beside boucle.yaml.")
     ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error; default: warning.")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="N", help="Cores to compute with; default: 0, which is all.")
+    ] = None,
+    color: Annotated[str | None, typer.Option(metavar="WHEN", help="auto, always or never; default: auto.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - read by run_command
     version: Annotated[  # noqa: ARG001 - acts in its callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options that every command has; they may also stand behind the command's name."""
-    context.obj = Session(project=project, home=home)
+    flags = {"home": home, "log_level": log_level, "threads": threads, "color": color}
+    context.obj = Session(project=project, flags=flags)
 
 
 def main() -> NoReturn:

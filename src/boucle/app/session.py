@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,16 +25,17 @@ _THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
 class Session:
     """The global options of one call of `boucle`. Opens nothing by itself."""
 
-    def __init__(self, *, project: str | None = None, home: str | None = None) -> None:
+    def __init__(self, *, project: str | None = None, flags: Mapping[str, str | None] | None = None) -> None:
         self.project = project
-        self.home = home
-        self.color: str | None = os.environ.get("BOUCLE_COLOR")
+        self.flags = flags or {}
+        """Settings that were given as options, by name."""
+        self.color: str | None = self.flags.get("color") or os.environ.get("BOUCLE_COLOR")
 
     def settings(self, folder: Path) -> "list[Setting]":
         """Every setting as it counts in this folder."""
         from boucle.kernel.settings import resolve
 
-        return resolve({"home": self.home}, os.environ, folder)
+        return resolve(self.flags, os.environ, folder)
 
     def folder(self) -> Path:
         """The project's folder; NotFound if there is none."""

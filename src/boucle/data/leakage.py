@@ -67,8 +67,12 @@ def find_leaks(table: pl.DataFrame, features: Features, target: str, *, time: st
     return leaks
 
 
-def copies(table: pl.DataFrame, names: Sequence[str], originals: Sequence[str]) -> list[tuple[str, str]]:
+def copies(
+    table: pl.DataFrame, names: Sequence[str], originals: Sequence[str], target: str | None = None
+) -> list[tuple[str, str]]:
     """Pairs (name, original) where the one column orders all rows exactly as the other, or against it.
+
+    Two columns of two values each may agree by chance; only for a copy of the `target` does that count.
 
     >>> table = pl.DataFrame({"delay": [3, 1, 2], "minutes_late": [180.0, 60.0, 120.0], "hour": [3, 2, 1]})
     >>> copies(table, ["minutes_late", "hour"], ["delay"])
@@ -83,7 +87,8 @@ def copies(table: pl.DataFrame, names: Sequence[str], originals: Sequence[str]) 
                 continue
             a, b = ranked[name], ranked[original]
             both = (a >= 0) & (b >= 0)
-            if both.sum() >= 3 and np.array_equal(a >= 0, b >= 0) and np.unique(a[both]).size > 2:
+            enough = np.unique(a[both]).size > (1 if original == target else 2)
+            if both.sum() >= 3 and np.array_equal(a >= 0, b >= 0) and enough:
                 reverse = b[both].max() + b[both].min() - b[both]
                 if np.array_equal(a, b) or np.array_equal(a[both], reverse):
                     found.append((name, original))

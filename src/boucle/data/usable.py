@@ -83,7 +83,7 @@ def _columns(table: pl.DataFrame, section: DataSection) -> Iterator[Finding]:
             message = f"feature `{name}` is in `data.known_later`; take it out of `data.features`"
             yield _problem(f"known_later({name})", [name], table.height, table.height, message)
     others = [name for name in features if name not in (*section.known_later, section.target)]
-    for name, original in copies(table, others, [*section.known_later, section.target]):
+    for name, original in copies(table, others, [*section.known_later, section.target], section.target):
         message = (
             f"feature `{name}` is `{original}` in other words, which is not known yet; take it out of `data.features`"
         )

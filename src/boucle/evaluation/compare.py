@@ -15,8 +15,10 @@ Outputs = NDArray[np.float64] | Mapping[str, NDArray[np.float64] | list[str]]
 """What a predictor answered: its outputs by name, or the scores alone."""
 
 
-def measure(metric: str, y: ArrayLike, outputs: Outputs, threshold: float = 0.5) -> float:
+def measure(metric: str, y: ArrayLike, outputs: Outputs, threshold: float | NDArray[np.float64] = 0.5) -> float:
     """One metric. `y` are class positions (binary: 0 and 1) or values; NaN where these rows do not define it.
+
+    `threshold`: the probability from which yes is answered, for all rows or for each, (n_rows,).
 
     >>> measure("auc_roc", [0, 1, 0, 1], np.array([0.1, 0.4, 0.35, 0.8]))
     1.0
@@ -64,7 +66,7 @@ def compare(
     )
 
 
-def _sample(metric: str, y: ArrayLike, outputs: Outputs, threshold: float) -> tuple[Sample, Task]:
+def _sample(metric: str, y: ArrayLike, outputs: Outputs, threshold: float | NDArray[np.float64]) -> tuple[Sample, Task]:
     truth = np.asarray(y, dtype=np.float64)
     scores = scores_in(outputs) if isinstance(outputs, Mapping) else np.asarray(outputs, dtype=np.float64)
     if not len(truth) or len(truth) != len(scores):

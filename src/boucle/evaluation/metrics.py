@@ -43,7 +43,7 @@ class Sample(Struct, frozen=True):
         return Sample(self.truth[rows], self.scores[rows], self.predicted[rows], self.order[rows])
 
 
-def sample_of(task: Task, truth: Numbers, scores: Numbers, threshold: float = 0.5) -> Sample:
+def sample_of(task: Task, truth: Numbers, scores: Numbers, threshold: float | Numbers = 0.5) -> Sample:
     """Sort rows for the metrics. Binary and regression scores are (n_rows,), multiclass ones (n_rows, n_classes)."""
     if task == "multiclass":
         predicted = scores.argmax(axis=1).astype(np.float64)

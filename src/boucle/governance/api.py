@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from boucle.evaluation.records import Evaluation
 from boucle.governance import permits
 from boucle.governance import store as tables
-from boucle.governance.gates import explain, judge, policy_of
+from boucle.governance.gates import NOT_QUALITY, explain, judge, policy_of
 from boucle.governance.records import GateReport, Permit, PermitAction, Policy
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import canonical_json, digest_json, short
@@ -21,6 +21,7 @@ from boucle.models.records import AliasMove, ModelVersion
 from boucle.packaging.records import BundleManifest
 
 __all__ = [
+    "NOT_QUALITY",
     "explain",
     "find_permit",
     "gate",

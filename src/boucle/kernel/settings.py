@@ -134,7 +134,7 @@ def _resolve(
     if value is None:
         raise InvalidInput(
             f"{where}: {known.name} is {given!r}; allowed is {known.allowed}",
-            hint="run `boucle settings` to see every setting and where its value came from",
+            hint=f"correct {where}; `boucle settings --help` lists what is allowed",
         )
     if known.name == "home":
         value = os.path.normpath(base.absolute() / Path(value).expanduser())

@@ -18,12 +18,12 @@ from boucle.kernel.schema import is_current
 
 T = TypeVar("T")
 
-_FOLDERS = ("blobs", "cache", "serving", "replay")
+_FOLDERS = ("blobs", "cache", "serving")
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A home folder, `home/{boucle.db, audit-head.json, blobs/, cache/, serving/, replay/}`. Safe for many threads."""
+    """A home folder, `home/{boucle.db, audit-head.json, blobs/, cache/, serving/}`. Safe for many threads."""
 
     home: Path
     database: Database

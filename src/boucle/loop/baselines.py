@@ -17,6 +17,7 @@ from boucle.data.records import DataSection
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
 from boucle.loop.retrain import append_logged
+from boucle.models.api import get_version
 from boucle.monitoring.api import inputs, labelled
 from boucle.packaging.api import open_kept, predict_table
 from boucle.pipeline.api import Pipeline, Step, StepContext
@@ -25,9 +26,6 @@ from boucle.project.lifecycle import execute
 from boucle.runs.records import ParamValue
 from boucle.training.api import cores, encode_table, fit, numbers_of, scores_of, task_of
 from boucle.training.records import TrainingSection
-
-DECIDING = 0.5
-"""Probability from which the oracle would answer yes; scores are compared, so it changes nothing."""
 
 
 class BaselineParams(Struct, frozen=True, kw_only=True):
@@ -47,7 +45,8 @@ class BaselineParams(Struct, frozen=True, kw_only=True):
 
 
 class Scored(Struct, frozen=True, kw_only=True):
-    """The scored rows: a Parquet blob with the columns day, truth, loop, frozen, oracle."""
+    """The scored rows: a Parquet blob with the columns day, truth, loop, frozen, oracle,
+    and `threshold_<kind>`: from which probability each says yes."""
 
     rows: int
     digest: Digest
@@ -57,7 +56,7 @@ def score_baselines(context: Context, params: BaselineParams, progress: Progress
     """Every labelled row with three answers: the loop's, the first model's, the oracle's. Cached by content."""
     steps: list[Step[Any]] = [Step("scores", scores, Scored, params=params)]
     result = execute(context, Pipeline("baselines", steps), progress)
-    return pl.read_parquet(context.store().blobs.path(result.value("scores", Scored).digest))
+    return pl.read_parquet(BytesIO(context.store().blobs.get(result.value("scores", Scored).digest)))
 
 
 def scores(context: StepContext) -> Scored:
@@ -67,19 +66,30 @@ def scores(context: StepContext) -> Scored:
     rows = labelled(store, params.project_id, params.stream, None, None, include_quarantined=True)
     frozen = open_kept(store, params.first_bundle)
     output = frozen.signature.outputs[0].name
+
+    def threshold_of(number: int) -> float:
+        version = get_version(store, params.project_id, params.project_id, number)
+        return open_kept(store, version.bundle_digest).signature.threshold
+
     table = rows.select(
         day=pl.col("event_time").dt.date(),
         truth=pl.Series(numbers_of(rows["label"], frozen.signature.task, frozen.signature.classes)),
         loop=f"out.{output}",
         frozen=pl.Series(predict_table(frozen, inputs(rows), nthread=2)[output], dtype=pl.Float64),
     )
-    table = table.with_columns(oracle=_oracle(context, rows))
+    said = {number: threshold_of(number) for number in rows["number"].unique()}
+    table = table.with_columns(
+        oracle=_oracle(context, rows, frozen.signature.threshold),
+        threshold_loop=rows["number"].replace_strict(said, return_dtype=pl.Float64),
+        threshold_frozen=frozen.signature.threshold,
+        threshold_oracle=frozen.signature.threshold,
+    )
     kept = BytesIO()
     table.write_parquet(kept)
     return Scored(rows=table.height, digest=store.blobs.put(kept.getvalue()))
 
 
-def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
+def _oracle(context: StepContext, rows: pl.DataFrame, threshold: float) -> pl.Series:
     params = context.params_as(BaselineParams)
     base = load(context.store, params.base)
     section, training = params.section, params.training
@@ -93,7 +103,7 @@ def _oracle(context: StepContext, rows: pl.DataFrame) -> pl.Series:
         known = trusted.filter(pl.col("event_time").dt.date() < first)
         train = append_logged(base, known, section)
         target = train[section.target]
-        fitted = fit(train, training, section.features, section.target, task_of(target), params.params, DECIDING)
+        fitted = fit(train, training, section.features, section.target, task_of(target), params.params, threshold)
         chosen = (months == first).arg_true()
         matrix = encode_table(inputs(rows[chosen]), fitted.encoding)
         scored = scores_of(fitted.estimator, matrix, fitted.task, len(fitted.classes))

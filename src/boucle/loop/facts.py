@@ -61,7 +61,7 @@ def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
     seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
     rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
     answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]
-    return _compared(stage, rows[section.target], answers[0], answers[1], stage.project.loop.promote.confidence)
+    return _compared(stage, rows[section.target], (standing.champion, answers[0]), (number, answers[1]))
 
 
 def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:
@@ -76,24 +76,27 @@ def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Com
     champion = stage.history.answers(standing.champion, first, last)
     before = stage.history.answers(previous, first, last)
     metric, truth = stage.project.loop.metric, stage.truth(labels)
-    gained = direction(metric) * (measure(metric, truth, before) - measure(metric, truth, champion))
+    thresholds = [stage.threshold(number) for number in (standing.champion, previous)]
+    worse, better = measure(metric, truth, champion, thresholds[0]), measure(metric, truth, before, thresholds[1])
+    gained = direction(metric) * (better - worse)
     if not gained >= rule.loss:  # no rollback whatever its interval is, and an interval takes two hundred re-samplings
         return None
-    return _compared(stage, labels, champion, before, stage.project.loop.promote.confidence)
+    return _compared(stage, labels, (standing.champion, champion), (previous, before))
 
 
 def _compared(
-    stage: Stage, labels: pl.Series, champion: Outputs, challenger: Outputs, confidence: float
+    stage: Stage, labels: pl.Series, champion: tuple[int, Outputs], challenger: tuple[int, Outputs]
 ) -> Comparison | None:
     """None where these rows do not define the metric, for example because they are of one class."""
     try:
         return compare(
             stage.project.loop.metric,
             stage.truth(labels),
-            champion,
-            challenger,
-            confidence=confidence,
+            champion[1],
+            challenger[1],
+            confidence=stage.project.loop.promote.confidence,
             seed=stage.project.training.seed,
+            thresholds=(stage.threshold(champion[0]), stage.threshold(challenger[0])),
         )
     except InvalidInput:
         return None

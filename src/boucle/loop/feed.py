@@ -1,15 +1,12 @@
 """History as a feed: the rows of each day as production would have seen them, and their labels."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from collections.abc import Sequence
+from datetime import date, timedelta
 
 import polars as pl
 
-from boucle.kernel.errors import InvalidInput
-from boucle.project.records import CorruptDrill, Project, ReplaySection
-
-Kinds = Mapping[str, Literal["number", "category"]]
+from boucle.project.records import CorruptDrill, Project
+from boucle.project.replayed import named_columns, replay_plan, replayed_rows
 
 
 class Feed:
@@ -23,16 +20,8 @@ class Feed:
         """
         self._project = project
         self.plan = replay_plan(project)
-        self.time, self.key = _named(project)
-        start = datetime.combine(self.plan.first, time(), UTC)
-        end = datetime.combine(self.plan.last + timedelta(days=1), time(), UTC)
-        rows = table.filter((pl.col(self.time) >= start) & (pl.col(self.time) < end)).sort(self.time, self.key)
-        if rows.is_empty():
-            raise InvalidInput(
-                f"no row falls on the replayed days {self.plan.first} to {self.plan.last}",
-                hint="set replay.first and replay.last in boucle.yaml to days that the data cover",
-            )
-        self.rows = rows.height
+        self.time, self.key = named_columns(project)
+        rows = replayed_rows(table, project)
         days = rows.with_columns(day=pl.col(self.time).dt.date()).partition_by("day", as_dict=True)
         self._days = {key[0]: frame.drop("day") for key, frame in days.items()}
 
@@ -72,28 +61,3 @@ def corrupt(rows: pl.DataFrame, drill: CorruptDrill) -> pl.DataFrame:
 def batches(rows: pl.DataFrame, size: int) -> Sequence[pl.DataFrame]:
     """Consecutive slices of at most `size` rows."""
     return [rows.slice(start, size) for start in range(0, rows.height, size)]
-
-
-def replay_plan(project: Project) -> ReplaySection:
-    """The project's replay section.
-
-    Raises:
-        InvalidInput: it has none.
-    """
-    if project.replay is None:
-        raise InvalidInput(
-            "boucle.yaml has no `replay` section",
-            hint="add `replay: {first: 2013-03-01, last: 2013-12-31}` with the days to replay",
-        )
-    return project.replay
-
-
-def _named(project: Project) -> tuple[str, str]:
-    missing = [name for name, value in (("time", project.data.time), ("key", project.data.key)) if value is None]
-    if missing or project.data.time is None or project.data.key is None:
-        raise InvalidInput(
-            "a replay needs to know when a row happened and how its label joins; missing: "
-            + ", ".join(f"data.{name}" for name in missing),
-            hint="name the columns in boucle.yaml, for example `data: {time: scheduled_at, key: flight_id}`",
-        )
-    return project.data.time, project.data.key

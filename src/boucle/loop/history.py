@@ -47,6 +47,11 @@ class History:
         parts = [frame["label"] for _, frame in self.rows(first, last)]
         return pl.concat(parts) if parts else pl.Series("label", [], pl.Float64)
 
+    def thresholds(self, first: date, last: date) -> NDArray[np.float64]:
+        """From which probability the version that answered each of these rows says yes, in their order."""
+        numbers = [number for _, frame in self.rows(first, last) for number in frame["number"]]
+        return np.array([self.predictor(number).signature.threshold for number in numbers])
+
     def served(self, first: date, last: date) -> Outputs:
         """What was answered in production for these rows, by whichever version was in charge."""
         return concatenate([logged_outputs(frame) for _, frame in self.rows(first, last)])

@@ -14,7 +14,7 @@ from boucle.loop.records import Action, Decision, Hold, Promote, Refuse, Retrain
 from boucle.loop.retrain import train_again
 from boucle.loop.stage import Stage
 from boucle.monitoring.records import Performance, Window
-from boucle.project.steps.promote import CHAMPION
+from boucle.project.charge import CHAMPION, judge
 from boucle.serving.api import deploy, wait_acknowledged
 
 Joined = Callable[[Connection], None]
@@ -35,8 +35,8 @@ def reconcile(stage: Stage, day: date, windows: Sequence[Window], performance: P
 
 def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool = False) -> Decision:
     """Act and record, the record in the same transaction as the alias it moves."""
-    number = sum(decision.day == day for decision in stage.decisions())
-    decision_id = f"{stage.held.stream}/{day}/{number}"
+    before = sum(decision.day == day for decision in stage.decisions())
+    decision_id = f"{stage.held.stream}/{day}/{before:02}"
 
     def decision(outcome: str, version: int | None) -> Decision:
         return Decision(
@@ -45,7 +45,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
 
     match action:
         case Retrain(reason=reason):
-            registered = train_again(
+            version = train_again(
                 stage.context,
                 stage.progress,
                 stream=stage.held.stream,
@@ -56,28 +56,28 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
                 reason=reason,
                 shuffle_labels=shuffle_labels,
             )
-            version = registered.version.number
-            done = decision(f"version {version}: gates {'passed' if registered.report.passed else 'failed'}", version)
+            verdict = "passed" if judge(stage.context, version).passed else "failed"
+            done = decision(f"version {version.number}: gates {verdict}", version.number)
             stage.store.write(_record(stage, done))
-        case Promote(number=version, reason=reason):
-            done = decision(f"version {version} is in charge", version)
-            _promote(stage, day, version, reason, _record(stage, done))
-        case Rollback(number=version, reason=reason):
-            done = decision(f"version {version} is in charge again", version)
+        case Promote(number=number, reason=reason):
+            done = decision(f"version {number} is in charge", number)
+            _promote(stage, day, number, reason, _record(stage, done))
+        case Rollback(number=number, reason=reason):
+            done = decision(f"version {number} is in charge again", number)
             rollback(
                 stage.store,
                 project_id=stage.name,
                 model=stage.name,
                 alias=CHAMPION,
-                number=version,
+                number=number,
                 reason=reason,
                 actor=LOOP.name,
                 effective_at=end_of(day),
                 joined=_record(stage, done),
             )
-            follow(stage, version)
-        case Refuse(number=version):
-            done = decision(f"version {version} is turned down", version)
+            follow(stage, number)
+        case Refuse(number=number):
+            done = decision(f"version {number} is turned down", number)
             stage.store.write(_record(stage, done))
         case Hold():
             done = decision("nothing is done", None)

@@ -9,20 +9,22 @@ from boucle.data.api import load
 from boucle.governance.api import issue_permit, promote
 from boucle.identity.api import LOOP
 from boucle.kernel.digests import digest_json, short
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.progress import Progress
 from boucle.loop import store as tables
-from boucle.loop.feed import Feed, batches, replay_plan
+from boucle.loop.feed import Feed, batches
 from boucle.loop.reconcile import carry_out, end_of, reconcile
 from boucle.loop.records import Decision, Hold, Retrain
 from boucle.loop.stage import Stage
+from boucle.loop.standing import standing
 from boucle.loop.watch import performance, raise_alerts, watch
-from boucle.models.api import alias
+from boucle.models.api import alias, get_version
 from boucle.monitoring.api import add_labels, windows
+from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
 from boucle.project.records import ShuffledLabelsDrill
-from boucle.project.steps.promote import CHAMPION
+from boucle.project.replayed import replay_plan
 from boucle.serving.api import InferClient, Position, ServerProcess, deploy, log_folder, read_frames
 from boucle.serving.records import PredictionFrame
 
@@ -63,13 +65,7 @@ def replay(context: Context, progress: Progress) -> ReplayReport:
     store, name, stream = context.store(), context.project.project, stream_name(context, first)
     known = store.read(lambda conn: tables.get_stream(conn, name, stream))
     if known is None or not known.complete:
-        feed = Feed(load(store, first.source.digest), context.project)
-        held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=first.version.number))
-        stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
-        if held.done_through is None:
-            _put_first_in_charge(stage, first)
-        _days(stage, feed)
-        store.write(lambda conn: tables.finish(conn, name, held))
+        _replay(context, first, stream, progress)
     decisions = store.read(lambda conn: tables.decided(conn, name, stream))
     served = windows(store, name, stream)
     in_charge = alias(store, name, name, CHAMPION)
@@ -86,6 +82,32 @@ def replay(context: Context, progress: Progress) -> ReplayReport:
     )
 
 
+def _replay(context: Context, first: RunReport, stream: str, progress: Progress) -> None:
+    """Serve and decide what is not done yet.
+
+    The endpoint is taken first: only one process can have it, so whoever is at work is not fenced out by one that could
+    not have gone on.
+    """
+    store, name, plan = context.store(), context.project.project, replay_plan(context.project)
+    feed = Feed(load(store, first.source.digest), context.project)
+    decided = store.read(lambda conn: tables.decided(conn, name, stream))
+    known = store.read(lambda conn: tables.get_stream(conn, name, stream))
+    begins_with = known.first_version if known else first.version.number
+    in_charge = standing(decided, first_version=begins_with, first_day=plan.first).champion
+    digest = get_version(store, name, name, in_charge).bundle_digest
+    deploy(store, project_id=name, number=in_charge, bundle_digest=digest)
+    with ServerProcess(context.home, name) as url:
+        held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=begins_with))
+        stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
+        if not decided:
+            _put_first_in_charge(stage, first)
+        with InferClient(url, name) as client:
+            _days(stage, feed, client)
+    for late in range(1, stage.labels_delay_days + 1):
+        _labels_of(stage, feed, plan.last + timedelta(days=late))
+    store.write(lambda conn: tables.finish(conn, name, held))
+
+
 def _put_first_in_charge(stage: Stage, first: RunReport) -> None:
     """A replay begins with the first version in charge, from the first replayed day on."""
     at = datetime.combine(stage.first_day, time(), UTC)
@@ -96,31 +118,29 @@ def _put_first_in_charge(stage: Stage, first: RunReport) -> None:
     promote(stage.store, permit, reason=f"{stage.held.stream} begins", actor=LOOP.name, effective_at=at)
 
 
-def _days(stage: Stage, feed: Feed) -> None:
-    """Every day that is not done yet, then the labels that are still on their way."""
+def _days(stage: Stage, feed: Feed, client: InferClient) -> None:
+    """Every day that is not done yet."""
     done = stage.held.done_through
     days = [day for day in feed.days() if done is None or day > done]
-    in_charge = stage.standing().champion
-    version = stage.version(in_charge)
-    deploy(stage.store, project_id=stage.name, number=in_charge, bundle_digest=version.bundle_digest)
-    with (
-        ServerProcess(stage.context.home, stage.name) as url,
-        InferClient(url, stage.name) as client,
-        stage.progress.task("replay", len(feed.days())) as task,
-    ):
+    with stage.progress.task("replay", len(feed.days())) as task:
         task.advance(len(feed.days()) - len(days))
         log = LogReader(stage)
         for day in days:
             _day(stage, feed, client, log, day)
             task.advance(note=_headline(stage, day))
-    last = feed.days()[-1]
-    for late in range(1, stage.labels_delay_days + 1):
-        _labels_of(stage, feed, last + timedelta(days=late))
 
 
 def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> None:
-    errors = _serve(stage, feed, client, day)
-    window = watch(stage, day, log.frames_of(day), errors=errors)
+    answered, errors = _serve(stage, feed, client, day)
+    frames = log.frames_of(day)
+    logged = sum({frame.request_id: frame.rows for frame in frames}.values())
+    if logged < answered:
+        raise Unavailable(
+            f"the prediction log holds {logged:,} of the {answered:,} rows that were answered on {day}; is the disk of "
+            f"{log_folder(stage.context.home, stage.name)} full?",
+            hint="make room, then `boucle replay` serves the day again",
+        )
+    window = watch(stage, day, frames, errors=errors)
     _labels_of(stage, feed, day)
     measured = performance(stage, day)
     raise_alerts(stage, window, measured)
@@ -133,17 +153,19 @@ def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: d
     stage.store.write(lambda conn: tables.finish_day(conn, stage.name, stage.held, day))
 
 
-def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> int:
-    """Ask for every row of the day, in batches; returns the number of requests that failed."""
+def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> tuple[int, int]:
+    """Ask for every row of the day, in batches; returns the rows that were answered and the requests that were not."""
     rows = feed.served(day).with_columns(pl.col(feed.time).dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     kinds = dict.fromkeys(stage.project.data.features.numeric, "number")
-    errors = 0
+    answered = errors = 0
     for number, batch in enumerate(batches(rows, feed.plan.batch_rows)):
         try:
             client.infer(request_id(stage.held.stream, day, number), batch.to_dict(as_series=False), kinds)
         except InvalidInput:
             errors += 1
-    return errors
+        else:
+            answered += batch.height
+    return answered, errors
 
 
 def _labels_of(stage: Stage, feed: Feed, day: date) -> None:

@@ -23,9 +23,9 @@ from boucle.loop.status import objectives
 from boucle.models.api import alias, get_version
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
+from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.pipelines import without_checks
-from boucle.project.steps.promote import CHAMPION
 from boucle.runs.api import get_run
 
 CALIBRATION_DAYS = 30
@@ -139,7 +139,7 @@ def _by(scored: pl.DataFrame, key: pl.Expr, metric: str) -> dict[Any, dict[str, 
 
 
 def _value(metric: str, rows: pl.DataFrame, answers: str) -> float | None:
-    value = measure(metric, rows["truth"].to_numpy(), rows[answers].to_numpy())
+    value = measure(metric, rows["truth"].to_numpy(), rows[answers].to_numpy(), rows[f"threshold_{answers}"].to_numpy())
     return value if isfinite(value) else None
 
 

@@ -10,13 +10,13 @@ from boucle.data.records import DataSection, LeakageCheck
 from boucle.identity.api import LOOP
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
+from boucle.models.records import ModelVersion
 from boucle.monitoring.api import labelled
 from boucle.pipeline.api import StepContext
 from boucle.project.context import Context
 from boucle.project.lifecycle import execute
 from boucle.project.pipelines import retraining
 from boucle.project.steps.prepare import Prepared
-from boucle.project.steps.register import Registered
 from boucle.runs.records import ParamValue
 
 
@@ -45,8 +45,8 @@ def train_again(
     start_from: dict[str, ParamValue],
     reason: str,
     shuffle_labels: bool = False,
-) -> Registered:
-    """A registered, judged challenger, trained on what had been labelled by then. Cached by content, so resumable."""
+) -> ModelVersion:
+    """A registered challenger, trained on what had been labelled by then. Cached by content, so resumable."""
     project = context.project
     params = ComposeParams(
         project_id=project.project, section=project.data, base=base, stream=stream, through=through, rows=rows
@@ -62,7 +62,7 @@ def train_again(
         note=reason,
         shuffle_labels=shuffle_labels,
     )
-    return execute(context, pipeline, progress).value("register", Registered)
+    return execute(context, pipeline, progress).value("register", ModelVersion)
 
 
 def compose(context: StepContext) -> Prepared:

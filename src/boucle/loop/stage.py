@@ -67,6 +67,10 @@ class Stage:
         evaluation = load_evaluation(self.store, self.version(number).evaluation_digest)
         return evaluation.metrics[self.project.loop.metric].value
 
+    def threshold(self, number: int) -> float:
+        """The probability from which a version says yes."""
+        return self.history.predictor(number).signature.threshold
+
     def truth(self, labels: pl.Series) -> NDArray[np.float64]:
         """Labels as evaluation wants them: class positions, or values."""
         signature = self.history.predictor(self.held.first_version).signature

@@ -16,8 +16,8 @@ from boucle.models.api import alias, get_version
 from boucle.models.records import AliasMove
 from boucle.monitoring.api import alerts, windows
 from boucle.monitoring.records import Alert, Window
+from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
-from boucle.project.steps.promote import CHAMPION
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):
@@ -93,6 +93,8 @@ def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence
         return None, "no version is in charge yet"
     version = get_version(store, now.project_id, now.model, now.number)
     if metric == "lead_time_days":
+        if not served:
+            return None, "nothing was served yet"
         last = get_dataset(store, version.dataset_digest).last_at
         if last is None:
             return None, "the project names no time column"

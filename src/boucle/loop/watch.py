@@ -27,7 +27,9 @@ def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int
     seen = _as_table(stage, predictions)
     standing = stage.standing()
     reference = stage.reference(standing.champion)
-    answered = predictions.select(pl.col(f"out.{_first_output(stage, standing.champion)}").alias(PREDICTION))
+    output = f"out.{_first_output(stage, standing.champion)}"
+    answers = predictions[output].to_list() if output in predictions.columns else []
+    answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64})
     features_today = profile(seen, columns)
     today = beside(features_today, profile(answered, [PREDICTION]))
     before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
@@ -54,7 +56,8 @@ def performance(stage: Stage, day: date) -> Performance | None:
     if labels.is_empty():
         return None
     metric = stage.project.loop.metric
-    measured = measure(metric, stage.truth(labels), stage.history.served(first, last))
+    thresholds = stage.history.thresholds(first, last)
+    measured = measure(metric, stage.truth(labels), stage.history.served(first, last), thresholds)
     return Performance(rows=len(labels), metrics={metric: measured}) if isfinite(measured) else None
 
 
@@ -112,6 +115,9 @@ def _as_table(stage: Stage, predictions: pl.DataFrame) -> pl.DataFrame:
     )
     key = [pl.col("entity_key").alias(section.key)] if section.key else []
     named = predictions.select(pl.col("event_time").alias(stage.time), *key)
+    if predictions.is_empty():
+        empty = {**types, stage.time: pl.Datetime("us", "UTC"), **({section.key: pl.String()} if section.key else {})}
+        return pl.DataFrame(schema=empty)
     return monitoring.inputs(predictions).cast(types).with_columns(named.get_columns())  # type: ignore[arg-type]
 
 

@@ -9,11 +9,11 @@ from boucle.identity.api import local_principal
 from boucle.kernel.progress import Progress
 from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
+from boucle.project.charge import judge, take_charge
 from boucle.project.context import Context
-from boucle.project.pipelines import first_training
+from boucle.project.pipelines import first_training, measured
+from boucle.project.replayed import replayed_rows
 from boucle.project.steps.prepare import Prepared, before, inspect
-from boucle.project.steps.promote import Promoted
-from boucle.project.steps.register import Registered
 from boucle.project.steps.search import Found
 
 
@@ -40,7 +40,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     version: ModelVersion
     gates: GateReport
     in_charge: int
-    """Version that the champion alias pointed at when the run ended; the loop may have moved it since."""
+    """Version that the champion alias points at; the loop may have moved it since the first run."""
     steps: list[StepOutcome]
 
 
@@ -49,9 +49,11 @@ def check_project(context: Context, progress: Progress) -> CheckReport:
     project = context.project
     with progress.task(f"reading {project.data.source}", None):
         table = normalise(read_source(project.data.source, context.folder), project.data)
+    if project.replay is not None:
+        replayed_rows(table, project)
     training = before(table, project.data.time, project.training.until)
     with progress.task(f"checking {training.height:,} rows", None):
-        findings = inspect(training, project.data, folds=project.training.cross_validation.folds)
+        findings = inspect(training, project.data, project.training, metrics=measured(project))
     return CheckReport(
         project=project.project,
         rows=table.height,
@@ -68,8 +70,10 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
     Raises:
         Refused: a check blocks, the parity proof fails, or a gate says no; the version stays, with its numbers.
     """
-    result = execute(context, first_training(context, local_principal().name), progress, force=force)
-    registered = result.value("register", Registered)
+    actor = local_principal().name
+    result = execute(context, first_training(context, actor), progress, force=force)
+    version = result.value("register", ModelVersion)
+    gates = judge(context, version)
     prepared = result.value("prepare", Prepared)
     return RunReport(
         project=context.project.project,
@@ -77,9 +81,9 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
         training=prepared.dataset,
         findings=prepared.findings,
         search=result.value("search", Found),
-        version=registered.version,
-        gates=registered.report,
-        in_charge=result.value("promote", Promoted).number,
+        version=version,
+        gates=gates,
+        in_charge=take_charge(context, version, gates, actor),
         steps=result.outcomes,
     )
 

@@ -51,7 +51,11 @@ class Limit(Struct, frozen=True, kw_only=True):
         'at least 0 and at most 1'
         """
         bounds = [("at least", self.at_least), ("above", self.above), ("at most", self.at_most), ("below", self.below)]
-        return self.words or " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        return self.words or " and ".join(f"{word} {_plain(bound)}" for word, bound in bounds if bound is not None)
+
+
+def _plain(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 SHARE = Limit(at_least=0, at_most=1)
@@ -106,7 +110,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (DriftPolicy, "psi_at_least"): POSITIVE,
     (DriftPolicy, "shift_at_least"): POSITIVE,
     (LoopSection, "metric"): FILLED,
-    (RetrainPolicy, "cooldown_days"): NOT_NEGATIVE,
+    (RetrainPolicy, "cooldown_days"): ONE_OR_MORE,
     (RetrainPolicy, "decay"): POSITIVE,
     (RetrainPolicy, "drift_columns"): ONE_OR_MORE,
     (RetrainPolicy, "drift_days"): ONE_OR_MORE,

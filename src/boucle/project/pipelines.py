@@ -1,4 +1,4 @@
-"""The pipelines a project is made of: from the source to a judged version, and the same again for every retraining."""
+"""The pipelines of a project: from the source to a registered version, and the same again for every retraining."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,20 +7,22 @@ from typing import Any
 from msgspec.structs import replace
 
 from boucle.data.records import DataSection, DatasetVersion
+from boucle.governance.api import NOT_QUALITY
+from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, Step, StepContext
 from boucle.project.context import Context
+from boucle.project.records import Project
 from boucle.project.steps.bundle import Built, BundleParams, build
 from boucle.project.steps.evaluate import EvaluateParams, Judged, evaluate_bundle
 from boucle.project.steps.prepare import Prepared, PrepareParams, prepare
-from boucle.project.steps.promote import Promoted, PromoteParams, put_in_charge
 from boucle.project.steps.read import ReadParams, read
-from boucle.project.steps.register import Registered, RegisterParams, register_version
+from boucle.project.steps.register import RegisterParams, register_version
 from boucle.project.steps.search import Found, SearchParams, search_parameters
 from boucle.runs.records import ParamValue
 
 
 def first_training(context: Context, author: str) -> Pipeline:
-    """Data to registered, judged version, as `boucle run` does it."""
+    """Data to a registered version, as `boucle run` does it."""
     project = context.project
     return Pipeline(
         "run",
@@ -30,7 +32,7 @@ def first_training(context: Context, author: str) -> Pipeline:
                 read,
                 DatasetVersion,
                 params=ReadParams(project_id=project.project, section=without_checks(project.data)),
-                sources=(Path(project.data.source.partition(":")[0]),),
+                sources=source_files(context),
             ),
             Step(
                 "prepare",
@@ -40,8 +42,8 @@ def first_training(context: Context, author: str) -> Pipeline:
                 params=PrepareParams(
                     project_id=project.project,
                     section=project.data,
-                    until=project.training.until,
-                    folds=project.training.cross_validation.folds,
+                    training=project.training,
+                    metrics=measured(project),
                 ),
             ),
             *training_steps(
@@ -52,7 +54,6 @@ def first_training(context: Context, author: str) -> Pipeline:
                 author=author,
                 note="first training",
             ),
-            Step("promote", put_in_charge, Promoted, needs=("register",), params=PromoteParams(actor=author)),
         ],
     )
 
@@ -112,22 +113,42 @@ def training_steps(
         shuffle_labels=shuffle_labels,
     )
     evaluation = EvaluateParams(section=data, training=training, evaluation=project.evaluation)
-    registration = RegisterParams(
-        project_id=name,
-        objectives=project.objectives,
-        governance=project.governance,
-        packaging=project.packaging,
-        author=author,
-        note=note,
-    )
+    registration = RegisterParams(project_id=name, author=author, note=note)
     return [
         Step("search", search_parameters, Found, needs=("prepare",), params=search),
         Step("bundle", build, Built, needs=("prepare", "search"), params=bundle),
         Step("evaluate", evaluate_bundle, Judged, needs=("prepare", "bundle"), params=evaluation),
-        Step("register", register_version, Registered, needs=("prepare", "bundle", "evaluate"), params=registration),
+        Step("register", register_version, ModelVersion, needs=("prepare", "bundle", "evaluate"), params=registration),
     ]
 
 
 def without_checks(section: DataSection) -> DataSection:
     """The section for steps that run no check, so that editing a check does not run them again."""
     return replace(section, checks=[])
+
+
+def measured(project: Project) -> list[str]:
+    """The quality metrics that the project asks for, by its objectives, its search and its loop."""
+    asked = [objective.metric for objective in project.objectives if objective.metric not in NOT_QUALITY]
+    loop = [project.loop.metric] if project.replay is not None else []
+    return sorted({*asked, *loop, project.training.metric})
+
+
+def source_files(context: Context) -> tuple[Path, ...]:
+    """The files below the project that decide what `read` returns.
+
+    A table is its own file. A Python source may open any file beside it, so all of them count but those that hold no
+    data: hidden ones, the store, boucle.yaml, pages. Other Python files count where the source imports them.
+    """
+    source = Path(context.project.data.source.partition(":")[0])
+    if source.suffix != ".py":
+        return (source,)
+    beside = (path for path in sorted(context.folder.rglob("*")) if path.is_file() and _holds_data(path, context))
+    return (source, *(path.relative_to(context.folder) for path in beside))
+
+
+def _holds_data(path: Path, context: Context) -> bool:
+    parts = path.relative_to(context.folder).parts
+    hidden = any(part.startswith((".", "__")) for part in parts)
+    ours = path.is_relative_to(context.home) or path.name in ("boucle.yaml", "boucle.toml")
+    return not hidden and not ours and path.suffix not in (".py", ".html", ".md")

@@ -30,7 +30,8 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
             if report.problems:
                 rows = [(mark(False), str(one.sequence), one.kind, one.message) for one in report.problems]
                 screen.print(table("", ("", "record", "problem", "what was found"), rows, right=("record",)))
-            verdict = f"{len(report.problems)} problems in" if report.problems else "the chain holds:"
+            count = len(report.problems)
+            verdict = f"{count} problem{'s' * (count > 1)} in" if count else "the chain holds:"
             screen.print(f"{verdict} {report.records:,} records, head {report.head.hash[:12]}")
     if report.problems:
         raise typer.Exit(4)

@@ -80,9 +80,12 @@ def show(screen: "Console", told: "Report") -> None:
     rows.append(("all", f"{told.rows:,}", *mean, *(str(total) for total in totals)))
     screen.print(table(f"{told.project}: {told.metric} by month", columns, rows, right=columns[1:]))
     if told.mean_loop is not None and told.mean_frozen is not None:
-        gain = f"the loop gains {told.mean_loop - told.mean_frozen:+.4f} over the first model left alone"
+        from boucle.evaluation.api import direction
+
+        gained = direction(told.metric) * (told.mean_loop - told.mean_frozen)
+        gain = f"the loop gains {gained:+.4f} over the first model left alone"
         # A share of nothing, or of a loss, would say nothing.
-        if told.gain_share is not None and (told.mean_oracle or 0) > told.mean_frozen:
+        if told.gain_share is not None and direction(told.metric) * ((told.mean_oracle or 0) - told.mean_frozen) > 0:
             gain += f", {told.gain_share:.0%} of what monthly training with timely labels gains"
         screen.print(gain)
     if told.quarantined:

@@ -28,7 +28,7 @@ def serve(
     with session.open(stored=True) as project:
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
-        from boucle.project.steps.promote import CHAMPION
+        from boucle.project.charge import CHAMPION
         from boucle.serving.api import deploy
 
         name, section, home = project.project.project, project.project.serving, project.home
