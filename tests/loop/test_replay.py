@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 World = Callable[..., Path]
@@ -138,3 +140,42 @@ def test_a_promotion_that_turns_out_worse_is_rolled_back(tmp_path: Path, mislead
     assert [move["number"] for move in history] == [1, 1, 2, 1]
     assert "version 1 is better than version 2" in history[-1]["reason"]
     assert facts(folder, "models", "version-at", "2024-02-01")["version"] == 2
+
+
+@pytest.fixture
+def short(tmp_path: Path, world: World) -> Path:
+    """Four replayed days, one of them without any row."""
+    yaml_end = {"last: 2024-03-10": "last: 2024-02-03", "  drills:": "  drills: []"}
+    drills = "\n    - {drill: corrupt, first: 2024-02-05, last: 2024-02-06, columns: {z: z + 100}}"
+    other = "\n    - {drill: shuffled_labels, on: 2024-02-12}"
+    folder = world(tmp_path / "orders", changes=yaml_end | {drills: "", other: ""}, days=34)
+    table = pl.read_parquet(folder / "orders.parquet")
+    table.filter(pl.col("at").dt.date() != date(2024, 2, 2)).write_parquet(folder / "orders.parquet")
+    return folder
+
+
+def test_a_day_without_rows_is_a_day(short: Path) -> None:
+    assert facts(short, "replay")["rows"] == 3 * 60
+    report = facts(short, "report")
+    assert report["rows"] == 3 * 60
+    assert facts(short, "status")["last_day"] == "2024-02-03"
+
+
+def test_rows_that_were_answered_but_not_logged_stop_the_replay_until_there_is_room(short: Path) -> None:
+    log = short / ".boucle" / "serving" / "orders" / "log"
+    log.parent.mkdir(parents=True)
+    log.write_text("in the way of the log")
+    failed = boucle(short, "replay")
+    assert failed.returncode == 5, failed.stderr
+    assert "the prediction log holds 0 of the 60 rows" in failed.stderr
+    log.unlink()
+    assert facts(short, "replay")["rows"] == 3 * 60
+
+
+def test_a_key_that_comes_twice_is_told_before_the_replay(short: Path) -> None:
+    table = pl.read_parquet(short / "orders.parquet")
+    pl.concat([table, table.tail(5)]).write_parquet(short / "orders.parquet")
+    for verb in ("check", "replay"):
+        failed = boucle(short, verb)
+        assert failed.returncode == 2, failed.stderr
+        assert "5 of 185 replayed rows repeat a `id`" in failed.stderr

@@ -28,6 +28,7 @@ _DECISIONS: Final = {
 def write(report: Report, path: Path) -> None:
     """Write the page in one step; readers see the old page or the new one."""
     write_atomic(path, page(report).encode())
+    path.chmod(0o644)  # a page to hand on, unlike what the store keeps
 
 
 def page(report: Report) -> str:

@@ -73,7 +73,8 @@ def explain(error: BaseException, path: Path) -> BaseException:
     if isinstance(error, BoucleError) or not isinstance(code, int):
         return error
     primary = code & 0xFF
-    if primary in _DAMAGED:
+    # A store is migrated before it is used, so a table that is missing later was taken away.
+    if primary in _DAMAGED or str(cause).startswith(("no such table", "no such column")):
         return Damaged(
             f"database {str(path)!r} is damaged: {cause}",
             hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",

@@ -52,10 +52,6 @@ class History:
         numbers = [number for _, frame in self.rows(first, last) for number in frame["number"]]
         return np.array([self.predictor(number).signature.threshold for number in numbers])
 
-    def served(self, first: date, last: date) -> Outputs:
-        """What was answered in production for these rows, by whichever version was in charge."""
-        return concatenate([logged_outputs(frame) for _, frame in self.rows(first, last)])
-
     def _answer(self, number: int, day: date, frame: pl.DataFrame) -> Outputs:
         if (number, day) not in self._answers:
             self._answers[number, day] = predict_table(self.predictor(number), inputs(frame), nthread=2)
@@ -68,16 +64,6 @@ class History:
                 return frame
             self._days[day] = frame
         return self._days[day]
-
-
-def logged_outputs(frame: pl.DataFrame) -> Outputs:
-    """The logged outputs under their own names."""
-    found: Outputs = {}
-    for name in frame.columns:
-        if name.startswith("out."):
-            column = frame[name]
-            found[name.removeprefix("out.")] = column.to_numpy() if column.dtype.is_numeric() else column.to_list()
-    return found
 
 
 def concatenate(parts: list[Outputs]) -> Outputs:

@@ -68,7 +68,7 @@ def collect(context: Context, progress: Progress) -> Report:
         drift=_cells(served),
         quarantined=[window.day for window in served if window.quarantined],
         alerts=raised,
-        objectives=objectives(store, context.project.objectives, now, served),
+        objectives=objectives(context, now, served, stream),
         calibration_before=_calibration(newest, "frozen"),
         calibration_after=_calibration(newest, "loop"),
         lineage=lineage(store, now) if now else [],

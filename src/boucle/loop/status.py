@@ -1,21 +1,24 @@
 """Where a project stands: each objective's target beside what was measured, and who is in charge."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from math import ceil
 
 from msgspec import Struct
 
 from boucle.data.api import get_version as get_dataset
-from boucle.evaluation.api import load_evaluation
+from boucle.evaluation.api import METRICS, load_evaluation
 from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
+from boucle.loop.records import Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import AliasMove
-from boucle.monitoring.api import alerts, windows
-from boucle.monitoring.records import Alert, Window
+from boucle.monitoring.api import alerts, labelled, newest_days, performance, windows
+from boucle.monitoring.records import Alert, Performance, Window
+from boucle.packaging.api import open_kept
 from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 
@@ -49,17 +52,24 @@ def status(context: Context) -> StatusReport:
         served_rows=sum(window.rows for window in served),
         last_day=served[-1].day if served else None,
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
-        objectives=objectives(store, context.project.objectives, now, served),
+        objectives=objectives(context, now, served, stream),
     )
 
 
 def objectives(
-    store: Store, asked: Sequence[Objective], now: AliasMove | None, served: Sequence[Window]
+    context: Context, now: AliasMove | None, served: Sequence[Window], stream: Stream | None
 ) -> list[ObjectiveStatus]:
-    """Each objective with its newest measurement, quality from the evaluation of the version in charge."""
+    """Each objective with its newest measurement: quality over the newest labelled rows that were served, and before
+    there are any in the evaluation of the version in charge."""
+    store, asked = context.store(), context.project.objectives
+    live, days = _live(context, now, stream)
     found = []
     for objective in asked:
-        measured, where = _measured(store, objective.metric, now, served)
+        measured: float | None
+        if live is not None and objective.metric in live.metrics:
+            measured, where = live.metrics[objective.metric], f"{live.rows:,} labelled rows of the newest {days} days"
+        else:
+            measured, where = _measured(store, objective.metric, now, served)
         met = None if measured is None else _met(objective, measured)
         found.append(
             ObjectiveStatus(
@@ -67,6 +77,21 @@ def objectives(
             )
         )
     return found
+
+
+def _live(context: Context, now: AliasMove | None, stream: Stream | None) -> tuple[Performance | None, int]:
+    """Every quality metric over the newest labelled days, and how many days that are."""
+    days = context.project.monitoring.performance_days
+    if now is None or stream is None or stream.done_through is None:
+        return None, days
+    store, name = context.store(), context.project.project
+    # Labels may be some days late, and some days may bring none.
+    first = stream.done_through - timedelta(days=days + 2 * ceil(context.project.monitoring.labels_delay_days))
+    rows = newest_days(labelled(store, name, stream.stream, first, None), days)
+    if rows.is_empty():
+        return None, days
+    signature = open_kept(store, get_version(store, name, name, now.number).bundle_digest).signature
+    return performance(rows, list(METRICS[signature.task]), signature), days
 
 
 def required(objective: Objective) -> str:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from math import isfinite
 
 import polars as pl
 
 from boucle.data.api import profile, run_checks
 from boucle.data.records import Finding
-from boucle.evaluation.api import direction, measure
+from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
 from boucle.loop.reference import PREDICTION, beside
 from boucle.loop.stage import Stage
@@ -49,16 +48,16 @@ def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int
 
 
 def performance(stage: Stage, day: date) -> Performance | None:
-    """Quality of what was answered over the newest labelled days; None while there are no labels."""
+    """Quality of what was answered over the newest labelled days; None where these rows do not define it."""
     last = stage.labelled_through(day)
     first = last - timedelta(days=stage.project.monitoring.performance_days - 1)
-    labels = stage.history.labels(first, last)
-    if labels.is_empty():
+    frames = [frame for _, frame in stage.history.rows(first, last)]
+    if not frames:
         return None
-    metric = stage.project.loop.metric
-    thresholds = stage.history.thresholds(first, last)
-    measured = measure(metric, stage.truth(labels), stage.history.served(first, last), thresholds)
-    return Performance(rows=len(labels), metrics={metric: measured}) if isfinite(measured) else None
+    rows, metric = pl.concat(frames, how="diagonal_relaxed"), stage.project.loop.metric
+    signature = stage.history.predictor(stage.held.first_version).signature
+    measured = monitoring.performance(rows, [metric], signature, stage.history.thresholds(first, last))
+    return measured if metric in measured.metrics else None
 
 
 def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> None:

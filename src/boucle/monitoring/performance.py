@@ -16,17 +16,23 @@ from boucle.packaging.records import Signature
 from boucle.training.api import numbers_of
 
 
-def performance(labelled: pl.DataFrame, metrics: Sequence[str], signature: Signature) -> Performance:
+def performance(
+    labelled: pl.DataFrame,
+    metrics: Sequence[str],
+    signature: Signature,
+    thresholds: NDArray[np.float64] | None = None,
+) -> Performance:
     """Metrics of what was served against the labels that came; those that the rows don't define are left out.
 
     `labelled`: as `boucle.monitoring.api.labelled` gives it. `signature`: of the model in charge, for the classes and
-    the threshold.
+    the threshold. `thresholds`: of the version that answered each row, (n_rows,), where several did.
     """
+    asked = signature.threshold if thresholds is None else thresholds
     if not labelled.height:
         return Performance(rows=0, metrics={})
     truth = numbers_of(labelled[LABEL], signature.task, signature.classes)
     answers = _answers(outputs(labelled))
-    measured = {metric: measure(metric, truth, answers, signature.threshold) for metric in metrics}
+    measured = {metric: measure(metric, truth, answers, asked) for metric in metrics}
     return Performance(
         rows=labelled.height, metrics={metric: value for metric, value in measured.items() if isfinite(value)}
     )
