@@ -179,3 +179,26 @@ def test_a_key_that_comes_twice_is_told_before_the_replay(short: Path) -> None:
         failed = boucle(short, verb)
         assert failed.returncode == 2, failed.stderr
         assert "5 of 185 replayed rows repeat a `id`" in failed.stderr
+
+
+def test_a_replay_goes_on_with_its_own_champion(tmp_path: Path, world: World) -> None:
+    """While it rests, a run with other parameters takes charge; the replay that goes on puts its own version back."""
+    folder = world(tmp_path / "orders")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boucle.app.main", "--project", str(folder), "replay"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _wait_for_day(folder, "2024-02-24", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    left = facts(folder, "status")["in_charge"]
+    text = (folder / "boucle.yaml").read_text()
+    (folder / "boucle.yaml").write_text(text.replace("max_iter: 12", "max_iter: 11"))
+    other = facts(folder, "run")
+    assert other["in_charge"] == other["version"]["number"] != left
+    (folder / "boucle.yaml").write_text(text)
+    facts(folder, "replay")
+    reasons = [move["reason"] for move in facts(folder, "models", "history")]
+    assert any(reason.endswith("goes on") for reason in reasons)

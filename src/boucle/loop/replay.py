@@ -6,7 +6,7 @@ import polars as pl
 from msgspec import Struct
 
 from boucle.data.api import load
-from boucle.governance.api import issue_permit, promote
+from boucle.governance.api import issue_permit, promote, rollback
 from boucle.identity.api import LOOP
 from boucle.kernel.digests import digest_json, short
 from boucle.kernel.errors import InvalidInput, Unavailable
@@ -101,6 +101,8 @@ def _replay(context: Context, first: RunReport, stream: str, progress: Progress)
         stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
         if not decided:
             _put_first_in_charge(stage, first)
+        else:
+            _put_back_in_charge(stage, in_charge)
         with InferClient(url, name) as client:
             _days(stage, feed, client)
     for late in range(1, stage.labels_delay_days + 1):
@@ -116,6 +118,22 @@ def _put_first_in_charge(stage: Stage, first: RunReport) -> None:
         return
     permit = issue_permit(stage.store, first.gates, alias=CHAMPION, to=LOOP.name)
     promote(stage.store, permit, reason=f"{stage.held.stream} begins", actor=LOOP.name, effective_at=at)
+
+
+def _put_back_in_charge(stage: Stage, number: int) -> None:
+    """A replay goes on with the version that its decisions left in charge, whatever took charge while it rested."""
+    now = alias(stage.store, stage.name, stage.name, CHAMPION)
+    if now is None or now.number != number:
+        rollback(
+            stage.store,
+            project_id=stage.name,
+            model=stage.name,
+            alias=CHAMPION,
+            number=number,
+            reason=f"{stage.held.stream} goes on",
+            actor=LOOP.name,
+            effective_at=end_of(stage.held.done_through or stage.first_day),
+        )
 
 
 def _days(stage: Stage, feed: Feed, client: InferClient) -> None:
