@@ -230,9 +230,3 @@ def test_reviews_cannot_be_met_yet(store: Store, candidate: Make) -> None:
     report = judged(store, candidate("good", 0.71), Policy(objectives=POLICY.objectives, reviews=1))
     with pytest.raises(Refused, match="0 approvals by persons, at least 1 is required"):
         permitted(store, report)
-
-
-def test_a_permit_for_a_rollback_is_not_issued_from_a_report(store: Store, candidate: Make) -> None:
-    report = judged(store, candidate("good", 0.71))
-    with pytest.raises(Refused, match="a rollback needs none"):
-        api.issue_permit(store, report, alias="champion", to=LOOP, action="rollback")

@@ -10,7 +10,7 @@ from boucle.evaluation.records import Evaluation
 from boucle.governance import permits
 from boucle.governance import store as tables
 from boucle.governance.gates import NOT_QUALITY, explain, judge, policy_of
-from boucle.governance.records import GateReport, Permit, PermitAction, Policy
+from boucle.governance.records import GateReport, Permit, Policy
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import canonical_json, digest_json, short
 from boucle.kernel.errors import Conflict, Refused
@@ -71,17 +71,13 @@ def gate(
     return store.write(unit)
 
 
-def issue_permit(store: Store, report: GateReport, *, alias: str, to: str, action: PermitAction = "promote") -> Permit:
-    """A permit for exactly a report's digests; Refused with all numbers if its gates failed.
+def issue_permit(store: Store, report: GateReport, *, alias: str, to: str) -> Permit:
+    """A permit to promote exactly what a report is about; Refused with all numbers if its gates failed.
 
     Asking again before it is used gives the same permit.
     """
-    if action != "promote":
-        raise Refused("a report permits a promotion; a rollback needs none: governance.api.rollback")
     at, permit_id = store.clock.now(), store.ids.new("permit")
-    return store.write(
-        lambda conn: permits.issue(conn, report, alias=alias, to=to, action=action, permit_id=permit_id, at=at)
-    )
+    return store.write(lambda conn: permits.issue(conn, report, alias=alias, to=to, permit_id=permit_id, at=at))
 
 
 def promote(

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.gates import explain
-from boucle.governance.records import GateReport, GateVerdict, Permit, PermitAction
+from boucle.governance.records import GateReport, GateVerdict, Permit
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
@@ -35,9 +35,7 @@ class Book:
         return tables.policy_in_force(conn, project_id, model)
 
 
-def issue(
-    conn: Connection, report: GateReport, *, alias: str, to: str, action: PermitAction, permit_id: str, at: datetime
-) -> Permit:
+def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_id: str, at: datetime) -> Permit:
     """Issue a permit for a report's digests, or return the unused one that was issued for the same.
 
     Refused unless the newest stored report about this version has these digests, passed, and was made under the policy
@@ -69,7 +67,7 @@ def issue(
         bundle_digest=stored.bundle_digest,
         evaluation_digest=stored.evaluation_digest,
         policy_digest=stored.policy_digest,
-        action=action,
+        action="promote",
         issued_at=at,
         issued_to=to,
     )
