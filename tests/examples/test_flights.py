@@ -48,7 +48,7 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for folder, process in zip(folders, replays, strict=True):
         out, err = process.communicate(timeout=840)
         assert process.returncode == 0, err
-        (folder / "replay.json").write_text(out)
+        (folder.parent / "replay.json").write_text(out)
     return folders
 
 
@@ -58,7 +58,7 @@ def report(years: list[Path]) -> Any:
 
 
 def decisions(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((folder / "replay.json").read_text())["decisions"]
+    found: list[dict[str, Any]] = json.loads((folder.parent / "replay.json").read_text())["decisions"]
     return found
 
 
