@@ -71,7 +71,7 @@ def test_whole_numbers_are_numbers_too() -> None:
         (tensor_of(b"[1e999]", shape=[1]), "input 'temp': `data` cannot be read: Number out of range|too large"),
         (tensor_of(b"[1" + b"0" * 400 + b"]", shape=[1]), "cannot be read|too large for FP64"),
         (tensor_of(b"", shape=[1]), "input 'temp': its `data` is missing"),
-        (tensor_of(b"[" * 5000 + b"]" * 5000, shape=[1]), "input 'temp': `data` cannot be read"),
+        (tensor_of(b"[" * 5000 + b"]" * 5000, shape=[1]), "input 'temp': (`data` cannot be read|has 1 values)"),
         (
             Tensor("temp", [1], "FP64", msgspec.Raw(b""), {"binary_data_size": 8}),
             "binary tensor data is not understood",
