@@ -91,3 +91,10 @@ def test_a_feature_that_copies_the_target_is_refused_without_any_check(folder: P
     table.with_columns(z=pl.col("late") * 2.0).write_parquet(folder / "orders.parquet")
     with pytest.raises(Refused, match="`z`"):
         run(folder)
+
+
+def test_a_parameter_that_no_estimator_takes_is_told_with_its_line(folder: Path) -> None:
+    text = (folder / "boucle.yaml").read_text()
+    (folder / "boucle.yaml").write_text(text.replace("max_iter: 10", "max_iter: -30"))
+    with pytest.raises(InvalidInput, match=r"boucle\.yaml:5: training\.params\.max_iter: `-30` is not allowed"):
+        run(folder)

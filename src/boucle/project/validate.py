@@ -153,18 +153,41 @@ def _objectives(objectives: list[Objective]) -> Iterator[Problem]:
             yield Problem((*path, key), f"`{value:g}` is not possible: {objective.metric} lies {span}")
 
 
+LEAST: Mapping[str, float] = {
+    "l2_regularization": 0,
+    "learning_rate": 1e-9,
+    "max_bins": 2,
+    "max_depth": 1,
+    "max_iter": 1,
+    "max_leaf_nodes": 2,
+    "min_samples_leaf": 1,
+}
+"""The smallest values of parameters that the estimator can be fitted with."""
+
+
 def _training(training: TrainingSection) -> Iterator[Problem]:
     yield from _metric(training.metric, ("training", "metric"))
     for name in training.params:
         if name not in PARAMS:
             yield _unknown(name, PARAMS, ("training", "params", name), what="parameter", at_key=True)
+        yield from _least(name, training.params[name], ("training", "params", name))
     for name, searched in training.search.space.items():
         path = ("training", "search", "space", name)
         if name not in PARAMS:
             yield _unknown(name, PARAMS, path, what="parameter", at_key=True)
         elif name in training.params:
             yield Problem(path, f"`{name}` is fixed in training.params already: fix it or search it", at_key=True)
-        yield from _range(searched, path)
+        wrong = list(_range(searched, path))
+        yield from wrong or _least(name, searched.low, (*path, "low"))
+        for position, value in enumerate(searched.choice or []):
+            yield from _least(name, value, (*path, "choice", position))
+
+
+def _least(name: str, value: object, path: Path) -> Iterator[Problem]:
+    """A number that the estimator would refuse, minutes later."""
+    least = LEAST.get(name)
+    if least is not None and isinstance(value, int | float) and value < least:
+        yield Problem(path, f"`{value}` is not allowed: {name} must be at least {least:g}")
 
 
 def _range(searched: Range, path: Path) -> Iterator[Problem]:
