@@ -39,13 +39,16 @@ lint: .venv/.installed ## Check format, lint, imports between the rooms, and typ
 	$(BIN)/mypy
 
 check: lint ## Everything quick: lint and the fast tests (under three minutes)
-	$(PYTEST) -q -n 2 -m "not slow"
+	$(PYTEST) -q -n 2 -m "not slow and not long"
 
-test: .venv/.installed ## All tests (under fifteen minutes)
+test: .venv/.installed ## What CI runs: all tests but the long ones (under fifteen minutes)
 	./tests/install-browser
-	$(PYTEST) -n 2 --dist loadscope
+	$(PYTEST) -n 2 --dist loadscope -m "not long"
+
+test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
+	$(PYTEST) -n 2 --dist loadscope -m long
 
 clean: ## Remove the environment and what the demo stored
 	rm -rf .venv examples/flights/.boucle examples/flights/report.html
 
-.PHONY: help install demo format lint check test clean
+.PHONY: help install demo format lint check test test-all clean
