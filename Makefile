@@ -48,7 +48,10 @@ test: .venv/.installed ## What CI runs: all tests but the long ones (under fifte
 test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
 	$(PYTEST) -n 2 --dist loadscope -m long
 
-clean: ## Remove the environment and what the demo stored
-	rm -rf .venv examples/flights/.boucle examples/flights/report.html
+bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and write docs/performance.md
+	$(BIN)/python benchmarks/run.py $(MEMBERS)
 
-.PHONY: help install demo format lint check test test-all clean
+clean: ## Remove the environment and what the demo stored
+	rm -rf .venv build examples/flights/.boucle examples/flights/report.html
+
+.PHONY: help install demo format lint check test test-all bench clean

@@ -60,3 +60,8 @@ def test_the_version_is_the_distribution_s() -> None:
     root = Path(__file__).parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == boucle.__version__
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    reference = (Path(__file__).resolve().parents[1] / "docs" / "reference.md").read_text()
+    assert [name for name in boucle.__all__ if name != "__version__" and f"`{name}" not in reference] == []

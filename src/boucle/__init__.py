@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from boucle.kernel.errors import BoucleError
     from boucle.kernel.progress import Silent
+    from boucle.pipeline.api import Pipeline, Step, StepContext, run_pipeline
     from boucle.project.context import Context, open_context
     from boucle.project.lifecycle import check_project, run_project
     from boucle.project.yaml_file import read_project
@@ -23,21 +24,29 @@ __version__ = "0.1.0"
 __all__ = [
     "BoucleError",
     "Context",
+    "Pipeline",
     "Silent",
+    "Step",
+    "StepContext",
     "__version__",
     "check_project",
     "open_context",
     "read_project",
+    "run_pipeline",
     "run_project",
 ]
 
 _HOMES = {
     "BoucleError": "boucle.kernel.errors",
     "Context": "boucle.project.context",
+    "Pipeline": "boucle.pipeline.graph",
     "Silent": "boucle.kernel.progress",
+    "Step": "boucle.pipeline.step",
+    "StepContext": "boucle.pipeline.step",
     "check_project": "boucle.project.lifecycle",
     "open_context": "boucle.project.context",
     "read_project": "boucle.project.yaml_file",
+    "run_pipeline": "boucle.pipeline.standalone",
     "run_project": "boucle.project.lifecycle",
 }
 

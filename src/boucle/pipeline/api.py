@@ -4,6 +4,16 @@ from boucle.pipeline.execute import run
 from boucle.pipeline.fingerprint import environment_digest
 from boucle.pipeline.graph import Pipeline
 from boucle.pipeline.records import PipelineResult, StepOutcome
+from boucle.pipeline.standalone import run_pipeline
 from boucle.pipeline.step import Step, StepContext
 
-__all__ = ["Pipeline", "PipelineResult", "Step", "StepContext", "StepOutcome", "environment_digest", "run"]
+__all__ = [
+    "Pipeline",
+    "PipelineResult",
+    "Step",
+    "StepContext",
+    "StepOutcome",
+    "environment_digest",
+    "run",
+    "run_pipeline",
+]
