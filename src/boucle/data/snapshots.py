@@ -12,6 +12,7 @@ from boucle.data.records import DatasetVersion, Profile
 from boucle.data.schema import infer
 from boucle.kernel.digests import Digest, canonical_json, short
 from boucle.kernel.errors import NotFound
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 
 
@@ -34,7 +35,9 @@ def snapshot(store: Store, table: pl.DataFrame, *, project_id: str, time: str | 
         first_at=first_at,
         last_at=last_at,
     )
+    reach("dataset.bytes_kept")
     store.write(lambda connection: table_of_versions.add(connection, project_id, version, store.clock.now()))
+    reach("dataset.kept")
     return version
 
 

@@ -9,6 +9,7 @@ from boucle.evaluation.metrics import METRICS, direction, metric_names
 from boucle.evaluation.records import Evaluation
 from boucle.kernel.digests import Digest, canonical_json, short
 from boucle.kernel.errors import Damaged
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 
 __all__ = [
@@ -26,7 +27,10 @@ __all__ = [
 
 def keep_evaluation(store: Store, evaluation: Evaluation) -> Digest:
     """Keep an evaluation in the blob store; its digest names it."""
-    return store.blobs.put(canonical_json(evaluation))
+    reach("evaluation.measured")
+    digest = store.blobs.put(canonical_json(evaluation))
+    reach("evaluation.kept")
+    return digest
 
 
 def load_evaluation(store: Store, digest: Digest) -> Evaluation:

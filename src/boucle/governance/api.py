@@ -14,6 +14,7 @@ from boucle.governance.records import GateReport, Permit, Policy
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import canonical_json, digest_json, short
 from boucle.kernel.errors import Conflict, Refused
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import aliases
 from boucle.models import api as models
@@ -68,7 +69,10 @@ def gate(
         )
         return report
 
-    return store.write(unit)
+    reach("gate.judged")
+    kept = store.write(unit)
+    reach("gate.kept")
+    return kept
 
 
 def issue_permit(store: Store, report: GateReport, *, alias: str, to: str) -> Permit:
@@ -77,7 +81,9 @@ def issue_permit(store: Store, report: GateReport, *, alias: str, to: str) -> Pe
     Asking again before it is used gives the same permit.
     """
     at, permit_id = store.clock.now(), store.ids.new("permit")
-    return store.write(lambda conn: permits.issue(conn, report, alias=alias, to=to, permit_id=permit_id, at=at))
+    permit = store.write(lambda conn: permits.issue(conn, report, alias=alias, to=to, permit_id=permit_id, at=at))
+    reach("permit.issued")
+    return permit
 
 
 def promote(
@@ -106,7 +112,9 @@ def promote(
             effective_at=effective_at,
         )
 
-    return store.write(unit)
+    move = store.write(unit)
+    reach("alias.promoted")
+    return move
 
 
 def rollback(
@@ -161,7 +169,9 @@ def rollback(
             effective_at=effective_at,
         )
 
-    return store.write(unit)
+    move = store.write(unit)
+    reach("alias.rolled_back")
+    return move
 
 
 def list_reports(store: Store, project_id: str, model: str, number: int) -> list[GateReport]:

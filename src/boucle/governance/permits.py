@@ -10,6 +10,7 @@ from boucle.governance.records import GateReport, GateVerdict, Permit
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
+from boucle.kernel.points import reach
 
 
 class Book:
@@ -28,6 +29,7 @@ class Book:
                 "a permit moves its alias once",
                 hint="run `boucle run`: it issues a new one if the gates pass",
             )
+        reach("permit.used")
         return permit
 
     def policy_in_force(self, conn: Connection, project_id: str, model: str) -> Digest | None:

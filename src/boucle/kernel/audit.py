@@ -22,6 +22,7 @@ from boucle.kernel.audit_chain import (
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import canonical_json
 from boucle.kernel.paths import write_atomic
+from boucle.kernel.points import reach
 
 if TYPE_CHECKING:
     from boucle.kernel.store import Store
@@ -65,6 +66,7 @@ def append(
         details=details,
     )
     connection.execute(insert(audit_log).values(msgspec.structs.asdict(entry)))
+    reach("audit.appended")
     return _record(entry)
 
 
@@ -104,7 +106,9 @@ class HeadFile:
     def begin(self, connection: Connection) -> None:
         """Make the file for an empty log. One that is missing beside records stays missing: that is evidence."""
         if not self.path.exists() and _head(connection).sequence == 0:
+            reach("audit.head_missing")
             write_atomic(self.path, canonical_json(AuditHead(0, GENESIS)))
+            reach("audit.head_begun")
 
     def follow(self, connection: Connection) -> None:
         """Move the head to the last record; called after each commit, under the writers' lock."""
@@ -115,7 +119,9 @@ class HeadFile:
         if kept is None or not _in_chain(connection, kept):
             _log.warning("the audit log contradicts its head in %s: run `boucle audit verify`", self.path)
         elif kept != head:
+            reach("audit.head_behind")
             write_atomic(self.path, canonical_json(head))
+            reach("audit.head_moved")
         self._last = head
 
 

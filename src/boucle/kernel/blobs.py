@@ -10,6 +10,7 @@ from typing import Final
 from boucle.kernel.digests import Digest, digest_bytes, digest_file, short
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.kernel.paths import make_folder, sync_folder, translate
+from boucle.kernel.points import reach
 
 _PIECE_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
@@ -35,10 +36,12 @@ class BlobStore:
                 with incoming.open("wb") as file:
                     file.write(data)
                     file.flush()
+                    reach("blob.written")
                     os.fsync(file.fileno())
                 self._name(incoming, digest)
             finally:
                 incoming.unlink(missing_ok=True)
+        reach("blob.kept")
         return digest
 
     def put_file(self, path: Path) -> Digest:
@@ -52,12 +55,14 @@ class BlobStore:
                         hasher.update(piece)
                         file.write(piece)
                     file.flush()
+                    reach("blob.copied")
                     digest = Digest(hasher.hexdigest())
                     if not self.has(digest):
                         os.fsync(file.fileno())
                         self._name(incoming, digest)
             finally:
                 incoming.unlink(missing_ok=True)
+        reach("blob.copy_kept")
         return digest
 
     def get(self, digest: Digest) -> bytes:
@@ -103,7 +108,9 @@ class BlobStore:
         target = self._file(digest)
         make_folder(target.parent)
         incoming.chmod(0o400)
+        reach("blob.synced")
         incoming.replace(target)
+        reach("blob.named")
         sync_folder(target.parent)
 
     def _compare(self, expected: Digest, found: Digest, file: Path) -> None:

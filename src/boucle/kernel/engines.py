@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from boucle.kernel.errors import BoucleError, Damaged, Unavailable
+from boucle.kernel.points import reach
 
 _BUSY_S: Final = 10.0
 
@@ -62,6 +63,7 @@ def use_wal(path: Path) -> None:
     raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
         raw.execute("PRAGMA journal_mode = WAL")
+        reach("database.made")
     finally:
         raw.close()
 

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event
 
 from boucle.kernel.engines import connect_engine, explain, raw_of
 from boucle.kernel.locks import turn
+from boucle.kernel.points import reach
 
 _GROUP_S: Final = 0.02
 _log: Final = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Writer:
             try:
                 with turn(self._lock), self._engine.connect() as connection:
                     self._commit(connection, group)
+                    reach("commit.followed")
             except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
                 for job in group:
                     job.error = job.error or explain(error, self._path)
@@ -96,14 +98,18 @@ class Writer:
     def _commit(self, connection: Connection, group: list[_Job]) -> None:
         raw = raw_of(connection)
         raw.execute("BEGIN IMMEDIATE")
+        reach("commit.begun")
         try:
             for job in self._gather(group):
                 self._run(connection, raw, job)
+                reach("commit.unit_done")
+            reach("commit.ready")
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             raise
+        reach("commit.committed")
         if self._after_commit is not None:
             try:
                 self._after_commit(connection)

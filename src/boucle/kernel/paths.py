@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.kernel.points import reach
 
 
 def inside(root: Path, name: str) -> Path:
@@ -70,12 +71,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
+                reach("file.written")
                 os.fsync(file.fileno())
+            reach("file.synced")
             temporary.replace(path)
+            reach("file.named")
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+        reach("file.kept")
 
 
 def make_folder(path: Path) -> None:
@@ -96,7 +101,9 @@ def sync_folder(path: Path) -> None:
     """Make a folder's entries (new names, renames) durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        reach("folder.changed")
         os.fsync(descriptor)
+        reach("folder.synced")
     finally:
         os.close(descriptor)
 

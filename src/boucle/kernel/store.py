@@ -14,6 +14,7 @@ from boucle.kernel.clock import Clock, SystemClock
 from boucle.kernel.database import Database
 from boucle.kernel.ids import Ids, RandomIds
 from boucle.kernel.paths import make_folder, translate
+from boucle.kernel.points import reach
 from boucle.kernel.schema import is_current
 
 T = TypeVar("T")
@@ -43,11 +44,13 @@ class Store:
         with translate(home):
             for folder in _FOLDERS:
                 make_folder(home / folder)
+        reach("store.folders_made")
         path = home / "boucle.db"
         if not is_current(path):
             from boucle.kernel.migrations.runner import migrate
 
             migrate(path)
+        reach("store.migrated")
         clock = clock or SystemClock()
         audit_head = audit.HeadFile(home / "audit-head.json")
         database = Database.open(path, after_commit=audit_head.follow)
@@ -57,6 +60,7 @@ class Store:
         except BaseException:
             database.close()
             raise
+        reach("store.opened")
         return cls(home, database, BlobStore(home / "blobs"), clock, ids or RandomIds(clock), audit_head)
 
     def write(self, unit: Callable[[Connection], T]) -> T:

@@ -14,6 +14,7 @@ from boucle.kernel.blobs import BlobStore
 from boucle.kernel.digests import Digest, canonical_json, digest_bytes, digest_file, short
 from boucle.kernel.errors import Damaged, InvalidInput
 from boucle.kernel.paths import inside, make_folder, sync_folder, translate
+from boucle.kernel.points import reach
 
 
 class TreeEntry(Struct, frozen=True):
@@ -30,7 +31,9 @@ def freeze(blobs: BlobStore, folder: Path) -> Digest:
 
     InvalidInput for anything but regular files and folders: links, pipes, sockets, devices.
     """
-    return blobs.put(canonical_json(_entries(folder, blobs.put_file)))
+    files = _entries(folder, blobs.put_file)
+    reach("tree.files_kept")
+    return blobs.put(canonical_json(files))
 
 
 def digest_folder(folder: Path) -> Digest:
@@ -64,12 +67,14 @@ def materialise(blobs: BlobStore, digest: Digest, target: Path) -> Path:
                 _write(blobs, entry, temporary)
             for folder, _, _ in os.walk(temporary):
                 sync_folder(Path(folder))
+            reach("tree.written")
             try:
                 temporary.rename(target)
             except OSError:
                 if not target.is_dir():
                     raise
                 _check_existing(digest, target)
+            reach("tree.named")
             sync_folder(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -83,7 +88,9 @@ def _write(blobs: BlobStore, entry: TreeEntry, folder: Path) -> None:
     with source.open("rb") as reader, file.open("xb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
+        reach("tree.file_written")
         os.fsync(writer.fileno())
+    reach("tree.file_synced")
     if file.stat().st_size != entry.size or digest_file(file) != entry.digest:
         raise Damaged(
             f"{entry.path!r} of a tree is damaged: blob {short(entry.digest)} in {str(source)!r} is not what it was",

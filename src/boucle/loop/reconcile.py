@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from boucle.governance.api import issue_permit, list_reports, promote, rollback
 from boucle.identity.api import LOOP
+from boucle.kernel.points import reach
 from boucle.loop import store as tables
 from boucle.loop.decide import decide
 from boucle.loop.facts import gather
@@ -56,6 +57,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
                 reason=reason,
                 shuffle_labels=shuffle_labels,
             )
+            reach("decision.trained")
             verdict = "passed" if judge(stage.context, version).passed else "failed"
             done = decision(f"version {version.number}: gates {verdict}", version.number)
             stage.store.write(_record(stage, done))
@@ -82,6 +84,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
         case Hold():
             done = decision("nothing is done", None)
             stage.store.write(_record(stage, done))
+    reach("decision.carried_out")
     return done
 
 

@@ -10,6 +10,7 @@ from boucle.governance.api import issue_permit, promote, rollback
 from boucle.identity.api import LOOP
 from boucle.kernel.digests import digest_json, short
 from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress
 from boucle.loop import store as tables
 from boucle.loop.feed import Feed, batches
@@ -98,6 +99,7 @@ def _replay(context: Context, first: RunReport, stream: str, progress: Progress)
     deploy(store, project_id=name, number=in_charge, bundle_digest=digest)
     with ServerProcess(context.home, name) as url:
         held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=begins_with))
+        reach("stream.begun")
         stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
         if not decided:
             _put_first_in_charge(stage, first)
@@ -107,7 +109,9 @@ def _replay(context: Context, first: RunReport, stream: str, progress: Progress)
             _days(stage, feed, client)
     for late in range(1, stage.labels_delay_days + 1):
         _labels_of(stage, feed, plan.last + timedelta(days=late))
+    reach("stream.labelled")
     store.write(lambda conn: tables.finish(conn, name, held))
+    reach("stream.finished")
 
 
 def _put_first_in_charge(stage: Stage, first: RunReport) -> None:
@@ -150,6 +154,7 @@ def _days(stage: Stage, feed: Feed, client: InferClient) -> None:
 
 def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> None:
     answered, errors = _serve(stage, feed, client, day)
+    reach("day.served")
     frames = log.frames_of(day)
     logged = sum({frame.request_id: frame.rows for frame in frames}.values())
     if logged < answered:
@@ -168,7 +173,9 @@ def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: d
             offer = Retrain(reason="drill: a candidate trained on shuffled labels", trigger="drill")
             carry_out(stage, day, offer, shuffle_labels=True)
     reconcile(stage, day, kept, measured)
+    reach("day.decided")
     stage.store.write(lambda conn: tables.finish_day(conn, stage.name, stage.held, day))
+    reach("day.finished")
 
 
 def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from sqlalchemy import Boolean, Column, Connection, Date, Integer, Row, String, 
 
 from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
+from boucle.kernel.points import reach
 from boucle.loop.records import Decision, Stream
 
 streams = Table(
@@ -99,6 +100,7 @@ def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) 
     body = msgspec.json.encode(decision).decode()
     values = {"project_id": project_id, "id": decision.id, "stream": decision.stream, "day": decision.day, "body": body}
     conn.execute(insert(decisions).values(values))
+    reach("decision.recorded")
 
 
 def decided(conn: Connection, project_id: str, stream: str) -> list[Decision]:

@@ -14,6 +14,7 @@ from boucle.kernel import audit
 from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
+from boucle.kernel.points import reach
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelVersion
 
@@ -79,6 +80,7 @@ def move_alias(
         effective_at=effective_at,
     )
     tables.add_move(conn, move)
+    reach("alias.moving")
     audit.append(
         conn,
         project_id=move.project_id,

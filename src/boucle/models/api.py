@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import NotFound
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelVersion
@@ -68,7 +69,10 @@ def register(
         )
         return version
 
-    return store.write(unit)
+    reach("version.known")
+    version = store.write(unit)
+    reach("version.registered")
+    return version
 
 
 def get_version(store: Store, project_id: str, model: str, number: int) -> ModelVersion:

@@ -15,6 +15,7 @@ from boucle.data.api import parquet
 from boucle.data.records import Profile
 from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.errors import InvalidInput
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.monitoring import labels as label_rules
 from boucle.monitoring import store as tables
@@ -32,6 +33,7 @@ def keep_window(
     """
     profile_digest = store.blobs.put(canonical_json(profile))
     predictions_digest = store.blobs.put(parquet(predictions))
+    reach("window.bytes_kept")
     store.write(
         lambda connection: tables.put_window(
             connection,
@@ -42,6 +44,7 @@ def keep_window(
             predictions_digest=predictions_digest,
         )
     )
+    reach("window.kept")
 
 
 def windows(store: Store, project_id: str, stream: str) -> list[Window]:
@@ -95,7 +98,9 @@ def add_labels(
     if not table.height:
         return None
     batch = LabelBatch(arrived_at=arrived_at, rows=table.height, digest=store.blobs.put(parquet(table)))
+    reach("labels.bytes_kept")
     store.write(lambda connection: tables.put_labels(connection, project_id, stream, batch))
+    reach("labels.kept")
     return batch
 
 
@@ -132,6 +137,7 @@ def save_alerts(store: Store, *, project_id: str, stream: str, alerts: Iterable[
     """Keep alerts, new or changed; those of `AlertChange.open` and `.closed` are all that can change in a day."""
     kept = list(alerts)
     store.write(lambda connection: tables.put_alerts(connection, project_id, stream, kept))
+    reach("alerts.kept")
 
 
 def _read(store: Store, batch: LabelBatch) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from boucle.kernel import trees
 from boucle.kernel.digests import Digest
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.packaging.bundle import Predictor, open_bundle, outputs_of, read_manifest
 from boucle.packaging.compile import compile_treelite
@@ -29,7 +30,9 @@ __all__ = [
 def keep(store: Store, folder: Path) -> Bundle:
     """Keep a bundle folder in the blob store; the same bundle again is the same digest."""
     manifest = read_manifest(folder)
-    return Bundle(digest=trees.freeze(store.blobs, folder), manifest=manifest)
+    digest = trees.freeze(store.blobs, folder)
+    reach("bundle.kept")
+    return Bundle(digest=digest, manifest=manifest)
 
 
 def open_kept(store: Store, digest: Digest) -> Predictor:

@@ -11,6 +11,7 @@ import polars as pl
 from boucle.kernel.digests import canonical_json, digest_bytes
 from boucle.kernel.errors import Conflict
 from boucle.kernel.paths import write_atomic
+from boucle.kernel.points import reach
 from boucle.packaging.bundle import FORMAT, MANIFEST, MODEL, Trees
 from boucle.packaging.compile import Compiler, compile_treelite
 from boucle.packaging.parity import prove
@@ -60,9 +61,13 @@ def package(
         model=digest_bytes(model),
     )
     folder.mkdir(parents=True, exist_ok=True)
+    reach("bundle.proven")
     write_atomic(folder / MODEL, model)
+    reach("bundle.model_written")
     write_atomic(folder / REQUIREMENTS, "".join(f"{line}\n" for line in manifest.environment).encode())
+    reach("bundle.requirements_written")
     write_atomic(folder / MANIFEST, msgspec.json.format(canonical_json(manifest), indent=2) + b"\n")
+    reach("bundle.written")
     return manifest
 
 

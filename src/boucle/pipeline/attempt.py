@@ -15,6 +15,7 @@ import msgspec
 
 from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.errors import BoucleError, InvalidInput
+from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress, Task
 from boucle.pipeline.cache import Cache, key_of
 from boucle.pipeline.fingerprint import first_party, ingredients_of
@@ -72,7 +73,9 @@ def attempt(
     )
     started = time.perf_counter()  # a duration for people; no result depends on it
     try:
+        reach("step.started")
         value_json = _as_json(step, step.function(context))
+        reach("step.worked")
         tree = cache.keep_files(context.opened_folder) if context.opened_folder else None
     finally:
         if context.opened_folder:

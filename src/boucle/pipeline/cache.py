@@ -19,6 +19,7 @@ from boucle.kernel.blobs import BlobStore
 from boucle.kernel.digests import Digest, canonical_json, digest_json
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.kernel.paths import make_folder, translate, write_atomic
+from boucle.kernel.points import reach
 from boucle.kernel.trees import TreeEntry, entries, freeze, materialise
 from boucle.pipeline.records import Ingredients, Manifest
 
@@ -71,7 +72,9 @@ class Cache:
 
     def write(self, manifest: Manifest) -> None:
         """Keep a step's result, durably."""
+        reach("step.result_known")
         write_atomic(self.folder / f"{manifest.key}.json", canonical_json(manifest))
+        reach("step.result_kept")
 
     def work_folder(self, key: Digest) -> Path:
         """An empty folder for the files of a step that is about to run in this process."""
@@ -79,11 +82,14 @@ class Cache:
         with translate(folder):
             shutil.rmtree(folder, ignore_errors=True)
             make_folder(folder)
+        reach("step.folder_made")
         return folder
 
     def keep_files(self, folder: Path) -> Digest | None:
         """Move what a step wrote into the blob store; None if it wrote no file."""
+        reach("step.files_written")
         tree = freeze(self.blobs, folder) if any(path.is_file() for path in folder.rglob("*")) else None
+        reach("step.files_kept")
         shutil.rmtree(folder, ignore_errors=True)
         return tree
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.runs import store as tables
 from boucle.runs.code_version import code_version
@@ -167,6 +168,7 @@ def _add(store: Store, run: Run, points: Sequence[MetricPoint]) -> None:
         tables.put_points(conn, run, points)
 
     store.write(unit)
+    reach("run.recorded")
 
 
 def _existing(conn: Connection, run_id: RunId) -> Run:

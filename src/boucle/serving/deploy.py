@@ -7,6 +7,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import NotFound
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import make_folder
+from boucle.kernel.points import reach
 from boucle.serving.records import Deployment, Traffic
 from boucle.serving.traffic import endpoint_folder, read_traffic, serving_root, write_traffic
 
@@ -24,6 +25,7 @@ def deploy(
     endpoint = endpoint or project_id
     root = serving_root(store.home)
     folder = trees.materialise(store.blobs, bundle_digest, root / "bundles" / bundle_digest)
+    reach("traffic.bundle_written")
     champion = Deployment(number=number, bundle_digest=bundle_digest, path=folder.relative_to(root).as_posix())
     make_folder(endpoint_folder(store.home, endpoint))
     with turn(endpoint_folder(store.home, endpoint) / "traffic.lock"):
@@ -37,4 +39,5 @@ def deploy(
             generation = before.generation + 1
         traffic = Traffic(endpoint=endpoint, generation=generation, champion=champion)
         write_traffic(store.home, traffic)
+        reach("traffic.written")
     return traffic

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from boucle.kernel.paths import make_folder
+from boucle.kernel.points import reach
 from boucle.serving.records import PredictionFrame
 
 SEGMENT_BYTES: Final = 64 << 20
@@ -75,16 +76,21 @@ class PredictionLog:
         """End the segment durably. Closing twice is harmless."""
         with self._lock:
             if self._descriptor is not None:
+                reach("log.ending")
                 os.fsync(self._descriptor)
+                reach("log.ended")
             self._abandon()
 
     def _write(self, data: bytes) -> None:
         if self._descriptor is not None and self._size + len(data) > self._segment_bytes:
+            reach("log.segment_full")
             os.fsync(self._descriptor)
             self._abandon()
         if self._descriptor is None:
             self._descriptor, self._size = _open_segment(self._folder), 0
+            reach("log.segment_begun")
         written = os.write(self._descriptor, data)
+        reach("log.frame_written")
         if written != len(data):
             raise OSError(f"only {written} of {len(data)} bytes were written")
         self._size += written

@@ -17,6 +17,7 @@ import msgspec
 
 from boucle.kernel.errors import Damaged, NotFound, Unavailable
 from boucle.kernel.paths import inside, write_atomic
+from boucle.kernel.points import reach
 from boucle.serving.records import Ack, Traffic
 
 POLL_S: Final = 0.02
@@ -66,12 +67,16 @@ def read_ack(home: Path, endpoint: str) -> Ack | None:
 
 def write_ack(home: Path, endpoint: str, ack: Ack) -> None:
     """Answer a generation (worker only)."""
+    reach("ack.known")
     write_atomic(endpoint_folder(home, endpoint) / "ack.json", msgspec.json.encode(ack))
+    reach("ack.written")
 
 
 def forget_ack(home: Path, endpoint: str) -> None:
     """Take the answer back: no worker runs."""
+    reach("ack.stale")
     (endpoint_folder(home, endpoint) / "ack.json").unlink(missing_ok=True)
+    reach("ack.forgotten")
 
 
 def wait_acknowledged(home: Path, endpoint: str, generation: int, timeout_s: float = 30.0) -> Ack:

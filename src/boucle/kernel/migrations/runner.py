@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from boucle.kernel.database import lock_path
 from boucle.kernel.engines import connect_engine, explain, raw_of, use_wal
 from boucle.kernel.locks import turn
+from boucle.kernel.points import reach
 from boucle.kernel.schema import REVISIONS, is_current, version_of
 
 _FOLDER: Final = Path(__file__).parent
@@ -44,8 +45,11 @@ def _upgrade(path: Path) -> None:
             raw = raw_of(connection)
             raw.execute("BEGIN IMMEDIATE")
             try:
+                reach("migration.begun")
                 _run(connection, version_of_connection=version_of(path))
+                reach("migration.ready")
                 raw.execute("COMMIT")
+                reach("migration.committed")
             except BaseException:
                 if raw.in_transaction:
                     raw.execute("ROLLBACK")
@@ -62,3 +66,4 @@ def _run(connection: Connection, *, version_of_connection: str | None) -> None:
         for script in reversed(list(pending)):
             script.module.upgrade()
             context.stamp(directory, script.revision)
+            reach("migration.stepped")
