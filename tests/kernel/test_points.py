@@ -14,9 +14,10 @@ SOURCE: Final = Path(boucle.__file__).parent
 NAME: Final = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 SHARED: Final[frozenset[str]] = frozenset()
 """Names that several places reach on purpose, because the state is the same."""
-COLUMNS: Final = frozenset({"data", "monitoring", "training", "evaluation", "loop"})
+TABLES: Final = frozenset({"data", "monitoring", "training", "evaluation", "loop"})
 """Rooms that work on tables: `rename` and `replace` are about columns there."""
-_MOVES: Final = {"rename", "replace", "link", "symlink", "symlink_to", "hardlink_to", "link_to", "unlink", "remove"}
+_OF_OS: Final = {"rename", "renames", "replace", "link", "symlink", "unlink", "remove"}
+_OF_PATH: Final = {"rename", "replace", "symlink_to", "hardlink_to", "unlink"}
 _STATEMENTS: Final = {"execute", "exec_driver_sql", "text"}
 
 
@@ -108,13 +109,12 @@ def _commits(file: str, call: ast.Call) -> bool:
         return True
     if name in _STATEMENTS:
         return any(isinstance(arg, ast.Constant) and str(arg.value).upper().startswith("COMMIT") for arg in call.args)
-    if name not in _MOVES or (name in {"rename", "replace"} and file.split("/")[0] in COLUMNS):
-        return False
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "os":
-        return True
+        return name in _OF_OS
+    if name not in _OF_PATH or (name in {"rename", "replace"} and file.split("/")[0] in TABLES):
+        return False
     texts = any(isinstance(arg, ast.Constant | ast.JoinedStr | ast.Dict) for arg in call.args)
-    named = [keyword.arg for keyword in call.keywords]
-    return name == "unlink" or (len(call.args) == 1 and not named and not texts)
+    return name == "unlink" or (len(call.args) == 1 and not call.keywords and not texts)
 
 
 def _name_of(call: ast.Call) -> str:
