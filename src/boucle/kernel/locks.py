@@ -10,8 +10,8 @@ from boucle.kernel.paths import translate
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Hold the lock `path` for the block; waits for its turn, without a limit.
+def turn(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock `path` for the block, alone or `shared` with others; waits for its turn, without a limit.
 
     Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
     once.
@@ -23,7 +23,7 @@ def turn(path: Path) -> Iterator[None]:
             door = _open(path.with_name(f"{path.name}.next"))
             try:
                 fcntl.flock(door, fcntl.LOCK_EX)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             finally:
                 os.close(door)
         except BaseException:

@@ -8,7 +8,7 @@ from typing import Final
 from boucle.kernel.engines import explain
 from boucle.kernel.errors import Conflict
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """Every revision of the schema, oldest first; the files are in `boucle.kernel.migrations.versions`."""
 
 

@@ -21,7 +21,8 @@ _PACKAGE: Final = Path(__file__).parents[2]
 
 
 def import_tables() -> None:
-    """Import the `store` module of every room, so that its tables stand in `metadata`."""
+    """Import the `store` module of every room, and the kernel's pins, so that all tables stand in `metadata`."""
+    import_module("boucle.kernel.care.pins")
     for room in pkgutil.iter_modules([str(_PACKAGE)], "boucle."):
         module = f"{room.name}.store"
         if room.ispkg and find_spec(module) is not None:
