@@ -102,3 +102,11 @@ def test_copies_keep_what_is_missing() -> None:
     )
     names = ["minutes", "filled", "earliness", "flag", "nowhere"]
     assert copies(table, names, ["delay", "elsewhere"]) == [("minutes", "delay"), ("earliness", "delay")]
+
+
+def test_rows_of_alternating_classes_make_no_leak() -> None:
+    rows = 200
+    table = pl.DataFrame(
+        {"shape": ["round" if n % 3 else "long" for n in range(rows)], "good": [n % 2 for n in range(rows)]}
+    )
+    assert find_leaks(table, Features(categorical=["shape"]), "good", time=None, at_most=0.8) == []

@@ -140,15 +140,21 @@ def _alone(values: NDArray[np.float64], labels: list[Labels], *, classes: bool, 
 
 
 def _out_of_fold(codes: NDArray[np.float64], y: Labels) -> NDArray[np.float64]:
-    """For each row the mean label of its category among the other half of the rows (even and odd ones)."""
+    """For each row the mean label of its category among the other half of the rows."""
     places = codes.astype(np.int64)
-    odd = np.arange(len(y)) % 2 == 1
+    odd = _half(len(y))
     scores = np.empty(len(y))
     for half in (odd, ~odd):
         sums = np.bincount(places[~half], y[~half], minlength=places.max() + 1)
         counts = np.bincount(places[~half], minlength=places.max() + 1)
         scores[half] = ((sums + 10 * y[~half].mean()) / (counts + 10))[places[half]]
     return scores
+
+
+def _half(rows: int) -> NDArray[np.bool_]:
+    """Half of the rows, always the same and in no order: rows of alternating classes must not part by their class."""
+    odd: NDArray[np.bool_] = np.random.default_rng(0).permutation(rows) % 2 == 1
+    return odd
 
 
 def _score(scores: NDArray[np.float64], y: Labels, classes: bool) -> float:
@@ -174,7 +180,7 @@ class _Joint:
         self.columns = columns
         self.classes = classes
         place = np.arange(len(y))
-        self.seen = place < len(y) * _TRAINED_SHARE if ordered else place % 2 == 0
+        self.seen = place < len(y) * _TRAINED_SHARE if ordered else _half(len(y))
         self.learnt, self.asked = y[self.seen], y[~self.seen]
 
     def score(self, names: Sequence[str]) -> float:

@@ -1,12 +1,47 @@
-"""What is wrong in a boucle.yaml, and the words to say it with."""
+"""What is wrong in a boucle.yaml, the words to say it with, and the edit that mends it where there is one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from msgspec import Struct
 
+from boucle.kernel.errors import InvalidInput
+
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top, e.g. `("data", "checks", 0, "column")`."""
+
+
+Value = str | int | float | bool
+
+
+class Rename(Struct, frozen=True):
+    """The key at `path` gets another name."""
+
+    path: Path
+    to: str
+
+
+class Set(Struct, frozen=True):
+    """The single value at `path` is replaced."""
+
+    path: Path
+    value: Value
+
+
+class Remove(Struct, frozen=True):
+    """The list item or the key at `path` goes, with its value."""
+
+    path: Path
+
+
+class Add(Struct, frozen=True):
+    """The list at `path` gets one more item; it is made if the mapping that should hold it has none."""
+
+    path: Path
+    value: Value
+
+
+Edit = Rename | Set | Remove | Add
 
 
 class Problem(Struct, frozen=True):
@@ -17,6 +52,16 @@ class Problem(Struct, frozen=True):
     """What was wrong with its value, what is allowed, and what to write instead."""
     at_key: bool = False
     """The key itself is wrong (unknown, written twice), not its value."""
+    fix: Edit | None = None
+    """The one edit that certainly mends it; None where a person must choose."""
+
+
+class InvalidProject(InvalidInput):
+    """A boucle.yaml with problems; `details["problems"]` has them as data."""
+
+    def __init__(self, message: str, *, hint: str, details: Mapping[str, object], found: list[Problem]) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.found = found
 
 
 def dotted(path: Path) -> str:

@@ -12,7 +12,7 @@ from datetime import date
 from msgspec import NODEFAULT, inspect
 
 from boucle.project.limits import LIMITS, Limit
-from boucle.project.problems import Path, Problem, did_you_mean, listed, nearest, quoted
+from boucle.project.problems import Path, Problem, Rename, Set, Value, did_you_mean, listed, nearest, quoted
 
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 """What YAML parses to."""
@@ -23,7 +23,7 @@ def problems_of(value: Plain, kind: inspect.Type, path: Path = (), limit: Limit 
     if isinstance(kind, inspect.UnionType):
         yield from _union(value, kind, path, limit)
     elif not _fits(value, kind):
-        yield Problem(path, f"{quoted(value)} is not allowed: write {words_for(kind)}{_advice(value, kind)}")
+        yield _unfit(value, kind, path)
     elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
         yield from _struct(value, kind, path)
     elif isinstance(kind, inspect.ListType) and isinstance(value, list):
@@ -99,7 +99,9 @@ def _struct(value: dict[str, Plain], kind: inspect.StructType, path: Path) -> It
             continue
         if key not in fields:
             near = did_you_mean(key, allowed) or ";"
-            yield Problem((*path, key), f"unknown key{near} allowed here: {listed(allowed)}", at_key=True)
+            word = nearest(key, allowed)
+            fix = Rename((*path, key), word) if word and word not in value else None
+            yield Problem((*path, key), f"unknown key{near} allowed here: {listed(allowed)}", at_key=True, fix=fix)
         elif item is None and not _may_be_empty(fields[key].type):
             otherwise = "" if _required(fields[key]) else ", or remove the key"
             message = f"the key has no value: write {words_for(fields[key].type)}{otherwise}"
@@ -122,8 +124,9 @@ def _union(value: Plain, kind: inspect.UnionType, path: Path, limit: Limit | Non
         if tag_field not in value:
             yield Problem(path, f"the key `{tag_field}` is missing: write one of {listed(tagged)}")
         elif not isinstance(tag, str) or tag not in tagged:
-            near = did_you_mean(str(tag), tagged)
-            yield Problem((*path, tag_field), f"{quoted(tag)} is not allowed: write one of {listed(tagged)}{near}")
+            near, word = did_you_mean(str(tag), tagged), nearest(str(tag), tagged)
+            message = f"{quoted(tag)} is not allowed: write one of {listed(tagged)}{near}"
+            yield Problem((*path, tag_field), message, fix=Set((*path, tag_field), word) if word else None)
         else:
             yield from _struct(value, tagged[tag], path)
         return
@@ -136,7 +139,7 @@ def _union(value: Plain, kind: inspect.UnionType, path: Path, limit: Limit | Non
             allowed = f"a mapping with the key `{structs[0].tag_field}`, one of {listed(tagged)}"
             yield Problem(path, f"{quoted(value)} is not allowed: write {allowed}")
         else:
-            yield Problem(path, f"{quoted(value)} is not allowed: write {words_for(kind)}{_advice(value, kind)}")
+            yield _unfit(value, kind, path)
     elif value is not None:
         yield from problems_of(value, fitting[0], path, limit)
 
@@ -161,24 +164,30 @@ def _within(value: Plain, limit: Limit | None, path: Path) -> Iterator[Problem]:
         yield Problem(path, f"{quoted(value)} is not allowed: {'write' if unlike else 'must be'} {limit.allowed}")
 
 
-def _advice(value: Plain, kind: inspect.Type) -> str:
-    """The usual reason for such a mistake, if there is one."""
+def _unfit(value: Plain, kind: inspect.Type, path: Path) -> Problem:
+    advice, meant = _advice(value, kind)
+    message = f"{quoted(value)} is not allowed: write {words_for(kind)}{advice}"
+    return Problem(path, message, fix=None if meant is None else Set(path, meant))
+
+
+def _advice(value: Plain, kind: inspect.Type) -> tuple[str, Value | None]:
+    """The usual reason for such a mistake, if there is one, and the value that was certainly meant."""
     if isinstance(value, float) and not math.isfinite(value):
-        return " that is finite"
+        return " that is finite", None
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     if any(isinstance(one, inspect.StrType) for one in kinds) and isinstance(value, int | float):
-        return f' (in quotes it is text: "{str(value).lower() if isinstance(value, bool) else value}")'
-    if any(isinstance(one, inspect.LiteralType) for one in kinds) and isinstance(value, str):
-        return did_you_mean(
-            value, [str(word) for one in kinds if isinstance(one, inspect.LiteralType) for word in one.values]
-        )
-    if (
-        any(isinstance(one, inspect.IntType | inspect.FloatType) for one in kinds)
-        and isinstance(value, str)
-        and _is_number(value)
-    ):
-        return f" (without the quotes: {value})"
-    return ""
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f' (in quotes it is text: "{text}")', text
+    words = [str(word) for one in kinds if isinstance(one, inspect.LiteralType) for word in one.values]
+    if words and isinstance(value, str):
+        return did_you_mean(value, words), nearest(value, words)
+    whole = any(isinstance(one, inspect.IntType) for one in kinds)
+    numeric = whole or any(isinstance(one, inspect.FloatType) for one in kinds)
+    if numeric and isinstance(value, str) and _is_number(value):
+        number = float(value)
+        meant = int(number) if number.is_integer() else None if whole else number
+        return f" (without the quotes: {value})", meant
+    return "", None
 
 
 def _required(field: inspect.Field) -> bool:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from boucle.data.records import FreshnessCheck, RangeCheck, RelationCheck
 from boucle.governance.records import Objective
-from boucle.project.problems import Path, Problem, did_you_mean, listed
+from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
 from boucle.training.records import Range, TrainingSection
 
@@ -98,17 +98,19 @@ def _columns(project: Project) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for kind, position, name in features:
         path = ("data", "features", kind, position)
+        fix = Remove(path) if len(features) > 1 else None
         taken = next((role for role, column in roles.items() if column == name), None)
         if name in seen:
-            yield Problem(path, f"`{name}` is listed already under {seen[name]}: keep one of them")
+            yield Problem(path, f"`{name}` is listed already under {seen[name]}: keep one of them", fix=fix)
         elif taken == "data.target":
-            yield Problem(path, f"`{name}` is the target: a model that is given its answer learns nothing; remove it")
-        elif taken:
-            yield Problem(path, f"`{name}` is {taken}, which names a row and does not describe it: remove it")
-        elif name in data.known_later:
             yield Problem(
-                path, f"`{name}` is in data.known_later, so it is not known when the model is asked: remove it"
+                path, f"`{name}` is the target: a model that is given its answer learns nothing; remove it", fix=fix
             )
+        elif taken:
+            yield Problem(path, f"`{name}` is {taken}, which names a row and does not describe it: remove it", fix=fix)
+        elif name in data.known_later:
+            message = f"`{name}` is in data.known_later, so it is not known when the model is asked: remove it"
+            yield Problem(path, message, fix=fix)
         seen.setdefault(name, kind)
 
 
@@ -117,7 +119,8 @@ def _checks(project: Project) -> Iterator[Problem]:
     for position, check in enumerate(project.data.checks):
         path: Path = ("data", "checks", position)
         if check in project.data.checks[:position]:
-            yield Problem(path, f"repeats data.checks[{project.data.checks.index(check)}]: remove it")
+            message = f"repeats data.checks[{project.data.checks.index(check)}]: remove it"
+            yield Problem(path, message, fix=Remove(path))
         elif isinstance(check, RangeCheck):
             if check.min is None and check.max is None:
                 yield Problem(path, "a range needs `min`, `max` or both")
@@ -147,7 +150,8 @@ def _objectives(objectives: list[Objective]) -> Iterator[Problem]:
         key, value = ("at_least", objective.at_least) if objective.at_most is None else ("at_most", objective.at_most)
         if facts.higher_is_better != (key == "at_least"):
             better, other = ("larger", "at_least") if facts.higher_is_better else ("smaller", "at_most")
-            yield Problem((*path, key), f"`{objective.metric}` is better when {better}: write {other}")
+            message = f"`{objective.metric}` is better when {better}: write {other}"
+            yield Problem((*path, key), message, fix=Rename((*path, key), other))
         elif value is not None and not facts.lowest <= value <= facts.highest:
             span = f"between {facts.lowest:g} and {facts.highest:g}"
             yield Problem((*path, key), f"`{value:g}` is not possible: {objective.metric} lies {span}")
@@ -247,8 +251,10 @@ def _unknown(
     what: str = "metric",
     at_key: bool = False,
 ) -> Problem:
-    near = did_you_mean(name, known)
-    return Problem(path, f"`{name}` is not a known {what}{near or ';'} allowed: {listed(sorted(set(known)))}", at_key)
+    near, word = did_you_mean(name, known), nearest(name, known)
+    fix = (Rename(path, word) if at_key else Set(path, word)) if word else None
+    message = f"`{name}` is not a known {what}{near or ';'} allowed: {listed(sorted(set(known)))}"
+    return Problem(path, message, at_key, fix)
 
 
 def _is_source(source: str) -> bool:

@@ -10,7 +10,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from boucle.kernel.errors import InvalidInput, NotFound, Unavailable
 from boucle.project import problems
-from boucle.project.problems import Problem, quoted
+from boucle.project.problems import InvalidProject, Problem, quoted
 from boucle.project.records import Project
 from boucle.project.shape import Plain, problems_of
 from boucle.project.validate import validate
@@ -33,8 +33,13 @@ def read_project(path: Path) -> Project:
     Raises InvalidInput with all problems found, in the order of the file, one a line; `details["problems"]` has them
     as data.
     """
-    document = _Document(path.name)
-    value = document.plain(_compose(_text(path), path.name))
+    return parse_project(read_text(path), path.name)
+
+
+def parse_project(text: str, file: str) -> Project:
+    """The project that a text describes, as `read_project` reads it from a file of that name."""
+    document = _Document(file)
+    value = document.plain(_compose(text, file))
     found = [*document.problems, *problems_of(value, inspect.type_info(Project))]
     if not found:
         project = msgspec.convert(value, Project)
@@ -74,7 +79,7 @@ class _Document:
         finally:
             self._open.pop()
 
-    def error(self, found: list[Problem]) -> InvalidInput:
+    def error(self, found: list[Problem]) -> InvalidProject:
         """One error that names all problems with their places."""
         rows = []
         for problem in found:
@@ -91,7 +96,14 @@ class _Document:
         rows.sort(key=lambda row: (row["line"], row["column"]))
         lines = [f"{row['file']}:{row['line']}: {row['path'] or 'the file'}: {row['message']}" for row in rows]
         message = lines[0] if len(lines) == 1 else f"{self.file} has {len(lines)} problems:\n" + "\n".join(lines)
-        return InvalidInput(message, hint=_HINT.format(file=self.file), details={"problems": rows})
+        return InvalidProject(message, hint=self._hint(found), details={"problems": rows}, found=found)
+
+    def _hint(self, found: list[Problem]) -> str:
+        mended = sum(problem.fix is not None for problem in found)
+        if not mended:
+            return _HINT.format(file=self.file)
+        which = "it" if mended == len(found) == 1 else "them" if mended == len(found) else f"{mended} of them"
+        return f"`boucle check --fix` mends {which}; or {_HINT.format(file=self.file)}"
 
     def _place_of(self, problem: Problem) -> Place:
         path = problem.path
@@ -145,7 +157,8 @@ class _Document:
         return None
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a boucle.yaml; InvalidInput if it is too large or not UTF-8."""
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size <= MAX_BYTES else b""

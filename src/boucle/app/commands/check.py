@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boucle.app.commands.mend import mend
 from boucle.app.session import AsJson, session_of
 
 if TYPE_CHECKING:
@@ -17,18 +18,27 @@ def check(
     context: typer.Context,
     as_json: AsJson = False,
     everything: Annotated[bool, typer.Option("--all", help="List the checks that passed, too.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First mend boucle.yaml where it is certain what was meant.")
+    ] = False,
 ) -> None:
     """Validate boucle.yaml, environment and data.
 
     Explains what is wrong and what to do; changes nothing. Ends with 3 if a check that blocks fails, and with 5 if the
     environment lacks something.
 
+    With --fix, misspelt words get their spelling, and columns that cannot be features (constant, empty, known only
+    later, giving the answer away) are taken out of them. Shows every change; the file as it was stays in
+    boucle.yaml.bak.
+
     \b
     Example:
       boucle check
+      boucle check --fix
       boucle check --json | jq '.data.findings[] | select(.passed | not)'
     """
     session = session_of(context)
+    mended = mend(session, quiet=as_json) if fix else []
     with session.open() as project:
         from boucle.app.console import console, print_json, progress
         from boucle.app.environment import inspect
@@ -39,7 +49,7 @@ def check(
         with progress(session.color) as shown:
             data = check_project(project, shown)
         if as_json:
-            print_json({"passed": ready and data.passed, "environment": environment, "data": data})
+            print_json({"passed": ready and data.passed, "environment": environment, "data": data, "mended": mended})
         else:
             screen = console(session.color)
             screen.print(f"{data.project}: boucle.yaml is valid")
