@@ -90,6 +90,8 @@ def append_logged(base: pl.DataFrame, logged: pl.DataFrame, section: DataSection
     time_column = [section.time] if section.time else []
     key_column = [section.key] if section.key else []
     base = base.select(*features, *key_column, *time_column, section.target)
+    if logged.is_empty():  # no label has come yet, and a table of no rows names no features
+        return base.sort(*time_column, *key_column)
     renamed = logged.select(
         *[pl.col(f"in.{name}").alias(name) for name in features],
         *[pl.col("entity_key").alias(name) for name in key_column],

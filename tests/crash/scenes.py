@@ -1,0 +1,134 @@
+"""What people do, each as real processes that may be killed on the way and are asked for the same again."""
+
+import itertools
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from boucle.kernel.store import Store
+from boucle.loop.store import latest_stream
+from boucle.serving.api import InferClient, log_folder, read_frames
+
+from . import writer
+from .conftest import PATIENCE_S, Done, Ground
+from .found import NAME
+
+_numbers = itertools.count()
+
+
+class Scene(NamedTuple):
+    """One thing that people do."""
+
+    begin: str
+    """The fixture that lays the folder it begins with."""
+    change: Callable[[Path], object]
+    """What is done to the folder first."""
+    play: "Callable[[Ground, Path, dict[str, str]], tuple[Done, set[str]]]"
+    """Do it with an environment: how the process ended, and what was acknowledged by then."""
+    visible: Callable[[Path], Iterable[str]]
+    """All that could have been acknowledged, as the folder holds it now."""
+
+
+def _boucle(*argv: str) -> "Callable[[Ground, Path, dict[str, str]], tuple[Done, set[str]]]":
+    def play(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+        done = ground.run(folder, *argv, **environ)
+        return done, told(done.err)
+
+    return play
+
+
+def told(progress: str) -> set[str]:
+    """What the progress of `run` and `replay` says is done.
+
+    >>> sorted(told("  run: 1 of 6  read\\n  replay: 2 of 5  2024-01-10, version 1 in charge since 2024-01-09\\n"))
+    ['day 2024-01-10', 'step read']
+    """
+    steps = re.findall(r"(?:run|labels through [\d-]+): \d+ of \d+  (\w+)", progress)
+    days = re.findall(r"replay: \d+ of \d+  ([\d-]+),", progress)
+    return {f"step {name}" for name in steps} | {f"day {day}" for day in days}
+
+
+def kept(folder: Path) -> set[str]:
+    """The steps and days that a home has the result of."""
+    home = folder / ".boucle"
+    manifests = [file for file in home.glob("cache/*.json") if not file.name.startswith(".")]
+    steps = {f"step {msgspec.json.decode(file.read_bytes())['step']}" for file in manifests}
+    if not (home / "boucle.db").exists():
+        return steps
+    with Store.open(home) as store:
+        stream = store.read(lambda conn: latest_stream(conn, NAME))
+    last = stream.done_through if stream else None
+    return steps | ({f"day 2024-01-{day:02}" for day in range(9, last.day + 1)} if last else set())
+
+
+def change_code(folder: Path) -> None:
+    """Edit the project's code so that its data become others."""
+    file = folder / "table.py"
+    file.write_text(file.read_text().replace("default_rng(5)", "default_rng(6)"))
+
+
+def write(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+    """Write of all kinds from three threads."""
+    name = f"w{next(_numbers)}"
+    done = ground.run(folder, str(folder / ".boucle"), name, "3", "3", script="writer.py", **environ)
+    return done, set(done.out.splitlines())
+
+
+def serve(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+    """Serve, ask eight questions one after the other, stop."""
+    port = free_port()
+    server = ground.start(folder, "serve", "--port", str(port), **environ)
+    answered = set()
+    deadline = time.monotonic() + PATIENCE_S
+    with InferClient(f"http://127.0.0.1:{port}", NAME, timeout_s=10) as client:
+        while ground.is_running(server) and not client.is_ready():
+            assert time.monotonic() < deadline, server.err.read_text()
+            time.sleep(0.02)
+        while ground.is_running(server) and len(answered) < 8:
+            assert time.monotonic() < deadline, server.err.read_text()
+            question = f"q{next(_numbers)}"
+            try:
+                client.infer(question, {"x": [1.0], "z": [0.0], "id": ["o"], "at": ["2024-01-09T00:00:00Z"]}, KINDS)
+            except Exception:  # noqa: BLE001 - its worker was killed: that question was not answered
+                time.sleep(0.02)
+                continue
+            answered.add(f"frame {question}")
+    if ground.is_running(server):
+        os.kill(server.pid, signal.SIGTERM)
+    done = ground.wait(server)
+    return done, answered
+
+
+KINDS = {"x": "number", "z": "number"}
+
+
+def logged(folder: Path) -> set[str]:
+    """The questions in the prediction log."""
+    return {f"frame {frame.request_id}" for frame, _ in read_frames(log_folder(folder / ".boucle", NAME))}
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _nothing(_: Path) -> None:
+    pass
+
+
+SCENES = {
+    "write": Scene("fresh", _nothing, write, lambda folder: writer.seen(folder / ".boucle")),
+    "run": Scene("fresh", _nothing, _boucle("run"), kept),
+    "changed": Scene("ran", change_code, _boucle("run"), kept),
+    "replay": Scene("ran", _nothing, _boucle("replay"), kept),
+    "serve": Scene("ran", _nothing, serve, logged),
+    "rested": Scene("rested", _nothing, _boucle("replay"), kept),
+}

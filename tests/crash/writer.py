@@ -1,0 +1,120 @@
+"""Writes of all kinds to one store from several threads; each is told on standard output once it is acknowledged.
+
+`main([home, name, rounds, threads])`. A line is `<kind> <what>`; `seen(home)` gives the same lines read back.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from boucle.kernel import audit, trees
+from boucle.kernel.store import Store
+from boucle.runs.api import finish_run, list_runs, log_metrics, metric_history, record_run, start_run
+from boucle.runs.records import MetricPoint
+from boucle.serving.prediction_log import PredictionLog, read_frames
+from boucle.serving.records import PredictionFrame
+
+PROJECT = "written"
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def main(arguments: list[str]) -> None:
+    home, name, rounds, threads = Path(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3])
+    log = PredictionLog(home / "frames", segment_bytes=600)
+    with Store.open(home) as store:
+        workers = [
+            threading.Thread(target=_write, args=(store, log, f"{name}.{number}", rounds)) for number in range(threads)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        log.close()
+
+
+def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
+    for number in range(rounds):
+        what = f"{name}/{number}"
+        digest = store.blobs.put(f"blob {what}".encode())
+        say(f"blob {digest}")
+        record_run(store, project_id=PROJECT, experiment="e", name=what, params={"n": number}, metrics={"m": 1.0})
+        say(f"run {what}")
+
+        def unit(conn: object, what: str = what) -> None:
+            audit.append(
+                conn,  # type: ignore[arg-type]
+                project_id=PROJECT,
+                actor=name,
+                action="write",
+                subject=what,
+                details={},
+                at=store.clock.now(),
+            )
+
+        store.write(unit)
+        say(f"audit {what}")
+        run = start_run(store, project_id=PROJECT, experiment="live", name=what, params={})
+        log_metrics(store, run.id, [MetricPoint("m", 1, 0.5)])
+        say(f"metric {run.id}")
+        finish_run(store, run.id)
+        say(f"finished {run.id}")
+        frame = PredictionFrame(
+            request_id=what,
+            endpoint="e",
+            number=1,
+            bundle_digest=digest,
+            served_at=0.0,
+            latency_ms=0.0,
+            rows=1,
+            inputs={"x": [1.0]},
+            outputs={"p": [0.5]},
+        )
+        assert log.append(frame)
+        say(f"frame {what}")
+        if number == 0:
+            folder = store.home / "work" / what
+            folder.mkdir(parents=True)
+            (folder / "file.txt").write_text(what)
+            tree = trees.freeze(store.blobs, folder)
+            trees.materialise(store.blobs, tree, store.home / "trees" / tree)
+            say(f"tree {tree}")
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
+
+
+def seen(home: Path) -> set[str]:
+    """Every line that a writer of this store could have told, as another process finds it."""
+    with Store.open(home) as store:
+        return set(_seen(store))
+
+
+def _seen(store: Store) -> Iterator[str]:
+    for file in (store.home / "blobs").glob("??/*"):
+        store.blobs.verify(file.name)  # type: ignore[arg-type]
+        yield f"blob {file.name}"
+    for record in store.read(lambda conn: audit.records(conn, project_id=PROJECT)):
+        yield f"audit {record.subject}"
+    for run in list_runs(store, PROJECT, limit=10_000):
+        if run.experiment == "e":
+            assert run.metrics == {"m": 1.0}
+            assert set(run.params) == {"n"}
+            yield f"run {run.name}"
+            continue
+        if metric_history(store, run.id, "m"):
+            yield f"metric {run.id}"
+        if run.status == "finished":
+            yield f"finished {run.id}"
+    for frame, _ in read_frames(store.home / "frames"):
+        yield f"frame {frame.request_id}"
+    for folder in (store.home / "trees").glob("[!.]*"):
+        assert trees.digest_folder(folder) == folder.name
+        yield f"tree {folder.name}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
