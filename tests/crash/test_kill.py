@@ -110,9 +110,7 @@ def rested(ground: Ground, ran: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def theatre(
-    ground: Ground, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Theatre:
+def theatre(ground: Ground, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Theatre:
     return Theatre(ground, tmp_path_factory.mktemp("theatre"), request)
 
 

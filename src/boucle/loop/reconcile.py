@@ -22,8 +22,13 @@ Joined = Callable[[Connection], None]
 
 
 def reconcile(stage: Stage, day: date, windows: Sequence[Window], performance: Performance | None) -> list[Decision]:
-    """Decide and act until nothing more is due on this day; returns what was carried out."""
+    """Decide and act until nothing more is due on this day; returns what was carried out.
+
+    A day that was interrupted after it held still holds.
+    """
     taken: list[Decision] = []
+    if any(decision.day == day and isinstance(decision.action, Hold) for decision in stage.decisions()):
+        return taken
     while True:
         actions = decide(gather(stage, day, windows, performance), stage.project.loop)
         if not actions:
@@ -77,7 +82,6 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
                 effective_at=end_of(day),
                 joined=_record(stage, done),
             )
-            follow(stage, number)
         case Refuse(number=number):
             done = decision(f"version {number} is turned down", number)
             stage.store.write(_record(stage, done))
@@ -89,7 +93,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
 
 
 def follow(stage: Stage, number: int) -> None:
-    """The endpoint follows the alias: deploy the version and wait until the server has taken it up."""
+    """The endpoint follows: deploy the version that is in charge and wait until the server has taken it up."""
     version = stage.version(number)
     traffic = deploy(stage.store, project_id=stage.name, number=number, bundle_digest=version.bundle_digest)
     wait_acknowledged(stage.context.home, stage.name, traffic.generation)
@@ -104,7 +108,6 @@ def _promote(stage: Stage, day: date, number: int, reason: str, joined: Joined) 
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
     permit = issue_permit(stage.store, report, alias=CHAMPION, to=LOOP.name)
     promote(stage.store, permit, reason=reason, actor=LOOP.name, effective_at=end_of(day), joined=joined)
-    follow(stage, number)
 
 
 def _record(stage: Stage, decision: Decision) -> Joined:

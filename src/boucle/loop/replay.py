@@ -14,7 +14,7 @@ from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress
 from boucle.loop import store as tables
 from boucle.loop.feed import Feed, batches
-from boucle.loop.reconcile import carry_out, end_of, reconcile
+from boucle.loop.reconcile import carry_out, end_of, follow, reconcile
 from boucle.loop.records import Decision, Hold, Retrain
 from boucle.loop.stage import Stage
 from boucle.loop.standing import standing
@@ -150,9 +150,12 @@ def _days(stage: Stage, feed: Feed, client: InferClient) -> None:
         for day in days:
             _day(stage, feed, client, log, day)
             task.advance(note=_headline(stage, day))
+    follow(stage, stage.standing().champion)
 
 
 def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> None:
+    """Serve with the version that the day began with, also when it is done again after it had decided something."""
+    follow(stage, stage.standing(before=day).champion)
     answered, errors = _serve(stage, feed, client, day)
     reach("day.served")
     frames = log.frames_of(day)

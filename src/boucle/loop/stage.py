@@ -80,9 +80,10 @@ class Stage:
         """What was decided so far, oldest first."""
         return self.store.read(lambda conn: tables.decided(conn, self.name, self.held.stream))
 
-    def standing(self) -> Standing:
-        """Who is in charge and what waits."""
-        return standing(self.decisions(), first_version=self.held.first_version, first_day=self.first_day)
+    def standing(self, *, before: date | None = None) -> Standing:
+        """Who is in charge and what waits; `before` a day: as it began, whatever was decided on it already."""
+        taken = [decision for decision in self.decisions() if before is None or decision.day < before]
+        return standing(taken, first_version=self.held.first_version, first_day=self.first_day)
 
     def labelled_through(self, day: date) -> date:
         """The newest event day whose labels have come by the end of `day`."""

@@ -24,7 +24,7 @@ def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int
     columns = [*features.categorical, *features.numeric]
     predictions = monitoring.frames_to_table(frames)
     seen = _as_table(stage, predictions)
-    standing = stage.standing()
+    standing = stage.standing(before=day)
     reference = stage.reference(standing.champion)
     output = f"out.{_first_output(stage, standing.champion)}"
     answers = predictions[output].to_list() if output in predictions.columns else []
@@ -70,7 +70,7 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
         performance=measured,
         expected=monitoring.Expected(
             metric=metric,
-            value=stage.metric_of(stage.standing().champion),
+            value=stage.metric_of(stage.standing(before=window.day).champion),
             decay=stage.project.loop.retrain.decay,
             direction=direction(metric),
         ),

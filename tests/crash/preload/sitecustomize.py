@@ -1,8 +1,8 @@
 """Put on PYTHONPATH by the crash tests: every Python process, a server's workers too, dies or takes notes at a point.
 
-    CRASH_AT     `name` or `name:n`: kill -9 at the n-th reach of that point in one process ...
-    CRASH_MARK   ... once over all processes: who makes this file dies
-    CRASH_NOTES  a file to which every reach is appended, a line `<process id> <name>` each
+CRASH_AT     `name` or `name:n`: kill -9 at the n-th reach of that point in one process ...
+CRASH_MARK   ... once over all processes: who makes this file dies
+CRASH_NOTES  a file to which every reach is appended, a line `<process id> <name>` each
 """
 
 import os
