@@ -48,7 +48,8 @@ def table():
     turned = day >= 8
     x, z = draw.normal(size=day.size), draw.normal(size=day.size)
     late = draw.random(day.size) < 1 / (1 + np.exp(np.where(turned, 4.0, -4.0) * x))
-    moments = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=int(d), minutes=n % 30 * 40) for n, d in enumerate(day)]
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    moments = [start + timedelta(days=int(d), minutes=n % 30 * 40) for n, d in enumerate(day)]
     x = x + np.where(turned, 8.0, 0.0)
     ids = [f"o{n}" for n in range(day.size)]
     return pl.DataFrame({"id": ids, "at": moments, "x": x, "z": z, "late": late.astype(int)})

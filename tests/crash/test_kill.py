@@ -9,7 +9,7 @@ import pytest
 from .conftest import Ground, copy
 from .found import check, facts
 from .scenes import SCENES, Scene
-from ..kernel.test_points import named_points
+from .test_points import named_points
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ class Theatre:
         return [name for name in SCENES if point in self.rehearsal(name).reached]
 
     def kill(self, name: str, *at: str) -> None:
-        """Play a scene, killed at each of these points in turn, then undisturbed; all must be as if nothing had been."""
+        """Play a scene, killed at each of these points in turn, then undisturbed: as if nothing had been."""
         scene, expected = SCENES[name], self.rehearsal(name).facts
         folder = self.lay(scene)
         home = folder / ".boucle"

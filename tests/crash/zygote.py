@@ -34,7 +34,7 @@ def main() -> None:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    print("ready", flush=True)
+    say("ready")
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         selector.register(ended, selectors.EVENT_READ)
@@ -50,7 +50,11 @@ def main() -> None:
                     return
                 *lines, pending = (pending + piece).split(b"\n")
                 for line in lines:
-                    print("started", _fork(json.loads(line), (ended, wake)), flush=True)
+                    say(f"started {_fork(json.loads(line), (ended, wake))}")
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())
 
 
 def _fork(job: dict[str, Any], pipes: tuple[int, int]) -> int:
@@ -72,7 +76,7 @@ def _tell_ended() -> None:
             return
         if process == 0:
             return
-        print("ended", process, os.waitstatus_to_exitcode(status), flush=True)
+        say(f"ended {process} {os.waitstatus_to_exitcode(status)}")
 
 
 def _work(job: dict[str, Any]) -> int:
@@ -102,7 +106,7 @@ def _work(job: dict[str, Any]) -> int:
             boucle()
     except SystemExit as done:
         return int(done.code or 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the edge of the child
         traceback.print_exc()
         return 99
     finally:
