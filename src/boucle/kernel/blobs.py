@@ -11,6 +11,7 @@ from boucle.kernel.digests import Digest, digest_bytes, digest_file, short
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.kernel.paths import make_folder, sync_folder, translate
 from boucle.kernel.points import reach
+from boucle.kernel.presence import Presence
 
 _PIECE_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
@@ -24,11 +25,16 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.presence = Presence(root)
+
+    def close(self) -> None:
+        """Say that nothing that was put here waits for its reference any more. Closing twice is harmless."""
+        self.presence.end()
 
     def put(self, data: bytes) -> Digest:
         """Keep bytes; the same bytes again change nothing."""
         digest = digest_bytes(data)
-        if self.has(digest):
+        if self.has(digest) and self.presence.use(self._file(digest)):
             return digest
         with translate(self.root):
             incoming = self._incoming()
@@ -57,7 +63,7 @@ class BlobStore:
                     file.flush()
                     reach("blob.copied")
                     digest = Digest(hasher.hexdigest())
-                    if not self.has(digest):
+                    if not (self.has(digest) and self.presence.use(self._file(digest))):
                         os.fsync(file.fileno())
                         self._name(incoming, digest)
             finally:
@@ -98,6 +104,7 @@ class BlobStore:
         return self.root / digest[:2] / digest
 
     def _incoming(self) -> Path:
+        self.presence.begin()
         folder = self.root / "incoming"
         make_folder(folder)
         descriptor, name = tempfile.mkstemp(dir=folder)
@@ -109,7 +116,9 @@ class BlobStore:
         make_folder(target.parent)
         incoming.chmod(0o400)
         reach("blob.synced")
-        incoming.replace(target)
+        with self.presence.naming():
+            self.presence.stamp(incoming)
+            incoming.replace(target)
         reach("blob.named")
         sync_folder(target.parent)
 

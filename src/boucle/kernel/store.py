@@ -74,6 +74,7 @@ class Store:
     def close(self) -> None:
         """Finish what is queued, then close. Closing twice is harmless."""
         self.database.close()
+        self.blobs.close()
 
     def __enter__(self) -> "Store":
         return self

@@ -55,7 +55,7 @@ def materialise(blobs: BlobStore, digest: Digest, target: Path) -> Path:
     If `target` exists already it must hold exactly that tree (Damaged otherwise) and is left alone. The folder
     appears complete or not at all; two processes may do it at once.
     """
-    if target.exists():
+    if target.exists() and blobs.presence.use(target):
         _check_existing(digest, target)
         return target
     files = entries(blobs, digest)
@@ -69,9 +69,11 @@ def materialise(blobs: BlobStore, digest: Digest, target: Path) -> Path:
                 sync_folder(Path(folder))
             reach("tree.written")
             try:
-                temporary.rename(target)
+                with blobs.presence.naming():
+                    blobs.presence.stamp(temporary)
+                    temporary.rename(target)
             except OSError:
-                if not target.is_dir():
+                if not blobs.presence.use(target):
                     raise
                 _check_existing(digest, target)
             reach("tree.named")

@@ -47,9 +47,11 @@ class Cache:
     def read(self, key: Digest, returns: type[object]) -> Manifest | None:
         """The manifest with this key; None if there is none, if it is broken, or if something that it names is gone."""
         try:
-            manifest = msgspec.json.decode((self.folder / f"{key}.json").read_bytes(), type=Manifest)
+            file = self.folder / f"{key}.json"
+            manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
             msgspec.json.decode(manifest.value, type=returns)
-            return manifest if _whole(manifest, key) and self._all_there(manifest) else None
+            sound = _whole(manifest, key) and self.blobs.presence.use(file) and self._all_there(manifest)
+            return manifest if sound else None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, InvalidInput):
             return None
 
