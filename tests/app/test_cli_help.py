@@ -28,6 +28,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert names == {
         "audit verify",
         "check",
+        "gc",
         "models history",
         "models list",
         "models version-at",

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from boucle import __version__
-from boucle.app.commands import audit, check, models, pins, replay, report, run, schema, serve, settings, status
+from boucle.app.commands import audit, check, gc, models, pins, replay, report, run, schema, serve, settings, status
 from boucle.app.session import Session
 from boucle.kernel.errors import BoucleError
 
@@ -47,6 +47,7 @@ for verb in (check.check, run.run, serve.serve, replay.replay, status.status, re
 app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)
+app.command()(gc.gc)
 app.command()(schema.schema)
 app.command()(settings.settings)
 

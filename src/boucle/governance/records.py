@@ -23,6 +23,8 @@ class GovernanceSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     reviews: int = 0
     """Approvals of persons that a permit needs."""
+    keep_days: int | None = None
+    """Served predictions, labels and windows older than this are taken away by `boucle gc --delete`."""
 
 
 class GateVerdict(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 
 from boucle.data.api import load
 from boucle.governance.api import issue_permit, promote, rollback
@@ -48,9 +49,10 @@ class ReplayReport(Struct, frozen=True, kw_only=True):
 def stream_name(context: Context, first: RunReport) -> str:
     """One name for one history under one policy: the same project and data replay the same stream.
 
-    The environment counts (a library may change a model), the clock does not.
+    The environment counts (a library may change a model), the clock and how long history is kept do not.
     """
-    return f"replay-{short(digest_json([context.project, first.source.digest, first.version.bundle_digest]))}"
+    project = replace(context.project, governance=replace(context.project.governance, keep_days=None))
+    return f"replay-{short(digest_json([project, first.source.digest, first.version.bundle_digest]))}"
 
 
 def replay(context: Context, progress: Progress) -> ReplayReport:

@@ -39,6 +39,12 @@ def get_stream(conn: Connection, project_id: str, stream: str) -> Stream | None:
     return None if row is None else _stream(row)
 
 
+def list_streams(conn: Connection, project_id: str) -> list[Stream]:
+    """Every stream, in the order in which they were begun."""
+    query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence)
+    return [_stream(row) for row in conn.execute(query)]
+
+
 def latest_stream(conn: Connection, project_id: str) -> Stream | None:
     """The stream that was begun last."""
     query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence.desc()).limit(1)

@@ -15,6 +15,7 @@ from boucle.monitoring.history import (
 )
 from boucle.monitoring.labels import Labels
 from boucle.monitoring.performance import newest_days, performance
+from boucle.monitoring.retention import expire
 from boucle.monitoring.windows import (
     INPUT,
     OUTPUT,
@@ -40,6 +41,7 @@ __all__ = [
     "calibrate",
     "column_drift",
     "drifted_columns",
+    "expire",
     "frames_to_table",
     "inputs",
     "js",

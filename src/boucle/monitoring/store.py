@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    delete,
     func,
     select,
 )
@@ -142,6 +143,25 @@ def find_labels(
         LabelBatch(arrived_at=datetime.fromisoformat(row.arrived_at), rows=row.rows, digest=row.digest)
         for row in connection.execute(query)
     ]
+
+
+def newest_days(connection: Connection, project_id: str) -> dict[str, date]:
+    """The newest day of each stream on which something was served or a label came."""
+    newest: dict[str, date] = {}
+    for table, column in ((monitoring_windows, "day"), (monitoring_labels, "arrived_at")):
+        query = select(table.c.stream, func.max(table.c[column]).label("at")).where(table.c.project_id == project_id)
+        for row in connection.execute(query.group_by(table.c.stream)):
+            newest[row.stream] = max(newest.get(row.stream, date.min), date.fromisoformat(row.at[:10]))
+    return newest
+
+
+def remove_before(connection: Connection, project_id: str, stream: str, day: date) -> dict[str, int]:
+    """Take away a stream's windows of earlier days, and the labels that arrived earlier; how many rows by table."""
+    counts = {}
+    for table, column in ((monitoring_windows, "day"), (monitoring_labels, "arrived_at")):
+        older = delete(table).where(*_of(table, project_id, stream), table.c[column] < day.isoformat())
+        counts[table.name] = connection.execute(older).rowcount
+    return counts
 
 
 def put_alerts(connection: Connection, project_id: str, stream: str, alerts: Iterable[Alert]) -> None:

@@ -1,5 +1,6 @@
 """What other rooms may import from the pipeline."""
 
+from boucle.pipeline.care import broken_manifests, collectable
 from boucle.pipeline.execute import run
 from boucle.pipeline.fingerprint import environment_digest
 from boucle.pipeline.graph import Pipeline
@@ -13,6 +14,8 @@ __all__ = [
     "Step",
     "StepContext",
     "StepOutcome",
+    "broken_manifests",
+    "collectable",
     "environment_digest",
     "run",
     "run_pipeline",

@@ -50,7 +50,7 @@ class Cache:
             file = self.folder / f"{key}.json"
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
             msgspec.json.decode(manifest.value, type=returns)
-            sound = _whole(manifest, key) and self.blobs.presence.use(file) and self._all_there(manifest)
+            sound = is_whole(manifest, key) and self.blobs.presence.use(file) and self._all_there(manifest)
             return manifest if sound else None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, InvalidInput):
             return None
@@ -105,10 +105,18 @@ class Cache:
 
     def sweep(self) -> None:
         """Remove what processes that were killed left in `work`."""
-        for folder in (self.folder / "work").glob("*-*"):
-            owner = folder.name.partition("-")[0]
-            if owner.isdecimal() and not _alive(int(owner)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in self.left_over():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def left_over(self) -> list[Path]:
+        """Work folders of processes that are no more."""
+        folders = sorted((self.folder / "work").glob("*-*"))
+        owners = [folder.name.partition("-")[0] for folder in folders]
+        return [
+            folder
+            for folder, owner in zip(folders, owners, strict=True)
+            if owner.isdecimal() and not _alive(int(owner))
+        ]
 
     def _all_there(self, manifest: Manifest) -> bool:
         if manifest.used_database and not self._has_database:
@@ -137,7 +145,8 @@ def _result_of(value_json: bytes, tree: Digest | None) -> Digest:
     return digest_json([value_json.decode(), tree])
 
 
-def _whole(manifest: Manifest, key: Digest) -> bool:
+def is_whole(manifest: Manifest, key: str) -> bool:
+    """Whether a manifest is what its own digests say, and belongs to this key."""
     return (
         manifest.format == _FORMAT
         and manifest.key == key == key_of(manifest.ingredients)

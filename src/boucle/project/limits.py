@@ -101,6 +101,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (PackagingSection, "tolerance"): SHARE,
     (EvaluationSection, "bootstrap"): Limit(at_least=20, at_most=10_000),
     (GovernanceSection, "reviews"): NOT_NEGATIVE,
+    (GovernanceSection, "keep_days"): ONE_OR_MORE,
     (ServingSection, "host"): FILLED,
     (ServingSection, "port"): Limit(at_least=1, at_most=65_535),
     (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),

@@ -3,9 +3,10 @@
 The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log` itself.
 """
 
+from boucle.serving.care import broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
 from boucle.serving.deploy import deploy
-from boucle.serving.prediction_log import LogDamage, Position, read_frames
+from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
 from boucle.serving.process import ServerProcess
 from boucle.serving.traffic import log_folder, read_ack, read_traffic, wait_acknowledged
 
@@ -14,10 +15,14 @@ __all__ = [
     "LogDamage",
     "Position",
     "ServerProcess",
+    "broken_traffic",
+    "collectable",
+    "damaged_log",
     "deploy",
     "log_folder",
     "read_ack",
     "read_frames",
     "read_traffic",
     "wait_acknowledged",
+    "whole_bytes",
 ]

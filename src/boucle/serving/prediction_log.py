@@ -126,7 +126,11 @@ def _read_segment(
         if on_damage is not None:
             on_damage(LogDamage(segment, offset, size, message))
 
-    with _path(folder, segment).open("rb") as file:
+    try:
+        opened = _path(folder, segment).open("rb")
+    except FileNotFoundError:  # garbage collection took it: its frames are in windows
+        return
+    with opened as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(offset)
         while offset < size:
@@ -144,6 +148,32 @@ def _read_segment(
             offset = end
             if frame is not None:
                 yield frame, Position(segment, offset)
+
+
+def spent_segments(folder: Path, is_spent: Callable[[PredictionFrame], bool]) -> list[Path]:
+    """The files of which every frame is spent; never the newest, by which the next one is numbered."""
+    spent = []
+    for segment in sorted(_segments(folder))[:-1]:
+        damage: list[LogDamage] = []
+        frames = _read_segment(folder, segment, 0, newest=False, on_damage=damage.append)
+        if all(is_spent(frame) for frame, _ in frames) and not damage:
+            spent.append(_path(folder, segment))
+    return spent
+
+
+def whole_bytes(file: Path) -> int:
+    """How many bytes of a segment are no frame that is still being written."""
+    size = file.stat().st_size
+    if any(segment > int(file.stem.removeprefix("segment-")) for segment in _segments(file.parent)):
+        return size
+    offset = 0
+    with file.open("rb") as opened:
+        while len(header := opened.read(_HEADER.size)) == _HEADER.size:
+            end = offset + _HEADER.size + _HEADER.unpack(header)[0]
+            if end > size:
+                break
+            offset = opened.seek(end)
+    return offset
 
 
 def _decode(payload: bytes, checksum: int) -> PredictionFrame | None:

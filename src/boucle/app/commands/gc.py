@@ -1,0 +1,116 @@
+"""`boucle gc`"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.session import AsJson, session_of
+from boucle.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from boucle.kernel.care.records import GcReport
+    from boucle.kernel.progress import Progress
+    from boucle.project.context import Context
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def gc(
+    context: typer.Context,
+    delete: Annotated[bool, typer.Option("--delete", help="Take it away; without this, only tell.")] = False,
+    grace: Annotated[str, typer.Option(help="How long what nothing needs stays: 90m, 24h, 7d.")] = "24h",
+    cache_days: Annotated[float, typer.Option(min=0, help="Days that a step's unused result stays.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Take away what nothing needs any more.
+
+    Blobs that no row, kept result, endpoint or pin needs; unused results; what killed processes left; log segments that
+    windows keep; and what is older than `governance.keep_days`. Only tells what would go, unless --delete is given.
+
+    \b
+    Example:
+      boucle gc
+      boucle gc --delete --grace 7d
+    """
+    grace_s = parse_seconds(grace)
+    session = session_of(context)
+    with session.open(stored=True) as project:
+        from boucle.app.console import console, print_json, progress
+
+        with progress(session.color) as shown:
+            report = collect(project, delete=delete, grace_s=grace_s, cache_s=cache_days * 86_400, shown=shown)
+        if as_json:
+            print_json(report)
+            return
+        screen = console(session.color)
+        tell = screen.print
+        if report.gone or report.expired:
+            screen.print(_table(report))
+        size = _size(sum(one.size_bytes for one in report.gone))
+        if delete:
+            tell(f"{len(report.gone):,} things taken away, {size}; {report.kept_blobs:,} blobs are needed")
+        elif report.gone or report.expired:
+            tell(f"{len(report.gone):,} things would go, {size}; nothing was changed")
+            tell(f"to take them away: boucle gc --delete --grace {grace} --cache-days {cache_days:g}")
+        else:
+            tell(f"nothing to take away; {report.kept_blobs:,} blobs are needed")
+
+
+def collect(project: "Context", *, delete: bool, grace_s: float, cache_s: float, shown: "Progress") -> "GcReport":
+    """Garbage collection of a project's store, with what each room knows of its own files."""
+    from datetime import timedelta
+
+    from boucle.identity.api import local_principal
+    from boucle.kernel.care import gc as engine
+    from boucle.loop.spent import spent
+    from boucle.monitoring.api import expire
+    from boucle.pipeline import api as pipeline
+    from boucle.serving import api as serving
+
+    store, name, keep_days = project.store(), project.project.project, project.project.governance.keep_days
+    now = store.clock.now()
+    is_spent = spent(store, name, None if keep_days is None else now - timedelta(days=keep_days))
+    actor = local_principal().name
+    return engine.collect(
+        store,
+        [
+            lambda: pipeline.collectable(project.home, cache_s),
+            lambda: serving.collectable(project.home, is_spent, grace_s),
+        ],
+        expire=None
+        if keep_days is None
+        else lambda connection: expire(connection, name, keep_days=keep_days, now=now, actor=actor),
+        grace_s=grace_s,
+        delete=delete,
+        progress=shown,
+    )
+
+
+def parse_seconds(text: str) -> float:
+    """A duration.
+
+    >>> parse_seconds("24h"), parse_seconds("0"), parse_seconds("1.5d")
+    (86400.0, 0.0, 129600.0)
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
+    if match is None:
+        raise InvalidInput(f"`{text}` is no duration: write 90m, 24h, 7d, or seconds", hint="boucle gc --help")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def _table(report: "GcReport") -> object:
+    from boucle.app.console import table
+
+    kinds = sorted({one.kind for one in report.gone})
+    rows: list[Sequence[str]] = []
+    for kind in kinds:
+        sizes = [one.size_bytes for one in report.gone if one.kind == kind]
+        rows.append((kind, f"{len(sizes):,}", _size(sum(sizes))))
+    rows += [(f"rows of {name}", f"{count:,}", "-") for name, count in sorted(report.expired.items())]
+    return table("", ("what", "how many", "size"), rows, right=("how many", "size"))
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,126 @@
+"""Garbage collection: takes away what nothing needs and nobody has put or used for a while.
+
+A thing goes only if its time is before the grace period, before the beginning of every living process that works in the
+store (`boucle.kernel.presence`), and still the one that it had before the roots were looked up. So what another process
+puts or uses at the same time stays, with any grace period and any clock.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from boucle.kernel import presence
+from boucle.kernel.care.layout import temporaries
+from boucle.kernel.care.records import Candidate, GcReport, Gone, candidate
+from boucle.kernel.care.roots import named_in_database, named_in_files, reachable
+from boucle.kernel.care.turns import care
+from boucle.kernel.digests import Digest
+from boucle.kernel.engines import raw_of
+from boucle.kernel.locks import turn
+from boucle.kernel.paths import translate
+from boucle.kernel.points import reach
+from boucle.kernel.progress import Progress
+from boucle.kernel.store import Store
+
+TEMPORARY_S: Final = 3600.0
+"""Age from which a temporary file is what a killed process left: nothing is written for an hour."""
+
+
+def collect(
+    store: Store,
+    finders: Sequence[Callable[[], Iterable[Candidate | None]]],
+    *,
+    expire: Callable[[Connection], dict[str, int]] | None = None,
+    grace_s: float,
+    delete: bool,
+    progress: Progress,
+) -> GcReport:
+    """Take away what may go; a dry run, without `delete`, only tells.
+
+    `finders` tell what may go beside blobs and temporary files. `expire` takes rows away that are kept too long and
+    tells how many, by table. Damaged, with no blob touched, if what is needed can't be known.
+    """
+    home, blobs = store.home, store.blobs
+    with care(home, shared=False, progress=progress), translate(home), progress.task("collect", total=3) as task:
+        others = [one for find in finders for one in find() if one is not None]
+        others += [one for one in map(_temporary, temporaries(home)) if one is not None]
+        kept = list(_blobs(blobs.root, grace_s))
+        oldest = presence.since(blobs.root)  # after the times of all candidates: who comes later changes them
+        task.advance(note="results, folders, logs")
+        gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
+        task.advance(note="what is needed")
+        expired, named = _named(store, expire, delete=delete)
+        needed = reachable(blobs, named | named_in_files(home, without={one.path for one in gone}))
+        task.advance(note="blobs")
+        garbage = (one for one in kept if one.path.name not in needed)
+        gone += [one for one in garbage if _take(blobs.root, one, oldest, delete=delete)]
+    told = [Gone(kind=one.kind, path=one.path.relative_to(home).as_posix(), size_bytes=one.size_bytes) for one in gone]
+    return GcReport(deleted=delete, gone=told, kept_blobs=len(needed), expired=expired)
+
+
+def _named(
+    store: Store, expire: Callable[[Connection], dict[str, int]] | None, *, delete: bool
+) -> tuple[dict[str, int], set[Digest]]:
+    """How many rows expired, and what the others name. A dry run lets the rows expire and then undoes that."""
+    found: tuple[dict[str, int], set[Digest]] = ({}, set())
+
+    def try_out(connection: Connection) -> None:
+        nonlocal found
+        found = (expire(connection) if expire else {}), named_in_database(raw_of(connection))
+        raise _Undo
+
+    if expire is not None and not delete:
+        with suppress(_Undo):
+            store.write(try_out)
+        return found
+    expired = store.write(expire) if expire is not None else {}
+    return expired, store.read(lambda connection: named_in_database(raw_of(connection)))
+
+
+class _Undo(Exception):  # noqa: N818 - it is no error
+    """Ends a unit of work that shall leave nothing."""
+
+
+def _temporary(path: Path) -> Candidate | None:
+    return candidate("temporary file", path, TEMPORARY_S)
+
+
+def _blobs(root: Path, grace_s: float) -> Iterable[Candidate]:
+    for folder in sorted(root.glob("[0-9a-f][0-9a-f]")):
+        found = (candidate("blob", file, grace_s) for file in sorted(folder.iterdir()) if len(file.name) == 64)
+        yield from (one for one in found if one is not None)
+
+
+def _take(root: Path, one: Candidate, oldest: int | None, *, delete: bool) -> bool:
+    """Take a thing away if it is old enough and nobody has used it since it was found; a dry run only asks."""
+    before = time.time_ns() - int(one.age_s * 1e9)
+    if one.used_ns >= (before if oldest is None else min(before, oldest)):
+        return False
+    with turn(root / presence.LOCK):
+        try:
+            now = one.path.lstat()
+        except FileNotFoundError:
+            return False
+        if (now.st_ino, now.st_mtime_ns) != (one.inode, one.used_ns):
+            return False
+        if not delete:
+            return True
+        reach("gc.chosen")
+        if not one.path.is_dir():
+            one.path.unlink()
+            reach("gc.taken")
+            return True
+        # A folder goes in one step; what is left if this process is killed is a temporary one.
+        going = one.path.with_name(f".{one.path.name.lstrip('.')}.going")
+        if going != one.path:
+            shutil.rmtree(going, ignore_errors=True)
+            one.path.rename(going)
+    reach("gc.folder_moved")
+    shutil.rmtree(going, ignore_errors=True)
+    reach("gc.folder_gone")
+    return True

@@ -1,0 +1,58 @@
+"""The nouns of care: what may go, what is wrong. Light: the pipeline's and the server's rooms import it."""
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal[
+    "step result", "step files", "bundle folder", "bundle folder of the server", "log segment", "temporary file", "blob"
+]
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A file or folder that may go, as it was when it was found."""
+
+    kind: Kind
+    path: Path
+    size_bytes: int
+    inode: int
+    used_ns: int
+    """When it was last put or used, in nanoseconds of the machine's clock."""
+    age_s: float
+    """It stays until it has not been used for this long."""
+
+
+class Gone(Struct, frozen=True, kw_only=True):
+    """One thing that went, or would go."""
+
+    kind: Kind
+    path: str
+    """Below the home folder."""
+    size_bytes: int
+
+
+class GcReport(Struct, frozen=True, kw_only=True):
+    """What went, or would go."""
+
+    deleted: bool
+    """False for a dry run."""
+    gone: list[Gone]
+    kept_blobs: int
+    expired: dict[str, int]
+    """Rows by table that were kept longer than `governance.keep_days`."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much disk that is."""
+        return sum(one.size_bytes for one in self.gone)
+
+
+def candidate(kind: Kind, path: Path, age_s: float) -> Candidate | None:
+    """What may go, with its present time; None if it is gone already."""
+    try:
+        seen = path.lstat()
+        size = sum(file.lstat().st_size for file in path.rglob("*")) if path.is_dir() else seen.st_size
+    except FileNotFoundError:
+        return None
+    return Candidate(kind=kind, path=path, size_bytes=size, inode=seen.st_ino, used_ns=seen.st_mtime_ns, age_s=age_s)

@@ -1,0 +1,55 @@
+"""What garbage collection and fsck must know of served endpoints."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from boucle.kernel.care.records import Candidate, candidate
+from boucle.kernel.errors import BoucleError
+from boucle.serving.prediction_log import LogDamage, read_frames, spent_segments
+from boucle.serving.records import PredictionFrame
+from boucle.serving.traffic import log_folder, read_traffic, serving_root, traffic_file
+
+
+def collectable(home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s: float) -> Iterator[Candidate | None]:
+    """Written-out bundles that no traffic file names, and log segments in which every frame is spent.
+
+    Damaged if a traffic file cannot be read: then it is not known what the endpoint needs.
+    """
+    root = serving_root(home)
+    named = {read_traffic(home, endpoint).champion.path for endpoint in endpoints(home) if _deployed(home, endpoint)}
+    for folder in sorted((root / "bundles").glob("[!.]*")):
+        if folder.relative_to(root).as_posix() not in named:
+            yield candidate("bundle folder of the server", folder, grace_s)
+    for endpoint in endpoints(home):
+        for segment in spent_segments(log_folder(home, endpoint), is_spent):
+            yield candidate("log segment", segment, grace_s)
+
+
+def broken_traffic(home: Path) -> Iterator[tuple[Path, str]]:
+    """Traffic files that cannot be read, each with the reason."""
+    for endpoint in endpoints(home):
+        if _deployed(home, endpoint):
+            try:
+                read_traffic(home, endpoint)
+            except BoucleError as error:
+                yield traffic_file(home, endpoint), error.message
+
+
+def damaged_log(home: Path) -> Iterator[tuple[str, LogDamage]]:
+    """Bytes of prediction logs that hold no frame, by endpoint."""
+    for endpoint in endpoints(home):
+        found: list[LogDamage] = []
+        for _ in read_frames(log_folder(home, endpoint), on_damage=found.append):
+            pass
+        yield from ((endpoint, one) for one in found)
+
+
+def endpoints(home: Path) -> list[str]:
+    """Every endpoint that was ever deployed or served."""
+    root = serving_root(home)
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return [one.name for one in folders if one.is_dir() and one.name != "bundles" and not one.name.startswith(".")]
+
+
+def _deployed(home: Path, endpoint: str) -> bool:
+    return traffic_file(home, endpoint).exists()
