@@ -60,15 +60,15 @@ def attempt(
     step: Step[object], ingredients: Ingredients, needs: Mapping[str, Manifest], around: Surroundings
 ) -> Manifest:
     """Call the step's function and keep its value and files. Nothing is kept if it raises."""
-    cache = around.cache
+    cache, key = around.cache, key_of(ingredients)
     context = StepContext(
         name=step.name,
         params=step.params,
         project_root=around.project_root,
         progress=around.progress,
         needs=needs,
-        make_folder=lambda: cache.work_folder(key_of(ingredients)),
-        folder_of=cache.folder_of,
+        key=key,
+        cache=cache,
         open_store=around.store,
     )
     started = time.perf_counter()  # a duration for people; no result depends on it

@@ -3,6 +3,7 @@
     <home>/cache/<key>.json     a manifest; a broken one counts as none
     <home>/cache/trees/<tree>/  files of a step, written out for those that need it
     <home>/cache/work/          files of steps that are running
+    <home>/cache/progress/      how far steps came that were interrupted
 
 A manifest is written last and in one piece, so a step that was killed has none.
 """
@@ -11,7 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -27,6 +28,8 @@ _FORMAT: Final = 1
 _DATABASE: Final = "boucle.db"
 _QUOTED_DIGEST: Final = re.compile(rb'"([0-9a-f]{64})"')
 _LARGEST_TREE_BYTES: Final = 4 << 20
+
+V = TypeVar("V")
 
 
 def key_of(ingredients: Ingredients) -> Digest:
@@ -77,6 +80,22 @@ class Cache:
         reach("step.result_known")
         write_atomic(self.folder / f"{manifest.key}.json", canonical_json(manifest))
         reach("step.result_kept")
+        self.forget_progress(manifest.key)
+
+    def progress(self, key: Digest, kind: type[V]) -> V | None:
+        """How far an interrupted execution of this step came; None if there was none, or if it can't be read."""
+        try:
+            return msgspec.json.decode(self._progress_file(key).read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def keep_progress(self, key: Digest, value: object) -> None:
+        """Keep how far a step came, durably, instead of what was kept before."""
+        write_atomic(self._progress_file(key), canonical_json(value))
+
+    def forget_progress(self, key: Digest) -> None:
+        """The step has its result, or shall start anew."""
+        self._progress_file(key).unlink(missing_ok=True)
 
     def work_folder(self, key: Digest) -> Path:
         """An empty folder for the files of a step that is about to run in this process."""
@@ -117,6 +136,9 @@ class Cache:
             for folder, owner in zip(folders, owners, strict=True)
             if owner.isdecimal() and not _alive(int(owner))
         ]
+
+    def _progress_file(self, key: Digest) -> Path:
+        return self.folder / "progress" / f"{key}.json"
 
     def _all_there(self, manifest: Manifest) -> bool:
         if manifest.used_database and not self._has_database:

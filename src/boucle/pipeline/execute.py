@@ -135,6 +135,8 @@ class Execution:
                 report = error
             self.reports.put((name, report))
 
+        if self.force:
+            self.around.cache.forget_progress(key_of(ingredients))
         self.running.add(name)
         threading.Thread(target=work, name=f"boucle-{name}", daemon=True).start()
 

@@ -16,6 +16,7 @@ from boucle.pipeline.records import Manifest
 
 if TYPE_CHECKING:
     from boucle.kernel.store import Store
+    from boucle.pipeline.cache import Cache
 
 V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
@@ -36,8 +37,8 @@ class StepContext:
         project_root: Path,
         progress: Progress,
         needs: Mapping[str, Manifest],
-        make_folder: Callable[[], Path],
-        folder_of: Callable[[Digest], Path],
+        key: Digest,
+        cache: Cache,
         open_store: Callable[[], Store],
     ) -> None:
         self.name = name
@@ -47,8 +48,8 @@ class StepContext:
         self.progress = progress
         """Stops the step, by an exception that is no `Exception`, once the run was interrupted."""
         self._needs = needs
-        self._make_folder = make_folder
-        self._folder_of = folder_of
+        self._key = key
+        self._cache = cache
         self._open_store = open_store
         self.opened_folder: Path | None = None
         self.used_store = False
@@ -69,14 +70,25 @@ class StepContext:
         tree = self._need(name).tree
         if tree is None:
             raise InvalidInput(f"step {self.name!r} asks for the files of step {name!r}, which wrote none")
-        return self._folder_of(tree)
+        return self._cache.folder_of(tree)
 
     @property
     def folder(self) -> Path:
         """An empty folder; the files that the step writes into it are kept with its result."""
         if self.opened_folder is None:
-            self.opened_folder = self._make_folder()
+            self.opened_folder = self._cache.work_folder(self._key)
         return self.opened_folder
+
+    def kept_progress(self, kind: type[V]) -> V | None:
+        """What an interrupted execution of this step, with the very same inputs, kept last; None at a first start."""
+        return self._cache.progress(self._key, kind)
+
+    def keep_progress(self, value: object) -> None:
+        """Keep how far the step came, durably, for the case that it is interrupted; replaces what was kept before.
+
+        Gone once the step has its result. The result must not depend on where the step was interrupted.
+        """
+        self._cache.keep_progress(self._key, value)
 
     @property
     def store(self) -> Store:

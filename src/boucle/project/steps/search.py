@@ -34,13 +34,21 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 def search_parameters(context: StepContext) -> Found:
-    """Search on the rows before the holdout; trials are recorded as runs of one experiment."""
+    """Search on the rows before the holdout; trials are recorded as runs of one experiment.
+
+    Interrupted, it goes on after the last finished trial.
+    """
     params = context.params_as(SearchParams)
     dataset = context.value("prepare", Prepared).dataset
     rows, _ = holdout(load(context.store, dataset.digest), params.training, params.section.time)
 
+    done = context.kept_progress(list[Trial]) or []
+    tried = list(done)
+
     def track(trial: Trial) -> None:
         _record_trial(context, params, dataset.digest, trial)
+        tried.append(trial)
+        context.keep_progress(tried)
 
     result = search(
         rows,
@@ -53,6 +61,7 @@ def search_parameters(context: StepContext) -> Found:
         on_trial=track,
         progress=context.progress,
         time=params.section.time,
+        done=done,
     )
     best = next(trial for trial in result.trials if trial.params == result.best)
     return Found(params=result.best, threshold=result.threshold, score=best.score, trials=len(result.trials))
