@@ -1,5 +1,6 @@
 import math
 from datetime import UTC, date, datetime
+from functools import reduce
 from itertools import pairwise
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boucle.data import histogram, profiles
-from boucle.data.profiles import comparable, merge, profile, quantiles
+from boucle.data.profiles import comparable, merge, merged, profile, quantiles
 from boucle.data.records import Profile
 from boucle.kernel.digests import canonical_json
 from boucle.kernel.errors import InvalidInput
@@ -59,20 +60,15 @@ def test_large_columns_split_anywhere_have_the_same_bytes(seed: int, cuts: list[
     )
     many = many.with_columns(pl.col("t").cast(pl.String))
     edges = sorted({0, 6000, *cuts})
-    merged = profile(many[:0])
-    for first, last in pairwise(edges):
-        merged = merge(merged, profile(many[first:last]))
-    assert canonical_json(merged) == canonical_json(profile(many))
+    parts = [profile(many[:0]), *(profile(many[first:last]) for first, last in pairwise(edges))]
+    assert canonical_json(reduce(merge, parts)) == canonical_json(merged(parts)) == canonical_json(profile(many))
 
 
 def test_a_real_table_day_by_day(january: pl.DataFrame) -> None:
     columns = ["dep_time", "air_time", "distance", "tailnum", "carrier", "scheduled_at"]
     days = [profile(day, columns) for _, day in january.group_by("day")]
-    merged = days[0]
-    for day in days[1:]:
-        merged = merge(merged, day)
     whole = profile(january, columns)
-    assert merged == whole
+    assert reduce(merge, days) == merged(days) == whole
     assert msgspec.json.decode(canonical_json(whole), type=Profile) == whole
     assert whole.categories[0].hashed  # about 2,800 planes
     assert sum(whole.categories[0].values.values()) == january["tailnum"].count()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from boucle.data.api import merge, profile
+from boucle.data.api import merged, profile
 from boucle.data.records import CategoryProfile, NumericProfile, Profile
 from boucle.monitoring import drift
 from boucle.monitoring.bins import counted
@@ -138,7 +138,7 @@ def test_a_column_has_no_distance_from_itself(values: list[float | None]) -> Non
 def test_a_threshold_is_a_quarter_above_the_oddest_training_day() -> None:
     noise = np.random.default_rng(2)
     days = [table(x=noise.normal(level, 1, 400)) for level in (0.0, 0.1, 3.0)]
-    whole = merge(merge(days[0], days[1]), days[2])
+    whole = merged(days)
     oddest = max(drift.psi(whole.numeric[0], day.numeric[0]) for day in days)
     assert drift.calibrate(days, whole, POLICY) == {"x": pytest.approx(1.25 * oddest)}
 

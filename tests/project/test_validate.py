@@ -55,6 +55,7 @@ CASES = [
         "data.checks[1].name",
         "names another relation",
     ),
+    ("loop.retrain.newest_days", 7, "loop.retrain.newest_days", "leave no row to learn from"),
     ("objectives", [{"metric": "auc", "at_least": 0.6}], "objectives[0].metric", "did you mean `auc_roc`?"),
     ("objectives", [{"metric": "auc_roc"}], "objectives[0]", "exactly one of"),
     ("objectives", [{"metric": "auc_roc", "at_least": 0.1, "at_most": 0.2}], "objectives[0]", "exactly one of"),

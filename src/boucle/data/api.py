@@ -2,7 +2,7 @@
 
 from boucle.data.checks import name_of, run_checks
 from boucle.data.histogram import bucket_bounds
-from boucle.data.profiles import comparable, merge, profile, quantiles
+from boucle.data.profiles import comparable, merged, profile, quantiles
 from boucle.data.schema import as_text, counted, infer, kind_of, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source
@@ -19,7 +19,7 @@ __all__ = [
     "kind_of",
     "load",
     "load_profile",
-    "merge",
+    "merged",
     "name_of",
     "normalise",
     "parquet",

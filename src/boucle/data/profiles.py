@@ -55,6 +55,19 @@ def merge(a: Profile, b: Profile) -> Profile:
     )
 
 
+def merged(profiles: Sequence[Profile]) -> Profile:
+    """Profile of the rows of all of them, at least one. Neighbours are merged pair by pair: most merges are small.
+
+    >>> days = [profile(pl.DataFrame({"x": [day, day]})) for day in range(5)]
+    >>> merged(days) == profile(pl.DataFrame({"x": [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]}))
+    True
+    """
+    while len(profiles) > 1:
+        pairs = [merge(*profiles[at : at + 2]) for at in range(0, len(profiles) - 1, 2)]
+        profiles = [*pairs, profiles[-1]] if len(profiles) % 2 else pairs
+    return profiles[0]
+
+
 def quantiles(summary: NumericProfile, q: Sequence[float]) -> list[float]:
     """Quantiles for each of `q` (0 to 1): the smallest value that at least this share of the values does not exceed.
 

@@ -1,11 +1,12 @@
 """What the loop is measured against: the first model left alone, and an oracle whose labels are never late.
 
-The oracle trains anew on the first of each month on everything that happened before, with the parameters that the first
-search found. Nobody can have it: half of its newest labels would still be on their way.
+The oracle trains anew on the first of each month on everything that happened before, or on as many newest days as the
+loop learns from, with the parameters that the first search found. Nobody can have it: half of its newest labels would
+still be on their way.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -16,13 +17,14 @@ from boucle.data.api import load
 from boucle.data.records import DataSection
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
-from boucle.loop.retrain import append_logged
+from boucle.loop.retrain import append_logged, first_learned, since
 from boucle.models.api import get_version
 from boucle.monitoring.api import inputs, labelled
 from boucle.packaging.api import open_kept, predict_table
 from boucle.pipeline.api import Pipeline, Step, StepContext
 from boucle.project.context import Context
 from boucle.project.lifecycle import execute
+from boucle.project.records import RetrainPolicy
 from boucle.runs.records import ParamValue
 from boucle.training.api import cores, encode_table, fit, numbers_of, scores_of, task_of
 from boucle.training.records import TrainingSection
@@ -40,6 +42,7 @@ class BaselineParams(Struct, frozen=True, kw_only=True):
     first_bundle: Digest
     params: dict[str, ParamValue]
     """What the first search found."""
+    retrain: RetrainPolicy
     rows: Digest
     """Digest of the served and labelled rows, so that the cache sees a change."""
 
@@ -101,7 +104,8 @@ def _oracle(context: StepContext, rows: pl.DataFrame, threshold: float) -> pl.Se
     def month(first: date) -> tuple[pl.Series, pl.Series]:
         """The rows of a month, and what a model that knows all before it answers for them."""
         known = trusted.filter(pl.col("event_time").dt.date() < first)
-        train = append_logged(base, known, section)
+        oldest = first_learned(first - timedelta(days=1), params.retrain)
+        train = since(append_logged(base, known, section), section.time, oldest)
         target = train[section.target]
         fitted = fit(train, training, section.features, section.target, task_of(target), params.params, threshold)
         chosen = (months == first).arg_true()

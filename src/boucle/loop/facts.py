@@ -1,6 +1,5 @@
 """Everything a decision may depend on, gathered from the store at the end of a day."""
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
@@ -14,18 +13,25 @@ from boucle.loop.history import Outputs
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
-from boucle.monitoring.api import drifted_columns, quarantine_columns
+from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
 from boucle.packaging.api import predict_table
 from boucle.training.api import holdout
 
 
-def gather(stage: Stage, day: date, windows: Sequence[Window], performance: Performance | None) -> Facts:
-    """The facts of a day. `windows`: all kept ones, oldest first, today's last."""
-    standing = stage.standing()
+def gather(stage: Stage, window: Window, performance: Performance | None) -> Facts:
+    """The facts at the end of the day of a window."""
+    day, standing = window.day, stage.standing()
     metric = stage.project.loop.metric
-    trusted = [window for window in windows if window.day > standing.promoted_on and not window.quarantined]
-    today = [window for window in windows if window.day == day]
+    trusted = windows(
+        stage.store,
+        stage.name,
+        stage.held.stream,
+        standing.promoted_on + timedelta(days=1),
+        day,
+        include_quarantined=False,
+        newest=stage.project.loop.retrain.drift_days,
+    )
     return Facts(
         today=day,
         champion=ChampionFacts(
@@ -38,8 +44,8 @@ def gather(stage: Stage, day: date, windows: Sequence[Window], performance: Perf
         last_trained_on=standing.last_trained_on,
         performance=None if performance is None else performance.metrics[metric],
         performance_rows=0 if performance is None else performance.rows,
-        drifted=[drifted_columns(window) for window in trusted[-stage.project.loop.retrain.drift_days :]],
-        quarantined_today=sorted({column for window in today for column in quarantine_columns(window)}),
+        drifted=[drifted_columns(one) for one in trusted],
+        quarantined_today=quarantine_columns(window),
         previous_comparison=None if standing.previous is None else _previous(stage, standing, standing.previous, day),
     )
 
@@ -58,7 +64,7 @@ def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
     """Champion and challenger on the newest labelled rows: the challenger's held-out ones that neither learned from."""
     training, section = stage.project.training, stage.project.data
     _, rows = holdout(load(stage.store, stage.version(number).dataset_digest), training, section.time)
-    seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
+    seen_until = stage.days_of(standing.champion)[1] - timedelta(days=training.holdout_days)
     rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
     answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]
     return _compared(stage, rows[section.target], (standing.champion, answers[0]), (number, answers[1]))
@@ -76,7 +82,7 @@ def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Com
     champion = stage.history.answers(standing.champion, first, last)
     before = stage.history.answers(previous, first, last)
     metric, truth = stage.project.loop.metric, stage.truth(labels)
-    thresholds = [stage.threshold(number) for number in (standing.champion, previous)]
+    thresholds = [stage.history.threshold(number) for number in (standing.champion, previous)]
     worse, better = measure(metric, truth, champion, thresholds[0]), measure(metric, truth, before, thresholds[1])
     gained = direction(metric) * (better - worse)
     if not gained >= rule.loss:  # no rollback whatever its interval is, and an interval takes two hundred re-samplings
@@ -96,7 +102,7 @@ def _compared(
             challenger[1],
             confidence=stage.project.loop.promote.confidence,
             seed=stage.project.training.seed,
-            thresholds=(stage.threshold(champion[0]), stage.threshold(challenger[0])),
+            thresholds=(stage.history.threshold(champion[0]), stage.history.threshold(challenger[0])),
         )
     except InvalidInput:
         return None

@@ -1,5 +1,6 @@
 """The labelled rows of a stream and what any version answers for them, each day read and each version asked once."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ Outputs = dict[str, NDArray[np.float64] | list[str]]
 
 
 class History:
-    """Labelled rows of one stream, kept in memory by event day. Not thread-safe."""
+    """Labelled rows of one stream, kept in memory by event day until `forget`. Not thread-safe."""
 
     def __init__(self, store: Store, project_id: str, stream: str) -> None:
         self._store = store
@@ -24,6 +25,7 @@ class History:
         self._days: dict[date, pl.DataFrame] = {}
         self._answers: dict[tuple[int, date], Outputs] = {}
         self._predictors: dict[int, Predictor] = {}
+        self._thresholds: dict[int, float] = {}
 
     def rows(self, first: date, last: date) -> list[tuple[date, pl.DataFrame]]:
         """The labelled, not quarantined rows of each day in [first, last] that has some."""
@@ -50,7 +52,19 @@ class History:
     def thresholds(self, first: date, last: date) -> NDArray[np.float64]:
         """From which probability the version that answered each of these rows says yes, in their order."""
         numbers = [number for _, frame in self.rows(first, last) for number in frame["number"]]
-        return np.array([self.predictor(number).signature.threshold for number in numbers])
+        return np.array([self.threshold(number) for number in numbers])
+
+    def threshold(self, number: int) -> float:
+        """The probability from which a version says yes."""
+        if number not in self._thresholds:
+            self._thresholds[number] = self.predictor(number).signature.threshold
+        return self._thresholds[number]
+
+    def forget(self, *, before: date, versions: Collection[int | None]) -> None:
+        """Let go of the days before one and of all bundles but these; whoever asks again finds them in the store."""
+        self._days = {day: frame for day, frame in self._days.items() if day >= before}
+        self._answers = {asked: answer for asked, answer in self._answers.items() if asked[1] >= before}
+        self._predictors = {number: kept for number, kept in self._predictors.items() if number in versions}
 
     def _answer(self, number: int, day: date, frame: pl.DataFrame) -> Outputs:
         if (number, day) not in self._answers:

@@ -1,6 +1,6 @@
 """Carry out what was decided, each action once: look at the facts, act, record it under the fence, look again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection
@@ -12,7 +12,7 @@ from boucle.loop import store as tables
 from boucle.loop.decide import decide
 from boucle.loop.facts import gather
 from boucle.loop.records import Action, Decision, Hold, Promote, Refuse, Retrain, Rollback
-from boucle.loop.retrain import train_again
+from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.stage import Stage
 from boucle.monitoring.records import Performance, Window
 from boucle.project.charge import CHAMPION, judge
@@ -21,28 +21,27 @@ from boucle.serving.api import deploy, wait_acknowledged
 Joined = Callable[[Connection], None]
 
 
-def reconcile(stage: Stage, day: date, windows: Sequence[Window], performance: Performance | None) -> list[Decision]:
-    """Decide and act until nothing more is due on this day; returns what was carried out.
+def reconcile(stage: Stage, window: Window, performance: Performance | None) -> list[Decision]:
+    """Decide and act until nothing more is due on the day of a window; returns what was carried out.
 
     A day that was interrupted after it held still holds.
     """
     taken: list[Decision] = []
-    if any(decision.day == day and isinstance(decision.action, Hold) for decision in stage.decisions()):
+    if any(isinstance(decision.action, Hold) for decision in stage.decisions(window.day)):
         return taken
     while True:
-        actions = decide(gather(stage, day, windows, performance), stage.project.loop)
+        actions = decide(gather(stage, window, performance), stage.project.loop)
         if not actions:
             return taken
         for action in actions:
-            taken.append(carry_out(stage, day, action))
+            taken.append(carry_out(stage, window.day, action))
         if any(isinstance(action, Hold) for action in actions):
             return taken
 
 
 def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool = False) -> Decision:
     """Act and record, the record in the same transaction as the alias it moves."""
-    before = sum(decision.day == day for decision in stage.decisions())
-    decision_id = f"{stage.held.stream}/{day}/{before:02}"
+    decision_id = f"{stage.held.stream}/{day}/{len(stage.decisions(day)):02}"
 
     def decision(outcome: str, version: int | None) -> Decision:
         return Decision(
@@ -51,13 +50,16 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
 
     match action:
         case Retrain(reason=reason):
+            through = stage.labelled_through(day)
+            first = first_learned(through, stage.project.loop.retrain)
             version = train_again(
                 stage.context,
                 stage.progress,
                 stream=stage.held.stream,
                 base=stage.base,
-                through=stage.labelled_through(day),
-                rows=stage.rows_digest(stage.labelled_through(day)),
+                first=first,
+                through=through,
+                rows=stage.rows_digest(first, through),
                 start_from=stage.found.params,
                 reason=reason,
                 shuffle_labels=shuffle_labels,
@@ -89,6 +91,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
             done = decision("nothing is done", None)
             stage.store.write(_record(stage, done))
     reach("decision.carried_out")
+    stage.took(done)
     return done
 
 

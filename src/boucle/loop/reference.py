@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import date
-from functools import reduce
 
 import polars as pl
 from msgspec import Struct
 
-from boucle.data.api import load, merge, profile
+from boucle.data.api import load, merged, profile
 from boucle.data.records import Profile
 from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
@@ -42,7 +41,7 @@ def reference_of(
     newest = load(store, dataset).tail(PREDICTION_ROWS)
     asked = newest.select(pl.col(time), prediction_of(predictor, newest))
     answered = [kept for _, kept in day_profiles(asked, [PREDICTION], time)]
-    whole, predictions = reduce(merge, days), reduce(merge, answered)
+    whole, predictions = merged(days), merged(answered)
     thresholds = calibrate(days, whole, policy) | calibrate(answered, predictions, policy)
     return Reference(profile=beside(whole, predictions), thresholds=thresholds)
 

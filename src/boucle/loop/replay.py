@@ -172,15 +172,15 @@ def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: d
     _labels_of(stage, feed, day)
     measured = performance(stage, day)
     raise_alerts(stage, window, measured)
-    kept = windows(stage.store, stage.name, stage.held.stream)
     for drill in feed.plan.drills:
         if isinstance(drill, ShuffledLabelsDrill) and drill.on == day and not _offered(stage, day):
             offer = Retrain(reason="drill: a candidate trained on shuffled labels", trigger="drill")
             carry_out(stage, day, offer, shuffle_labels=True)
-    reconcile(stage, day, kept, measured)
+    reconcile(stage, window, measured)
     reach("day.decided")
     stage.store.write(lambda conn: tables.finish_day(conn, stage.name, stage.held, day))
     reach("day.finished")
+    stage.forget(day)
 
 
 def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> tuple[int, int]:
@@ -206,9 +206,7 @@ def _labels_of(stage: Stage, feed: Feed, day: date) -> None:
 
 
 def _offered(stage: Stage, day: date) -> bool:
-    return any(
-        isinstance(d.action, Retrain) and d.action.trigger == "drill" and d.day == day for d in stage.decisions()
-    )
+    return any(isinstance(d.action, Retrain) and d.action.trigger == "drill" for d in stage.decisions(day))
 
 
 def _headline(stage: Stage, day: date) -> str:

@@ -85,6 +85,7 @@ def _baseline_params(context: Context, stream: Stream, served: Sequence[Window])
         stream=stream.stream,
         section=without_checks(context.project.data),
         training=context.project.training,
+        retrain=context.project.loop.retrain,
         base=version.dataset_digest,
         first_bundle=version.bundle_digest,
         params=get_run(store, version.run_id).params,

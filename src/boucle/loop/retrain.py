@@ -1,4 +1,5 @@
-"""Training again: the first training data and every labelled row served since, but nothing that was quarantined."""
+"""Training again: the first training data and every labelled row served since, or the newest days of these, but nothing
+that was quarantined."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -16,6 +17,7 @@ from boucle.pipeline.api import StepContext
 from boucle.project.context import Context
 from boucle.project.lifecycle import execute
 from boucle.project.pipelines import retraining
+from boucle.project.records import RetrainPolicy
 from boucle.project.steps.prepare import Prepared
 from boucle.runs.records import ParamValue
 
@@ -28,10 +30,12 @@ class ComposeParams(Struct, frozen=True, kw_only=True):
     base: Digest
     """Dataset version of the first training."""
     stream: str
+    first: date
+    """Oldest event day that is learned from."""
     through: date
     """Newest event day whose labels had come."""
     rows: Digest
-    """Digest of what was logged and labelled until then, so that the cache sees a change."""
+    """Digest of what was logged and labelled on these days, so that the cache sees a change."""
 
 
 def train_again(
@@ -40,6 +44,7 @@ def train_again(
     *,
     stream: str,
     base: Digest,
+    first: date,
     through: date,
     rows: Digest,
     start_from: dict[str, ParamValue],
@@ -49,7 +54,13 @@ def train_again(
     """A registered challenger, trained on what had been labelled by then. Cached by content, so resumable."""
     project = context.project
     params = ComposeParams(
-        project_id=project.project, section=project.data, base=base, stream=stream, through=through, rows=rows
+        project_id=project.project,
+        section=project.data,
+        base=base,
+        stream=stream,
+        first=first,
+        through=through,
+        rows=rows,
     )
     pipeline = retraining(
         context,
@@ -69,8 +80,8 @@ def compose(context: StepContext) -> Prepared:
     """The base and the labelled rows as one dataset version, with what the project's checks find."""
     params = context.params_as(ComposeParams)
     base = load(context.store, params.base)
-    logged = labelled(context.store, params.project_id, params.stream, None, params.through)
-    table = append_logged(base, logged, params.section)
+    logged = labelled(context.store, params.project_id, params.stream, params.first, params.through)
+    table = since(append_logged(base, logged, params.section), params.section.time, params.first)
     # What was served had been known when it was asked for: a leak can't come in here, and looking for one takes a fit.
     findings = run_checks(
         table,
@@ -82,6 +93,20 @@ def compose(context: StepContext) -> Prepared:
     )
     dataset = snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
     return Prepared(dataset=dataset, findings=findings)
+
+
+def first_learned(through: date, policy: RetrainPolicy) -> date:
+    """The oldest event day that a training on labels through a day learns from.
+
+    >>> first_learned(date(2013, 3, 31), RetrainPolicy(newest_days=30))
+    datetime.date(2013, 3, 2)
+    """
+    return date.min if policy.newest_days is None else through - timedelta(days=policy.newest_days - 1)
+
+
+def since(table: pl.DataFrame, column: str | None, first: date) -> pl.DataFrame:
+    """The rows from a day (UTC) on; all of them if the project names no time column."""
+    return table if column is None else table.filter(pl.col(column).dt.date() >= first)
 
 
 def append_logged(base: pl.DataFrame, logged: pl.DataFrame, section: DataSection) -> pl.DataFrame:

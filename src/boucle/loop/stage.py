@@ -19,7 +19,7 @@ from boucle.loop import store as tables
 from boucle.loop.history import History
 from boucle.loop.records import Decision, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
-from boucle.loop.standing import Standing, standing
+from boucle.loop.standing import Standing, after, standing
 from boucle.models.api import get_version
 from boucle.models.records import ModelVersion
 from boucle.monitoring.api import profiles, windows
@@ -47,6 +47,8 @@ class Stage:
         self.base = self.version(held.first_version).dataset_digest
         self._base_days: list[tuple[date, Profile]] = []
         self._references: dict[int, Reference] = {}
+        self._standing: Standing | None = None
+        self._began: tuple[date, Standing] | None = None
 
     @property
     def name(self) -> str:
@@ -67,41 +69,62 @@ class Stage:
         evaluation = load_evaluation(self.store, self.version(number).evaluation_digest)
         return evaluation.metrics[self.project.loop.metric].value
 
-    def threshold(self, number: int) -> float:
-        """The probability from which a version says yes."""
-        return self.history.predictor(number).signature.threshold
-
     def truth(self, labels: pl.Series) -> NDArray[np.float64]:
         """Labels as evaluation wants them: class positions, or values."""
         signature = self.history.predictor(self.held.first_version).signature
         return numbers_of(labels, signature.task, signature.classes)
 
-    def decisions(self) -> list[Decision]:
-        """What was decided so far, oldest first."""
-        return self.store.read(lambda conn: tables.decided(conn, self.name, self.held.stream))
+    def decisions(self, day: date | None = None) -> list[Decision]:
+        """What was decided so far, or on a day, oldest first."""
+        return self.store.read(lambda conn: tables.decided(conn, self.name, self.held.stream, day))
 
     def standing(self, *, before: date | None = None) -> Standing:
-        """Who is in charge and what waits; `before` a day: as it began, whatever was decided on it already."""
-        taken = [decision for decision in self.decisions() if before is None or decision.day < before]
-        return standing(taken, first_version=self.held.first_version, first_day=self.first_day)
+        """Who is in charge and what waits; `before` a day: as it began, whatever was decided on it already.
+
+        The decisions are read once, since no other process can add any.
+        """
+        if self._standing is None:
+            self._standing = self._folded(self.decisions())
+        if before is None:
+            return self._standing
+        if self._began is None or self._began[0] != before:
+            began = self._standing
+            if self.decisions(before):  # it was interrupted and is done again
+                began = self._folded([decision for decision in self.decisions() if decision.day < before])
+            self._began = (before, began)
+        return self._began[1]
+
+    def took(self, decision: Decision) -> None:
+        """A decision was carried out and recorded."""
+        self._standing = after(self.standing(), decision)
+
+    def forget(self, day: date) -> None:
+        """Let go of what no day after this one asks for, so that memory does not grow with the history."""
+        now, project = self.standing(), self.project
+        asked_for = max(project.loop.rollback.watch_days, self.labels_delay_days + project.monitoring.performance_days)
+        waiting = {now.champion, now.previous, now.challenger, self.held.first_version}
+        self.history.forget(before=day - timedelta(days=asked_for), versions=waiting)
+        self._references = {number: kept for number, kept in self._references.items() if number in waiting}
+
+    def _folded(self, decisions: list[Decision]) -> Standing:
+        return standing(decisions, first_version=self.held.first_version, first_day=self.first_day)
 
     def labelled_through(self, day: date) -> date:
         """The newest event day whose labels have come by the end of `day`."""
         return day - timedelta(days=self.labels_delay_days)
 
-    def rows_digest(self, through: date) -> Digest:
-        """Names what was served and may be learned from through an event day."""
-        served = [window for window in windows(self.store, self.name, self.held.stream) if window.day <= through]
+    def rows_digest(self, first: date, through: date) -> Digest:
+        """Names what was served and may be learned from on these event days."""
+        served = windows(self.store, self.name, self.held.stream, first, through)
         return digest_json([[window.day, window.rows, window.quarantined] for window in served])
 
     def reference(self, number: int) -> Reference:
         """What served rows are compared with while a version is in charge."""
         if number not in self._references:
-            version = self.version(number)
             self._references[number] = reference_of(
                 self.store,
-                version.dataset_digest,
-                self.day_profiles(date.min, self.last_day_of(number)),
+                self.version(number).dataset_digest,
+                self.day_profiles(*self.days_of(number)),
                 self.history.predictor(number),
                 self.project.monitoring.drift,
                 time=self.time,
@@ -118,9 +141,9 @@ class Stage:
         served = profiles(self.store, self.name, self.held.stream, first, last, include_quarantined=False)
         return [*base, *(without(kept, PREDICTION) for kept in served.values())]
 
-    def last_day_of(self, number: int) -> date:
-        """The event day of the newest row in a version's dataset."""
-        last = get_dataset(self.store, self.version(number).dataset_digest).last_at
-        if last is None:
+    def days_of(self, number: int) -> tuple[date, date]:
+        """The event days of the oldest and the newest row in a version's dataset."""
+        dataset = get_dataset(self.store, self.version(number).dataset_digest)
+        if dataset.first_at is None or dataset.last_at is None:
             raise Damaged(f"the dataset of version {number} has no event time, though the project names a time column")
-        return last.date()
+        return dataset.first_at.date(), dataset.last_at.date()

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import reduce
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from boucle.loop.records import Decision, Promote, Refuse, Retrain, Rollback
+from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollback
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -29,29 +31,27 @@ def standing(decisions: Sequence[Decision], *, first_version: int, first_day: da
     ...     Decision(id="s/2013-03-10/1", stream="s", day=date(2013, 3, 10), outcome="", version=2,
     ...              action=Promote(number=2, reason="better")),
     ... ]
-    >>> after = standing(moves, first_version=1, first_day=date(2013, 3, 1))
-    >>> after.champion, after.previous, after.challenger
+    >>> now = standing(moves, first_version=1, first_day=date(2013, 3, 1))
+    >>> now.champion, now.previous, now.challenger
     (2, 1, None)
     """
-    champion, promoted_on, previous = first_version, first_day, None
-    challenger: int | None = None
-    last_trained_on = first_day
-    for decision in decisions:
-        match decision.action:
-            case Retrain(trigger=trigger):
-                challenger = decision.version
-                if trigger != "drill":
-                    last_trained_on = decision.day
-            case Promote(number=number):
-                champion, promoted_on, previous, challenger = number, decision.day, champion, None
-            case Rollback(number=number):
-                champion, promoted_on, previous = number, decision.day, None
-            case Refuse():
-                challenger = None
-    return Standing(
-        champion=champion,
-        promoted_on=promoted_on,
-        previous=previous,
-        challenger=challenger,
-        last_trained_on=last_trained_on,
+    begun = Standing(
+        champion=first_version, promoted_on=first_day, previous=None, challenger=None, last_trained_on=first_day
     )
+    return reduce(after, decisions, begun)
+
+
+def after(before: Standing, decision: Decision) -> Standing:
+    """Where a stream stands after one more decision."""
+    match decision.action:
+        case Retrain(trigger=trigger):
+            trained_on = before.last_trained_on if trigger == "drill" else decision.day
+            return replace(before, challenger=decision.version, last_trained_on=trained_on)
+        case Promote(number=number):
+            return replace(before, champion=number, promoted_on=decision.day, previous=before.champion, challenger=None)
+        case Rollback(number=number):
+            return replace(before, champion=number, promoted_on=decision.day, previous=None)
+        case Refuse():
+            return replace(before, challenger=None)
+        case Hold():
+            return before

@@ -109,13 +109,15 @@ def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) 
     reach("decision.recorded")
 
 
-def decided(conn: Connection, project_id: str, stream: str) -> list[Decision]:
-    """All decisions of a stream, in the order they were taken."""
+def decided(conn: Connection, project_id: str, stream: str, day: date | None = None) -> list[Decision]:
+    """The decisions of a stream, or those of one day, in the order they were taken."""
     query = (
         select(decisions.c.body)
         .where(decisions.c.project_id == project_id, decisions.c.stream == stream)
         .order_by(decisions.c.day, decisions.c.id)
     )
+    if day is not None:
+        query = query.where(decisions.c.day == day)
     return [msgspec.json.decode(row.body, type=Decision) for row in conn.execute(query)]
 
 

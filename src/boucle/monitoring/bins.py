@@ -4,7 +4,7 @@ The bins come from the reference alone. Missing values have their own bin, so a 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +20,44 @@ _QUANTILES: Final = 10
 _CATEGORIES: Final = 20
 
 
-def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
-    """Rows of the reference and of the window per bin; bins that are empty in both are left out.
+class Bins:
+    """A reference's bins, made once to count many windows in them.
 
     Numbers: below the reference's range, its ten equal-count bins (fewer where values repeat), above its range,
     missing. Text: the reference's 20 heaviest values, its other values, values it never had, missing. A column that
     changed its kind has no value in common.
     """
-    if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
-        bins = _counted_numbers(reference, window)
-    elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
-        bins = _counted_text(reference, window)
-    else:
-        bins = [[present(reference), 0], [0, present(window)]]
-    reference_counts, window_counts = (
-        np.array([*bins[0], reference.nulls], dtype=np.int64),
-        np.array([*bins[1], window.nulls], dtype=np.int64),
-    )
-    used = (reference_counts > 0) | (window_counts > 0)
-    return reference_counts[used], window_counts[used]
+
+    def __init__(self, reference: ColumnProfile) -> None:
+        self._reference = reference
+        self._numbers: _Numbers | None = None
+
+    def counted(self, window: ColumnProfile) -> tuple[Counts, Counts]:
+        """Rows of the reference and of the window per bin; bins that are empty in both are left out."""
+        reference = self._reference
+        if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
+            bins = self._counted_numbers(reference, window)
+        elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
+            bins = _counted_text(reference, window)
+        else:
+            bins = [[present(reference), 0], [0, present(window)]]
+        reference_counts, window_counts = (
+            np.array([*bins[0], reference.nulls], dtype=np.int64),
+            np.array([*bins[1], window.nulls], dtype=np.int64),
+        )
+        used = (reference_counts > 0) | (window_counts > 0)
+        return reference_counts[used], window_counts[used]
+
+    def _counted_numbers(self, reference: NumericProfile, window: NumericProfile) -> list[list[int]]:
+        bits = min(reference.bits, window.bits)
+        if self._numbers is None or self._numbers.bits != bits:
+            self._numbers = _numbers(reference, bits)
+        return [self._numbers.counts, _summed(self._numbers, _coarse(window, bits), window.counts)]
+
+
+def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
+    """Rows of the reference and of one window per bin, see `Bins`."""
+    return Bins(reference).counted(window)
 
 
 def cumulated(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
@@ -59,8 +78,7 @@ def _aligned(reference: NumericProfile, window: NumericProfile) -> tuple[Counts,
     for both.
     """
     bits = min(reference.bits, window.bits)
-    left = np.asarray(reference.prefixes, dtype=np.int64) >> (reference.bits - bits)
-    right = np.asarray(window.prefixes, dtype=np.int64) >> (window.bits - bits)
+    left, right = _coarse(reference, bits), _coarse(window, bits)
     buckets = np.unique(np.concatenate([left, right]))
     return _spread(buckets, left, reference.counts), _spread(buckets, right, window.counts)
 
@@ -71,24 +89,40 @@ def _spread(buckets: NDArray[np.int64], prefixes: NDArray[np.int64], counts: Seq
     return spread
 
 
-def _counted_numbers(reference: NumericProfile, window: NumericProfile) -> list[list[int]]:
-    reference_counts, window_counts = _aligned(reference, window)
-    occupied = np.flatnonzero(reference_counts)
-    if not len(occupied):
-        return [[0], [int(window_counts.sum())]]
-    running = np.cumsum(reference_counts)
-    # The bucket in which each tenth of the reference ends is the last of its bin.
-    ends = np.unique(np.searchsorted(running * _QUANTILES, running[-1] * np.arange(1, _QUANTILES)))
-    index = np.arange(len(running))
-    bins = 1 + np.searchsorted(ends, index)
-    bins[index < occupied[0]] = 0
-    bins[index > occupied[-1]] = _QUANTILES + 1
-    return [_summed(bins, reference_counts), _summed(bins, window_counts)]
+class _Numbers(NamedTuple):
+    """The bins of a numeric reference over prefixes of `bits` bits."""
+
+    bits: int
+    lowest: int
+    highest: int
+    ends: NDArray[np.int64]
+    """The prefix in which each tenth of the reference ends is the last of its bin; none without values."""
+    counts: list[int]
 
 
-def _summed(bins: NDArray[np.int64], counts: Counts) -> list[int]:
+def _numbers(reference: NumericProfile, bits: int) -> _Numbers:
+    prefixes = _coarse(reference, bits)
+    if not len(prefixes):
+        return _Numbers(bits, 0, 0, prefixes, [0])
+    running = np.cumsum(np.asarray(reference.counts, dtype=np.int64))
+    ends = np.unique(prefixes[np.searchsorted(running * _QUANTILES, running[-1] * np.arange(1, _QUANTILES))])
+    made = _Numbers(bits, int(prefixes[0]), int(prefixes[-1]), ends, [])
+    return made._replace(counts=_summed(made, prefixes, reference.counts))
+
+
+def _coarse(profile: NumericProfile, bits: int) -> NDArray[np.int64]:
+    """A histogram's prefixes at a lower resolution, still in value order; several may have become one."""
+    return np.asarray(profile.prefixes, dtype=np.int64) >> (profile.bits - bits)
+
+
+def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Sequence[int]) -> list[int]:
+    if not len(numbers.ends):
+        return [sum(counts)]
+    bins = 1 + np.searchsorted(numbers.ends, prefixes)
+    bins[prefixes < numbers.lowest] = 0
+    bins[prefixes > numbers.highest] = _QUANTILES + 1
     summed = np.zeros(_QUANTILES + 2, dtype=np.int64)
-    np.add.at(summed, bins, counts)
+    np.add.at(summed, bins, np.asarray(counts, dtype=np.int64))
     return summed.tolist()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boucle.data.records import NumericProfile, Profile
-from boucle.monitoring.bins import ColumnProfile, Counts, counted, cumulated, present
+from boucle.monitoring.bins import Bins, ColumnProfile, Counts, counted, cumulated, present
 from boucle.monitoring.records import ColumnDrift, DriftPolicy
 
 SHIFT_DAYS: Final = 21
@@ -58,14 +58,15 @@ def calibrate(reference_days: Sequence[Profile], reference: Profile, policy: Dri
     A day with less than a quarter of the median day's rows, as at the ends of a table, is no typical day and left out.
     """
     typical = _TYPICAL_DAY * float(np.median([day.rows for day in reference_days])) if reference_days else 0.0
-    largest = dict.fromkeys(_columns(reference), 0.0)
+    bins = {name: Bins(profile) for name, profile in _columns(reference).items()}
+    largest = dict.fromkeys(bins, 0.0)
     for day in reference_days:
         if day.rows < typical:
             continue
         columns = _columns(day)
-        for name, profile in _columns(reference).items():
+        for name, reference_bins in bins.items():
             if name in columns:
-                largest[name] = max(largest[name], psi(profile, columns[name]))
+                largest[name] = max(largest[name], _psi(*reference_bins.counted(columns[name])))
     return {name: max(policy.psi_at_least, _HEADROOM * value) for name, value in largest.items()}
 
 

@@ -47,9 +47,28 @@ def keep_window(
     reach("window.kept")
 
 
-def windows(store: Store, project_id: str, stream: str) -> list[Window]:
-    """All windows of a stream, by day."""
-    return store.read(lambda connection: tables.find_windows(connection, project_id, stream))
+def windows(
+    store: Store,
+    project_id: str,
+    stream: str,
+    first: date | None = None,
+    last: date | None = None,
+    *,
+    include_quarantined: bool = True,
+    newest: int | None = None,
+) -> list[Window]:
+    """The windows of the days from first to last, both included, oldest first; at most the `newest` of them."""
+    return store.read(
+        lambda connection: tables.find_windows(
+            connection,
+            project_id,
+            stream,
+            first=first,
+            last=last,
+            include_quarantined=include_quarantined,
+            newest=newest,
+        )
+    )
 
 
 def profiles(

@@ -86,11 +86,21 @@ def put_window(
     connection.execute(kept.on_conflict_do_update(set_=changes))
 
 
-def find_windows(connection: Connection, project_id: str, stream: str) -> list[Window]:
-    """A stream's windows by day."""
+def find_windows(
+    connection: Connection,
+    project_id: str,
+    stream: str,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    include_quarantined: bool = True,
+    newest: int | None = None,
+) -> list[Window]:
+    """A stream's windows by day, first and last included; only the `newest` of them if that is given."""
     table = monitoring_windows
-    query = select(table.c.window).where(*_of(table, project_id, stream)).order_by(table.c.day)
-    return [msgspec.convert(row.window, Window) for row in connection.execute(query)]
+    query = select(table.c.window).where(*_chosen(project_id, stream, first, last, include_quarantined))
+    found = connection.execute(query.order_by(table.c.day.desc()).limit(newest))
+    return [msgspec.convert(row.window, Window) for row in found][::-1]
 
 
 def find_digests(
@@ -106,13 +116,7 @@ def find_digests(
     """The blobs that a column (`profile_digest`, `predictions_digest`) names, by day, first and last included."""
     table = monitoring_windows
     columns = select(table.c.day, table.c[column].label("digest"))
-    query = columns.where(*_of(table, project_id, stream)).order_by(table.c.day)
-    if first is not None:
-        query = query.where(table.c.day >= first.isoformat())
-    if last is not None:
-        query = query.where(table.c.day <= last.isoformat())
-    if not include_quarantined:
-        query = query.where(table.c.quarantined.is_(False))
+    query = columns.where(*_chosen(project_id, stream, first, last, include_quarantined)).order_by(table.c.day)
     return {date.fromisoformat(row.day): Digest(row.digest) for row in connection.execute(query)}
 
 
@@ -190,6 +194,21 @@ def find_alerts(connection: Connection, project_id: str, stream: str, *, only_op
     if only_open:
         query = query.where(table.c.closed_on.is_(None))
     return [msgspec.convert(row.alert, Alert) for row in connection.execute(query)]
+
+
+def _chosen(
+    project_id: str, stream: str, first: date | None, last: date | None, include_quarantined: bool
+) -> list[ColumnElement[bool]]:
+    """Which windows."""
+    table = monitoring_windows
+    conditions = [*_of(table, project_id, stream)]
+    if first is not None:
+        conditions.append(table.c.day >= first.isoformat())
+    if last is not None:
+        conditions.append(table.c.day <= last.isoformat())
+    if not include_quarantined:
+        conditions.append(table.c.quarantined.is_(False))
+    return conditions
 
 
 def _of(table: Table, project_id: str, stream: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

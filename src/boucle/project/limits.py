@@ -115,6 +115,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (RetrainPolicy, "decay"): POSITIVE,
     (RetrainPolicy, "drift_columns"): ONE_OR_MORE,
     (RetrainPolicy, "drift_days"): ONE_OR_MORE,
+    (RetrainPolicy, "newest_days"): ONE_OR_MORE,
     (PromotePolicy, "min_rows"): ONE_OR_MORE,
     (PromotePolicy, "confidence"): Limit(above=0.5, below=1),
     (RollbackPolicy, "min_rows"): ONE_OR_MORE,

@@ -25,6 +25,8 @@ class RetrainPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """... or when this many columns drifted ..."""
     drift_days: int = 3
     """... on each of this many days in a row."""
+    newest_days: int | None = None
+    """Learn from the rows of this many newest labelled days only; None: from all, so that every training is larger."""
 
 
 class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -72,6 +72,10 @@ def validate(project: Project) -> Iterator[Problem]:
     if project.training.until is not None and project.data.time is None:
         yield Problem(("training", "until"), "needs the event time of the rows: write data.time, or remove until")
     yield from _metric(project.loop.metric, ("loop", "metric"))
+    newest, held_out = project.loop.retrain.newest_days, project.training.holdout_days
+    if newest is not None and newest <= held_out:
+        message = f"{newest} days leave no row to learn from: training.holdout_days are {held_out:g}; write more days"
+        yield Problem(("loop", "retrain", "newest_days"), message)
     if project.replay is not None:
         yield from _replay(project, project.replay)
 
