@@ -1,7 +1,8 @@
 """What the tests of the worker and the server share; other tests here need nothing from it."""
 
 import importlib.util
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -15,15 +16,31 @@ from boucle.serving.records import Traffic
 COLUMNS: dict[str, list[float | str | None]] = {"carrier": ["AA", "UA", None], "temp": [80.0, None, 71.0]}
 
 
-@pytest.fixture(scope="session")
-def bundles() -> ModuleType:
-    """Test folders are no packages, so the module is loaded by its path."""
-    spec = importlib.util.spec_from_file_location("bundles", Path(__file__).parents[1] / "serving" / "bundles.py")
+def loaded(path: Path) -> ModuleType:
+    """Test folders are no packages, so a module is loaded by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def bundles() -> ModuleType:
+    return loaded(Path(__file__).parents[1] / "serving" / "bundles.py")
+
+
+@pytest.fixture(scope="session")
+def terminals() -> ModuleType:
+    return loaded(Path(__file__).parent / "terminals.py")
+
+
+@pytest.fixture(scope="session")
+def world() -> Callable[..., Path]:
+    """`world(folder)` writes the small project of the loop's tests, whose world changes."""
+    module = loaded(Path(__file__).parents[1] / "loop" / "conftest.py")
+    return lambda folder, **changes: module.write_project(folder, module.turned, **changes)
 
 
 class ServingHome:
@@ -63,3 +80,9 @@ def serving_home(tmp_path: Path, bundles: ModuleType) -> ServingHome:
 @pytest.fixture(scope="module")
 def shared_home(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -> ServingHome:
     return ServingHome(tmp_path_factory.mktemp("shared"), bundles)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -68,7 +68,13 @@ def test_on_a_terminal_bars_come_and_go() -> None:
 
 def test_errors_keep_brackets_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(Refused("two problems:\ndata.checks[0]: bad\n[red]: bad", hint="boucle check"))
-    assert capsys.readouterr().err == "error: two problems:\ndata.checks[0]: bad\n[red]: bad\nnext: boucle check\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "error: two problems:",
+        "data.checks[0]: bad",
+        "[red]: bad",
+        "next: boucle check",
+        "explain: boucle explain refused",
+    ]
 
 
 @pytest.mark.parametrize(("color", "expected"), [("always", True), ("never", False), ("auto", False), (None, False)])

@@ -33,20 +33,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def boucle(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The program, as its own process."""
-    command = [sys.executable, "-m", "boucle.app.main", *words]
+    command = [sys.executable, "-m", "boucle", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_as_a_process_an_error_is_two_lines_on_standard_error(folder: Path) -> None:
+def test_as_a_process_an_error_is_three_lines_on_standard_error(folder: Path) -> None:
     (folder / "boucle.yaml").write_text(PROJECT.replace("target", "taget"), encoding="utf-8")
     done = boucle("check", folder=folder)
     assert done.returncode == 2
     assert done.stdout == ""
-    error, hint = done.stderr.splitlines()
+    error, hint, explain = done.stderr.splitlines()
     assert error.startswith(
         "error: boucle.yaml:4: data.taget: unknown key; did you mean `target`? allowed here: `source`"
     )
     assert hint == "next: edit boucle.yaml, then: boucle check"
+    assert explain == "explain: boucle explain invalid_project"
 
 
 def test_many_mistakes_are_a_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +65,7 @@ def test_with_json_the_error_is_json_on_standard_output(folder: Path, capsys: py
     told = capsys.readouterr()
     assert told.err == ""
     error = json.loads(told.out)["error"]
-    assert error["code"] == "invalid_input"
+    assert error["code"] == "invalid_project"
     assert error["hint"] == "edit boucle.yaml, then: boucle check"
     (problem,) = error["details"]["problems"]
     assert (problem["file"], problem["line"], problem["path"]) == ("boucle.yaml", 6, "colour")
@@ -74,7 +75,7 @@ def test_with_debug_the_traceback_is_shown(folder: Path) -> None:
     (folder / "boucle.yaml").write_text("project: 1\n", encoding="utf-8")
     done = boucle("check", "--debug", folder=folder)
     assert "Traceback" in done.stderr
-    assert "InvalidInput" in done.stderr
+    assert "InvalidProject" in done.stderr
 
 
 COMMANDS = [["check"], ["run"], ["replay"], ["status"], ["report"], ["serve"], ["audit", "verify"], ["models", "list"]]
@@ -130,7 +131,7 @@ def test_wrong_words(words: list[str], message: str, hint: str, capsys: pytest.C
     assert run_command(words) == 2
     error = capsys.readouterr().err
     assert message.lower() in error.lower()
-    assert error.endswith(f"next: {hint}\n")
+    assert f"\nnext: {hint}\nexplain: boucle explain " in error
 
 
 @pytest.mark.usefixtures("folder")
@@ -185,7 +186,7 @@ def test_being_stopped_is_one_line(folder: Path, name: str, code: int) -> None:
 
 
 def test_a_reader_that_went_away_is_no_error(folder: Path) -> None:
-    command = [sys.executable, "-m", "boucle.app.main", "schema"]
+    command = [sys.executable, "-m", "boucle", "schema"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
@@ -196,7 +197,7 @@ def test_a_reader_that_went_away_is_no_error(folder: Path) -> None:
 
 def test_a_terminal_without_our_signs(folder: Path) -> None:
     environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "boucle.app.main", "settings"]
+    command = [sys.executable, "-m", "boucle", "settings"]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0
     assert "log_level" in done.stdout

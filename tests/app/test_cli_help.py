@@ -28,6 +28,9 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert names == {
         "audit verify",
         "check",
+        "completion",
+        "doctor",
+        "explain",
         "gc",
         "models history",
         "models list",

@@ -168,7 +168,7 @@ def test_serve_until_stopped(ran: Path, stop: signal.Signals) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "boucle.app.main", "serve", "--project", str(ran), "--port", str(port)]
+    command = [sys.executable, "-m", "boucle", "serve", "--project", str(ran), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr

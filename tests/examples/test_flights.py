@@ -24,7 +24,7 @@ def copy_example(folder: Path) -> Path:
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), *arguments]
+    command = [sys.executable, "-m", "boucle", "--project", str(folder), *arguments]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def boucle(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), *arguments]
+    command = [sys.executable, "-m", "boucle", "--project", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -104,7 +104,7 @@ def test_a_replay_that_was_stopped_goes_on_as_if_it_had_not(
 ) -> None:
     folder = world(tmp_path / "stopped")
     for wanted in ("2024-02-04", "2024-02-14"):
-        command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), "replay"]
+        command = [sys.executable, "-m", "boucle", "--project", str(folder), "replay"]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -185,7 +185,7 @@ def test_a_replay_goes_on_with_its_own_champion(tmp_path: Path, world: World) ->
     """While it rests, a run with other parameters takes charge; the replay that goes on puts its own version back."""
     folder = world(tmp_path / "orders")
     process = subprocess.Popen(
-        [sys.executable, "-m", "boucle.app.main", "--project", str(folder), "replay"],
+        [sys.executable, "-m", "boucle", "--project", str(folder), "replay"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -79,8 +79,8 @@ def table(
     return made
 
 
-def show_error(error: BoucleError, color: str | None = None) -> None:
-    """What was wrong and what to do next, on standard error."""
+def show_error(error: BoucleError, color: str | None = None, *, code: str | None = None) -> None:
+    """What was wrong, what to do next and where more is told about errors of this code, on standard error."""
     screen = console(color, stderr=True)
     head, *rest = error.message.split("\n")
     screen.print(Text.assemble(("error: ", "bold red"), head))
@@ -88,6 +88,7 @@ def show_error(error: BoucleError, color: str | None = None) -> None:
         screen.print(Text(line))
     if error.hint:
         screen.print(Text.assemble(("next: ", "bold cyan"), error.hint))
+    screen.print(Text.assemble(("explain: ", "dim"), f"boucle explain {code or error.code}"))
 
 
 @contextmanager

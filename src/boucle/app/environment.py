@@ -20,6 +20,8 @@ class Fact(Struct, frozen=True, kw_only=True):
     passed: bool
     message: str
     """What to do if it did not pass; empty otherwise."""
+    needed: bool = True
+    """Without it something does not work; otherwise it is only better to have it."""
 
 
 def inspect(home: Path) -> list[Fact]:
@@ -31,6 +33,33 @@ def packages(distribution: str = "boucle") -> list[Fact]:
     """The packages that a distribution needs, without its extras, in alphabetical order."""
     needed = [need for need in metadata.requires(distribution) or [] if "extra ==" not in need]
     return [_package(need) for need in sorted(needed, key=str.lower)]
+
+
+def extras(distribution: str = "boucle") -> list[Fact]:
+    """Each extra, and what is missing for it."""
+    about = metadata.metadata(distribution)
+    needs = metadata.requires(distribution) or []
+    return [
+        _extra(distribution, extra, [need for need in needs if _belongs(need, extra)])
+        for extra in sorted(about.get_all("Provides-Extra") or [])
+    ]
+
+
+def _belongs(requirement: str, extra: str) -> bool:
+    """Whether a requirement is one of an extra.
+
+    >>> _belongs("ray>=2; extra == 'ray'", "ray"), _belongs('polars; python_version > "3"', "ray")
+    (True, False)
+    """
+    marker = requirement.partition(";")[2]
+    return re.search(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]", marker) is not None
+
+
+def _extra(distribution: str, extra: str, needs: list[str]) -> Fact:
+    missing = [fact.name for fact in map(_package, needs) if not fact.passed]
+    value = f"missing: {', '.join(missing)}" if missing else f"{len(needs)} packages"
+    message = f'to use it: pip install "{distribution}[{extra}]"' if missing else ""
+    return Fact(name=f"extra {extra}", value=value, passed=not missing, message=message, needed=False)
 
 
 def _package(requirement: str) -> Fact:

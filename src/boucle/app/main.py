@@ -1,17 +1,33 @@
 """The command line: arguments become calls, errors become sentences and exit codes."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from boucle import __version__
-from boucle.app.commands import audit, check, gc, models, pins, replay, report, run, schema, serve, settings, status
+from boucle.app import stopping
+from boucle.app.commands import (
+    audit,
+    check,
+    completion,
+    doctor,
+    explain,
+    gc,
+    models,
+    pins,
+    replay,
+    report,
+    run,
+    schema,
+    serve,
+    settings,
+    status,
+)
 from boucle.app.session import Session
+from boucle.app.start import main
 from boucle.kernel.errors import BoucleError
 
 EXIT_CODES = {
@@ -21,6 +37,7 @@ EXIT_CODES = {
     3: "refused by a check, a gate or a policy",
     4: "stored bytes are damaged, or the audit log was changed",
     5: "something outside is missing: a port, disk space, a package",
+    129: "stopped because the terminal was closed; what was finished is kept",
     130: "stopped by Ctrl-C; what was finished is kept",
     141: "nobody reads the output any more",
     143: "stopped by SIGTERM",
@@ -37,6 +54,7 @@ app = typer.Typer(
     name="boucle",
     help="Close the loop: from a table to a governed, monitored model that is retrained when it decays.",
     epilog=_EPILOG,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -50,14 +68,9 @@ app.add_typer(pins.app)
 app.command()(gc.gc)
 app.command()(schema.schema)
 app.command()(settings.settings)
-
-
-class Terminated(BaseException):
-    """SIGTERM came; raised so that servers are stopped and files closed. Not SystemExit, which user code may mean."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's arguments
-    raise Terminated
+app.command()(completion.completion)
+app.command()(doctor.doctor)
+app.command()(explain.explain)
 
 
 def _version(asked: bool) -> None:
@@ -92,51 +105,43 @@ def global_options(
     context.obj = Session(project=project, flags=flags)
 
 
-def main() -> NoReturn:
-    """Entry point of the `boucle` program."""
-    signal.signal(signal.SIGTERM, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a sign shows another one; that is no reason to stop.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.exit(run_command(sys.argv[1:]))
-
-
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; with `--debug`, errors keep their traceback."""
     given = hoist(arguments)
     debug, as_json = "--debug" in given, "--json" in given
     try:
         command = typer.main.get_command(app)
-        if "_BOUCLE_COMPLETE" in os.environ:
-            command(prog_name="boucle")  # answers the shell's question and exits
         with command.make_context("boucle", given) as context:
             command.invoke(context)
         sys.stdout.flush()
         return 0
-    except typer.Exit as done:
-        return done.exit_code
-    except BoucleError as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:  # the edge to a person, who gets a sentence and never a traceback
+        stopped = stopping.exit_code(error)
+        if stopped is not None:
+            stopping.say()
+            return stopped
+        if debug and not isinstance(error, (typer.Exit, _ClickError, BrokenPipeError)):
             raise
-        return _tell(error, error.code, error.exit_code, as_json=as_json)
-    except _ClickError as error:
-        return _tell_usage(error, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("\nstopped; what was finished is kept: give the same command again to go on\n")
-        return 130
-    except Terminated:
-        return 143
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception as error:  # the edge to a person, who gets a sentence and never a traceback
-        if debug:
-            raise
-        wrapped = BoucleError(
-            f"an error inside Boucle: {type(error).__name__}: {error}",
-            hint="give the same command with --debug and report what it prints",
-        )
-        return _tell(wrapped, wrapped.code, wrapped.exit_code, as_json=as_json)
+        return _ended(error, as_json=as_json)
+
+
+def _ended(error: Exception | KeyboardInterrupt, *, as_json: bool) -> int:
+    """What a command ends with that did not run through, once that is told."""
+    match error:
+        case typer.Exit():
+            return error.exit_code
+        case BoucleError():
+            return _tell(error, error.code, error.exit_code, as_json=as_json)
+        case _ClickError():
+            return _tell_usage(error, as_json=as_json)
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+    wrapped = BoucleError(
+        f"an error inside Boucle: {type(error).__name__}: {error}",
+        hint="give the same command with --debug and report what it prints",
+    )
+    return _tell(wrapped, wrapped.code, wrapped.exit_code, as_json=as_json)
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
@@ -167,7 +172,7 @@ def _tell(error: BoucleError, code: str, exit_code: int, *, as_json: bool) -> in
         told = {"code": code, "message": error.message, "hint": error.hint, "details": error.details}
         print_json({"error": told})
     else:
-        show_error(error, os.environ.get("BOUCLE_COLOR"))
+        show_error(error, os.environ.get("BOUCLE_COLOR"), code=code)
     return exit_code
 
 

@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
+from granian.server.common import AbstractServer
 
+from boucle.app import stopping
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
-from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
+from boucle.kernel.errors import BoucleError, InvalidInput, PortInUse, Unavailable
 from boucle.kernel.paths import translate
 from boucle.serving.client import InferClient
 from boucle.serving.process import READY
@@ -74,7 +76,8 @@ def serve(
         watch = _Watch(home, endpoint, address, announce or _say)
         forget_ack(home, endpoint)
         try:
-            _run(settings, host, port, watch)
+            with _signals_kept_from_workers() as stops:
+                _run(settings, host, port, watch, stops)
         finally:
             forget_ack(home, endpoint)
         watch.raise_problem()
@@ -114,7 +117,59 @@ class _Watch:
                     return
 
 
-def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch) -> None:
+class _Stops:
+    """Tells the server of signals: the first one ends it orderly, a second one ends it and its worker at once."""
+
+    def __init__(self) -> None:
+        self.server: AbstractServer[Any] | None = None
+        self.came = 0
+
+    def signal(self, number: int) -> None:
+        self.came += 1
+        if self.came > 1:
+            for worker in self.server.wrks if self.server else ():
+                worker.kill()
+            stopping.leave_at_once(128 + number)
+        if self.server:
+            self.server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _signals_kept_from_workers() -> Iterator[_Stops]:
+    """Ctrl-C and a closed terminal reach every process in the terminal, but only this one shall act on them.
+
+    A worker inherits which signals the thread that starts it blocks, so this thread blocks them; another one takes them
+    from the file descriptor that Python writes the number of each signal to.
+    """
+    stops = _Stops()
+    terminal = {signal.SIGINT, signal.SIGHUP}
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def listen() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, terminal)
+        while numbers := os.read(reading, 1):
+            if numbers[0] in stopping.SIGNALS:
+                stops.signal(numbers[0])
+
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
+    known = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield stops
+    finally:
+        signal.set_wakeup_fd(known)
+        os.close(writing)
+        listener.join()
+        os.close(reading)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch, stops: _Stops) -> None:
     # A fresh interpreter, so that the worker has loaded only what it needs, whatever this process has.
     multiprocessing.set_start_method("spawn", force=True)
     server = Server(
@@ -131,12 +186,13 @@ def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )
+    stops.server = server
     server.on_startup(watch.start)
     try:
         # granian also takes an object with __rsgi__ methods, which its types do not say
         server.serve(target_loader=partial(Worker, settings), wrap_loader=False)  # type: ignore[arg-type]
     except SystemExit as error:
-        if error.code:
+        if error.code and not stops.came:
             raise Unavailable(
                 f"the worker of endpoint {settings.endpoint!r} died again and again",
                 hint="its output above says why",
@@ -146,7 +202,7 @@ def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raise Unavailable if somebody listens there: granian would share the port without a word."""
+    """Raise PortInUse if somebody listens there: granian would share the port without a word."""
     if not 1 <= port <= 65_535:
         raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -155,7 +211,7 @@ def _check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise Unavailable(
+        raise PortInUse(
             f"cannot listen on {host} port {port}: {error.strerror or error}", hint="choose another: --port 8081"
         ) from error
 

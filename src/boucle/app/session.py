@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.kernel.errors import NotFound
+from boucle.kernel.errors import NothingStored
 
 if TYPE_CHECKING:
     from boucle.kernel.settings import Setting
@@ -47,7 +47,7 @@ class Session:
     def open(self, *, stored: bool = False) -> Iterator["Context"]:
         """The project with the settings applied, closed afterwards.
 
-        `stored`: NotFound if no run has stored anything yet, so that asking makes no store.
+        `stored`: NothingStored if no run has stored anything yet, so that asking makes no store.
         """
         folder = self.folder()
         settings = {setting.name: setting for setting in self.settings(folder)}
@@ -64,7 +64,7 @@ class Session:
         with open_context(folder, Path(settings["home"].value)) as context:
             if stored and not (context.home / "boucle.db").exists():
                 message = f"nothing is stored yet for the project `{context.project.project}` in {context.home}"
-                raise NotFound(message, hint="boucle run")
+                raise NothingStored(message, hint="boucle run")
             yield context
 
 

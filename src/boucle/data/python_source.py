@@ -15,7 +15,7 @@ from typing import NoReturn
 import polars as pl
 
 from boucle.data.names import nearest
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import InvalidInput, ProjectCodeFailed
 
 _NAME = "boucle_source"
 _lock = threading.Lock()
@@ -114,7 +114,7 @@ def _refuse(error: BaseException, path: Path, what: str) -> NoReturn:
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(path.parent)] or frames[-1:]
         place = f"{own[-1].filename}:{own[-1].lineno}"
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    raise InvalidInput(
+    raise ProjectCodeFailed(
         f"{what} at {place}: {type(error).__name__}{f': {text}' if text else ''}",
         hint=f"correct {place}, then run: boucle check (with --debug for the traceback)",
         details={"place": place, "exception": type(error).__name__},

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from boucle.kernel.errors import BoucleError, Damaged, Unavailable
+from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable
 from boucle.kernel.points import reach
 
 _BUSY_S: Final = 10.0
@@ -82,5 +82,6 @@ def explain(error: BaseException, path: Path) -> BaseException:
             hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
         )
     if primary in _UNAVAILABLE:
-        return Unavailable(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])
+        kind = DiskFull if primary == sqlite3.SQLITE_FULL else Unavailable
+        return kind(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])
     return error

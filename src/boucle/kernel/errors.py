@@ -1,14 +1,24 @@
 """The errors a user can meet.
 
-BoucleError
-├── InvalidInput      what was given is wrong: a file, a value, a table      exit 2, HTTP 400
-├── NotFound          the named thing does not exist                         exit 2, HTTP 404
-├── Conflict          it exists already, or somebody else changed it         exit 2, HTTP 409
-├── Refused           a gate, a check or a policy says no                    exit 3, HTTP 403
-├── Damaged           stored bytes are not what they were                    exit 4, HTTP 500
-└── Unavailable       something outside is missing: port, disk, package      exit 5, HTTP 503
+BoucleError               internal          a mistake of Boucle's own                                exit 1, HTTP 500
+├── InvalidInput          invalid_input     what was given is wrong: a file, a value, a table        exit 2, HTTP 400
+│   ├── InvalidProject    invalid_project   boucle.yaml is not as it must be
+│   └── ProjectCodeFailed project_code      code of the project raised an error
+├── NotFound              not_found         the named thing does not exist                           exit 2, HTTP 404
+│   └── NothingStored     nothing_stored    the project has no store yet
+├── Conflict              conflict          it exists already, or somebody else changed it           exit 2, HTTP 409
+│   └── NewerStore        newer_store       a newer Boucle wrote the store
+├── Refused               refused           a gate, a check or a policy says no                      exit 3, HTTP 403
+│   ├── DataRefused       data_refused      a check that blocks failed
+│   └── GatesRefused      gates_refused     a gate says no to a version
+├── Damaged               damaged           stored bytes are not what they were                      exit 4, HTTP 500
+└── Unavailable           unavailable       something outside is missing: port, disk, package        exit 5, HTTP 503
+    ├── DiskFull          disk_full         no room to write
+    └── PortInUse         port_in_use       cannot listen on a port
 
-Each message says what was wrong with its value and what is allowed; `hint` is the exact next command or edit.
+A code of its own has what a person can do something particular about; status and exit code are those of its parent.
+`boucle explain CODE` tells of each. Each message says what was wrong with its value and what is allowed; `hint` is the
+exact next command or edit.
 """
 
 # ruff: noqa: N818 - the names say what happened; that they are errors shows where they are raised
@@ -42,12 +52,30 @@ class InvalidInput(BoucleError):
     exit_code = 2
 
 
+class InvalidProject(InvalidInput):
+    """boucle.yaml is not as it must be; every mistake is listed with its line."""
+
+    code = "invalid_project"
+
+
+class ProjectCodeFailed(InvalidInput):
+    """Code of the project's own raised an error."""
+
+    code = "project_code"
+
+
 class NotFound(BoucleError):
     """The named thing does not exist."""
 
     code = "not_found"
     status = 404
     exit_code = 2
+
+
+class NothingStored(NotFound):
+    """The project has no store yet."""
+
+    code = "nothing_stored"
 
 
 class Conflict(BoucleError):
@@ -58,12 +86,30 @@ class Conflict(BoucleError):
     exit_code = 2
 
 
+class NewerStore(Conflict):
+    """A newer Boucle wrote the store."""
+
+    code = "newer_store"
+
+
 class Refused(BoucleError):
     """A gate, a check or a policy says no."""
 
     code = "refused"
     status = 403
     exit_code = 3
+
+
+class DataRefused(Refused):
+    """A check that blocks failed."""
+
+    code = "data_refused"
+
+
+class GatesRefused(Refused):
+    """A gate says no to a version."""
+
+    code = "gates_refused"
 
 
 class Damaged(BoucleError):
@@ -80,3 +126,15 @@ class Unavailable(BoucleError):
     code = "unavailable"
     status = 503
     exit_code = 5
+
+
+class DiskFull(Unavailable):
+    """There is no room to write."""
+
+    code = "disk_full"
+
+
+class PortInUse(Unavailable):
+    """A port cannot be listened on."""
+
+    code = "port_in_use"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.kernel.errors import DiskFull, InvalidInput, Unavailable
 from boucle.kernel.points import reach
 
 
@@ -91,7 +91,10 @@ def make_folder(path: Path) -> None:
         missing.append(folder)
         folder = folder.parent
     for new in reversed(missing):
-        new.mkdir(mode=0o700, exist_ok=True)
+        try:
+            new.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError as error:  # its parent is there: a file system without folders of ours, such as /proc
+            raise NotADirectoryError(errno.ENOTDIR, "no folder can be made there", str(new)) from error
         sync_folder(new.parent)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
@@ -132,4 +135,5 @@ def translate(path: Path) -> Iterator[None]:
         if error.errno not in _HINTS:
             raise
         where = error.filename or path
-        raise Unavailable(f"cannot use {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+        raise kind(f"cannot use {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Final
 
 from boucle.kernel.engines import explain
-from boucle.kernel.errors import Conflict
+from boucle.kernel.errors import NewerStore
 
 REVISIONS: Final = ("0001", "0002")
 """Every revision of the schema, oldest first; the files are in `boucle.kernel.migrations.versions`."""
 
 
 def is_current(path: Path) -> bool:
-    """Whether the file has the newest schema. Conflict if a newer Boucle wrote it."""
+    """Whether the file has the newest schema. NewerStore if a newer Boucle wrote it."""
     version = version_of(path)
     if version is not None and version not in REVISIONS:
-        raise Conflict(
+        raise NewerStore(
             f"store {str(path.parent)!r} has schema {version}, but this Boucle knows none after {REVISIONS[-1]}",
             hint="upgrade Boucle: pip install --upgrade boucle",
             details={"found": version, "known": list(REVISIONS)},

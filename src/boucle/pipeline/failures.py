@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from boucle.kernel.errors import BoucleError, InvalidInput
+from boucle.kernel.errors import BoucleError, ProjectCodeFailed
 from boucle.pipeline.graph import Pipeline
 from boucle.pipeline.records import StepOutcome
 
@@ -16,7 +16,7 @@ def failure(
 ) -> BoucleError:
     """The error to raise when steps raised `causes`; of the first one's class, if that is one of Boucle's own.
 
-    An exception that passed through a file of the project is the user's to mend: InvalidInput, with file and line.
+    An exception that passed through a file of the project is the user's to mend: ProjectCodeFailed, with file and line.
     """
     name, cause = next(iter(causes.items()))
     text, hint = _told(cause, project_root)
@@ -25,7 +25,7 @@ def failure(
     ]
     message = " ".join([f"step {name!r} failed: {_sentence(text)}", *others, *_state(outcomes)])
     known = cause if isinstance(cause, BoucleError) else None
-    kind = type(known) if known else InvalidInput if _user_line(cause, project_root) else BoucleError
+    kind = type(known) if known else ProjectCodeFailed if _user_line(cause, project_root) else BoucleError
     error = kind.__new__(kind)
     if known:
         error.__dict__.update(known.__dict__)

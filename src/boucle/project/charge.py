@@ -6,7 +6,7 @@ None of this is cached with the steps: a policy counts as it is now, whatever wa
 from boucle.evaluation.api import load_evaluation
 from boucle.governance.api import explain, gate, issue_permit, policy_of, promote
 from boucle.governance.records import GateReport
-from boucle.kernel.errors import Refused
+from boucle.kernel.errors import GatesRefused
 from boucle.models.api import get_version, history
 from boucle.models.records import ModelVersion
 from boucle.packaging.api import open_kept
@@ -34,11 +34,11 @@ def take_charge(context: Context, version: ModelVersion, report: GateReport, act
     What the loop replaced since then does not come back because somebody repeats a run; that takes a rollback.
 
     Raises:
-        Refused: with the numbers of every gate that says no.
+        GatesRefused: with the numbers of every gate that says no.
     """
     store = context.store()
     if not report.passed:
-        raise Refused(
+        raise GatesRefused(
             f"the gates refuse version {version.number} of {version.model}: {explain(report)}",
             hint="improve the data or the model, or change the objectives in boucle.yaml, then: boucle run",
             details={"number": version.number, "verdicts": report.verdicts},

@@ -13,7 +13,7 @@ from boucle.data.records import DataSection, Finding
 from boucle.data.schema import kind_of
 from boucle.project.edits import apply
 from boucle.project.pipelines import measured
-from boucle.project.problems import Add, Edit, InvalidProject, Problem, Remove, Rename, Set, dotted, quoted
+from boucle.project.problems import Add, Edit, Problem, ProblemsFound, Remove, Rename, Set, dotted, quoted
 from boucle.project.problems import Path as Place
 from boucle.project.records import Project
 from boucle.project.steps.prepare import before, inspect
@@ -38,7 +38,7 @@ def mend_text(text: str) -> Mended:
     for _ in range(MOST_ROUNDS):
         try:
             parse_project(text, NAME)
-        except InvalidProject as error:
+        except ProblemsFound as error:
             certain = [problem for problem in error.found if problem.fix is not None]
             if not certain:
                 break

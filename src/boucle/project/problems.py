@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import InvalidProject
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top, e.g. `("data", "checks", 0, "column")`."""
@@ -56,7 +56,7 @@ class Problem(Struct, frozen=True):
     """The one edit that certainly mends it; None where a person must choose."""
 
 
-class InvalidProject(InvalidInput):
+class ProblemsFound(InvalidProject):
     """A boucle.yaml with problems; `details["problems"]` has them as data."""
 
     def __init__(self, message: str, *, hint: str, details: Mapping[str, object], found: list[Problem]) -> None:

@@ -8,9 +8,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from boucle.kernel.errors import InvalidInput, NotFound, Unavailable
+from boucle.kernel.errors import InvalidProject, NotFound, Unavailable
 from boucle.project import problems
-from boucle.project.problems import InvalidProject, Problem, quoted
+from boucle.project.problems import Problem, ProblemsFound, quoted
 from boucle.project.records import Project
 from boucle.project.shape import Plain, problems_of
 from boucle.project.validate import validate
@@ -30,7 +30,7 @@ Place = tuple[int, int]
 def read_project(path: Path) -> Project:
     """The project that a file describes.
 
-    Raises InvalidInput with all problems found, in the order of the file, one a line; `details["problems"]` has them
+    Raises InvalidProject with all problems found, in the order of the file, one a line; `details["problems"]` has them
     as data.
     """
     return parse_project(read_text(path), path.name)
@@ -79,7 +79,7 @@ class _Document:
         finally:
             self._open.pop()
 
-    def error(self, found: list[Problem]) -> InvalidProject:
+    def error(self, found: list[Problem]) -> ProblemsFound:
         """One error that names all problems with their places."""
         rows = []
         for problem in found:
@@ -96,7 +96,7 @@ class _Document:
         rows.sort(key=lambda row: (row["line"], row["column"]))
         lines = [f"{row['file']}:{row['line']}: {row['path'] or 'the file'}: {row['message']}" for row in rows]
         message = lines[0] if len(lines) == 1 else f"{self.file} has {len(lines)} problems:\n" + "\n".join(lines)
-        return InvalidProject(message, hint=self._hint(found), details={"problems": rows}, found=found)
+        return ProblemsFound(message, hint=self._hint(found), details={"problems": rows}, found=found)
 
     def _hint(self, found: list[Problem]) -> str:
         mended = sum(problem.fix is not None for problem in found)
@@ -170,13 +170,13 @@ def read_text(path: Path) -> str:
         raise Unavailable(f"{path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from error
     hint = _HINT.format(file=path.name)
     if size > MAX_BYTES:
-        raise InvalidInput(f"{path.name} has {size} bytes: at most {MAX_BYTES} are allowed", hint=hint)
+        raise InvalidProject(f"{path.name} has {size} bytes: at most {MAX_BYTES} are allowed", hint=hint)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"{path.name}:{line}: the byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        raise InvalidInput(message, hint=hint) from None
+        raise InvalidProject(message, hint=hint) from None
 
 
 def _compose(text: str, file: str) -> Node:
@@ -186,18 +186,18 @@ def _compose(text: str, file: str) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise InvalidInput(f"{file}{line}: not valid YAML: {_yaml_words(error)}", hint=hint) from None
+        raise InvalidProject(f"{file}{line}: not valid YAML: {_yaml_words(error)}", hint=hint) from None
     except YAMLError as error:
         position = getattr(error, "position", 0)
         line_number = text.count("\n", 0, position) + 1
-        raise InvalidInput(
+        raise InvalidProject(
             f"{file}:{line_number}: a control character is not allowed in YAML: remove it", hint=hint
         ) from None
     except RecursionError:
-        raise InvalidInput(f"{file}: lists or mappings are nested too deep", hint=hint) from None
+        raise InvalidProject(f"{file}: lists or mappings are nested too deep", hint=hint) from None
     if node is None:
         message = f"{file} is empty: it needs at least the keys `project` and `data`"
-        raise InvalidInput(message, hint=f"edit {file}; `boucle schema` prints what may stand in it")
+        raise InvalidProject(message, hint=f"edit {file}; `boucle schema` prints what may stand in it")
     return node
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from boucle.data.api import check_usable, load, run_checks, snapshot
 from boucle.data.records import DataSection, DatasetVersion, Finding
 from boucle.evaluation.api import METRICS
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import DataRefused, InvalidInput
 from boucle.pipeline.api import StepContext
 from boucle.training.api import holdout, task_of
 from boucle.training.records import TrainingSection
@@ -111,11 +111,11 @@ def refuse_blocked(findings: list[Finding]) -> None:
     """Stop if a failing check blocks, and say all that was found.
 
     Raises:
-        Refused: with one line a finding.
+        DataRefused: with one line a finding.
     """
     blocked = [finding for finding in findings if not finding.passed and finding.on_fail == "block"]
     if blocked:
-        raise Refused(
+        raise DataRefused(
             "the data did not pass: " + "; ".join(f"{finding.name}: {finding.message}" for finding in blocked),
             hint="boucle check",
             details={"findings": blocked},

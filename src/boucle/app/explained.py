@@ -1,0 +1,81 @@
+"""What each code means that a person can meet: Markdown files in `explanations/<group>/<code>.md`.
+
+Light: `boucle explain` and the shell's completion read files and load nothing else.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from boucle.kernel.errors import NotFound
+
+FOLDER: Final = Path(__file__).parent / "explanations"
+
+GROUPS: Final = {
+    "errors": "Error codes",
+    "exit-codes": "Exit codes",
+    "checks": "Checks of the data",
+    "consequences": "What a failing check does",
+    "gates": "Gates",
+    "decisions": "Decisions of the loop",
+    "alerts": "Alerts",
+    "audit": "Problems of the audit log",
+}
+"""The folders, in the order in which they are listed."""
+
+
+class Explanation(NamedTuple):
+    """The text about one code."""
+
+    code: str
+    group: str
+    title: str
+    text: str
+    """The whole of it in Markdown."""
+
+
+def codes() -> list[str]:
+    """Every code, in the order of the groups; one that stands in two groups comes once."""
+    return list(dict.fromkeys(path.stem for group in GROUPS for path in _files(group)))
+
+
+def everything() -> list[Explanation]:
+    """All texts, in the order of the groups."""
+    return [_read(group, path) for group in GROUPS for path in _files(group)]
+
+
+def explain(code: str) -> list[Explanation]:
+    """The texts about a code: mostly one, two where two groups use the same word.
+
+    What stands in brackets behind a name is of no matter: `range(temp)` is a `range`. NotFound, with the nearest code,
+    if there is none.
+
+    >>> [one.group for one in explain("Range(temp)")]
+    ['checks']
+    """
+    asked = code.partition("(")[0].strip().strip("`'\"").lower().replace("-", "_")
+    found = [_read(group, path) for group in GROUPS for path in _files(group) if path.stem == asked]
+    if not found:
+        found = [
+            one
+            for one in everything()
+            if one.group == "checks" and f"`{asked}`" in one.text.replace("(x)", "").split("\n## ")[0]
+        ]
+    if found:
+        return found
+    near = get_close_matches(asked, codes(), n=1, cutoff=0.5)
+    meant = f"; did you mean `{near[0]}`?" if near else ""
+    hint = f"boucle explain {near[0]}" if near else "boucle explain"
+    raise NotFound(f"there is no code `{code}`{meant}", hint=hint)
+
+
+def _files(group: str) -> list[Path]:
+    return sorted(
+        (FOLDER / group).glob("*.md"), key=lambda path: (int(path.stem) if path.stem.isdecimal() else 0, path.stem)
+    )
+
+
+def _read(group: str, path: Path) -> Explanation:
+    text = path.read_text(encoding="utf-8")
+    title = text.partition("\n")[0].partition(": ")[2]
+    return Explanation(path.stem, group, title, text)
