@@ -46,7 +46,7 @@ def test_as_a_process_an_error_is_three_lines_on_standard_error(folder: Path) ->
     assert error.startswith(
         "error: boucle.yaml:4: data.taget: unknown key; did you mean `target`? allowed here: `source`"
     )
-    assert hint == "next: edit boucle.yaml, then: boucle check"
+    assert hint == "next: `boucle check --fix` mends it; or edit boucle.yaml, then: boucle check"
     assert explain == "explain: boucle explain invalid_project"
 
 
@@ -75,7 +75,7 @@ def test_with_debug_the_traceback_is_shown(folder: Path) -> None:
     (folder / "boucle.yaml").write_text("project: 1\n", encoding="utf-8")
     done = boucle("check", "--debug", folder=folder)
     assert "Traceback" in done.stderr
-    assert "InvalidProject" in done.stderr
+    assert "ProblemsFound" in done.stderr
 
 
 COMMANDS = [["check"], ["run"], ["replay"], ["status"], ["report"], ["serve"], ["audit", "verify"], ["models", "list"]]

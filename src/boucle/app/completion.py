@@ -132,7 +132,8 @@ def _choices(parameter: Any) -> list[str]:
     annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     found: Iterable[object] = get_args(annotation) or getattr(getattr(parameter, "type", None), "choices", None) or ()
     if isinstance(annotation, EnumMeta):
-        found = [member.value for member in annotation.__members__.values()]
+        members: Iterable[Any] = annotation.__members__.values()
+        found = [member.value for member in members]
     return [one for one in found if isinstance(one, str)]
 
 
