@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 CTRL_C = "\x03"
-_WAIT_S = 15.0
+_WAIT_S = 60.0
 
 
 class Terminal:

@@ -109,7 +109,7 @@ def test_ctrl_c_while_modules_are_loaded(module: str, times: int, fresh: Path, o
 def test_ctrl_c_while_a_step_runs(twice: bool, fresh: Path, tmp_path: Path, opened: Open) -> None:
     folder = copytree(fresh, tmp_path, dirs_exist_ok=True)
     terminal = opened(folder, "run", "--color", "never")
-    terminal.wait_for("search parameters")
+    terminal.wait_for("2 of 6")
     terminal.press("\x03")
     if twice:
         terminal.press("\x03")
@@ -121,7 +121,7 @@ def test_ctrl_c_while_a_step_runs(twice: bool, fresh: Path, tmp_path: Path, open
 def test_a_stopped_run_goes_on_where_it_ended(fresh: Path, tmp_path: Path, opened: Open) -> None:
     folder = copytree(fresh, tmp_path, dirs_exist_ok=True)
     terminal = opened(folder, "run", "--color", "never")
-    terminal.wait_for("search parameters")
+    terminal.wait_for("2 of 6")
     terminal.press("\x03")
     assert_stopped(terminal, folder, 130)
     again = subprocess.run([*BOUCLE, "run"], cwd=folder, capture_output=True, text=True, timeout=120)
