@@ -16,7 +16,7 @@ help: ## Show this help
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable . --group dev --group demo
+	$(BIN)/python -m pip install --quiet --editable . --group dev --group demo --group docs
 	@touch $@
 
 install: .venv/.installed ## Install Boucle and its development tools into .venv
@@ -52,7 +52,11 @@ test-all: test ## The long proofs as well: many kills, many simulated years, oth
 bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and write docs/performance.md
 	$(BIN)/python benchmarks/run.py $(MEMBERS)
 
+docs: .venv/.installed ## Build the documentation site, which opens without a network, into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	@echo "build/docs/index.html"
+
 clean: ## Remove the environment and what the demo stored
 	rm -rf .venv build examples/flights/.boucle examples/flights/report.html
 
-.PHONY: help install demo format lint check test test-all bench clean
+.PHONY: help install demo format lint check test test-all bench docs clean
