@@ -38,12 +38,18 @@ CONCEPTS = [
     "model-version", "gate", "review", "permit", "champion", "endpoint", "window", "alert", "trigger", "the-loop",
     "audit-log", "store",
 ]  # fmt: skip
+
+
+def _there(page: str) -> list[str]:
+    return [page] if (HERE / f"{page}.md").exists() else []
+
+
 NAVIGATION = {
-    "Begin": ["why", "first-hour", "goes-bad", "tutorial"],
+    "Begin": ["why", *_there("first-hour"), "goes-bad", "tutorial"],
     "Concepts": ["concepts/index"],
     "How to": sorted(path.relative_to(HERE).as_posix()[:-3] for path in HERE.glob("how-to/*.md")),
     "Reference": ["reference", "gates", "monitoring", "architecture", "guarantees"],
-    "More": [*(["performance"] if (HERE / "performance.md").exists() else []), "decisions/index", "changelog"],
+    "More": [*_there("performance"), "decisions/index", "changelog"],
 }
 """The left column: headings with their pages."""
 
