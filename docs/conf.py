@@ -40,16 +40,15 @@ CONCEPTS = [
 ]  # fmt: skip
 
 
-def _there(page: str) -> list[str]:
-    return [page] if (HERE / f"{page}.md").exists() else []
-
-
 NAVIGATION = {
-    "Begin": ["why", *_there("first-hour"), "goes-bad", "tutorial"],
+    "Begin": ["why", "first-hour", "goes-bad", "tutorial"],
     "Concepts": ["concepts/index"],
-    "How to": sorted(path.relative_to(HERE).as_posix()[:-3] for path in HERE.glob("how-to/*.md")),
-    "Reference": ["reference", "gates", "monitoring", "architecture", "guarantees"],
-    "More": [*_there("performance"), "decisions/index", "changelog"],
+    "How to": [
+        "how-to/index",
+        *sorted(f"how-to/{path.stem}" for path in HERE.glob("how-to/*.md") if path.stem != "index"),
+    ],
+    "Reference": ["reference", "gates", "monitoring", "store", "architecture", "guarantees"],
+    "More": ["performance", "decisions/index", "changelog"],
 }
 """The left column: headings with their pages."""
 
@@ -62,7 +61,10 @@ def _tree(pages: list[str], caption: str = "") -> str:
 
 def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG001 - Sphinx calls it so
     if page == "index":
-        source[0] += "".join(_tree(pages, caption) for caption, pages in NAVIGATION.items() if pages)
+        placed = {name for pages in NAVIGATION.values() for name in pages}
+        new = sorted(path.stem for path in HERE.glob("*.md") if path.stem not in placed | {"index"})
+        for caption, pages in (NAVIGATION | {"More": [*new, *NAVIGATION["More"]]}).items():
+            source[0] += _tree([name for name in pages if (HERE / f"{name}.md").exists()], caption)
     elif page == "concepts/index":
         source[0] += _tree(CONCEPTS)
     elif page == "decisions/index":
