@@ -11,8 +11,8 @@ blocks of a page run in order in one folder. What a page may do beside that:
 - "*Not run by the tests: ...*" above a block says why it is not run.
 
 Not compared are digests, ids, moments, powers of ten, and numbers with one digit behind the point (seconds, gigabytes).
-Longer decimals may differ by 5 % or by 0.02. What comes on standard error shows only where a command fails, because
-progress goes there, too. Port 8080 is another one in truth.
+Longer decimals may differ by 5 % or by 0.02. What comes on standard error shows only where a command fails, and from
+its line `error:` on, because progress goes there, too. Port 8080 is another one in truth.
 
 `python tests/docs/console_blocks.py PAGE...` runs pages and writes what came out into them, unless `...` stands there.
 """
@@ -220,7 +220,8 @@ class Reader:
         )  # fmt: skip
         self.status = done.returncode
         self.folder = Path(where.read_text().strip())
-        return self._told(done.stdout + (done.stderr if done.returncode else ""))
+        told = re.sub(r"\A.*?^(?=error: )", "", done.stderr, count=1, flags=re.MULTILINE | re.DOTALL)
+        return self._told(done.stdout + (told if done.returncode else ""))
 
     def stop(self) -> None:
         """Stop the servers as Ctrl-C does."""
