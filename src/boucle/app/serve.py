@@ -4,15 +4,14 @@
 """
 
 import argparse
-import fcntl
 import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +25,10 @@ from boucle.app import stopping
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, PortInUse, Unavailable
-from boucle.kernel.paths import translate
 from boucle.serving.client import InferClient
+from boucle.serving.holding import Held, hold
 from boucle.serving.process import READY
-from boucle.serving.traffic import POLL_S, endpoint_folder, forget_ack, read_ack, read_traffic
+from boucle.serving.traffic import POLL_S, forget_ack, read_ack, read_traffic
 
 _LOGGING: Final = {
     "version": 1,
@@ -41,7 +40,6 @@ _LOGGING: Final = {
         "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
-_OUR_TURN_S: Final = 5.0
 
 
 def serve(
@@ -54,12 +52,14 @@ def serve(
     max_rows: int = 100_000,
     names: Sequence[str] = (),
     announce: Callable[[str], None] | None = None,
+    held: Held | None = None,
 ) -> None:
     """Serve an endpoint until SIGTERM or SIGINT; returns when what was being answered is answered.
 
-    `announce` gets the address once the endpoint answers. Refused for an address that other machines reach, NotFound if
-    nothing is deployed, Unavailable if the port is taken, if the endpoint is served already, or if its model cannot be
-    loaded.
+    `announce` gets the address once the endpoint answers; `held` is the endpoint if it is held already.
+
+    Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
+    if the endpoint is served already, or if its model cannot be loaded.
     """
     refuse_open_binding(host)
     read_traffic(home, endpoint)
@@ -72,7 +72,8 @@ def serve(
         max_rows=max_rows,
         names=list(names),
     )
-    with _only_server(home, endpoint, address):
+    with nullcontext(held) if held else hold(home, endpoint) as mine:
+        mine.tell(address)
         watch = _Watch(home, endpoint, address, announce or _say)
         forget_ack(home, endpoint)
         try:
@@ -216,30 +217,6 @@ def _check_port(host: str, port: int) -> None:
         ) from error
 
 
-@contextmanager
-def _only_server(home: Path, endpoint: str, address: str) -> Iterator[None]:
-    """Hold the endpoint's lock: two servers would write one prediction log and acknowledge for each other."""
-    path = endpoint_folder(home, endpoint) / "server.lock"
-    waiting = threading.Event()
-    with translate(path), path.open("a+") as file:
-        for _ in range(int(_OUR_TURN_S / POLL_S)):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waiting.wait(POLL_S)  # the one before may be ending
-        else:
-            file.seek(0)
-            raise Unavailable(
-                f"endpoint {endpoint!r} is served already, at {file.read() or 'an unknown address'}",
-                hint="stop that server, or ask it",
-            )
-        file.truncate(0)
-        file.write(address)
-        file.flush()
-        yield
-
-
 def _say(address: str) -> None:
     sys.stdout.write(f"{READY}{address}\n")
     sys.stdout.flush()
@@ -263,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-rows", type=int, default=100_000, help="(default: %(default)s)")
     parser.add_argument("--name", action="append", default=[], help="a further Host name that is answered")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
+    parser.add_argument("--held", type=int, help="a descriptor by which the endpoint is held already")
     given = parser.parse_args(arguments)
     if given.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -275,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_body_mb=given.max_body_mb,
             max_rows=given.max_rows,
             names=given.name,
+            held=None if given.held is None else Held(given.held),
         )
     except BoucleError as error:
         sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))

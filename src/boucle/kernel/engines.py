@@ -12,6 +12,7 @@ from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable
 from boucle.kernel.points import reach
 
 _BUSY_S: Final = 10.0
+_SHORTEN_MS: Final = 200
 
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_FULL: "free some space on that disk, then run the same command again",
@@ -66,6 +67,28 @@ def use_wal(path: Path) -> None:
         reach("database.made")
     finally:
         raw.close()
+
+
+def shorten_wal(raw: sqlite3.Connection) -> bool:
+    """Write the log back into the database file and empty it; False if readers of old snapshots stood in the way.
+
+    SQLite does the first by itself, but starts the log anew only at a moment without any reader, which may never come
+    where readers overlap. Here they are waited for, a moment only.
+    """
+    raw.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
+    try:
+        blocked: int = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+    return not blocked
+
+
+def wal_bytes(path: Path) -> int:
+    """The size of a database's log; 0 if there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def explain(error: BaseException, path: Path) -> BaseException:

@@ -18,11 +18,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event
 
-from boucle.kernel.engines import connect_engine, explain, raw_of
+from boucle.kernel.engines import connect_engine, explain, raw_of, shorten_wal, wal_bytes
 from boucle.kernel.locks import turn
 from boucle.kernel.points import reach
 
 _GROUP_S: Final = 0.02
+_LONG_WAL_BYTES: Final = 8 << 20
+"""SQLite's own limit, at which it begins to write the log back, is half of it."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -55,6 +57,7 @@ class Writer:
         event.listen(self._engine, "commit", self._guard)
         event.listen(self._engine, "rollback", self._guard)
         self._in_unit = False
+        self._shorten_at = _LONG_WAL_BYTES
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -89,6 +92,7 @@ class Writer:
                 with turn(self._lock), self._engine.connect() as connection:
                     self._commit(connection, group)
                     reach("commit.followed")
+                    self._bound_log(raw_of(connection))
             except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
                 for job in group:
                     job.error = job.error or explain(error, self._path)
@@ -115,6 +119,12 @@ class Writer:
                 self._after_commit(connection)
             except Exception:  # noqa: BLE001 - the units are durable, whatever comes after
                 _log.exception("the work after a commit failed; the commit itself is durable")
+
+    def _bound_log(self, raw: sqlite3.Connection) -> None:
+        """Shorten a log that readers kept from starting anew; where they still do, again after as much more."""
+        size = wal_bytes(self._path)
+        if size >= self._shorten_at:
+            self._shorten_at = _LONG_WAL_BYTES if shorten_wal(raw) else size + _LONG_WAL_BYTES
 
     def _gather(self, group: list[_Job]) -> Iterator[_Job]:
         """The first job, then whatever is queued until the group's time is over; never waits."""

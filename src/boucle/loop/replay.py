@@ -27,7 +27,8 @@ from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
 from boucle.project.records import ShuffledLabelsDrill
 from boucle.project.replayed import replay_plan
-from boucle.serving.api import InferClient, Position, ServerProcess, deploy, log_folder, read_frames
+from boucle.serving.api import InferClient, Position, ServerProcess, deploy, hold, log_folder, read_frames
+from boucle.serving.holding import Held
 from boucle.serving.records import PredictionFrame
 
 
@@ -88,18 +89,25 @@ def replay(context: Context, progress: Progress) -> ReplayReport:
 def _replay(context: Context, first: RunReport, stream: str, progress: Progress) -> None:
     """Serve and decide what is not done yet.
 
-    The endpoint is taken first: only one process can have it, so whoever is at work is not fenced out by one that could
-    not have gone on.
+    The endpoint is held first: only one process can have it, so whoever is at work is neither fenced out nor deployed
+    over by one that could not have gone on.
     """
+    with hold(context.home, context.project.project) as held:
+        _replay_held(context, first, stream, held, progress)
+
+
+def _replay_held(context: Context, first: RunReport, stream: str, endpoint: Held, progress: Progress) -> None:
     store, name, plan = context.store(), context.project.project, replay_plan(context.project)
     feed = Feed(load(store, first.source.digest), context.project)
     decided = store.read(lambda conn: tables.decided(conn, name, stream))
     known = store.read(lambda conn: tables.get_stream(conn, name, stream))
+    if known is not None and known.complete:  # by whoever held the endpoint until now
+        return
     begins_with = known.first_version if known else first.version.number
     in_charge = standing(decided, first_version=begins_with, first_day=plan.first).champion
     digest = get_version(store, name, name, in_charge).bundle_digest
     deploy(store, project_id=name, number=in_charge, bundle_digest=digest)
-    with ServerProcess(context.home, name) as url:
+    with ServerProcess(context.home, name, held=endpoint) as url:
         held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=begins_with))
         reach("stream.begun")
         stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)

@@ -6,6 +6,7 @@ The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log`
 from boucle.serving.care import broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
 from boucle.serving.deploy import deploy
+from boucle.serving.holding import hold
 from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
 from boucle.serving.process import ServerProcess
 from boucle.serving.traffic import log_folder, read_ack, read_traffic, wait_acknowledged
@@ -19,6 +20,7 @@ __all__ = [
     "collectable",
     "damaged_log",
     "deploy",
+    "hold",
     "log_folder",
     "read_ack",
     "read_frames",

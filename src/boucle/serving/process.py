@@ -13,6 +13,7 @@ from typing import Final
 
 from boucle.kernel.errors import Unavailable
 from boucle.kernel.paths import make_folder
+from boucle.serving.holding import Held
 from boucle.serving.traffic import endpoint_folder
 
 READY: Final = "ready "
@@ -23,7 +24,8 @@ _TAIL_BYTES: Final = 2000
 class ServerProcess:
     """Starts `python -m boucle.app.serve` for an endpoint and stops it when the block ends.
 
-    It listens on a free port unless one is given; `with` gives its address, `http://127.0.0.1:PORT`, once it answers.
+    It takes over the endpoint that this process holds, if it is given. It listens on a free port unless one is given;
+    `with` gives its address, `http://127.0.0.1:PORT`, once it answers.
     It ends with this process, also when this one is killed. Its output goes to `server.log` in the endpoint's folder.
     Unavailable, with the end of that log, if it does not become ready in time.
     """
@@ -33,6 +35,7 @@ class ServerProcess:
         home: Path,
         endpoint: str,
         *,
+        held: Held | None = None,
         host: str = "127.0.0.1",
         port: int | None = None,
         timeout_s: float = 60.0,
@@ -41,6 +44,7 @@ class ServerProcess:
         self.endpoint = endpoint
         self.log_file = endpoint_folder(home, endpoint) / "server.log"
         self._home = home
+        self._held = held
         self._host = host
         self._port = port
         self._timeout_s = timeout_s
@@ -59,9 +63,16 @@ class ServerProcess:
         port = self._port or _free_port(self._host)
         command = [sys.executable, "-m", "boucle.app.serve", "--home", str(self._home), "--endpoint", self.endpoint]
         command += ["--host", self._host, "--port", str(port), "--with-parent", *self._arguments]
+        passed = () if self._held is None else (self._held.descriptor,)
+        command += [f"--held={descriptor}" for descriptor in passed]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=passed,
             )
         try:
             return self._wait_ready()

@@ -29,26 +29,31 @@ def serve(
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
         from boucle.project.charge import CHAMPION
-        from boucle.serving.api import deploy
+        from boucle.serving.api import deploy, hold
 
         name, section, home = project.project.project, project.project.serving, project.home
         champion = alias(project.store(), name, name, CHAMPION)
         if champion is None:
             raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
         version = get_version(project.store(), name, name, champion.number)
-        deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
+        with hold(home, name) as held:
+            deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
+            project.close()
 
-    from boucle.app.console import console
-    from boucle.app.serve import serve as answer
+            from boucle.app.console import console
+            from boucle.app.serve import serve as answer
 
-    screen = console(session.color)
-    answer(
-        home,
-        name,
-        host=host or section.host,
-        port=port or section.port,
-        max_body_mb=section.max_body_mb,
-        max_rows=section.max_rows,
-        names=section.names,
-        announce=lambda url: screen.print(f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"),
-    )
+            screen = console(session.color)
+            answer(
+                home,
+                name,
+                host=host or section.host,
+                port=port or section.port,
+                max_body_mb=section.max_body_mb,
+                max_rows=section.max_rows,
+                names=section.names,
+                announce=lambda url: screen.print(
+                    f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"
+                ),
+                held=held,
+            )
