@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from boucle.kernel.database import Database
+from boucle.kernel.engines import wal_bytes
 from boucle.kernel.errors import Damaged, Unavailable
 
 
@@ -244,3 +245,51 @@ def test_another_program_s_lock_is_told_not_waited_for_in_vain(tmp_path: Path, m
     database.write(put(2))
     assert kept(database) == [2]
     database.close()
+
+
+def fill(database: Database, megabytes: int) -> int:
+    """Write so much, in pieces; how long the log grew, in bytes."""
+    longest = 0
+    for _ in range(megabytes * 4):
+        database.write(lambda connection: connection.execute(text("INSERT INTO big VALUES (zeroblob(262144))")))
+        longest = max(longest, wal_bytes(database.path))
+    return longest
+
+
+def test_the_log_stays_bounded_while_readers_overlap(database: Database) -> None:
+    database.write(lambda connection: connection.execute(text("CREATE TABLE big (x BLOB)")))
+    stop = threading.Event()
+    relay = [threading.Event() for _ in range(2)]
+
+    def read_until_the_other_reads(mine: int) -> None:
+        def query(connection: Connection) -> None:
+            connection.execute(text("SELECT count(*) FROM t")).scalar()
+            relay[mine].set()
+            while not stop.is_set() and not relay[1 - mine].wait(0.01):
+                pass
+            relay[1 - mine].clear()
+
+        while not stop.is_set():
+            database.read(query)
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_until_the_other_reads, mine) for mine in range(2)]
+        assert relay[0].wait(10)
+        longest = fill(database, 40)
+        stop.set()
+        for reader in readers:
+            reader.result()
+    assert longest < 20 << 20
+
+
+def test_the_log_is_short_again_after_a_long_reader(database: Database) -> None:
+    database.write(lambda connection: connection.execute(text("CREATE TABLE big (x BLOB)")))
+
+    def read_long(connection: Connection) -> None:
+        connection.execute(text("SELECT count(*) FROM t")).scalar()
+        fill(database, 24)
+
+    database.read(read_long)
+    assert wal_bytes(database.path) > 16 << 20
+    fill(database, 10)
+    assert wal_bytes(database.path) < 16 << 20

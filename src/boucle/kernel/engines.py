@@ -13,6 +13,8 @@ from boucle.kernel.points import reach
 
 _BUSY_S: Final = 10.0
 _SHORTEN_MS: Final = 200
+LONG_WAL_BYTES: Final = 8 << 20
+"""SQLite's own limit, at which it begins to write the log back, is half of it."""
 
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_FULL: "free some space on that disk, then run the same command again",
@@ -36,6 +38,7 @@ def connect_engine(path: Path, *, mode: Literal["read", "write"]) -> Engine:
         raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA synchronous = FULL")
+        raw.execute(f"PRAGMA journal_size_limit = {LONG_WAL_BYTES}")
         if mode == "read":
             raw.execute("PRAGMA query_only = ON")
         return raw
@@ -69,18 +72,17 @@ def use_wal(path: Path) -> None:
         raw.close()
 
 
-def shorten_wal(raw: sqlite3.Connection) -> bool:
-    """Write the log back into the database file and empty it; False if readers of old snapshots stood in the way.
+def shorten_wal(raw: sqlite3.Connection) -> None:
+    """Write the log back into the database file and empty it, unless readers of old snapshots stand in the way.
 
     SQLite does the first by itself, but starts the log anew only at a moment without any reader, which may never come
     where readers overlap. Here they are waited for, a moment only.
     """
     raw.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
     try:
-        blocked: int = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         raw.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
-    return not blocked
 
 
 def wal_bytes(path: Path) -> int:

@@ -18,13 +18,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event
 
-from boucle.kernel.engines import connect_engine, explain, raw_of, shorten_wal, wal_bytes
+from boucle.kernel.engines import LONG_WAL_BYTES, connect_engine, explain, raw_of, shorten_wal, wal_bytes
 from boucle.kernel.locks import turn
 from boucle.kernel.points import reach
 
 _GROUP_S: Final = 0.02
-_LONG_WAL_BYTES: Final = 8 << 20
-"""SQLite's own limit, at which it begins to write the log back, is half of it."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -57,7 +55,7 @@ class Writer:
         event.listen(self._engine, "commit", self._guard)
         event.listen(self._engine, "rollback", self._guard)
         self._in_unit = False
-        self._shorten_at = _LONG_WAL_BYTES
+        self._shorten_at = LONG_WAL_BYTES
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -123,8 +121,15 @@ class Writer:
     def _bound_log(self, raw: sqlite3.Connection) -> None:
         """Shorten a log that readers kept from starting anew; where they still do, again after as much more."""
         size = wal_bytes(self._path)
-        if size >= self._shorten_at:
-            self._shorten_at = _LONG_WAL_BYTES if shorten_wal(raw) else size + _LONG_WAL_BYTES
+        if size < LONG_WAL_BYTES:
+            self._shorten_at = LONG_WAL_BYTES
+        if size < self._shorten_at:
+            return
+        self._shorten_at = size + LONG_WAL_BYTES
+        try:
+            shorten_wal(raw)
+        except sqlite3.Error:  # the units are durable all the same
+            _log.exception("cannot write the log of %s back", self._path)
 
     def _gather(self, group: list[_Job]) -> Iterator[_Job]:
         """The first job, then whatever is queued until the group's time is over; never waits."""
