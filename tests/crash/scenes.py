@@ -131,4 +131,5 @@ SCENES = {
     "replay": Scene("ran", _nothing, _boucle("replay"), kept),
     "serve": Scene("ran", _nothing, serve, logged),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),
+    "collect": Scene("rested", _nothing, _boucle("gc", "--delete", "--grace", "0s", "--cache-days", "0"), kept),
 }

@@ -57,7 +57,6 @@ class Theatre:
             notes = self._folder / f"{name}.notes"
             done, acknowledged = scene.play(self.ground, folder, {"CRASH_NOTES": str(notes)})
             assert done.code in (0, 143), done
-            assert acknowledged
             assert acknowledged <= set(scene.visible(folder))
             check(folder / ".boucle")
             reaches = Counter(tuple(line.split()) for line in notes.read_text().splitlines())

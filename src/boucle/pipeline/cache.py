@@ -91,11 +91,15 @@ class Cache:
 
     def keep_progress(self, key: Digest, value: object) -> None:
         """Keep how far a step came, durably, instead of what was kept before."""
+        reach("step.progress_known")
         write_atomic(self._progress_file(key), canonical_json(value))
+        reach("step.progress_kept")
 
     def forget_progress(self, key: Digest) -> None:
         """The step has its result, or shall start anew."""
+        reach("step.progress_stale")
         self._progress_file(key).unlink(missing_ok=True)
+        reach("step.progress_forgotten")
 
     def work_folder(self, key: Digest) -> Path:
         """An empty folder for the files of a step that is about to run in this process."""
