@@ -1,5 +1,6 @@
 """The documentation says what the program does: names, defaults and links in it are compared with the real ones."""
 
+import json
 import re
 import shlex
 import types
@@ -161,6 +162,9 @@ def sections() -> dict[str, type[msgspec.Struct]]:
 def default_of(field: msgspec.structs.FieldInfo) -> str:
     """A default as the reference writes it."""
     if field.default_factory is not msgspec.NODEFAULT:
+        made = field.default_factory()
+        if isinstance(made, list) and made:
+            return f"`{json.dumps(made)}`"
         return {list: "`[]`", dict: "`{}`"}.get(field.default_factory, "its own defaults")
     match field.default:
         case msgspec.NODEFAULT:

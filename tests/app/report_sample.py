@@ -62,8 +62,8 @@ def _weeks(noise: np.random.Generator) -> list[Week]:
         weeks.append(
             Week(
                 week=monday,
-                auc_loop=0.706 + season + float(noise.normal(0, 0.009)),
-                auc_frozen=0.694 + season - 0.0011 * number + float(noise.normal(0, 0.009)),
+                loop=0.706 + season + float(noise.normal(0, 0.009)),
+                frozen=0.694 + season - 0.0011 * number + float(noise.normal(0, 0.009)),
                 rows=6300,
             )
         )
@@ -78,9 +78,9 @@ def _months(marks: list[Mark], noise: np.random.Generator) -> list[Month]:
             Month(
                 month=f"2013-{number:02}",
                 rows=27_000 + 100 * number,
-                auc_loop=0.706 + 0.015 * sin(number) + float(noise.normal(0, 0.003)),
-                auc_frozen=0.70 - 0.004 * number + 0.015 * sin(number),
-                auc_oracle=0.709 + 0.015 * sin(number),
+                loop=0.706 + 0.015 * sin(number) + float(noise.normal(0, 0.003)),
+                frozen=0.70 - 0.004 * number + 0.015 * sin(number),
+                oracle=0.709 + 0.015 * sin(number),
                 alerts=3 + number % 4,
                 retrainings=of_month.count("retrain"),
                 promotions=of_month.count("promote"),

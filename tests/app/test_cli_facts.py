@@ -253,9 +253,9 @@ def month(name: str, auc: float | None) -> Month:
     return Month(
         month=name,
         rows=1000,
-        auc_loop=auc,
-        auc_frozen=auc,
-        auc_oracle=None,
+        loop=auc,
+        frozen=auc,
+        oracle=None,
         alerts=1,
         retrainings=2,
         promotions=3,

@@ -42,6 +42,7 @@ def run(check: Check, table: pl.DataFrame = WEATHER, **asked: object) -> list[Fi
     arguments: dict[str, object] = {
         "features": Features(numeric=["temp"]),
         "target": None,
+        "task": "binary",
         "time": "at",
         "now": NOW,
         **asked,

@@ -4,6 +4,7 @@ import pytest
 
 from boucle.data.leakage import copies, find_leaks
 from boucle.data.records import Features
+from boucle.data.task import task_of
 
 KNOWN = Features(categorical=["origin", "dest", "carrier"], numeric=["sched_dep_time", "sched_arr_time", "distance"])
 
@@ -13,7 +14,9 @@ def with_numeric(*names: str) -> Features:
 
 
 def leaks(table: pl.DataFrame, features: Features, at_most: float = 0.85, target: str = "late") -> list[str]:
-    found = find_leaks(table, features, target, time="scheduled_at", at_most=at_most)
+    found = find_leaks(
+        table, features, target, task=task_of(table[target].drop_nulls()), time="scheduled_at", at_most=at_most
+    )
     return [leak.column for leak in found]
 
 
@@ -22,14 +25,16 @@ def test_what_is_known_before_departure_is_no_leak(january: pl.DataFrame) -> Non
 
 
 def test_the_departure_delay_leaks_alone(january: pl.DataFrame) -> None:
-    (leak,) = find_leaks(january, with_numeric("dep_delay"), "late", time="scheduled_at", at_most=0.85)
+    (leak,) = find_leaks(january, with_numeric("dep_delay"), "late", task="binary", time="scheduled_at", at_most=0.85)
     assert leak.column == "dep_delay"
     assert leak.alone is not None
     assert 0.85 < leak.alone < 0.95
 
 
 def test_the_arrival_time_leaks_beside_the_scheduled_one(january: pl.DataFrame) -> None:
-    (leak,) = find_leaks(january, with_numeric("air_time", "arr_time"), "late", time="scheduled_at", at_most=0.85)
+    (leak,) = find_leaks(
+        january, with_numeric("air_time", "arr_time"), "late", task="binary", time="scheduled_at", at_most=0.85
+    )
     assert (leak.column, leak.alone) == ("arr_time", None)  # and not the scheduled time, which gives it its meaning
     assert leak.together is not None
     assert leak.without is not None
@@ -73,21 +78,21 @@ def test_a_strong_model_of_many_features_is_no_leak() -> None:
     hidden = rng.normal(size=4000)
     columns = {f"x{i}": hidden + rng.normal(size=4000) * 1.2 for i in range(16)}
     table = pl.DataFrame(columns | {"y": hidden > 0})
-    assert find_leaks(table, Features(numeric=list(columns)), "y", time=None, at_most=0.88) == []
+    assert find_leaks(table, Features(numeric=list(columns)), "y", task="binary", time=None, at_most=0.88) == []
 
 
 def test_a_leak_of_no_order_is_found() -> None:
     rng = np.random.default_rng(0)
     noise, code = rng.normal(size=4000), rng.integers(0, 1000, 4000)
     table = pl.DataFrame({"noise": noise, "code": code, "y": (code // 100) % 2 == 0})
-    (leak,) = find_leaks(table, Features(numeric=["noise", "code"]), "y", time=None, at_most=0.9)
+    (leak,) = find_leaks(table, Features(numeric=["noise", "code"]), "y", task="binary", time=None, at_most=0.9)
     assert leak.column == "code"
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5, 100])
 def test_too_little_to_tell(rows: int) -> None:
     table = pl.DataFrame({"x": [None] * rows, "y": [1] * rows}, schema={"x": pl.Float64, "y": pl.Int64})
-    assert find_leaks(table, Features(numeric=["x"]), "y", time=None, at_most=0.9) == []
+    assert find_leaks(table, Features(numeric=["x"]), "y", task="binary", time=None, at_most=0.9) == []
 
 
 def test_copies_keep_what_is_missing() -> None:

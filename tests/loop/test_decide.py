@@ -68,10 +68,17 @@ def test_decay_retrains_with_the_numbers() -> None:
 
 
 def test_a_metric_of_which_less_is_better_decays_upwards() -> None:
-    policy = replace(POLICY, metric="log_loss")
-    champion = replace(CHAMPION, metric_at_promotion=0.50)
-    assert isinstance(only(replace(QUIET, champion=champion, performance=0.53), policy), Retrain)
-    assert decide(replace(QUIET, champion=champion, performance=0.45), policy) == []
+    quiet = replace(QUIET, metric="log_loss", champion=replace(CHAMPION, metric_at_promotion=0.50))
+    assert isinstance(only(replace(quiet, performance=0.53)), Retrain)
+    assert decide(replace(quiet, performance=0.45), POLICY) == []
+
+
+def test_where_no_decay_is_asked_for_an_unbounded_error_may_grow_by_a_twentieth() -> None:
+    policy = replace(POLICY, retrain=replace(POLICY.retrain, decay=None))
+    quiet = replace(QUIET, metric="rmse", champion=replace(CHAMPION, metric_at_promotion=50.0))
+    assert decide(replace(quiet, performance=52.4), policy) == []
+    assert "allowed: less than 2.5000" in only(replace(quiet, performance=52.6), policy).reason
+    assert isinstance(only(replace(QUIET, performance=0.679), policy), Retrain)
 
 
 def test_decay_on_too_few_labelled_rows_is_noise() -> None:

@@ -51,7 +51,7 @@ def test_the_loop_adapts_when_the_world_changes(project: Path, replayed: Any) ->
     assert "promote" in kinds
     report = facts(project, "report")
     assert report["mean_loop"] > report["mean_frozen"] + 0.1
-    assert report["months"][-1]["auc_loop"] > 0.75 > report["months"][-1]["auc_frozen"]
+    assert report["months"][-1]["loop"] > 0.75 > report["months"][-1]["frozen"]
 
 
 def test_a_candidate_trained_on_shuffled_labels_is_refused_by_its_gate(replayed: Any) -> None:

@@ -160,6 +160,8 @@ def test_the_parameters_are_those_of_the_estimator() -> None:
 def test_the_metrics_are_those_of_the_evaluation() -> None:
     measured = {name: spec.direction > 0 for metrics in METRICS.values() for name, spec in metrics.items()}
     assert measured == {name: facts.higher_is_better for name, facts in QUALITY.items()}
+    for task, metrics in METRICS.items():
+        assert set(metrics) == {name for name, facts in QUALITY.items() if task in facts.tasks}
 
 
 def test_the_other_objectives_are_those_that_no_gate_asks() -> None:

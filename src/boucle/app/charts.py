@@ -270,7 +270,7 @@ def _tips(*names: str) -> list[alt.Tooltip]:
 def _weeks(report: Report) -> list[Row]:
     """A week's point stands in its middle; the clipped first and last ones in the middle of what is left."""
     rows: list[Row] = []
-    for name, field in zip(_LINES, ("auc_loop", "auc_frozen"), strict=False):
+    for name, field in zip(_LINES, ("loop", "frozen"), strict=False):
         for week in report.weeks:
             first, last = max(week.week, report.first), min(week.week + timedelta(days=6), report.last)
             value: float | None = getattr(week, field)
@@ -289,7 +289,7 @@ def _weeks(report: Report) -> list[Row]:
 def _months(report: Report) -> list[Row]:
     rows: list[Row] = []
     for month in report.months:
-        if month.auc_oracle is None:
+        if month.oracle is None:
             continue
         start = date.fromisoformat(f"{month.month}-01")
         end = (start + timedelta(days=31)).replace(day=1)
@@ -299,7 +299,7 @@ def _months(report: Report) -> list[Row]:
                 "at": max(start, report.first).isoformat(),
                 "until": min(end, report.last + timedelta(days=1)).isoformat(),
                 "month": month.month,
-                "value": round(month.auc_oracle, 4),
+                "value": round(month.oracle, 4),
             }
         )
     return rows

@@ -72,8 +72,8 @@ def _libraries() -> Markup:
 
 
 def _has_values(report: Report) -> bool:
-    values = [value for week in report.weeks for value in (week.auc_loop, week.auc_frozen)]
-    return any(value is not None for value in (*values, *(month.auc_oracle for month in report.months)))
+    values = [value for week in report.weeks for value in (week.loop, week.frozen)]
+    return any(value is not None for value in (*values, *(month.oracle for month in report.months)))
 
 
 def _script(value: object) -> Markup:
@@ -86,7 +86,14 @@ def _template(name: str) -> Markup:
 
 
 def _metric(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"
+    """Three decimals of a share, four figures of an error in its own unit.
+
+    >>> _metric(0.71234), _metric(2930.123)
+    ('0.712', '2,930')
+    """
+    if value is None:
+        return "—"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.{max(0, 4 - len(str(int(abs(value)))))}f}"
 
 
 def _count(value: int) -> str:

@@ -1,16 +1,20 @@
 """What other slices may import from data."""
 
 from boucle.data.checks import name_of, run_checks
+from boucle.data.csv_file import read_csv
+from boucle.data.csv_sniff import sniff_csv, written
 from boucle.data.histogram import bucket_bounds
 from boucle.data.profiles import comparable, merged, profile, quantiles
 from boucle.data.schema import as_text, counted, infer, kind_of, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
-from boucle.data.sources import read_source
+from boucle.data.sources import read_source, read_table
+from boucle.data.task import check_present, task_of
 from boucle.data.usable import check_usable
 
 __all__ = [
     "as_text",
     "bucket_bounds",
+    "check_present",
     "check_usable",
     "comparable",
     "counted",
@@ -25,7 +29,12 @@ __all__ = [
     "parquet",
     "profile",
     "quantiles",
+    "read_csv",
     "read_source",
+    "read_table",
     "run_checks",
     "snapshot",
+    "sniff_csv",
+    "task_of",
+    "written",
 ]

@@ -18,6 +18,7 @@ from boucle.data.records import (
     RangeCheck,
     RelationCheck,
     SetCheck,
+    Task,
     UniqueCheck,
 )
 from boucle.data.samples import sample
@@ -50,16 +51,17 @@ def run_checks(
     *,
     features: Features,
     target: str | None,
+    task: Task | None,
     time: str | None,
     now: datetime | None,
     only_columns_present: bool = True,
 ) -> list[Finding]:
     """One finding a check, in the order of the checks, passed ones too.
 
-    Checks that can't be asked are left out: leakage without the `target` in the table (served inputs), freshness
-    without `now` or the `time` column, and those that name a column the table lacks, which are failing findings
-    instead if `only_columns_present` is false. InvalidInput for a relation that is no SQL condition over the table's
-    columns.
+    Checks that can't be asked are left out: leakage without `task` or the `target` in the table (served inputs),
+    freshness without `now` or the `time` column, and those that name a column the table lacks, which are failing
+    findings instead if `only_columns_present` is false. InvalidInput for a relation that is no SQL condition over the
+    table's columns.
     """
     findings = []
     for check in checks:
@@ -68,8 +70,8 @@ def run_checks(
             if not only_columns_present:
                 findings.append(_missing(check, missing[0], table))
         elif isinstance(check, LeakageCheck):
-            if target is not None and target in table.columns:
-                findings.append(_leakage(check, table, features, target, time))
+            if target is not None and task is not None and target in table.columns:
+                findings.append(_leakage(check, table, features, target, task, time))
         elif isinstance(check, FreshnessCheck):
             if now is not None and time is not None and time in table.columns and table.height:
                 findings.append(_freshness(check, table[time], now))
@@ -181,8 +183,10 @@ def _freshness(check: FreshnessCheck, times: pl.Series, now: datetime) -> Findin
     return _finding(check, [times.name], message, failing=failing, rows=len(times))
 
 
-def _leakage(check: LeakageCheck, table: pl.DataFrame, features: Features, target: str, time: str | None) -> Finding:
-    leaks = find_leaks(table, features, target, time=time, at_most=check.at_most)
+def _leakage(
+    check: LeakageCheck, table: pl.DataFrame, features: Features, target: str, task: Task, time: str | None
+) -> Finding:
+    leaks = find_leaks(table, features, target, task=task, time=time, at_most=check.at_most)
     names = [leak.column for leak in leaks]
     if leaks:
         told = "; ".join(_leak(leak) for leak in leaks)

@@ -1,7 +1,7 @@
 """The nouns of data: a table's schema, its profile, the dataset version, checks and their findings."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
@@ -9,6 +9,9 @@ from boucle.kernel.digests import Digest
 
 ColumnKind = Literal["integer", "float", "boolean", "text", "timestamp"]
 """The five kinds of column. Polars integers, floats, Boolean, String/Categorical/Enum, Date/Datetime map onto them."""
+
+Task = Literal["binary", "multiclass", "regression"]
+"""What a model answers: one of two classes, one of more, or a number."""
 
 OnFail = Literal["alert", "quarantine", "block"]
 """What a failing check does: raise an alert; also keep the window out of training data; also stop the command."""
@@ -154,15 +157,38 @@ class Features(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     categorical: list[str] = field(default_factory=list)
 
 
+Separator = Literal[",", ";", "\t", "|", " "]
+SEPARATORS: tuple[Separator, ...] = get_args(Separator)
+Encoding = Literal[
+    "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "windows-1252", "iso-8859-2", "iso-8859-15",
+    "windows-1250", "windows-1251", "mac-roman", "shift_jis", "euc-jp", "euc-kr", "gb18030", "big5",
+]  # fmt: skip
+
+
+class CsvFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a CSV file is written; the defaults are those of RFC 4180 in UTF-8."""
+
+    separator: Separator = ","
+    """What stands between two cells."""
+    encoding: Encoding = "utf-8"
+    """How its text is written as bytes; a byte order mark is read with any of the Unicode ones."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the fraction of a number."""
+    nulls: list[str] = field(default_factory=lambda: [""])
+    """Cells that mean: no value. An empty cell always does."""
+
+
 class DataSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the table comes from, what its columns mean, and what must hold."""
 
     source: str
-    """A file beside boucle.yaml, `table.csv` (UTF-8) or `table.parquet`; or `file.py:function`, a function without
+    """A file beside boucle.yaml, `table.csv` or `table.parquet`; or `file.py:function`, a function without
     arguments that returns a polars DataFrame."""
     target: str
     """Column to predict."""
     features: Features
+    csv: CsvFormat | None = None
+    """How the file is written, where `source` is a CSV file that is not UTF-8 with commas."""
     key: str | None = None
     """Column that identifies a row, so that labels can join later."""
     time: str | None = None

@@ -13,10 +13,11 @@ from boucle.kernel.errors import InvalidInput
 MAX_TEXT_BYTES = 64 * 1024
 """Longest text that a cell may hold, in bytes of UTF-8."""
 
-_TIMESTAMP = (
+TIMESTAMP = (
     r"^\s*(?<date>\d{4}-\d{2}-\d{2})(?:[Tt ](?<time>\d{2}:\d{2})(?<seconds>:\d{2}(?:\.\d{1,9})?)?)?"
     r"\s*(?<zone>[Zz]|UTC|[+-]\d{2}:?\d{2}|[+-]\d{2})?\s*$"
 )
+"""What is read as an event time: ISO 8601, year first; without a zone it is UTC."""
 
 
 def kind_of(column: pl.Series) -> ColumnKind:
@@ -162,7 +163,7 @@ def _event_time(column: pl.Series, kind: ColumnKind) -> pl.Series:
 
 
 def _parse_times(column: pl.Series) -> pl.Series:
-    parts = column.str.extract_groups(_TIMESTAMP).struct.unnest()
+    parts = column.str.extract_groups(TIMESTAMP).struct.unnest()
     zone = parts["zone"].replace(["Z", "z", "UTC"], ["+00:00"] * 3).fill_null("+00:00")
     canonical = parts["date"] + "T" + parts["time"].fill_null("00:00") + parts["seconds"].fill_null(":00") + zone
     return canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False).rename(column.name)

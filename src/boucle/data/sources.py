@@ -4,28 +4,50 @@ The file lies below the project's folder (`boucle.kernel.paths.inside`). A `.py`
 runs with the user's rights; nothing else here executes anything.
 """
 
-import codecs
-import csv
 import re
-from collections import Counter
 from pathlib import Path
 
 import polars as pl
 
+from boucle.data.csv_file import line_of, read_csv
+from boucle.data.csv_sniff import advice
 from boucle.data.names import nearest
 from boucle.data.python_source import call
+from boucle.data.records import CsvFormat, DataSection
+from boucle.data.schema import normalise
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import inside
 
 _PYTHON = re.compile(r"(?P<file>.+\.py):(?P<function>[^:]*)")
 
 
-def read_source(source: str, folder: Path) -> pl.DataFrame:
+def read_table(section: DataSection, folder: Path) -> pl.DataFrame:
+    """The source's table in the form that everything after reads (`boucle.data.schema.normalise`).
+
+    InvalidInput about a value in a CSV file names the file and the line, too.
+    """
+    table = read_source(section.source, folder, section.csv)
+    try:
+        return normalise(table, section)
+    except InvalidInput as error:
+        row = error.details.get("row")
+        if not isinstance(row, int) or not section.source.lower().endswith(".csv"):
+            raise
+        path, csv = inside(folder, section.source), section.csv or CsvFormat()
+        line = line_of(path, csv, row)
+        raise InvalidInput(
+            f"{section.source}, line {line}: {error.message}",
+            hint=advice(path, csv) or error.hint,
+            details={**error.details, "line": line},
+        ) from error
+
+
+def read_source(source: str, folder: Path, csv: CsvFormat | None = None) -> pl.DataFrame:
     """The table that `data.source` of a boucle.yaml in `folder` names.
 
-    `table.csv` is UTF-8 with a header line, and an empty cell is a missing value; `table.parquet`; or
-    `file.py:function`, a function without arguments that returns a polars DataFrame. InvalidInput names file, row,
-    column and value of what is wrong.
+    `table.csv` has a header line, and is written as `csv` says; `table.parquet`; or `file.py:function`, a
+    function without arguments that returns a polars DataFrame. InvalidInput names file, row, column and value of what
+    is wrong.
     """
     python = _PYTHON.fullmatch(source)
     path = inside(folder, python["file"] if python else source)
@@ -47,7 +69,7 @@ def read_source(source: str, folder: Path) -> pl.DataFrame:
             f"{source} is empty (0 bytes); a table with a header and rows is needed", hint=f"fill {path}"
         )
     elif path.suffix.lower() == ".csv":
-        table = _read_csv(path, source)
+        table = read_csv(path, csv or CsvFormat(), name=source)
     else:
         table = _read_parquet(path, source)
     if table.height == 0:
@@ -69,44 +91,6 @@ def _refuse_missing(source: str, path: Path, folder: Path) -> None:
         f"source file {path.name} does not exist in {path.parent}" + (f"; there is {meant}" if meant else ""),
         hint=f"put the file there, or correct `data.source` in {folder / 'boucle.yaml'}",
     )
-
-
-def _read_csv(path: Path, source: str) -> pl.DataFrame:
-    _require_utf8(path, source)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise InvalidInput(
-            f"{source}, line 1: column `{twice[0]}` stands there {header.count(twice[0])} times; once is allowed",
-            hint=f"rename one of them in the first line of {path}",
-        )
-    try:
-        return pl.read_csv(path, infer_schema_length=None, raise_if_empty=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InvalidInput(
-            f"{source} is no valid CSV table: {_first_line(error)}", hint=f"correct {path}, then run: boucle check"
-        ) from error
-
-
-def _require_utf8(path: Path, source: str) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
-    with path.open("rb") as file:
-        while True:
-            piece = file.read(1 << 20)
-            try:
-                decoder.decode(piece, final=not piece)
-            except UnicodeDecodeError as error:
-                # error.object starts with what the decoder still held of the piece before; that holds no newline.
-                line += error.object.count(b"\n", 0, error.start)
-                raise InvalidInput(
-                    f"{source}, line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8; only UTF-8 is allowed",
-                    hint=f"convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 '{path}' > utf8.csv",
-                ) from error
-            if not piece:
-                return
-            line += piece.count(b"\n")
 
 
 def _read_parquet(path: Path, source: str) -> pl.DataFrame:

@@ -6,24 +6,24 @@ import polars as pl
 
 from boucle.data.leakage import copies
 from boucle.data.names import nearest
-from boucle.data.records import DataSection, Finding
+from boucle.data.records import DataSection, Finding, Task
 from boucle.data.samples import sample
 from boucle.data.schema import counted, kind_of
 
 
-def check_usable(table: pl.DataFrame, section: DataSection, *, folds: int) -> list[Finding]:
+def check_usable(table: pl.DataFrame, section: DataSection, *, folds: int, task: Task | None = None) -> list[Finding]:
     """All that keeps the table from being trained on, each a failing finding that blocks; one that passed if there is
     nothing.
 
     Missing columns (with the nearest name), the target or what is only known later among the features, also as a copy
-    under another name, features of another type, all null or constant,
-    a target without a value or with a single class, keys that are missing or double, fewer rows than `folds` need.
+    under another name, features of another type, all null or constant, a target without a value or with a single class,
+    keys that are missing or double, fewer rows than `folds` need. `task`: what is asked for, if anything is.
     """
     problems = [*_columns(table, section)]
     if table.height == 0:
         problems.append(_problem("rows", [], 0, 0, "the table has no rows; at least one is needed"))
     else:
-        problems += [*_features(table, section), *_target(table, section, folds), *_key(table, section)]
+        problems += [*_features(table, section), *_target(table, section, folds, task), *_key(table, section)]
     if problems:
         return problems
     used = len(section.features.numeric) + len(section.features.categorical)
@@ -112,7 +112,7 @@ def _features(table: pl.DataFrame, section: DataSection) -> Iterator[Finding]:
             yield _problem(f"constant({name})", [name], len(column), len(column), message)
 
 
-def _target(table: pl.DataFrame, section: DataSection, folds: int) -> Iterator[Finding]:
+def _target(table: pl.DataFrame, section: DataSection, folds: int, task: Task | None) -> Iterator[Finding]:
     rows = table.height
     if rows <= folds:
         message = f"the table has {rows} rows; {folds} folds need at least {folds + 1}"
@@ -134,7 +134,7 @@ def _target(table: pl.DataFrame, section: DataSection, folds: int) -> Iterator[F
     if counts.height == 1:
         message = f"target `{column.name}` is {counts['value'][0]!r} in every row; at least two classes are needed"
         yield _problem(f"single_class({column.name})", [column.name], rows, rows, message)
-    elif counts.height == 2 and counts["n"][0] < folds:
+    elif counts.height == 2 and task != "regression" and counts["n"][0] < folds:
         rare = counts["value"][0]
         message = (
             f"target `{column.name}` is {rare!r} in {counts['n'][0]} rows only; {folds} folds need at least {folds}"

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from boucle.data.api import counted
 from boucle.evaluation import curves
 from boucle.evaluation.bootstrap import intervals
-from boucle.evaluation.metrics import METRICS, PRIMARY, MetricSpec, Sample, sample_of
+from boucle.evaluation.metrics import METRICS, MetricSpec, Sample, metric_for, sample_of
 from boucle.evaluation.records import Evaluation, EvaluationSection, Metric, Slice
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.api import Predictor, predict_table, scores_in
-from boucle.training.api import numbers_of
+from boucle.training.api import numbers_of, with_new_classes
 
 MOST_SLICES = 20
 SLICE_ROWS = 30
@@ -31,14 +31,19 @@ def evaluate(
     time: str | None,
     seed: int,
 ) -> Evaluation:
-    """Ask the bundle for every row of `table` and compare with the target; intervals are from re-sampled rows."""
+    """Ask the bundle for every row of `table` and compare with the target; intervals are from re-sampled rows.
+
+    One of several classes that the model has never seen counts as one to which it gives no probability.
+    """
     signature = predictor.signature
     if not table.height:
         raise InvalidInput("there are no rows to evaluate on", hint="set training.holdout_days higher")
     if target not in table.columns:
         raise InvalidInput(f"target {target!r} is missing from the rows to evaluate on")
-    truth = numbers_of(table[target], signature.task, signature.classes)
-    scores = scores_in(predict_table(predictor, table))
+    multiclass = signature.task == "multiclass"
+    classes = with_new_classes(signature.classes, table[target]) if multiclass else signature.classes
+    truth = numbers_of(table[target], signature.task, classes)
+    scores = scores_in(predict_table(predictor, table), classes if multiclass else None)
     sample = sample_of(signature.task, truth, scores, signature.threshold)
     binary = signature.task == "binary"
     first_at, last_at = _span(table, time)
@@ -84,7 +89,7 @@ def _slices(
     if column not in table.columns:
         raise InvalidInput(f"evaluation.slices names {column!r}, which is no column of the table")
     signature = predictor.signature
-    spec = METRICS[signature.task][PRIMARY[signature.task]]
+    spec = METRICS[signature.task][metric_for(signature.task)]
     values = table[column].cast(pl.String)
     heaviest = counted(values).sort(["n", "value"], descending=[True, False]).head(MOST_SLICES)
     found = []

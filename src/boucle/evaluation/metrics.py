@@ -13,11 +13,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from boucle.data.records import Task
 from boucle.kernel.errors import InvalidInput
+from boucle.training.records import DEFAULT_METRIC
 
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Task = Literal["binary", "multiclass", "regression"]
 
 BINS = 10
 """Of the calibration error and curve."""
@@ -196,8 +197,15 @@ METRICS: Mapping[Task, Mapping[str, MetricSpec]] = MappingProxyType(
     }
 )
 """Every metric, by task and name. What is better does not depend on the task."""
-PRIMARY: Mapping[Task, str] = MappingProxyType({"binary": "auc_roc", "multiclass": "accuracy", "regression": "rmse"})
-"""The metric that slices report."""
+
+
+def metric_for(task: Task, *asked: str | None) -> str:
+    """The first metric that is asked for, else the one that fits the task best.
+
+    >>> metric_for("regression", None, "mae"), metric_for("multiclass")
+    ('mae', 'macro_f1')
+    """
+    return next((name for name in asked if name is not None), DEFAULT_METRIC[task])
 
 
 def metric_names() -> list[str]:

@@ -29,7 +29,7 @@ class Slice(Struct, frozen=True, kw_only=True):
     value: str
     rows: int
     name: str
-    """Of the metric: auc_roc, accuracy or rmse, by task."""
+    """Of the metric: the one that measures the task where no other is asked for."""
     metric: Metric
 
 

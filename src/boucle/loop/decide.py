@@ -16,6 +16,7 @@ from math import isfinite
 from boucle.evaluation.api import direction
 from boucle.evaluation.records import Comparison
 from boucle.loop.records import Action, ChallengerFacts, Facts, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.loop.tolerance import DECAY, LOSS
 from boucle.project.records import LoopSection, RetrainPolicy
 
 
@@ -47,14 +48,15 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rollback | None:
     champion, comparison, rule = facts.champion, facts.previous_comparison, policy.rollback
     if champion.previous is None or comparison is None:
         return None
+    loss = LOSS.of(comparison.metric, comparison.champion, rule.loss)
     watched = (facts.today - champion.promoted_on).days
-    sure = comparison.rows >= rule.min_rows and comparison.difference >= rule.loss and comparison.low > 0
+    sure = comparison.rows >= rule.min_rows and comparison.difference >= loss and comparison.low > 0
     if not sure or watched > rule.watch_days:
         return None
     return Rollback(
         number=champion.previous,
         reason=f"version {champion.previous} is better than version {champion.number}, in charge for {watched} days: "
-        f"{_numbers(comparison)} (allowed: less than {rule.loss:.4f}, or an interval that includes 0)",
+        f"{_numbers(comparison)} (allowed: less than {loss:.4f}, or an interval that includes 0)",
     )
 
 
@@ -78,14 +80,15 @@ def _decay(facts: Facts, policy: LoopSection) -> Retrain | None:
     measured, champion = facts.performance, facts.champion
     if measured is None or facts.performance_rows < policy.promote.min_rows:
         return None
-    lost = direction(policy.metric) * (champion.metric_at_promotion - measured)
-    if not lost >= policy.retrain.decay:
+    lost = direction(facts.metric) * (champion.metric_at_promotion - measured)
+    allowed = DECAY.of(facts.metric, champion.metric_at_promotion, policy.retrain.decay)
+    if not lost >= allowed:
         return None
     return Retrain(
         trigger="decay",
-        reason=f"{policy.metric} is {measured:.4f} on {facts.performance_rows} labelled rows, {lost:.4f} worse than "
+        reason=f"{facts.metric} is {measured:.4f} on {facts.performance_rows} labelled rows, {lost:.4f} worse than "
         f"the {champion.metric_at_promotion:.4f} of version {champion.number} at its promotion "
-        f"(allowed: less than {policy.retrain.decay:.4f})",
+        f"(allowed: less than {allowed:.4f})",
     )
 
 

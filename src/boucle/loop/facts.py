@@ -13,6 +13,7 @@ from boucle.loop.history import Outputs
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
+from boucle.loop.tolerance import LOSS
 from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
 from boucle.packaging.api import predict_table
@@ -22,7 +23,7 @@ from boucle.training.api import holdout
 def gather(stage: Stage, window: Window, performance: Performance | None) -> Facts:
     """The facts at the end of the day of a window."""
     day, standing = window.day, stage.standing()
-    metric = stage.project.loop.metric
+    metric = stage.metric
     trusted = windows(
         stage.store,
         stage.name,
@@ -34,6 +35,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
     )
     return Facts(
         today=day,
+        metric=metric,
         champion=ChampionFacts(
             number=standing.champion,
             metric_at_promotion=stage.metric_of(standing.champion),
@@ -81,11 +83,13 @@ def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Com
         return None
     champion = stage.history.answers(standing.champion, first, last)
     before = stage.history.answers(previous, first, last)
-    metric, truth = stage.project.loop.metric, stage.truth(labels)
-    thresholds = [stage.history.threshold(number) for number in (standing.champion, previous)]
-    worse, better = measure(metric, truth, champion, thresholds[0]), measure(metric, truth, before, thresholds[1])
+    metric = stage.metric
+    truth, classes = stage.truth(labels, standing.champion, previous)
+    worse = measure(metric, truth, champion, stage.history.threshold(standing.champion), classes=classes)
+    better = measure(metric, truth, before, stage.history.threshold(previous), classes=classes)
     gained = direction(metric) * (better - worse)
-    if not gained >= rule.loss:  # no rollback whatever its interval is, and an interval takes two hundred re-samplings
+    # Below that there is no rollback whatever its interval is, and an interval takes two hundred re-samplings.
+    if not gained >= LOSS.of(metric, worse, rule.loss):
         return None
     return _compared(stage, labels, (standing.champion, champion), (previous, before))
 
@@ -94,15 +98,17 @@ def _compared(
     stage: Stage, labels: pl.Series, champion: tuple[int, Outputs], challenger: tuple[int, Outputs]
 ) -> Comparison | None:
     """None where these rows do not define the metric, for example because they are of one class."""
+    truth, classes = stage.truth(labels, champion[0], challenger[0])
     try:
         return compare(
-            stage.project.loop.metric,
-            stage.truth(labels),
+            stage.metric,
+            truth,
             champion[1],
             challenger[1],
             confidence=stage.project.loop.promote.confidence,
             seed=stage.project.training.seed,
             thresholds=(stage.history.threshold(champion[0]), stage.history.threshold(challenger[0])),
+            classes=classes,
         )
     except InvalidInput:
         return None

@@ -62,6 +62,7 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
                 rows=stage.rows_digest(first, through),
                 start_from=stage.found.params,
                 reason=reason,
+                task=stage.task,
                 shuffle_labels=shuffle_labels,
             )
             reach("decision.trained")

@@ -44,6 +44,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Columns that drifted, one list a day, oldest first, newest last; quarantined days left out."""
     quarantined_today: list[str]
     """Columns of today's quarantining findings."""
+    metric: str = "auc_roc"
+    """What `performance` and the champion's `metric_at_promotion` are."""
     previous_comparison: Comparison | None
     """The version before (as challenger) against the champion, on labelled rows served since the promotion."""
 

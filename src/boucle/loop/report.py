@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from boucle import __version__
-from boucle.evaluation.api import calibration_curve, measure
+from boucle.evaluation.api import calibration_curve, direction, measure, metric_for
 from boucle.evaluation.records import Curve
 from boucle.kernel.digests import digest_json
 from boucle.kernel.errors import NotFound
@@ -23,6 +23,7 @@ from boucle.loop.status import objectives
 from boucle.models.api import alias, get_version
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
+from boucle.packaging.api import open_kept
 from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.pipelines import without_checks
@@ -46,15 +47,18 @@ def collect(context: Context, progress: Progress) -> Report:
     decided = store.read(lambda conn: tables.decided(conn, name, stream.stream))
     raised = alerts(store, name, stream.stream)
     scored = score_baselines(context, _baseline_params(context, stream, served), progress)
-    metric = context.project.loop.metric
+    task = open_kept(store, get_version(store, name, name, stream.first_version).bundle_digest).signature.task
+    metric = metric_for(task, context.project.loop.metric, context.project.training.metric)
     months = _months(scored, served, decided, raised, metric)
-    means = {kind: _mean([getattr(month, f"auc_{kind}") for month in months]) for kind in ("loop", "frozen", "oracle")}
+    means = {kind: _mean([getattr(month, kind) for month in months]) for kind in ("loop", "frozen", "oracle")}
     now = alias(store, name, name, CHAMPION)
     newest = scored.filter(pl.col("day") > scored["day"].max() - pl.duration(days=CALIBRATION_DAYS))
     return Report(
         project=name,
         stream=stream.stream,
+        task=task,
         metric=metric,
+        higher_is_better=direction(metric) > 0,
         first=served[0].day,
         last=served[-1].day,
         rows=sum(window.rows for window in served),
@@ -63,14 +67,14 @@ def collect(context: Context, progress: Progress) -> Report:
         mean_loop=means["loop"],
         mean_frozen=means["frozen"],
         mean_oracle=means["oracle"],
-        gain_share=_share(means["loop"], means["frozen"], means["oracle"]),
+        gain_share=_share(means["loop"], means["frozen"], means["oracle"], direction(metric)),
         marks=_marks(decided, served),
         drift=_cells(served),
         quarantined=[window.day for window in served if window.quarantined],
         alerts=raised,
         objectives=objectives(context, now, served, stream),
-        calibration_before=_calibration(newest, "frozen"),
-        calibration_after=_calibration(newest, "loop"),
+        calibration_before=_calibration(newest, "frozen") if task == "binary" else None,
+        calibration_after=_calibration(newest, "loop") if task == "binary" else None,
         lineage=lineage(store, now) if now else [],
         generated=__version__,
     )
@@ -109,9 +113,9 @@ def _months(
         Month(
             month=month,
             rows=count,
-            auc_loop=values.get(month, {}).get("loop"),
-            auc_frozen=values.get(month, {}).get("frozen"),
-            auc_oracle=values.get(month, {}).get("oracle"),
+            loop=values.get(month, {}).get("loop"),
+            frozen=values.get(month, {}).get("frozen"),
+            oracle=values.get(month, {}).get("oracle"),
             alerts=opened[month],
             retrainings=kinds[month, "retrain"],
             promotions=kinds[month, "promote"],
@@ -125,7 +129,7 @@ def _months(
 def _weeks(scored: pl.DataFrame, metric: str) -> list[Week]:
     values = _by(scored, pl.col("day").dt.truncate("1w"), metric)
     return [
-        Week(week=week, auc_loop=found.get("loop"), auc_frozen=found.get("frozen"), rows=found["rows"])
+        Week(week=week, loop=found.get("loop"), frozen=found.get("frozen"), rows=found["rows"])
         for week, found in sorted(values.items())
     ]
 
@@ -188,8 +192,7 @@ def _cells(served: Sequence[Window]) -> list[DriftCell]:
 
 
 def _calibration(rows: pl.DataFrame, answers: str) -> Curve | None:
-    """Binary only: a regression's answers are no probabilities."""
-    if rows.is_empty() or not set(rows["truth"].unique().to_list()) <= {0, 1}:
+    if rows.is_empty():
         return None
     return calibration_curve(rows["truth"].to_numpy(), rows[answers].to_numpy())
 
@@ -199,7 +202,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _share(loop: float | None, frozen: float | None, oracle: float | None) -> float | None:
-    if loop is None or frozen is None or oracle is None or oracle == frozen:
+def _share(loop: float | None, frozen: float | None, oracle: float | None, sign: int) -> float | None:
+    # A share of nothing, or of a loss, would say nothing.
+    if loop is None or frozen is None or oracle is None or sign * (oracle - frozen) <= 0:
         return None
     return (loop - frozen) / (oracle - frozen)

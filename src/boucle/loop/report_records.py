@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from boucle.data.records import Task
 from boucle.evaluation.records import Curve
 from boucle.monitoring.records import Alert
 
@@ -12,16 +13,16 @@ MarkKind = Literal["retrain", "promote", "refuse", "rollback", "quarantine"]
 
 
 class Month(Struct, frozen=True, kw_only=True):
-    """One month of served history. AUCs are over the labelled rows of the month, None where there are none."""
+    """One month of served history. The metric is of its labelled rows, None where there are none."""
 
     month: str
     """`2013-03`."""
     rows: int
-    auc_loop: float | None
+    loop: float | None
     """Of the predictions that were served."""
-    auc_frozen: float | None
+    frozen: float | None
     """Of the first model left alone, on the same rows."""
-    auc_oracle: float | None
+    oracle: float | None
     """Of monthly retraining with labels that are never late, on the same rows."""
     alerts: int
     retrainings: int
@@ -35,8 +36,8 @@ class Week(Struct, frozen=True, kw_only=True):
 
     week: date
     """Its Monday."""
-    auc_loop: float | None
-    auc_frozen: float | None
+    loop: float | None
+    frozen: float | None
     rows: int
 
 
@@ -88,7 +89,9 @@ class Report(Struct, frozen=True, kw_only=True):
 
     project: str
     stream: str
+    task: Task
     metric: str
+    higher_is_better: bool
     first: date
     last: date
     rows: int
@@ -99,14 +102,14 @@ class Report(Struct, frozen=True, kw_only=True):
     mean_frozen: float | None
     mean_oracle: float | None
     gain_share: float | None
-    """(mean_loop - mean_frozen) / (mean_oracle - mean_frozen)."""
+    """(mean_loop - mean_frozen) / (mean_oracle - mean_frozen); None where the oracle gains nothing."""
     marks: list[Mark]
     drift: list[DriftCell]
     quarantined: list[date]
     alerts: list[Alert]
     objectives: list[ObjectiveStatus]
     calibration_before: Curve | None
-    """Of the first model on the rows served last."""
+    """Of the first model on the rows served last; binary only."""
     calibration_after: Curve | None
     """Of the loop's predictions on the same rows."""
     lineage: list[LineageNode]

@@ -7,7 +7,7 @@ import polars as pl
 from msgspec import Struct
 
 from boucle.data.api import load, run_checks, snapshot
-from boucle.data.records import DataSection, LeakageCheck
+from boucle.data.records import DataSection, LeakageCheck, Task
 from boucle.identity.api import LOOP
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
@@ -36,6 +36,8 @@ class ComposeParams(Struct, frozen=True, kw_only=True):
     """Newest event day whose labels had come."""
     rows: Digest
     """Digest of what was logged and labelled on these days, so that the cache sees a change."""
+    task: Task
+    """That of the first training; labels that came since do not change it."""
 
 
 def train_again(
@@ -49,6 +51,7 @@ def train_again(
     rows: Digest,
     start_from: dict[str, ParamValue],
     reason: str,
+    task: Task,
     shuffle_labels: bool = False,
 ) -> ModelVersion:
     """A registered challenger, trained on what had been labelled by then. Cached by content, so resumable."""
@@ -61,6 +64,7 @@ def train_again(
         first=first,
         through=through,
         rows=rows,
+        task=task,
     )
     pipeline = retraining(
         context,
@@ -88,11 +92,12 @@ def compose(context: StepContext) -> Prepared:
         [check for check in params.section.checks if not isinstance(check, LeakageCheck)],
         features=params.section.features,
         target=params.section.target,
+        task=params.task,
         time=params.section.time,
         now=datetime.combine(params.through + timedelta(days=1), time(), UTC),
     )
     dataset = snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
-    return Prepared(dataset=dataset, findings=findings)
+    return Prepared(dataset=dataset, findings=findings, task=params.task)
 
 
 def first_learned(through: date, policy: RetrainPolicy) -> date:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from boucle.data.api import get_version as get_dataset
 from boucle.data.api import load
-from boucle.data.records import Profile
-from boucle.evaluation.api import load_evaluation
+from boucle.data.records import Profile, Task
+from boucle.evaluation.api import load_evaluation, metric_for
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import Damaged
 from boucle.kernel.progress import Progress
@@ -25,7 +25,7 @@ from boucle.models.records import ModelVersion
 from boucle.monitoring.api import profiles, windows
 from boucle.project.context import Context
 from boucle.project.steps.search import Found
-from boucle.training.api import numbers_of
+from boucle.training.api import numbers_of, with_new_classes
 
 
 class Stage:
@@ -64,15 +64,30 @@ class Stage:
         """A version of the project's model."""
         return get_version(self.store, self.name, self.name, number)
 
+    @property
+    def task(self) -> Task:
+        """That of the first version, which those after it keep."""
+        return self.history.predictor(self.held.first_version).signature.task
+
+    @property
+    def metric(self) -> str:
+        """What the loop judges by."""
+        return metric_for(self.task, self.project.loop.metric, self.project.training.metric)
+
     def metric_of(self, number: int) -> float:
         """The loop's metric in a version's own evaluation."""
         evaluation = load_evaluation(self.store, self.version(number).evaluation_digest)
-        return evaluation.metrics[self.project.loop.metric].value
+        return evaluation.metrics[self.metric].value
 
-    def truth(self, labels: pl.Series) -> NDArray[np.float64]:
-        """Labels as evaluation wants them: class positions, or values."""
+    def truth(self, labels: pl.Series, *numbers: int) -> tuple[NDArray[np.float64], list[str] | None]:
+        """Labels as evaluation wants them: class positions or values, and of more than two classes which they are:
+        all that one of these versions knows, and those that are new."""
         signature = self.history.predictor(self.held.first_version).signature
-        return numbers_of(labels, signature.task, signature.classes)
+        if signature.task != "multiclass":
+            return numbers_of(labels, signature.task, signature.classes), None
+        known = dict.fromkeys(name for number in numbers for name in self.history.predictor(number).signature.classes)
+        classes = with_new_classes(list(known), labels)
+        return numbers_of(labels, signature.task, classes), classes
 
     def decisions(self, day: date | None = None) -> list[Decision]:
         """What was decided so far, or on a day, oldest first."""

@@ -11,6 +11,7 @@ from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
 from boucle.loop.reference import PREDICTION, beside
 from boucle.loop.stage import Stage
+from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
 from boucle.monitoring.records import Performance, Window
 from boucle.serving.records import PredictionFrame
@@ -54,7 +55,7 @@ def performance(stage: Stage, day: date) -> Performance | None:
     frames = [frame for _, frame in stage.history.rows(first, last)]
     if not frames:
         return None
-    rows, metric = pl.concat(frames, how="diagonal_relaxed"), stage.project.loop.metric
+    rows, metric = pl.concat(frames, how="diagonal_relaxed"), stage.metric
     signature = stage.history.predictor(stage.held.first_version).signature
     measured = monitoring.performance(rows, [metric], signature, stage.history.thresholds(first, last))
     return measured if metric in measured.metrics else None
@@ -62,7 +63,7 @@ def performance(stage: Stage, day: date) -> Performance | None:
 
 def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> None:
     """Open, keep and close the stream's alerts by what the day showed."""
-    metric = stage.project.loop.metric
+    metric, value = stage.metric, stage.metric_of(stage.standing(before=window.day).champion)
     change = monitoring.next_alerts(
         monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True),
         window,
@@ -70,8 +71,8 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
         performance=measured,
         expected=monitoring.Expected(
             metric=metric,
-            value=stage.metric_of(stage.standing(before=window.day).champion),
-            decay=stage.project.loop.retrain.decay,
+            value=value,
+            decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
             direction=direction(metric),
         ),
         limits=service_limits(stage.project.objectives),
@@ -98,6 +99,7 @@ def _check(stage: Stage, seen: pl.DataFrame, day: date) -> list[Finding]:
         section.checks,
         features=section.features,
         target=None,
+        task=None,
         time=section.time,
         now=datetime.combine(day + timedelta(days=1), time(), UTC),
     )

@@ -14,7 +14,7 @@ from boucle.monitoring.history import (
     windows,
 )
 from boucle.monitoring.labels import Labels
-from boucle.monitoring.performance import newest_days, performance
+from boucle.monitoring.performance import classes_in, newest_days, performance
 from boucle.monitoring.retention import expire
 from boucle.monitoring.windows import (
     INPUT,
@@ -39,6 +39,7 @@ __all__ = [
     "alerts",
     "build_window",
     "calibrate",
+    "classes_in",
     "column_drift",
     "drifted_columns",
     "expire",

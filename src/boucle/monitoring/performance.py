@@ -12,8 +12,9 @@ from boucle.evaluation.api import measure
 from boucle.monitoring.labels import LABEL
 from boucle.monitoring.records import Performance
 from boucle.monitoring.windows import outputs
+from boucle.packaging.api import PROBABILITY
 from boucle.packaging.records import Signature
-from boucle.training.api import numbers_of
+from boucle.training.api import numbers_of, with_new_classes
 
 
 def performance(
@@ -30,12 +31,19 @@ def performance(
     asked = signature.threshold if thresholds is None else thresholds
     if not labelled.height:
         return Performance(rows=0, metrics={})
-    truth = numbers_of(labelled[LABEL], signature.task, signature.classes)
     answers = _answers(outputs(labelled))
-    measured = {metric: measure(metric, truth, answers, asked) for metric in metrics}
+    classes = classes_in(answers, labelled[LABEL]) if signature.task == "multiclass" else None
+    truth = numbers_of(labelled[LABEL], signature.task, classes or signature.classes)
+    measured = {metric: measure(metric, truth, answers, asked, classes=classes) for metric in metrics}
     return Performance(
         rows=labelled.height, metrics={metric: value for metric, value in measured.items() if isfinite(value)}
     )
+
+
+def classes_in(answers: Mapping[str, object], labels: pl.Series) -> list[str]:
+    """Every class that one of the versions which answered knows, and every one that came as a label."""
+    known = [name.removeprefix(PROBABILITY) for name in answers if name.startswith(PROBABILITY)]
+    return with_new_classes(known, labels)
 
 
 def newest_days(labelled: pl.DataFrame, days: int) -> pl.DataFrame:

@@ -9,10 +9,11 @@ from boucle.kernel.store import Store
 from boucle.packaging.bundle import Predictor, open_bundle, outputs_of, read_manifest
 from boucle.packaging.compile import compile_treelite
 from boucle.packaging.records import Bundle
-from boucle.packaging.tables import columns_of, predict_table, scores_in
+from boucle.packaging.tables import PROBABILITY, columns_of, predict_table, scores_in
 from boucle.packaging.write import package
 
 __all__ = [
+    "PROBABILITY",
     "Predictor",
     "columns_of",
     "compile_treelite",

@@ -1,6 +1,6 @@
 """Tables and predictors: what to hand over, and how a fitted model's encoding reads as a signature."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +12,9 @@ from boucle.kernel.errors import InvalidInput
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Input, Output, Signature
 from boucle.training.records import Fitted
+
+PROBABILITY = "probability_"
+"""Begins the outputs of a multiclass model; the class follows."""
 
 
 def columns_of(table: pl.DataFrame, signature: Signature) -> dict[str, NDArray[Any] | list[str | None]]:
@@ -41,12 +44,23 @@ def predict_table(
     return predictor.predict(columns_of(table, predictor.signature), nthread)
 
 
-def scores_in(outputs: Mapping[str, NDArray[np.float64] | list[str]]) -> NDArray[np.float64]:
+def scores_in(
+    outputs: Mapping[str, NDArray[np.float64] | list[str]], classes: Sequence[str] | None = None
+) -> NDArray[np.float64]:
     """The scores among outputs: binary (n_rows,), multiclass (n_rows, n_classes), regression (n_rows,).
+
+    `classes` (multiclass) puts the probabilities in their order, zero for a class that the model does not know.
 
     >>> scores_in({"probability": np.array([0.25]), "label": ["no"]})
     array([0.25])
+    >>> scores_in({"probability_a": np.array([0.2]), "probability_b": np.array([0.8]), "label": ["b"]}, ["b", "c", "a"])
+    array([[0.8, 0. , 0.2]])
     """
+    if classes is not None:
+        rows = len(next(iter(outputs.values()), []))
+        known = [outputs.get(f"{PROBABILITY}{name}") for name in classes]
+        columns = [np.zeros(rows) if one is None else np.nan_to_num(np.asarray(one, dtype=np.float64)) for one in known]
+        return np.column_stack(columns)
     numbers = [np.asarray(values) for name, values in outputs.items() if name != "label"]
     return numbers[0] if len(numbers) == 1 else np.column_stack(numbers)
 
@@ -75,5 +89,5 @@ def signature_of(fitted: Fitted, *, key: str | None, time: str | None) -> Signat
 def _outputs(fitted: Fitted) -> list[Output]:
     if fitted.task == "regression":
         return [Output(name="value", datatype="FP64")]
-    names = ["probability"] if fitted.task == "binary" else [f"probability_{name}" for name in fitted.classes]
+    names = ["probability"] if fitted.task == "binary" else [f"{PROBABILITY}{name}" for name in fitted.classes]
     return [*(Output(name=name, datatype="FP64") for name in names), Output(name="label", datatype="BYTES")]

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from boucle.data.api import normalise, read_source
+from boucle.data.api import read_table
 from boucle.data.records import DatasetVersion, Finding
 from boucle.governance.records import GateReport
 from boucle.identity.api import local_principal
@@ -48,12 +48,12 @@ def check_project(context: Context, progress: Progress) -> CheckReport:
     """Read the source and run every check on the rows the first training would use; changes nothing."""
     project = context.project
     with progress.task(f"reading {project.data.source}", None):
-        table = normalise(read_source(project.data.source, context.folder), project.data)
+        table = read_table(project.data, context.folder)
     if project.replay is not None:
         replayed_rows(table, project)
     training = before(table, project.data.time, project.training.until)
     with progress.task(f"checking {training.height:,} rows", None):
-        findings = inspect(training, project.data, project.training, metrics=measured(project))
+        findings = inspect(training, project.data, project.training, metrics=measured(project), folder=context.folder)
     return CheckReport(
         project=project.project,
         rows=table.height,

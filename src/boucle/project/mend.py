@@ -54,11 +54,11 @@ def mend_features(text: str, folder: Path) -> Mended:
     or that knows the answer. `text` must be a valid project; its source is read once.
     """
     project = parse_project(text, NAME)
-    table = read_source(project.data.source, folder)
+    table = read_source(project.data.source, folder, project.data.csv)
     reasons: list[str] = []
     for _ in range(MOST_ROUNDS):
         found = list(_words_among_numbers(table, project.data)) or list(
-            fixes(_findings(table, project), project.data, table.columns)
+            fixes(_findings(table, project, folder), project.data, table.columns)
         )
         if not found:
             break
@@ -124,12 +124,12 @@ def _feature_places(section: DataSection, column: str) -> list[Place]:
     ]
 
 
-def _findings(table: pl.DataFrame, project: Project) -> list[Finding]:
+def _findings(table: pl.DataFrame, project: Project, folder: Path) -> list[Finding]:
     section, training = project.data, project.training
     rows = normalise(table, section)
     if section.time in rows.columns:
         rows = before(rows, section.time, training.until)
-    return inspect(rows, section, training, metrics=measured(project))
+    return inspect(rows, section, training, metrics=measured(project), folder=folder)
 
 
 def _words_among_numbers(table: pl.DataFrame, section: DataSection) -> Iterator[tuple[str, list[Edit]]]:

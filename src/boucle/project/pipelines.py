@@ -128,10 +128,10 @@ def without_checks(section: DataSection) -> DataSection:
 
 
 def measured(project: Project) -> list[str]:
-    """The quality metrics that the project asks for, by its objectives, its search and its loop."""
+    """The quality metrics that the project names, in its objectives, its search and its loop."""
     asked = [objective.metric for objective in project.objectives if objective.metric not in NOT_QUALITY]
     loop = [project.loop.metric] if project.replay is not None else []
-    return sorted({*asked, *loop, project.training.metric})
+    return sorted({*asked, *(name for name in (*loop, project.training.metric) if name is not None)})
 
 
 def source_files(context: Context) -> tuple[Path, ...]:

@@ -19,8 +19,9 @@ class RetrainPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     cooldown_days: int = 14
     """At least this long between two trainings."""
-    decay: float = 0.02
-    """Train when the metric fell this far below the champion's own evaluation ..."""
+    decay: float | None = None
+    """Train when the metric is worse than the champion's own evaluation by this (in its unit; without it, by 0.02, or
+    by a twentieth of an error that has no bound) ..."""
     drift_columns: int = 2
     """... or when this many columns drifted ..."""
     drift_days: int = 3
@@ -43,14 +44,16 @@ class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """When a promotion is undone: the version before is better on rows served since, with this confidence."""
 
     min_rows: int = 3000
-    loss: float = 0.01
+    loss: float | None = None
+    """In the metric's unit; without it 0.01, or a fiftieth of an error that has no bound."""
     watch_days: int = 14
 
 
 class LoopSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `loop` section of boucle.yaml."""
 
-    metric: str = "auc_roc"
+    metric: str | None = None
+    """What the loop judges by; without it that of `training`, or the one that fits the task best."""
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
     promote: PromotePolicy = field(default_factory=PromotePolicy)
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from boucle.data.records import FreshnessCheck, RangeCheck, RelationCheck
+from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, RelationCheck, Task
 from boucle.governance.records import Objective
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
@@ -17,23 +17,28 @@ class MetricFacts(Struct, frozen=True):
     higher_is_better: bool
     lowest: float = 0.0
     highest: float = float("inf")
+    tasks: tuple[Task, ...] = ()
+    """Those whose models it measures; none for a metric of the service."""
 
 
+BINARY: tuple[Task, ...] = ("binary",)
+CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+REGRESSION: tuple[Task, ...] = ("regression",)
 QUALITY: Mapping[str, MetricFacts] = {
-    "accuracy": MetricFacts(True, highest=1),
-    "auc_roc": MetricFacts(True, highest=1),
-    "average_precision": MetricFacts(True, highest=1),
-    "brier": MetricFacts(False, highest=1),
-    "calibration_error": MetricFacts(False, highest=1),
-    "f1": MetricFacts(True, highest=1),
-    "log_loss": MetricFacts(False),
-    "macro_f1": MetricFacts(True, highest=1),
-    "mae": MetricFacts(False),
-    "precision": MetricFacts(True, highest=1),
-    "r2": MetricFacts(True, lowest=float("-inf"), highest=1),
-    "recall": MetricFacts(True, highest=1),
-    "rmse": MetricFacts(False),
-    "specificity": MetricFacts(True, highest=1),
+    "accuracy": MetricFacts(True, highest=1, tasks=CLASSES),
+    "auc_roc": MetricFacts(True, highest=1, tasks=BINARY),
+    "average_precision": MetricFacts(True, highest=1, tasks=BINARY),
+    "brier": MetricFacts(False, highest=1, tasks=BINARY),
+    "calibration_error": MetricFacts(False, highest=1, tasks=BINARY),
+    "f1": MetricFacts(True, highest=1, tasks=BINARY),
+    "log_loss": MetricFacts(False, tasks=CLASSES),
+    "macro_f1": MetricFacts(True, highest=1, tasks=("multiclass",)),
+    "mae": MetricFacts(False, tasks=REGRESSION),
+    "precision": MetricFacts(True, highest=1, tasks=BINARY),
+    "r2": MetricFacts(True, lowest=float("-inf"), highest=1, tasks=REGRESSION),
+    "recall": MetricFacts(True, highest=1, tasks=BINARY),
+    "rmse": MetricFacts(False, tasks=REGRESSION),
+    "specificity": MetricFacts(True, highest=1, tasks=BINARY),
 }
 """The metrics of an evaluation; a test holds them equal to the registry of `evaluation`."""
 
@@ -67,11 +72,12 @@ def validate(project: Project) -> Iterator[Problem]:
     """Every contradiction in a project whose single values are fine."""
     yield from _columns(project)
     yield from _checks(project)
-    yield from _objectives(project.objectives)
+    yield from _csv(project.data)
+    yield from _objectives(project.objectives, project.training.task)
     yield from _training(project.training)
     if project.training.until is not None and project.data.time is None:
         yield Problem(("training", "until"), "needs the event time of the rows: write data.time, or remove until")
-    yield from _metric(project.loop.metric, ("loop", "metric"))
+    yield from _metric(project.loop.metric, ("loop", "metric"), project.training.task)
     newest, held_out = project.loop.retrain.newest_days, project.training.holdout_days
     if newest is not None and newest <= held_out:
         message = f"{newest} days leave no row to learn from: training.holdout_days are {held_out:g}; write more days"
@@ -138,7 +144,17 @@ def _checks(project: Project) -> Iterator[Problem]:
             names.add(check.name)
 
 
-def _objectives(objectives: list[Objective]) -> Iterator[Problem]:
+def _csv(data: DataSection) -> Iterator[Problem]:
+    if data.csv is None:
+        return
+    if not data.source.lower().endswith(".csv"):
+        yield Problem(("data", "csv"), f"data.source `{data.source}` is no CSV file: remove the key", at_key=True)
+    if data.csv.separator == data.csv.decimal:
+        message = "`,` is data.csv.separator already: a number's fraction needs another sign, or the cells do"
+        yield Problem(("data", "csv", "decimal"), message)
+
+
+def _objectives(objectives: list[Objective], task: Task | None) -> Iterator[Problem]:
     known = {**QUALITY, **SERVICE}
     for position, objective in enumerate(objectives):
         path: Path = ("objectives", position)
@@ -151,6 +167,9 @@ def _objectives(objectives: list[Objective]) -> Iterator[Problem]:
         if any(earlier.metric == objective.metric for earlier in objectives[:position]):
             yield Problem((*path, "metric"), f"`{objective.metric}` has an objective already: keep one of them")
         facts = known[objective.metric]
+        if facts.tasks and task is not None and task not in facts.tasks:
+            yield _misfit(objective.metric, (*path, "metric"), task)
+            continue
         key, value = ("at_least", objective.at_least) if objective.at_most is None else ("at_most", objective.at_most)
         if facts.higher_is_better != (key == "at_least"):
             better, other = ("larger", "at_least") if facts.higher_is_better else ("smaller", "at_most")
@@ -174,7 +193,7 @@ LEAST: Mapping[str, float] = {
 
 
 def _training(training: TrainingSection) -> Iterator[Problem]:
-    yield from _metric(training.metric, ("training", "metric"))
+    yield from _metric(training.metric, ("training", "metric"), training.task)
     for name in training.params:
         if name not in PARAMS:
             yield _unknown(name, PARAMS, ("training", "params", name), what="parameter", at_key=True)
@@ -242,9 +261,19 @@ def _replay(project: Project, replay: ReplaySection) -> Iterator[Problem]:
                     yield _unknown(column, features, (*path, "columns", column), what="feature", at_key=True)
 
 
-def _metric(name: str, path: Path) -> Iterator[Problem]:
+def _metric(name: str | None, path: Path, task: Task | None) -> Iterator[Problem]:
+    if name is None:
+        return
     if name not in QUALITY:
         yield _unknown(name, QUALITY, path)
+    elif task is not None and task not in QUALITY[name].tasks:
+        yield _misfit(name, path, task)
+
+
+def _misfit(name: str, path: Path, task: Task) -> Problem:
+    """A metric that says nothing of the task that is asked for."""
+    fitting = sorted(metric for metric, facts in QUALITY.items() if task in facts.tasks)
+    return Problem(path, f"`{name}` does not measure a {task} model (training.task); allowed: {listed(fitting)}")
 
 
 def _unknown(

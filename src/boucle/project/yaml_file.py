@@ -1,5 +1,7 @@
 """Reads a boucle.yaml (YAML 1.2) into a `Project`, or says with file and line what is wrong with it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -47,6 +49,46 @@ def parse_project(text: str, file: str) -> Project:
         if not found:
             return project
     raise document.error(found)
+
+
+@contextmanager
+def named_in(folder: Path) -> Iterator[None]:
+    """What is said inside about a key, which only the data show to be wrong, names its line in the folder's file.
+
+    An InvalidInput names the key as `details["key"]`, or a metric that some key holds as `details["metric"]`.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        path = folder / NAME
+        if not {"key", "metric"} & error.details.keys() or not path.is_file():
+            raise
+        document = _Document(path.name)
+        value = document.plain(_compose(read_text(path), path.name))
+        key = _path_of(value, str(error.details.get("key", "")), error.details.get("metric"))
+        placed = document.error([Problem(key, error.message)])
+        raise InvalidInput(placed.message, hint=error.hint, details={**error.details, **placed.details}) from error
+
+
+def _path_of(value: Plain, key: str, metric: object) -> problems.Path:
+    """The path of a dotted key, or of the first key that holds a metric."""
+    if key:
+        return tuple(key.split("."))
+    objectives = _at(value, "objectives")
+    places: list[problems.Path] = [("training", "metric"), ("loop", "metric")]
+    places += [("objectives", place, "metric") for place in range(len(objectives or ()))]  # type: ignore[arg-type]
+    return next((place for place in places if _at(value, *place) == metric), ())
+
+
+def _at(value: Plain, *path: str | int) -> Plain:
+    for part in path:
+        if isinstance(value, dict) and isinstance(part, str):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            return None
+    return value
 
 
 class _Document:

@@ -2,7 +2,7 @@
 
 from boucle.training.encode import encode_table
 from boucle.training.fit import cores, fit, scores_of
-from boucle.training.labels import classes_of, numbers_of, task_of
+from boucle.training.labels import classes_of, numbers_of, task_of, with_new_classes
 from boucle.training.search import search
 from boucle.training.splits import holdout, shuffled_folds, time_folds
 
@@ -18,4 +18,5 @@ __all__ = [
     "shuffled_folds",
     "task_of",
     "time_folds",
+    "with_new_classes",
 ]

@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from boucle.data.records import Features
+from boucle.data.records import Features, Task
 from boucle.kernel.errors import InvalidInput
 from boucle.runs.records import ParamValue
 from boucle.training.encode import MOST_CATEGORIES, column, encode_table, encoding_of
 from boucle.training.labels import classes_of, numbers_of
-from boucle.training.records import Fitted, Task, TrainingSection
+from boucle.training.records import Fitted, TrainingSection
 
 MANAGED = frozenset({"categorical_features", "early_stopping", "random_state", "warm_start", "verbose"})
 """Parameters that Boucle sets itself: the encoding, and what makes two fits give the same bytes."""

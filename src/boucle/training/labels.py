@@ -1,35 +1,16 @@
-"""The target column: what kind of task it asks for, its classes, and its values as numbers."""
+"""The target column: its task (decided in `boucle.data.task`), its classes, and its values as numbers."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from boucle.data.api import check_present, task_of
+from boucle.data.records import Task
 from boucle.kernel.errors import InvalidInput
-from boucle.training.records import Task
 
-
-def task_of(target: pl.Series) -> Task:
-    """The task a target asks for: two values are binary, more are multiclass as text and regression as numbers.
-
-    InvalidInput if a value is missing, if there is one value only, or if it is neither text, number nor boolean.
-
-    >>> task_of(pl.Series("late", [True, False])), task_of(pl.Series("y", [0, 1, 1]))
-    ('binary', 'binary')
-    >>> task_of(pl.Series("delay", [0.5, 1.0, 2.0]))
-    'regression'
-    >>> task_of(pl.Series("species", ["setosa", "virginica", "versicolor"]))
-    'multiclass'
-    """
-    _check_present(target)
-    distinct = target.n_unique()
-    if distinct == 1:
-        raise InvalidInput(
-            f"target {target.name!r} has one value only, {target[0]!r}, in {len(target)} rows; nothing can be learned",
-            hint="take rows in which the target differs, or name another column in data.target",
-        )
-    if distinct == 2:
-        return "binary"
-    return "regression" if target.dtype.is_numeric() else "multiclass"
+__all__ = ["classes_of", "numbers_of", "task_of", "with_new_classes"]
 
 
 def classes_of(target: pl.Series) -> list[str]:
@@ -38,9 +19,20 @@ def classes_of(target: pl.Series) -> list[str]:
     >>> classes_of(pl.Series("y", [1, 0, 1])), classes_of(pl.Series("y", [True, False]))
     (['0', '1'], ['false', 'true'])
     """
-    _check_present(target)
+    check_present(target)
     values = target.unique().sort()
     return _texts(values).to_list()
+
+
+def with_new_classes(classes: Sequence[str], target: pl.Series) -> list[str]:
+    """Classes, and behind them the values of a target that are none of them: labels that came later may be new.
+
+    >>> with_new_classes(["b", "c"], pl.Series("y", ["c", "a", None]))
+    ['b', 'c', 'a']
+    """
+    known = list(classes)
+    values = _texts(target.drop_nulls().unique().sort(), like=known).to_list()
+    return [*known, *(value for value in values if value not in known)]
 
 
 def numbers_of(target: pl.Series, task: Task, classes: list[str]) -> NDArray[np.float64]:
@@ -51,7 +43,7 @@ def numbers_of(target: pl.Series, task: Task, classes: list[str]) -> NDArray[np.
     >>> numbers_of(pl.Series("late", ["yes", "no"]), "binary", ["no", "yes"])
     array([1., 0.])
     """
-    _check_present(target)
+    check_present(target)
     if task == "regression":
         if not (target.dtype.is_numeric() or target.dtype == pl.Boolean):
             raise InvalidInput(f"target {target.name!r} is {target.dtype}; a regression needs numbers")
@@ -65,19 +57,6 @@ def numbers_of(target: pl.Series, task: Task, classes: list[str]) -> NDArray[np.
             f"target {target.name!r}, row {row}: {texts[row]!r} is none of the classes {', '.join(classes[:20])}"
         )
     return codes.to_numpy()
-
-
-def _check_present(target: pl.Series) -> None:
-    if not len(target):
-        raise InvalidInput(f"target {target.name!r} has no rows")
-    if not (target.dtype.is_numeric() or target.dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)):
-        raise InvalidInput(f"target {target.name!r} is {target.dtype}; it must be text, number or boolean")
-    missing = target.null_count() + (int(target.is_nan().sum()) if target.dtype.is_float() else 0)
-    if missing:
-        raise InvalidInput(
-            f"target {target.name!r} is missing in {missing} of {len(target)} rows; every row needs it",
-            hint=f"drop the rows without {target.name!r} in data.source",
-        )
 
 
 def _texts(values: pl.Series, like: list[str] | None = None) -> pl.Series:

@@ -1,16 +1,23 @@
 """The nouns of training, and the `training` section of boucle.yaml."""
 
+from collections.abc import Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
+from boucle.data.records import Task
 from boucle.runs.records import ParamValue
 
 Estimator = Literal["gradient_boosting"]
-Task = Literal["binary", "multiclass", "regression"]
+
+DEFAULT_METRIC: Mapping[Task, str] = MappingProxyType(
+    {"binary": "auc_roc", "multiclass": "macro_f1", "regression": "rmse"}
+)
+"""What measures a model where boucle.yaml names no metric."""
 
 
 class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,16 +41,20 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CrossValidation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Folds for the search. `time`: each fold validates on rows later than those it trains on."""
+    """Folds for the search. `time`: each fold validates on rows later (without a time column: further down) than those
+    it trains on."""
 
     folds: int = 3
-    order: Literal["time", "shuffled"] = "time"
+    order: Literal["time", "shuffled"] | None = None
+    """Without it, `time` where the project names a time column, else `shuffled`."""
 
 
 class TrainingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a model is fitted."""
 
     model: Estimator = "gradient_boosting"
+    task: Task | None = None
+    """What the model does; without it, the target's values decide (`boucle.data.task`)."""
     until: date | None = None
     """The first training uses rows before this day (event time, UTC); later ones what has been labelled since."""
     holdout_days: float = 7.0
@@ -53,8 +64,8 @@ class TrainingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Fixed parameters of the estimator (scikit-learn's names)."""
     search: Search = field(default_factory=Search)
     cross_validation: CrossValidation = field(default_factory=CrossValidation)
-    metric: str = "auc_roc"
-    """What the search maximises."""
+    metric: str | None = None
+    """What the search makes best; `DEFAULT_METRIC` without it."""
     seed: int = 0
 
 

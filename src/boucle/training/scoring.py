@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from boucle.data.records import Task
 from boucle.kernel.errors import InvalidInput
-from boucle.training.records import Task
 
 Numbers = NDArray[np.float64]
 

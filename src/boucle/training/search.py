@@ -11,14 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from boucle.data.records import Features
+from boucle.data.records import Features, Task
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
 from boucle.runs.records import ParamValue
 from boucle.training.encode import column, encode_table, encoding_of
 from boucle.training.fit import cores, fit_matrix, most_categories, scores_of
 from boucle.training.labels import classes_of, numbers_of
-from boucle.training.records import Range, SearchResult, Task, TrainingSection, Trial
+from boucle.training.records import DEFAULT_METRIC, Range, SearchResult, TrainingSection, Trial
 from boucle.training.scoring import Scoring, scoring_of, youden_threshold
 from boucle.training.splits import Fold, shuffled_folds, time_folds
 
@@ -89,7 +89,7 @@ def search(
                 best, best_scores = trial, scores
             if number >= len(done):
                 on_trial(trial)
-            shown.advance(1, f"{section.metric} {trial.score:.4f}, best {best.score:.4f}")
+            shown.advance(1, f"{section.metric or DEFAULT_METRIC[task]} {trial.score:.4f}, best {best.score:.4f}")
     assert best is not None
     threshold = 0.5
     if task == "binary":
@@ -144,7 +144,7 @@ def _fold(
     time: str | None,
     threads: int | None,
 ) -> _Folded:
-    scoring = scoring_of(section.metric, task)
+    scoring = scoring_of(section.metric or DEFAULT_METRIC[task], task)
     ordered = table if time is None else table.sort(time, maintain_order=True)
     if section.search.rows is not None:
         ordered = ordered.tail(section.search.rows)
@@ -153,7 +153,7 @@ def _fold(
     classes = [] if task == "regression" else classes_of(answers)
     numbers = numbers_of(answers, task, classes)
     validation = section.cross_validation
-    if validation.order == "time":
+    if validation.order == "time" or (validation.order is None and time is not None):
         folds = time_folds(ordered.height, validation.folds, None if time is None else ordered[time])
     else:
         folds = shuffled_folds(ordered.height, validation.folds, section.seed, numbers if classes else None)

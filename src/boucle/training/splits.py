@@ -17,14 +17,17 @@ Fold = tuple[Rows, Rows]
 """Rows to train on, rows to validate on."""
 
 
-def holdout(table: pl.DataFrame, section: TrainingSection, time: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def holdout(
+    table: pl.DataFrame, section: TrainingSection, time: str | None, classes: pl.Series | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part a table into training rows and held-out rows.
 
     With a time column the newest `holdout_days` are held out, both parts are sorted by time, and every held-out row is
-    later than every training row. Without one, `holdout_share` of the rows is, drawn by the section's seed.
+    later than every training row. Without one, `holdout_share` of the rows is, drawn by the section's seed; given each
+    row's class, of every class the same share to a row, and never all of it.
     """
     if time is None:
-        return _share_held_out(table, section)
+        return _share_held_out(table, section, classes)
     if column(table, time).null_count():
         raise InvalidInput(f"time column {time!r} is missing in {table[time].null_count()} rows; every row needs it")
     ordered = table.sort(time, maintain_order=True)
@@ -44,15 +47,26 @@ def holdout(table: pl.DataFrame, section: TrainingSection, time: str | None) -> 
     return train, held_out
 
 
-def _share_held_out(table: pl.DataFrame, section: TrainingSection) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _share_held_out(
+    table: pl.DataFrame, section: TrainingSection, classes: pl.Series | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     count = round(table.height * section.holdout_share)
     if not 0 < count < table.height:
         raise InvalidInput(
             f"training.holdout_share is {section.holdout_share:g}: {count} of {table.height} rows would be held out",
             hint="set training.holdout_share between 0 and 1, for example 0.2",
         )
+    order = np.random.default_rng(section.seed).permutation(table.height)
     held = np.zeros(table.height, dtype=bool)
-    held[np.random.default_rng(section.seed).permutation(table.height)[:count]] = True
+    if classes is None:
+        held[order[:count]] = True
+    else:
+        # Evenly spaced over the rows in order of class: steps of one over the share, the first of a class is kept.
+        codes = classes.rank("dense").to_numpy()[order]
+        ranked = order[np.argsort(codes, kind="stable")]
+        taken = np.floor(np.arange(1, table.height + 1) * section.holdout_share + 1e-9)
+        first = np.append(True, np.diff(np.sort(codes)) != 0)
+        held[ranked[(np.diff(taken, prepend=0.0) > 0) & ~first]] = True
     return table.filter(~held), table.filter(held)
 
 

@@ -29,7 +29,7 @@ def report(
     \b
     Example:
       boucle report --html /tmp/report.html
-      boucle report --json | jq '.months[] | [.month, .auc_loop, .auc_frozen]'
+      boucle report --json | jq '.months[] | [.month, .loop, .frozen]'
     """
     session = session_of(context)
     asked = html.absolute() if html else None
@@ -62,9 +62,9 @@ def show(screen: "Console", told: "Report") -> None:
         (
             one.month,
             f"{one.rows:,}",
-            number(one.auc_loop),
-            number(one.auc_frozen),
-            number(one.auc_oracle),
+            number(one.loop),
+            number(one.frozen),
+            number(one.oracle),
             *(str(count) for count in (one.alerts, one.retrainings, one.promotions, one.refusals, one.rollbacks)),
         )
         for one in told.months
@@ -78,14 +78,18 @@ def show(screen: "Console", told: "Report") -> None:
     ]
     mean = (number(told.mean_loop), number(told.mean_frozen), number(told.mean_oracle))
     rows.append(("all", f"{told.rows:,}", *mean, *(str(total) for total in totals)))
-    screen.print(table(f"{told.project}: {told.metric} by month", columns, rows, right=columns[1:]))
+    screen.print(
+        table(
+            f"{told.project}: {told.metric} by month{'' if told.higher_is_better else ' (less is better)'}",
+            columns,
+            rows,
+            right=columns[1:],
+        )
+    )
     if told.mean_loop is not None and told.mean_frozen is not None:
-        from boucle.evaluation.api import direction
-
-        gained = direction(told.metric) * (told.mean_loop - told.mean_frozen)
+        gained = (1 if told.higher_is_better else -1) * (told.mean_loop - told.mean_frozen)
         gain = f"the loop gains {gained:+.4f} over the first model left alone"
-        # A share of nothing, or of a loss, would say nothing.
-        if told.gain_share is not None and direction(told.metric) * ((told.mean_oracle or 0) - told.mean_frozen) > 0:
+        if told.gain_share is not None:
             gain += f", {told.gain_share:.0%} of what monthly training with timely labels gains"
         screen.print(gain)
     if told.quarantined:

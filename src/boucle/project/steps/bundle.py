@@ -3,15 +3,15 @@
 import polars as pl
 from msgspec import Struct
 
-from boucle.data.api import load
 from boucle.data.records import DataSection
+from boucle.evaluation.api import metric_for
 from boucle.packaging.api import keep, package
 from boucle.packaging.records import Bundle, PackagingSection
 from boucle.pipeline.api import StepContext
 from boucle.project.steps.prepare import Prepared
 from boucle.project.steps.search import Found
 from boucle.runs.api import record_run
-from boucle.training.api import fit, holdout, task_of
+from boucle.training.api import fit
 from boucle.training.records import TrainingSection
 
 
@@ -38,14 +38,12 @@ def build(context: StepContext) -> Built:
     """Fit on the rows before the holdout, prove the compiled model equal on held-out and generated rows, keep it."""
     params = context.params_as(BundleParams)
     found = context.value("search", Found)
-    dataset = context.value("prepare", Prepared).dataset
-    rows, held_out = holdout(load(context.store, dataset.digest), params.training, params.section.time)
+    prepared = context.value("prepare", Prepared)
+    rows, held_out = prepared.parted(context.store, params.section, params.training)
     target = params.section.target
     if params.shuffle_labels:
         rows = rows.with_columns(pl.col(target).shuffle(seed=params.training.seed))
-    fitted = fit(
-        rows, params.training, params.section.features, target, task_of(rows[target]), found.params, found.threshold
-    )
+    fitted = fit(rows, params.training, params.section.features, target, prepared.task, found.params, found.threshold)
     folder = context.folder / "bundle"
     package(fitted, held_out, folder, params.packaging, key=params.section.key, time=params.section.time)
     bundle = keep(context.store, folder)
@@ -56,10 +54,10 @@ def build(context: StepContext) -> Built:
         name="final fit",
         params=found.params,
         metrics={
-            params.training.metric: found.score,
+            metric_for(prepared.task, params.training.metric): found.score,
             "parity_largest_difference": bundle.manifest.parity.largest_difference,
         },
-        dataset_digest=dataset.digest,
+        dataset_digest=prepared.dataset.digest,
         bundle_digest=bundle.digest,
     )
     return Built(bundle=bundle, run_id=run.id)

@@ -2,7 +2,6 @@
 
 from msgspec import Struct
 
-from boucle.data.api import load
 from boucle.data.records import DataSection
 from boucle.evaluation.api import evaluate, keep_evaluation
 from boucle.evaluation.records import EvaluationSection
@@ -11,7 +10,6 @@ from boucle.packaging.api import open_kept
 from boucle.pipeline.api import StepContext
 from boucle.project.steps.bundle import Built
 from boucle.project.steps.prepare import Prepared
-from boucle.training.api import holdout
 from boucle.training.records import TrainingSection
 
 
@@ -33,15 +31,15 @@ class Judged(Struct, frozen=True, kw_only=True):
 def evaluate_bundle(context: StepContext) -> Judged:
     """Evaluate on the held-out rows and keep the result."""
     params = context.params_as(EvaluateParams)
-    dataset = context.value("prepare", Prepared).dataset
+    prepared = context.value("prepare", Prepared)
     built = context.value("bundle", Built)
-    _, held_out = holdout(load(context.store, dataset.digest), params.training, params.section.time)
+    _, held_out = prepared.parted(context.store, params.section, params.training)
     result = evaluate(
         open_kept(context.store, built.bundle.digest),
         held_out,
         target=params.section.target,
         bundle_digest=built.bundle.digest,
-        dataset_digest=dataset.digest,
+        dataset_digest=prepared.dataset.digest,
         section=params.evaluation,
         time=params.section.time,
         seed=params.training.seed,

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 
 import polars as pl
 from msgspec import Struct
 
-from boucle.data.api import check_usable, load, run_checks, snapshot
-from boucle.data.records import DataSection, DatasetVersion, Finding
+from boucle.data.api import check_usable, load, run_checks, snapshot, task_of
+from boucle.data.records import DataSection, DatasetVersion, Finding, Task
 from boucle.evaluation.api import METRICS
 from boucle.kernel.errors import DataRefused, InvalidInput
+from boucle.kernel.store import Store
 from boucle.pipeline.api import StepContext
-from boucle.training.api import holdout, task_of
+from boucle.project.yaml_file import named_in
+from boucle.training.api import holdout
 from boucle.training.records import TrainingSection
 
 
@@ -30,6 +33,12 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
     dataset: DatasetVersion
     findings: list[Finding]
+    task: Task
+    """What a model of these rows does; decided here, for every step after."""
+
+    def parted(self, store: Store, data: DataSection, training: TrainingSection) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows to learn from, and those that judge."""
+        return parted(load(store, self.dataset.digest), data, training, self.task)
 
 
 def prepare(context: StepContext) -> Prepared:
@@ -37,10 +46,19 @@ def prepare(context: StepContext) -> Prepared:
     params = context.params_as(PrepareParams)
     source = load(context.store, context.value("read", DatasetVersion).digest)
     table = before(source, params.section.time, params.training.until)
-    findings = inspect(table, params.section, params.training, metrics=params.metrics)
+    findings = inspect(table, params.section, params.training, metrics=params.metrics, folder=context.project_root)
     refuse_blocked(findings)
     dataset = snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
-    return Prepared(dataset=dataset, findings=findings)
+    task = task_of(table[params.section.target], params.training.task)
+    return Prepared(dataset=dataset, findings=findings, task=task)
+
+
+def parted(
+    table: pl.DataFrame, section: DataSection, training: TrainingSection, task: Task
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows to learn from, and those that judge."""
+    classes = None if task == "regression" else table[section.target]
+    return holdout(table, training, section.time, classes)
 
 
 def before(table: pl.DataFrame, column: str | None, until: date | None) -> pl.DataFrame:
@@ -62,49 +80,54 @@ def before(table: pl.DataFrame, column: str | None, until: date | None) -> pl.Da
 
 
 def inspect(
-    table: pl.DataFrame, section: DataSection, training: TrainingSection, *, metrics: Sequence[str]
+    table: pl.DataFrame, section: DataSection, training: TrainingSection, *, metrics: Sequence[str], folder: Path
 ) -> list[Finding]:
     """All findings about training rows: usable at all, then the project's own checks.
 
     Raises:
-        InvalidInput: the rows can't be parted as asked, or a metric does not fit the target.
+        InvalidInput: the rows can't be parted as asked, or the task or a metric does not fit the target; with the line
+            in the boucle.yaml of `folder`.
     """
     now = table[section.time].max() if section.time else None
-    usable = check_usable(table, section, folds=training.cross_validation.folds)
+    usable = check_usable(table, section, folds=training.cross_validation.folds, task=training.task)
     if any(not finding.passed and finding.on_fail == "block" for finding in usable):
         return usable
-    _, held_out = holdout(table, training, section.time)
-    refuse_misfit(table[section.target], held_out[section.target], metrics)
+    target = table[section.target]
+    with named_in(folder):
+        task = task_of(target, training.task)
+        refuse_misfit(target, task, metrics)
+    _, held_out = parted(table, section, training, task)
+    if task == "binary" and held_out[section.target].n_unique() < 2:
+        raise InvalidInput(
+            f"all {held_out.height:,} held-out rows have the same `{section.target}`; an evaluation needs both",
+            hint="set training.holdout_days (or holdout_share) higher in boucle.yaml",
+        )
     return usable + run_checks(
         table,
         section.checks,
         features=section.features,
         target=section.target,
+        task=task,
         time=section.time,
         now=now if isinstance(now, datetime) else None,
         only_columns_present=False,
     )
 
 
-def refuse_misfit(target: pl.Series, held_out: pl.Series, metrics: Sequence[str]) -> None:
+def refuse_misfit(target: pl.Series, task: Task, metrics: Sequence[str]) -> None:
     """Stop before a training whose result could not be measured.
 
     Raises:
-        InvalidInput: a metric that the kind of target does not have, or held-out rows of one class.
+        InvalidInput: a metric that the kind of target does not have; `details["metric"]` names it.
     """
-    task = task_of(target)
     for name in metrics:
         if name not in METRICS[task]:
             raise InvalidInput(
                 f"{name} does not measure a {task} model, and `{target.name}` makes it one; "
                 f"allowed are {', '.join(sorted(METRICS[task]))}",
-                hint="correct objectives, training.metric or loop.metric in boucle.yaml",
+                hint="correct objectives, training.metric or loop.metric in boucle.yaml, or set training.task",
+                details={"metric": name},
             )
-    if task == "binary" and held_out.n_unique() < 2:
-        raise InvalidInput(
-            f"all {len(held_out):,} held-out rows have the same `{target.name}`; an evaluation needs both",
-            hint="set training.holdout_days (or holdout_share) higher in boucle.yaml",
-        )
 
 
 def refuse_blocked(findings: list[Finding]) -> None:

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from boucle.data.api import normalise, read_source, snapshot
+from boucle.data.api import read_table, snapshot
 from boucle.data.records import DataSection, DatasetVersion
 from boucle.pipeline.api import StepContext
 
@@ -17,5 +17,5 @@ class ReadParams(Struct, frozen=True, kw_only=True):
 def read(context: StepContext) -> DatasetVersion:
     """Read and normalise the whole source, and keep it."""
     params = context.params_as(ReadParams)
-    table = normalise(read_source(params.section.source, context.project_root), params.section)
+    table = read_table(params.section, context.project_root)
     return snapshot(context.store, table, project_id=params.project_id, time=params.section.time)

@@ -2,14 +2,13 @@
 
 from msgspec import Struct
 
-from boucle.data.api import load
 from boucle.data.records import DataSection
-from boucle.kernel.digests import Digest
+from boucle.evaluation.api import metric_for
 from boucle.pipeline.api import StepContext
 from boucle.project.steps.prepare import Prepared
 from boucle.runs.api import record_run
 from boucle.runs.records import ParamValue
-from boucle.training.api import holdout, search, task_of
+from boucle.training.api import search
 from boucle.training.records import TrainingSection, Trial
 
 
@@ -39,14 +38,14 @@ def search_parameters(context: StepContext) -> Found:
     Interrupted, it goes on after the last finished trial.
     """
     params = context.params_as(SearchParams)
-    dataset = context.value("prepare", Prepared).dataset
-    rows, _ = holdout(load(context.store, dataset.digest), params.training, params.section.time)
+    prepared = context.value("prepare", Prepared)
+    rows, _ = prepared.parted(context.store, params.section, params.training)
 
     done = context.kept_progress(list[Trial]) or []
     tried = list(done)
 
     def track(trial: Trial) -> None:
-        _record_trial(context, params, dataset.digest, trial)
+        _record_trial(context, params, prepared, trial)
         tried.append(trial)
         context.keep_progress(tried)
 
@@ -55,7 +54,7 @@ def search_parameters(context: StepContext) -> Found:
         params.training,
         params.section.features,
         params.section.target,
-        task_of(rows[params.section.target]),
+        prepared.task,
         trials=params.trials,
         start_from=params.start_from,
         on_trial=track,
@@ -67,14 +66,15 @@ def search_parameters(context: StepContext) -> Found:
     return Found(params=result.best, threshold=result.threshold, score=best.score, trials=len(result.trials))
 
 
-def _record_trial(context: StepContext, params: SearchParams, dataset: Digest, trial: Trial) -> None:
-    folds = {f"{params.training.metric}_fold_{n}": score for n, score in enumerate(trial.fold_scores)}
+def _record_trial(context: StepContext, params: SearchParams, prepared: Prepared, trial: Trial) -> None:
+    metric = metric_for(prepared.task, params.training.metric)
+    folds = {f"{metric}_fold_{n}": score for n, score in enumerate(trial.fold_scores)}
     record_run(
         context.store,
         project_id=params.project_id,
         experiment=params.experiment,
         name=f"trial-{trial.number}",
         params=trial.params,
-        metrics={params.training.metric: trial.score, "seconds": trial.seconds} | folds,
-        dataset_digest=dataset,
+        metrics={metric: trial.score, "seconds": trial.seconds} | folds,
+        dataset_digest=prepared.dataset.digest,
     )
