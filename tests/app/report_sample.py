@@ -32,7 +32,9 @@ def report() -> Report:
     return Report(
         project="flights",
         stream="replay-3f9c51d07a2e",
+        task="binary",
         metric="auc_roc",
+        higher_is_better=True,
         first=FIRST,
         last=LAST,
         rows=276_314,

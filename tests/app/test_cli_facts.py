@@ -274,7 +274,9 @@ def test_a_report_is_a_table_by_month() -> None:
         Report(
             project="small",
             stream="s",
+            task="binary",
             metric="auc_roc",
+            higher_is_better=True,
             first=date(2013, 3, 1),
             last=date(2013, 4, 30),
             rows=2000,
