@@ -114,4 +114,4 @@ def test_rows_of_alternating_classes_make_no_leak() -> None:
     table = pl.DataFrame(
         {"shape": ["round" if n % 3 else "long" for n in range(rows)], "good": [n % 2 for n in range(rows)]}
     )
-    assert find_leaks(table, Features(categorical=["shape"]), "good", time=None, at_most=0.8) == []
+    assert find_leaks(table, Features(categorical=["shape"]), "good", task="binary", time=None, at_most=0.8) == []

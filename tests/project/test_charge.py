@@ -82,7 +82,10 @@ def test_a_table_beside_a_python_source_is_read_again_when_it_changed(folder: Pa
 
 def test_a_metric_that_does_not_fit_the_target_is_told_before_any_training(folder: Path) -> None:
     write(folder, metric="r2")
-    with open_context(folder) as context, pytest.raises(InvalidInput, match="r2 does not measure a binary model"):
+    with (
+        open_context(folder) as context,
+        pytest.raises(InvalidInput, match=r"boucle\.yaml:\d+: .*metric: r2 does not measure a binary model"),
+    ):
         check_project(context, Silent())
 
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from boucle.kernel.errors import InvalidProject, NotFound, Unavailable
+from boucle.kernel.errors import InvalidInput, InvalidProject, NotFound, Unavailable
 from boucle.project import problems
 from boucle.project.problems import Problem, ProblemsFound, quoted
 from boucle.project.records import Project
@@ -67,7 +67,7 @@ def named_in(folder: Path) -> Iterator[None]:
         value = document.plain(_compose(read_text(path), path.name))
         key = _path_of(value, str(error.details.get("key", "")), error.details.get("metric"))
         placed = document.error([Problem(key, error.message)])
-        raise InvalidInput(placed.message, hint=error.hint, details={**error.details, **placed.details}) from error
+        raise InvalidProject(placed.message, hint=error.hint, details={**error.details, **placed.details}) from error
 
 
 def _path_of(value: Plain, key: str, metric: object) -> problems.Path:
