@@ -1,12 +1,14 @@
 """What a person sees of long work, tables and errors."""
 
 import io
+import json
 from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
-from boucle.app.console import Shown, console, mark, show_error, table
+from boucle.app.console import console, mark, print_json, show_error, table
+from boucle.app.shown import Shown
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Refused
 
@@ -87,3 +89,63 @@ def test_a_table_in_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> Non
     long = "a message that is longer than eighty columns " * 3
     console().print(table("", ("", "what"), [(mark(False), long.strip())]))
     assert long.strip() in capsys.readouterr().out
+
+
+def test_what_is_left_is_said_once_it_is_known() -> None:
+    progress, out, clock = shown()
+    with progress.task("search", total=6, even=True) as task:
+        for _ in range(6):
+            clock.advance(20)
+            task.advance()
+    assert [line.partition("of 6")[2].strip() for line in out.getvalue().splitlines()[1:-1]] == [
+        "",
+        "",
+        "about 60 s left",
+        "about 40 s left",
+        "about 20 s left",
+        "",
+    ]
+
+
+def test_steps_that_differ_promise_nothing() -> None:
+    progress, out, clock = shown()
+    with progress.task("run", total=6) as task:
+        for _ in range(6):
+            clock.advance(20)
+            task.advance()
+    assert "left" not in out.getvalue()
+
+
+@pytest.mark.parametrize("columns", [30, 40, 70, 120, 160])
+def test_work_fits_the_terminal(columns: int) -> None:
+    out, clock = io.StringIO(), FixedClock(START)
+    progress = Shown(Console(file=out, width=columns, force_terminal=True, color_system=None), clock)
+    with progress.task("search parameters", total=9, even=True) as task:
+        for _ in range(4):
+            clock.advance(70)
+            task.advance(note="auc_roc 0.6512, best 0.6532, and a note that is longer than most terminals are wide" * 2)
+        with progress.screen.capture() as captured:
+            progress.screen.print(progress.bars.get_renderable())
+    (line,) = captured.get().splitlines()
+    assert len(line) <= columns
+    assert "search" in line
+    assert "4/9" in line
+    assert ("left" in line) == (columns >= 70)
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = io.StringIO()
+    progress = Shown(Console(file=out, width=80, force_terminal=True, color_system=None), FixedClock(START))
+    assert not progress.moving
+    with progress.task("fit", total=1) as task:
+        task.advance()
+    assert out.getvalue().splitlines() == ["… fit", "  fit: 1 of 1", "✓ fit  0.0 s"]
+
+
+def test_json_loses_no_sign_on_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        out = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding=encoding))
+        print_json({"ville": "Orléans ✓ 🚲"})
+        assert json.loads(out.getvalue().decode(encoding)) == {"ville": "Orléans ✓ 🚲"}

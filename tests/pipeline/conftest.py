@@ -89,13 +89,13 @@ class Words:
         self.notes: list[str | None] = []
 
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Task]:
+    def task(self, description: str, total: int | None, *, even: bool = False) -> Iterator[Task]:  # noqa: ARG002
         self.said.append(f"{description} {total}")
         yield self
 
     def advance(self, n: int = 1, note: str | None = None) -> None:
-        assert n == 1
-        self.notes.append(note)
+        if n:
+            self.notes.append(note)
 
     def say(self, message: str) -> None:
         self.said.append(message)

@@ -1,22 +1,24 @@
 """What a person sees: tables and sentences on standard output, progress and errors on standard error."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from boucle.kernel.clock import Clock, SystemClock
 from boucle.kernel.errors import BoucleError
-from boucle.kernel.progress import Task
+
+if TYPE_CHECKING:
+    from boucle.app.shown import Shown
 
 WIDE = 160
 """Columns of a line where no terminal says how wide it is, so that tables in files and pipes stay whole."""
@@ -44,7 +46,11 @@ def console(color: str | None = None, *, stderr: bool = False) -> Console:
 
 def print_json(value: object) -> None:
     """Facts for programs: one JSON document on standard output; numbers that JSON lacks (NaN) are null."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        # Signs that the terminal lacks would be lost; JSON can write each of them in ASCII.
+        text = re.sub(r"[^\x00-\x7f]", lambda sign: json.dumps(sign.group())[1:-1], text)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -92,85 +98,14 @@ def show_error(error: BoucleError, color: str | None = None, *, code: str | None
 
 
 @contextmanager
-def progress(color: str | None = None, *, clock: Clock | None = None) -> Iterator["Shown"]:
+def progress(color: str | None = None, *, clock: Clock | None = None) -> "Iterator[Shown]":
     """Shows long work on standard error until the block ends: bars on a terminal, plain lines elsewhere."""
+    from boucle.app.shown import Shown
+
     screen = console(color, stderr=True)
     shown = Shown(screen, clock or SystemClock())
-    if not screen.is_terminal:
+    if not shown.moving:
         yield shown
         return
     with shown.bars:
         yield shown
-
-
-class Shown:
-    """`boucle.kernel.progress.Progress` for people. Thread-safe.
-
-    Work that is part of a part of other work is only shown while it goes on, and leaves no line.
-    """
-
-    def __init__(self, screen: Console, clock: Clock) -> None:
-        self.screen = screen
-        self.clock = clock
-        self.bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", markup=False, style="dim"),
-            console=screen,
-            transient=True,
-        )
-        self._lock = Lock()
-        self._depth = 0
-
-    @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Task]:
-        """Announce work; its line says how it ended and how long it took."""
-        with self._lock:
-            depth = self._depth
-            self._depth += 1
-        began = self.clock.now()
-        bar = self.bars.add_task(description, total=total, note="")
-        task = _ShownTask(self, bar, description, total, lines=depth == 0 and not self.screen.is_terminal)
-        if task.lines:
-            self.say(f"… {description}")
-        finished = False
-        try:
-            yield task
-            finished = True
-        finally:
-            self.bars.remove_task(bar)
-            with self._lock:
-                self._depth -= 1
-            if depth < 2:
-                seconds = (self.clock.now() - began).total_seconds()
-                tail = f" ({task.note})" if task.note else ""
-                self.say(Text.assemble(mark(finished), f" {description}  {seconds:.1f} s{tail}"))
-
-    def say(self, message: str | Text) -> None:
-        """Tell one line that stays."""
-        self.screen.print(Text(message) if isinstance(message, str) else message)
-
-
-class _ShownTask:
-    def __init__(self, shown: Shown, bar: TaskID, description: str, total: int | None, *, lines: bool) -> None:
-        self.lines = lines
-        self.note = ""
-        self._shown = shown
-        self._bar = bar
-        self._description = description
-        self._total = total
-        self._done = 0
-        self._lock = Lock()
-
-    def advance(self, n: int = 1, note: str | None = None) -> None:
-        with self._lock:
-            before, self._done = self._done, self._done + n
-            self.note = self.note if note is None else note
-            done, shown_note = self._done, self.note
-        self._shown.bars.update(self._bar, advance=n, note=shown_note)
-        if self.lines and self._total and (self._total <= 20 or done * 10 // self._total > before * 10 // self._total):
-            tail = f"  {shown_note}" if shown_note else ""
-            self._shown.say(f"  {self._description}: {done} of {self._total}{tail}")

@@ -1,10 +1,20 @@
 """Entry point of the `boucle` program: takes the signals before it loads anything else."""
 
+import codecs
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from boucle.app import stopping
+
+_LIKE: Final = {"✓": "+", "✗": "x", "·": "-", "…": "...", "━": "-", "─": "-"}
+
+
+def _like(error: UnicodeError) -> tuple[str, int]:
+    """What a terminal shows that lacks a sign: another one; that is no reason to stop."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_LIKE.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 def main() -> NoReturn:
@@ -15,9 +25,9 @@ def main() -> NoReturn:
         from boucle.app.completion import answer as complete
         from boucle.app.main import run_command
 
+        codecs.register_error("boucle", _like)
         for stream in (sys.stdout, sys.stderr):
-            # A terminal that lacks a sign shows another one; that is no reason to stop.
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+            stream.reconfigure(errors="boucle")  # type: ignore[union-attr]
         code = complete(sys.argv[1:]) if "_BOUCLE_COMPLETE" in os.environ else run_command(sys.argv[1:])
         stopping.nothing_left()
     except KeyboardInterrupt as stop:

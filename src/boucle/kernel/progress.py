@@ -9,14 +9,17 @@ class Task(Protocol):
     """One piece of work with a known or unknown number of steps."""
 
     def advance(self, n: int = 1, note: str | None = None) -> None:
-        """Say that `n` more steps are done; `note` replaces what is shown beside them."""
+        """Say that `n` more steps are done (0: only the note changes); `note` replaces what is shown beside them."""
 
 
 class Progress(Protocol):
     """Where work is announced. Implementations are safe to call from any thread."""
 
-    def task(self, description: str, total: int | None) -> AbstractContextManager[Task]:
-        """Announce work of `total` steps (None: unknown); it ends with the `with` block."""
+    def task(self, description: str, total: int | None, *, even: bool = False) -> AbstractContextManager[Task]:
+        """Announce work of `total` steps (None: unknown); it ends with the `with` block.
+
+        `even`: the steps take about the same time, so that those that are done tell how long the others will take.
+        """
 
     def say(self, message: str) -> None:
         """Tell one line that stays."""
@@ -29,7 +32,13 @@ class Silent:
     ...     task.advance()
     """
 
-    def task(self, description: str, total: int | None) -> AbstractContextManager[Task]:  # noqa: ARG002 - the protocol's names
+    def task(
+        self,
+        description: str,  # noqa: ARG002 - the protocol's names
+        total: int | None,  # noqa: ARG002
+        *,
+        even: bool = False,  # noqa: ARG002
+    ) -> AbstractContextManager[Task]:
         return _SilentTask()
 
     def say(self, message: str) -> None:

@@ -128,7 +128,7 @@ def _oracle(
         return chosen, scored
 
     with (
-        context.progress.task("oracle: monthly training with labels that are never late", len(firsts)) as shown,
+        context.progress.task("oracle: monthly training, labels never late", len(firsts), even=True) as shown,
         ThreadPoolExecutor(cores()) as pool,
     ):
         for first, (chosen, scored) in zip(firsts, pool.map(month, firsts), strict=True):

@@ -154,17 +154,18 @@ def _days(stage: Stage, feed: Feed, client: InferClient) -> None:
     """Every day that is not done yet."""
     done = stage.held.done_through
     days = [day for day in feed.days() if done is None or day > done]
-    with stage.progress.task("replay", len(feed.days())) as task:
+    with stage.progress.task("replay", len(feed.days()), even=True) as task:
         task.advance(len(feed.days()) - len(days))
-        log = LogReader(stage)
+        log, served = LogReader(stage), 0
         for day in days:
-            _day(stage, feed, client, log, day)
-            task.advance(note=_headline(stage, day))
+            served += _day(stage, feed, client, log, day)
+            task.advance(note=f"{_headline(stage, day)}, {served:,} rows served")
     follow(stage, stage.standing().champion)
 
 
-def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> None:
-    """Serve with the version that the day began with, also when it is done again after it had decided something."""
+def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: date) -> int:
+    """Serve with the version that the day began with, also when it is done again after it had decided something; the
+    rows that were answered."""
     follow(stage, stage.standing(before=day).champion)
     answered, errors = _serve(stage, feed, client, day)
     reach("day.served")
@@ -189,6 +190,7 @@ def _day(stage: Stage, feed: Feed, client: InferClient, log: "LogReader", day: d
     stage.store.write(lambda conn: tables.finish_day(conn, stage.name, stage.held, day))
     reach("day.finished")
     stage.forget(day)
+    return answered
 
 
 def _serve(stage: Stage, feed: Feed, client: InferClient, day: date) -> tuple[int, int]:

@@ -125,9 +125,9 @@ class StoppableProgress:
         self._inner = inner
         self._stop = stop
 
-    def task(self, description: str, total: int | None) -> AbstractContextManager[Task]:
+    def task(self, description: str, total: int | None, *, even: bool = False) -> AbstractContextManager[Task]:
         self.check()
-        return _StoppableTask(self._inner.task(description, total), self)
+        return _StoppableTask(self._inner.task(description, total, even=even), self)
 
     def say(self, message: str) -> None:
         self.check()

@@ -138,6 +138,7 @@ class Execution:
         if self.force:
             self.around.cache.forget_progress(key_of(ingredients))
         self.running.add(name)
+        self.task.advance(0, note=f"{name} …")
         threading.Thread(target=work, name=f"boucle-{name}", daemon=True).start()
 
     def _wait(self) -> list[str]:

@@ -13,7 +13,7 @@ from boucle.project.charge import judge, take_charge
 from boucle.project.context import Context
 from boucle.project.pipelines import first_training, measured
 from boucle.project.replayed import replayed_rows
-from boucle.project.steps.prepare import Prepared, before, inspect
+from boucle.project.steps.prepare import Prepared, before, inspect, tally
 from boucle.project.steps.search import Found
 
 
@@ -47,13 +47,15 @@ class RunReport(Struct, frozen=True, kw_only=True):
 def check_project(context: Context, progress: Progress) -> CheckReport:
     """Read the source and run every check on the rows the first training would use; changes nothing."""
     project = context.project
-    with progress.task(f"reading {project.data.source}", None):
+    with progress.task(f"read {project.data.source}", None) as task:
         table = read_table(project.data, context.folder)
+        task.advance(note=f"{table.height:,} rows, {table.width} columns")
     if project.replay is not None:
         replayed_rows(table, project)
     training = before(table, project.data.time, project.training.until)
-    with progress.task(f"checking {training.height:,} rows", None):
+    with progress.task(f"check {training.height:,} rows", None) as task:
         findings = inspect(training, project.data, project.training, metrics=measured(project), folder=context.folder)
+        task.advance(note=tally(findings))
     return CheckReport(
         project=project.project,
         rows=table.height,

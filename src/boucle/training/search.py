@@ -79,7 +79,7 @@ def search(
     best: Trial | None = None
     best_scores: list[Numbers] = []
     total = max(1, trials + (start_from is not None))
-    with progress.task("search parameters", total) as shown:
+    with progress.task("search parameters", total, even=True) as shown:
         for number in range(total):
             asked = study.ask(distributions)
             trial, scores = _try(folded, section.params, asked.params, number, done, tried, timer)

@@ -43,10 +43,16 @@ def build(context: StepContext) -> Built:
     target = params.section.target
     if params.shuffle_labels:
         rows = rows.with_columns(pl.col(target).shuffle(seed=params.training.seed))
-    fitted = fit(rows, params.training, params.section.features, target, prepared.task, found.params, found.threshold)
+    with context.progress.task(f"fit on {rows.height:,} rows", None):
+        fitted = fit(
+            rows, params.training, params.section.features, target, prepared.task, found.params, found.threshold
+        )
     folder = context.folder / "bundle"
-    package(fitted, held_out, folder, params.packaging, key=params.section.key, time=params.section.time)
-    bundle = keep(context.store, folder)
+    with context.progress.task("compile, and prove it equal", None) as task:
+        package(fitted, held_out, folder, params.packaging, key=params.section.key, time=params.section.time)
+        bundle = keep(context.store, folder)
+        parity = bundle.manifest.parity
+        task.advance(note=f"largest difference {parity.largest_difference:.1g}")
     run = record_run(
         context.store,
         project_id=params.project_id,
@@ -55,7 +61,7 @@ def build(context: StepContext) -> Built:
         params=found.params,
         metrics={
             metric_for(prepared.task, params.training.metric): found.score,
-            "parity_largest_difference": bundle.manifest.parity.largest_difference,
+            "parity_largest_difference": parity.largest_difference,
         },
         dataset_digest=prepared.dataset.digest,
         bundle_digest=bundle.digest,

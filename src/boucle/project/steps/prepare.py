@@ -46,7 +46,9 @@ def prepare(context: StepContext) -> Prepared:
     params = context.params_as(PrepareParams)
     source = load(context.store, context.value("read", DatasetVersion).digest)
     table = before(source, params.section.time, params.training.until)
-    findings = inspect(table, params.section, params.training, metrics=params.metrics, folder=context.project_root)
+    with context.progress.task(f"check {table.height:,} rows", None) as shown:
+        findings = inspect(table, params.section, params.training, metrics=params.metrics, folder=context.project_root)
+        shown.advance(note=tally(findings))
     refuse_blocked(findings)
     dataset = snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
     task = task_of(table[params.section.target], params.training.task)
@@ -128,6 +130,15 @@ def refuse_misfit(target: pl.Series, task: Task, metrics: Sequence[str]) -> None
                 hint="correct objectives, training.metric or loop.metric in boucle.yaml, or set training.task",
                 details={"metric": name},
             )
+
+
+def tally(findings: Sequence[Finding]) -> str:
+    """What checks found, in a few words."""
+    failed = [finding.name for finding in findings if not finding.passed]
+    if not failed:
+        return f"{len(findings)} checks passed"
+    more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed[:3])}{more}"
 
 
 def refuse_blocked(findings: list[Finding]) -> None:

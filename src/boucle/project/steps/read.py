@@ -17,5 +17,7 @@ class ReadParams(Struct, frozen=True, kw_only=True):
 def read(context: StepContext) -> DatasetVersion:
     """Read and normalise the whole source, and keep it."""
     params = context.params_as(ReadParams)
-    table = read_table(params.section, context.project_root)
+    with context.progress.task(f"read {params.section.source}", None) as task:
+        table = read_table(params.section, context.project_root)
+        task.advance(note=f"{table.height:,} rows, {table.width} columns")
     return snapshot(context.store, table, project_id=params.project_id, time=params.section.time)
