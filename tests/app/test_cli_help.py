@@ -27,10 +27,12 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     names = {" ".join(words) for words in commands()}
     assert names == {
         "audit verify",
+        "backup",
         "check",
         "completion",
         "doctor",
         "explain",
+        "fsck",
         "gc",
         "models history",
         "models list",
@@ -40,6 +42,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "pins remove",
         "replay",
         "report",
+        "restore",
         "run",
         "schema",
         "serve",

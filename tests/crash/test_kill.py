@@ -13,7 +13,8 @@ from .test_points import named_points
 
 pytestmark = pytest.mark.slow
 
-POINTS = sorted(name for name, _ in named_points())
+POINTS = sorted(name for name, where in named_points() if not where.startswith("kernel/care/"))
+"""Those of the care of a store have a test of their own, `tests/kernel/care/test_kill.py`."""
 QUICK = (
     "alias.promoted",
     "blob.named",

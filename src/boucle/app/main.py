@@ -11,10 +11,12 @@ from boucle import __version__
 from boucle.app import stopping
 from boucle.app.commands import (
     audit,
+    backup,
     check,
     completion,
     doctor,
     explain,
+    fsck,
     gc,
     models,
     pins,
@@ -65,6 +67,9 @@ for verb in (check.check, run.run, serve.serve, replay.replay, status.status, re
 app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.command()(fsck.fsck)
 app.command()(gc.gc)
 app.command()(schema.schema)
 app.command()(settings.settings)

@@ -43,6 +43,25 @@ class Session:
 
         return find_folder(Path(self.project) if self.project else None)
 
+    def home(self) -> Path:
+        """The store's folder, whether or not there is one, or a project that can be read."""
+        try:
+            folder = self.folder()
+        except NotFound:
+            if self.project or not (self.flags.get("home") or os.environ.get("BOUCLE_HOME")):
+                raise
+            folder = Path.cwd()
+        settings = {setting.name: setting for setting in self.settings(folder)}
+        self.color = settings["color"].value
+        return Path(settings["home"].value).absolute()
+
+    def stored_home(self) -> Path:
+        """The store's folder; NotFound if nothing is stored there yet."""
+        home = self.home()
+        if not (home / "boucle.db").exists():
+            raise NotFound(f"nothing is stored yet in {home}", hint="boucle run")
+        return home
+
     @contextmanager
     def open(self, *, stored: bool = False) -> Iterator["Context"]:
         """The project with the settings applied, closed afterwards.

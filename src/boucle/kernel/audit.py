@@ -124,6 +124,13 @@ class HeadFile:
             reach("audit.head_moved")
         self._last = head
 
+    def anchor(self, connection: Connection) -> AuditHead:
+        """Make the file again for a log that has lost it. Only for a repair that the log itself tells of."""
+        head = _head(connection)
+        write_atomic(self.path, canonical_json(head))
+        self._last = head
+        return head
+
 
 def _in_chain(connection: Connection, head: AuditHead) -> bool:
     if head.sequence == 0:

@@ -83,35 +83,6 @@ class Presence:
             leave()
 
 
-def since(root: Path) -> int | None:
-    """Since when the longest present user is; None if there is none. Takes away what the killed ones left."""
-    folder = root / FOLDER
-    begun = []
-    with translate(root), turn(root / LOCK):
-        for file in folder.iterdir() if folder.is_dir() else ():
-            if _is_alive(file):
-                begun.append(file.stat().st_mtime_ns)
-            else:
-                reach("presence.dead")
-                file.unlink(missing_ok=True)
-                reach("presence.gone")
-    return min(begun, default=None)
-
-
-def _is_alive(file: Path) -> bool:
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _leave(file: Path, descriptor: int, process: int) -> None:
     if os.getpid() == process:  # a forked child only has a copy
         reach("presence.ending")

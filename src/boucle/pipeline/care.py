@@ -5,7 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care.records import Candidate, candidate
+from boucle.kernel.digests import short
+from boucle.kernel.errors import InvalidInput
 from boucle.pipeline.cache import Cache, is_whole
 from boucle.pipeline.records import Manifest
 
@@ -25,13 +28,16 @@ def collectable(home: Path, unused_s: float) -> Iterator[Candidate | None]:
 
 def broken_manifests(home: Path) -> Iterator[tuple[Path, str]]:
     """Manifests that no run can read, each with the reason. They count as missing, so they only take room."""
+    blobs = BlobStore(home / "blobs")
     for file in sorted((home / "cache").glob("[!.]*.json")):
         try:
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
         except FileNotFoundError:
             continue
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, InvalidInput) as error:
             yield file, str(error)
         else:
             if not is_whole(manifest, file.stem):
                 yield file, "it is not what its digests say"
+            elif lost := [digest for digest in manifest.blobs if not blobs.has(digest)]:
+                yield file, f"it names blob {short(lost[0])}, which is not there"

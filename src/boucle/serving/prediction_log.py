@@ -41,6 +41,8 @@ class LogDamage(msgspec.Struct, frozen=True):
     offset: int
     size_bytes: int
     message: str
+    cut_off: bool = False
+    """Whether the writer was killed within it, so that nobody was told of it."""
 
 
 class PredictionLog:
@@ -122,9 +124,9 @@ def read_frames(
 def _read_segment(
     folder: Path, segment: int, offset: int, *, newest: bool, on_damage: Callable[[LogDamage], None] | None
 ) -> Iterator[tuple[PredictionFrame, Position]]:
-    def tell(size: int, message: str) -> None:
+    def tell(size: int, message: str, *, cut_off: bool = False) -> None:
         if on_damage is not None:
-            on_damage(LogDamage(segment, offset, size, message))
+            on_damage(LogDamage(segment, offset, size, message, cut_off))
 
     try:
         opened = _path(folder, segment).open("rb")
@@ -139,7 +141,9 @@ def _read_segment(
             end = offset + _HEADER.size + length
             if end > size:
                 if not newest:
-                    tell(size - offset, "the frame is cut off; its writer was killed or the disk was full")
+                    tell(
+                        size - offset, "the frame is cut off; its writer was killed or the disk was full", cut_off=True
+                    )
                 return
             payload = file.read(length)
             frame = _decode(payload, checksum)

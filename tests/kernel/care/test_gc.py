@@ -13,9 +13,10 @@ from sqlalchemy import text
 from boucle.kernel import trees
 from boucle.kernel.care import gc, pins
 from boucle.kernel.care.records import GcReport
+from boucle.kernel.care.turns import present_since
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Damaged
-from boucle.kernel.presence import Presence, since
+from boucle.kernel.presence import Presence
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
 
@@ -117,12 +118,12 @@ def test_a_killed_process_holds_nothing_back(store: Store) -> None:
 
 def test_a_process_is_present_from_its_first_use_until_its_end(tmp_path: Path) -> None:
     presence = Presence(tmp_path)
-    assert since(tmp_path) is None
+    assert present_since(tmp_path) is None
     began = presence.begin()
-    assert since(tmp_path) == began == presence.begin()
+    assert present_since(tmp_path) == began == presence.begin()
     presence.end()
     presence.end()
-    assert since(tmp_path) is None
+    assert present_since(tmp_path) is None
 
 
 def test_what_is_needed_but_unreadable_stops_it_before_any_blob_goes(store: Store) -> None:

@@ -18,7 +18,7 @@ from boucle.kernel import presence
 from boucle.kernel.care.layout import temporaries
 from boucle.kernel.care.records import Candidate, GcReport, Gone, candidate
 from boucle.kernel.care.roots import named_in_database, named_in_files, reachable
-from boucle.kernel.care.turns import care
+from boucle.kernel.care.turns import care, present_since
 from boucle.kernel.digests import Digest
 from boucle.kernel.engines import raw_of
 from boucle.kernel.locks import turn
@@ -50,7 +50,7 @@ def collect(
         others = [one for find in finders for one in find() if one is not None]
         others += [one for one in map(_temporary, temporaries(home)) if one is not None]
         kept = list(_blobs(blobs.root, grace_s))
-        oldest = presence.since(blobs.root)  # after the times of all candidates: who comes later changes them
+        oldest = present_since(blobs.root)  # after the times of all candidates: who comes later changes them
         task.advance(note="results, folders, logs")
         gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
         task.advance(note="what is needed")

@@ -32,7 +32,7 @@ class FileKind(Struct, frozen=True):
 _NAMES: Final = {
     "digest": "[0-9a-f]{64}",
     "two": "[0-9a-f]{2}",
-    "endpoint": "(?!bundles/)[^/]+",
+    "endpoint": r"(?!bundles/|\.)[^/]+",
     "number": "[0-9]{8}",
     "any": "[^/]+",
 }

@@ -1,7 +1,7 @@
 """The nouns of care: what may go, what is wrong. Light: the pipeline's and the server's rooms import it."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -56,3 +56,44 @@ def candidate(kind: Kind, path: Path, age_s: float) -> Candidate | None:
     except FileNotFoundError:
         return None
     return Candidate(kind=kind, path=path, size_bytes=size, inode=seen.st_ino, used_ns=seen.st_mtime_ns, age_s=age_s)
+
+
+ProblemKind = Literal[
+    "database_missing",
+    "database_damaged",
+    "schema_newer",
+    "row_without_parent",
+    "audit_broken",
+    "audit_head_missing",
+    "blob_damaged",
+    "blob_missing",
+    "result_broken",
+    "folder_damaged",
+    "traffic_broken",
+    "log_damaged",
+    "log_cut",
+    "temporary_left",
+    "stray",
+    "open_to_others",
+]
+HARMLESS: Final[frozenset[ProblemKind]] = frozenset({"log_cut", "temporary_left", "stray", "open_to_others"})
+"""Kinds that are told, and are no damage: nothing that was acknowledged is lost or false."""
+
+
+class StoreProblem(Struct, frozen=True, kw_only=True):
+    """What is wrong with one object of a store."""
+
+    kind: ProblemKind
+    object: str
+    """A path below the home folder, a digest, or a row."""
+    message: str
+    needed_by: list[str] = []
+    """What cannot be had without it."""
+    next: str | None = None
+    """The exact next command."""
+    repaired: bool = False
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether something is lost or false."""
+        return self.kind not in HARMLESS

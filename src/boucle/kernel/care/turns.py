@@ -1,13 +1,19 @@
-"""The lock of long care: backup, fsck and pins share it, garbage collection has it alone."""
+"""Who else is at work: the lock of long care, the processes that are present, and room to make something alone."""
 
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from boucle.kernel import presence
+from boucle.kernel.errors import Conflict
 from boucle.kernel.locks import turn
+from boucle.kernel.paths import make_folder, translate
+from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress, Silent
 
 LOCK: Final = "care.lock"
@@ -21,6 +27,57 @@ def care(home: Path, *, shared: bool, progress: Progress | None = None) -> Itera
         (progress or Silent()).say("waiting until another `boucle backup`, `fsck` or `gc` of this store ends")
     with turn(path, shared=shared):
         yield
+
+
+@contextmanager
+def room_beside(target: Path) -> Iterator[Path]:
+    """An empty folder on the target's disk, for this process alone, to make the target in; gone afterwards.
+
+    What a killed process left goes with the next one. Conflict if another process is making the same target.
+    """
+    folder = target.with_name(f".{target.name[:200]}.being-made")
+    make_folder(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"another process is making {str(target)!r}", hint="wait until it ends") from None
+        try:
+            for left in folder.iterdir():
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as room:
+                yield Path(room)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def present_since(root: Path) -> int | None:
+    """Since when the longest present user of the blobs is; None if there is none. Takes away what killed ones left."""
+    folder = root / presence.FOLDER
+    with translate(root), turn(root / presence.LOCK):
+        begun = [_began(file) for file in folder.iterdir()] if folder.is_dir() else []
+    return min((one for one in begun if one is not None), default=None)
+
+
+def _began(file: Path) -> int | None:
+    """When a user began; None, and nothing left of it, if it is no more."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None  # it has just left, and what it needs has been named
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+    reach("presence.dead")
+    file.unlink(missing_ok=True)
+    reach("presence.gone")
+    return None
 
 
 def _is_held(path: Path, *, shared: bool) -> bool:

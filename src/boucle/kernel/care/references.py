@@ -1,0 +1,81 @@
+"""Which blobs the rows of a database cannot do without, and by which row.
+
+By convention a column called `digest` or `<what>_digest` names a kept blob. Those that name something else are listed
+here, and a test asks of every new column of that form which of both it is.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from boucle.kernel.blobs import BlobStore
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import BoucleError
+from boucle.kernel.trees import entries
+
+NO_BLOBS: Final = frozenset({"policy_digest"})
+"""Digests of what is kept in a row itself."""
+TREES: Final = frozenset({"bundle_digest"})
+"""Columns that name lists of files."""
+
+Needed = dict[Digest, list[str]]
+"""Digests of needed blobs, each with what needs it."""
+
+
+def needed_by_rows(raw: sqlite3.Connection) -> Needed:
+    """The blobs that the database needs, each with its rows and columns."""
+    found: Needed = {}
+    for table, columns, key in _tables(raw):
+        named = ", ".join(f'"{column}"' for column in (*key, *columns))
+        for row in raw.execute(f'SELECT {named} FROM "{table}"'):
+            name = "/".join(str(value) for value in row[: len(key)])
+            for column, digest in zip(columns, row[len(key) :], strict=True):
+                if digest is not None:
+                    found.setdefault(Digest(str(digest)), []).append(f"{table} {name} ({column})")
+    return found
+
+
+def needed_by_trees(raw: sqlite3.Connection, blobs: BlobStore) -> Needed:
+    """The files of the trees that the database needs; those of a lost or damaged tree are not known."""
+    found: Needed = {}
+    trees = {
+        Digest(row[0])
+        for table, columns, _ in _tables(raw)
+        for column in columns
+        if column in TREES
+        for row in raw.execute(f'SELECT DISTINCT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
+    }
+    for tree in sorted(trees):
+        try:
+            files = entries(blobs, tree)
+        except BoucleError:
+            continue
+        for entry in files:
+            found.setdefault(entry.digest, []).append(f"{entry.path} of the tree {tree[:12]}")
+    return found
+
+
+def missing(blobs: BlobStore, needed: Iterable[Digest]) -> list[Digest]:
+    """Those that are not kept."""
+    return [digest for digest in needed if len(digest) != 64 or not (blobs.root / digest[:2] / digest).is_file()]
+
+
+def _tables(raw: sqlite3.Connection) -> list[tuple[str, list[str], list[str]]]:
+    """Each table that names blobs, with those columns and with its key."""
+    found = []
+    for (table,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
+        columns = raw.execute(f'PRAGMA table_info("{table}")').fetchall()
+        named = [column[1] for column in columns if names_a_blob(column[1])]
+        key = [column[1] for column in columns if column[5]]
+        if named:
+            found.append((table, named, key or ["rowid"]))
+    return found
+
+
+def names_a_blob(column: str) -> bool:
+    """Whether a column of this name holds the digest of a kept blob.
+
+    >>> names_a_blob("profile_digest"), names_a_blob("digest"), names_a_blob("policy_digest"), names_a_blob("hash")
+    (True, True, False, False)
+    """
+    return (column == "digest" or column.endswith("_digest")) and column not in NO_BLOBS
