@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.kernel.errors import NothingStored
+from boucle.kernel.errors import NotFound, NothingStored
 
 if TYPE_CHECKING:
     from boucle.kernel.settings import Setting
@@ -56,10 +56,10 @@ class Session:
         return Path(settings["home"].value).absolute()
 
     def stored_home(self) -> Path:
-        """The store's folder; NotFound if nothing is stored there yet."""
+        """The store's folder; NothingStored if there is nothing yet."""
         home = self.home()
         if not (home / "boucle.db").exists():
-            raise NotFound(f"nothing is stored yet in {home}", hint="boucle run")
+            raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
         return home
 
     @contextmanager

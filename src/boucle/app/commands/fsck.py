@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.session import AsJson, Session, session_of
-from boucle.kernel.errors import NotFound
+from boucle.kernel.errors import NothingStored
 
 if TYPE_CHECKING:
     from boucle.kernel.care.records import StoreProblem
@@ -34,7 +34,7 @@ def fsck(
     session = session_of(context)
     home = session.home()
     if not home.is_dir() or not any(home.iterdir()):
-        raise NotFound(f"nothing is stored yet in {home}", hint="boucle run")
+        raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
     from boucle.app.console import print_json, progress
 
     if anchor_audit_head:
