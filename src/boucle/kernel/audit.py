@@ -78,6 +78,11 @@ def records(connection: Connection, *, project_id: str, subject: str | None = No
     return [_record(_entry(row)) for row in connection.execute(query)]
 
 
+def is_empty(connection: Connection) -> bool:
+    """Whether nothing was ever written to the log."""
+    return _head(connection).sequence == 0
+
+
 def verify(store: "Store") -> AuditReport:
     """Read the whole log, compute every hash again and compare with the head kept outside the database."""
     kept = store.audit_head.read()  # before the snapshot: then it can only lag behind
@@ -105,7 +110,7 @@ class HeadFile:
 
     def begin(self, connection: Connection) -> None:
         """Make the file for an empty log. One that is missing beside records stays missing: that is evidence."""
-        if not self.path.exists() and _head(connection).sequence == 0:
+        if not self.path.exists() and is_empty(connection):
             reach("audit.head_missing")
             write_atomic(self.path, canonical_json(AuditHead(0, GENESIS)))
             reach("audit.head_begun")

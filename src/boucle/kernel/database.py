@@ -1,14 +1,17 @@
 """The SQLite database: one table space for all slices, group commit for writes, snapshots for reads."""
 
+import gc
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
-from boucle.kernel.engines import connect_engine, explain, use_wal
+from boucle.kernel.engines import connect_engine, explain, has_wal, use_wal, wants_room
+from boucle.kernel.errors import BoucleError, Damaged
 from boucle.kernel.group_commit import Writer
 from boucle.kernel.locks import turn
 
@@ -32,6 +35,8 @@ class Database:
     def __init__(self, path: Path, after_commit: Callable[[Connection], None] | None = None) -> None:
         self.path = path
         self._readers = connect_engine(path, mode="read")
+        self._lone_reader = connect_engine(path, mode="read alone")
+        self._alone = threading.Lock()
         self._writer = Writer(path, lock_path(path), after_commit)
         self._closed = False
 
@@ -42,8 +47,9 @@ class Database:
         Unavailable if it cannot be opened or written, Damaged if it is no database.
         """
         try:
-            with turn(lock_path(path)):
-                use_wal(path)
+            if not has_wal(path):
+                with turn(lock_path(path)):
+                    use_wal(path)
         except sqlite3.Error as error:
             raise explain(error, path) from error
         return cls(path, after_commit)
@@ -59,13 +65,22 @@ class Database:
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on a snapshot that holds every acknowledged write; it cannot change anything.
 
-        Fetch the rows inside the query: its connection is closed afterwards.
+        Fetch the rows inside the query: its connection is closed afterwards. On a disk with no room left it may run
+        again, alone. Damaged if a row is not what was written.
         """
         if self._closed:
             raise RuntimeError(f"database {str(self.path)!r} is closed")
         try:
-            with self._readers.connect() as connection, connection.begin():
-                return query(connection)
+            try:
+                return _ask(self._readers, query)
+            except DBAPIError as error:
+                if not wants_room(error):
+                    raise
+            with self._alone:
+                # Connections that failed half-way hold locks until the statements in their tracebacks are gone.
+                self._readers.dispose()
+                gc.collect()
+                return _ask(self._lone_reader, query)
         except DBAPIError as error:
             explained = explain(error, self.path)
             if explained is error or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
@@ -77,6 +92,11 @@ class Database:
         self._closed = True
         self._writer.close()
         self._readers.dispose()
+
+
+def _ask(engine: Engine, query: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection, connection.begin():
+        return query(connection)
 
 
 def lock_path(path: Path) -> Path:

@@ -1,20 +1,26 @@
 """SQLite connections as Boucle wants them, and its error codes as Boucle's errors."""
 
+import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable
 from boucle.kernel.points import reach
 
+T = TypeVar("T")
 _BUSY_S: Final = 10.0
 _SHORTEN_MS: Final = 200
 LONG_WAL_BYTES: Final = 8 << 20
 """SQLite's own limit, at which it begins to write the log back, is half of it."""
+_ROOM_BYTES: Final = 64 << 10
+"""A disk with less left than this is called full: SQLite's index of the write-ahead log grows by 32 KiB."""
 
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_FULL: "free some space on that disk, then run the same command again",
@@ -25,30 +31,36 @@ _UNAVAILABLE: Final = {
     sqlite3.SQLITE_BUSY: "close the other program that holds the database, then run the same command again",
 }
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FOR_WANT_OF_ROOM: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
-def connect_engine(path: Path, *, mode: Literal["read", "write"]) -> Engine:
+def connect_engine(path: Path, *, mode: Literal["read", "read alone", "write"]) -> Engine:
     """An engine for the file.
 
-    `read`: each transaction is a snapshot and cannot write. `write`: the caller begins and commits on the raw
-    connection.
+    `read`: each transaction is a snapshot and cannot write. `read alone`: the same, with no other connection beside it
+    and the index of the write-ahead log in memory, so that it needs no room on the disk. `write`: the caller begins
+    and commits on the raw connection.
     """
 
     def connect() -> sqlite3.Connection:
         raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        if mode == "read alone":
+            raw.execute("PRAGMA locking_mode = EXCLUSIVE")
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute(f"PRAGMA journal_size_limit = {LONG_WAL_BYTES}")
-        if mode == "read":
+        if mode != "write":
             raw.execute("PRAGMA query_only = ON")
         return raw
 
-    engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=-1, isolation_level="AUTOCOMMIT"
-    )
-    if mode == "read":
+    kept = {"poolclass": NullPool} if mode == "read alone" else _POOL
+    engine = create_engine("sqlite://", creator=connect, isolation_level="AUTOCOMMIT", **kept)
+    if mode != "write":
         event.listen(engine, "begin", _begin_snapshot)
     return engine
+
+
+_POOL: Final = {"poolclass": QueuePool, "pool_size": 4, "max_overflow": -1}
 
 
 def _begin_snapshot(connection: Connection) -> None:
@@ -60,6 +72,34 @@ def raw_of(connection: Connection) -> sqlite3.Connection:
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, sqlite3.Connection)
     return raw
+
+
+def ask_file(path: Path, question: Callable[[sqlite3.Connection], T]) -> T:
+    """Ask a file that exists by a connection of its own, also where there is no room left on the disk."""
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_S)) as raw:
+            return question(raw)
+    except sqlite3.Error as error:
+        if not wants_room(error):
+            raise
+    with closing(sqlite3.connect(path, timeout=_BUSY_S)) as raw:
+        raw.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return question(raw)
+
+
+def wants_room(error: BaseException) -> bool:
+    """Whether SQLite may have failed because it could not make its index of the write-ahead log."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in _FOR_WANT_OF_ROOM
+
+
+def has_wal(path: Path) -> bool:
+    """Whether there is the file, and it has a write-ahead log.
+
+    SQLite is asked: to open and close the file by oneself would drop the locks that this process has on it.
+    """
+    return path.exists() and ask_file(path, lambda raw: bool(raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)))
 
 
 def use_wal(path: Path) -> None:
@@ -106,7 +146,19 @@ def explain(error: BaseException, path: Path) -> BaseException:
             f"database {str(path)!r} is damaged: {cause}",
             hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
         )
+    if primary in _FOR_WANT_OF_ROOM and _is_full(path.parent):
+        return Unavailable(
+            f"cannot use database {str(path)!r}: the disk is full", hint=_UNAVAILABLE[sqlite3.SQLITE_FULL]
+        )
     if primary in _UNAVAILABLE:
         kind = DiskFull if primary == sqlite3.SQLITE_FULL else Unavailable
         return kind(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])
     return error
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM_BYTES

@@ -19,6 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, event
 
 from boucle.kernel.engines import LONG_WAL_BYTES, connect_engine, explain, raw_of, shorten_wal, wal_bytes
+from boucle.kernel.errors import BoucleError
 from boucle.kernel.locks import turn
 from boucle.kernel.points import reach
 
@@ -94,6 +95,7 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
                 for job in group:
                     job.error = job.error or explain(error, self._path)
+                self._engine.dispose()  # a connection that failed half-way may hold a lock; the next group begins anew
             for job in group:
                 job.acknowledge()
 
@@ -115,6 +117,8 @@ class Writer:
         if self._after_commit is not None:
             try:
                 self._after_commit(connection)
+            except BoucleError as error:
+                _log.warning("what follows a commit is put off to the next one: %s; %s", error.message, error.hint)
             except Exception:  # noqa: BLE001 - the units are durable, whatever comes after
                 _log.exception("the work after a commit failed; the commit itself is durable")
 

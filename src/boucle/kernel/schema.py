@@ -1,11 +1,10 @@
 """Which schema a database has, without the migration library: a command that only checks it must start fast."""
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from boucle.kernel.engines import explain
+from boucle.kernel.engines import ask_file, explain
 from boucle.kernel.errors import NewerStore
 
 REVISIONS: Final = ("0001", "0002")
@@ -29,10 +28,13 @@ def version_of(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as raw:
-            if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
-                return None
-            row = raw.execute("SELECT version_num FROM alembic_version").fetchone()
+        return ask_file(path, _version)
     except sqlite3.Error as error:
         raise explain(error, path) from error
+
+
+def _version(raw: sqlite3.Connection) -> str | None:
+    if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+        return None
+    row = raw.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(row[0]) if row else None

@@ -55,7 +55,7 @@ class Store:
         audit_head = audit.HeadFile(home / "audit-head.json")
         database = Database.open(path, after_commit=audit_head.follow)
         try:
-            if not audit_head.path.exists():
+            if not audit_head.path.exists() and database.read(audit.is_empty):
                 database.write(audit_head.begin)
         except BaseException:
             database.close()
