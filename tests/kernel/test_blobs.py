@@ -95,3 +95,27 @@ def _full_disk_for_files(descriptor: int) -> None:
 def test_a_file_that_is_missing_is_the_caller_s_error(blobs: BlobStore, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         blobs.put_file(tmp_path / "missing")
+
+
+def test_a_damaged_blob_is_mended_by_who_has_the_bytes(tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path)
+    digest = blobs.put(b"what it was")
+    for damage in (b"", b"what it w", b"What it was"):
+        file = blobs.path(digest)
+        file.chmod(0o600)
+        file.write_bytes(damage)
+        file.chmod(0o400)
+        assert blobs.put(b"what it was") == digest
+        assert blobs.get(digest) == b"what it was"
+
+
+def test_a_blob_whose_name_may_not_be_on_the_disk_is_written_anew(tmp_path: Path) -> None:
+    blobs = BlobStore(tmp_path)
+    digest = blobs.put(b"x")
+    before = blobs.path(digest).stat().st_ino
+    blobs.put(b"x")
+    assert blobs.path(digest).stat().st_ino == before
+    blobs.path(digest).chmod(0o600)  # as a process leaves it that ended before its folder was synced
+    blobs.put(b"x")
+    assert blobs.path(digest).stat().st_ino != before
+    assert blobs.path(digest).stat().st_mode & 0o777 == 0o400

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import pytest
+from msgspec.structs import replace
 
 from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.store import Store
@@ -13,7 +14,7 @@ from boucle.serving.endpoint import Endpoint
 from boucle.serving.prediction_log import read_frames
 from boucle.serving.question import Question
 from boucle.serving.records import Traffic
-from boucle.serving.traffic import log_folder, read_ack, serving_root, traffic_file
+from boucle.serving.traffic import log_folder, read_ack, serving_root, write_traffic
 
 Deploy = Callable[..., Traffic]
 ROWS = {"carrier": ["AA", "UA", "never seen", None], "temp": [80.0, None, 60.0, 71.0]}
@@ -110,9 +111,8 @@ def test_a_tampered_bundle_is_not_loaded_and_the_one_before_stays(
 
 @pytest.mark.parametrize("path", ["../../outside", "/etc", "bundles/missing"])
 def test_a_traffic_file_cannot_point_elsewhere(store: Store, endpoint: Endpoint, deployer: Deploy, path: str) -> None:
-    digest = deployer(1).champion.bundle_digest
-    file = traffic_file(store.home, "flights")
-    file.write_text(file.read_text().replace(f"bundles/{digest}", path))
+    traffic = deployer(1)
+    write_traffic(store.home, replace(traffic, champion=replace(traffic.champion, path=path)))
     endpoint.refresh()
     ack = read_ack(store.home, "flights")
     assert ack is not None
@@ -151,3 +151,21 @@ def test_each_request_is_answered_by_one_version_while_the_traffic_switches(
     assert len(frames) == endpoint.log.written
     assert len({frame.request_id for frame in frames}) == len(frames)
     assert endpoint.log.lost == 0
+
+
+def test_what_could_not_be_acknowledged_is_acknowledged_later(
+    store: Store, endpoint: Endpoint, deployer: Deploy
+) -> None:
+    deployer(1)
+    folder = store.home / "serving" / "flights" / "ack.json"
+    folder.mkdir()  # nothing can be renamed over a folder
+    with pytest.raises(Unavailable, match=r"ack\.json"):
+        endpoint.refresh()
+    assert endpoint.current().traffic.generation == 1
+    assert endpoint.is_stale()
+    folder.rmdir()
+    endpoint.refresh()
+    assert not endpoint.is_stale()
+    acknowledged = read_ack(store.home, "flights")
+    assert acknowledged is not None
+    assert acknowledged.generation == 1

@@ -1,7 +1,7 @@
 """The prediction log keeps what was written whatever kills its writer."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,3 +150,26 @@ def test_a_folder_that_cannot_be_made_is_counted(tmp_path: Path) -> None:
     assert not log.append(frame_of(0))
     assert log.lost == 1
     log.close()
+
+
+@pytest.fixture
+def no_room() -> Iterator[Callable[[int], None]]:
+    """Sets a limit on the size of files; taken back at the end."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_frames_that_find_no_room_leave_no_files_behind(tmp_path: Path, no_room: Callable[[int], None]) -> None:
+    log = PredictionLog(tmp_path)
+    assert log.append(frame_of(0))
+    no_room(100)
+    assert [log.append(frame_of(number)) for number in range(1, 30)] == [False] * 29
+    assert len(segments(tmp_path)) == 1
+    no_room(resource.RLIM_INFINITY)
+    assert log.append(frame_of(30))
+    log.close()
+    damage: list[LogDamage] = []
+    assert ids(tmp_path, damage=damage) == ["req_0", "req_30"]
+    assert damage == []
+    assert log.lost == 29

@@ -85,3 +85,39 @@ def test_waiting_ends_when_nobody_answers(tmp_path: Path) -> None:
     write_ack(tmp_path, "flights", Ack(generation=1, pid=1))
     with pytest.raises(Unavailable, match="it serves generation 1"):
         wait_acknowledged(tmp_path, "flights", 2, timeout_s=0)
+
+
+@pytest.mark.parametrize("damage", ["", "{", None], ids=["empty", "cut", "gone"])
+def test_a_lost_traffic_file_is_written_anew_past_every_acknowledged_generation(
+    store: Store, deployer: Deploy, damage: str | None
+) -> None:
+    """The worker's old acknowledgement must not pass for one of the new file."""
+    deployer(1)
+    assert deployer(2, lift=1.0).generation == 2
+    write_ack(store.home, "flights", Ack(generation=2, pid=1))
+    file = traffic_file(store.home, "flights")
+    file.unlink() if damage is None else file.write_text(damage)
+    assert deployer(1).generation == 3
+    with pytest.raises(Unavailable, match="it serves generation 2"):
+        wait_acknowledged(store.home, "flights", 3, timeout_s=0)
+
+
+def test_any_wrong_byte_in_the_traffic_file_is_damage_or_nothing(store: Store, deployer: Deploy) -> None:
+    traffic = deployer(1)
+    file = traffic_file(store.home, "flights")
+    whole = file.read_bytes()
+    told = 0
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            assert read_traffic(store.home, "flights") == traffic
+        except Damaged:
+            told += 1
+    assert told > 200
+
+
+def test_a_damaged_acknowledgement_is_none(store: Store) -> None:
+    write_ack(store.home, "flights", Ack(generation=3, pid=1))
+    file = store.home / "serving" / "flights" / "ack.json"
+    file.write_bytes(file.read_bytes().replace(b"3", b"4", 1))
+    assert read_ack(store.home, "flights") is None

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -40,6 +41,8 @@ _LOGGING: Final = {
         "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
+_ACK_S: Final = 2.0
+"""How long a worker that answers may take to write its acknowledgement before it is announced without."""
 
 
 def serve(
@@ -92,6 +95,7 @@ class _Watch:
         self._announce = announce
         self._stopped = threading.Event()
         self._problem: str | None = None
+        self._ready_since: float | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._wait, daemon=True).start()
@@ -106,9 +110,9 @@ class _Watch:
     def _wait(self) -> None:
         while not self._stopped.wait(POLL_S):
             ack = read_ack(self._home, self._endpoint)
-            if ack is None:
+            if ack is None and not self._answers_all_the_same():
                 continue
-            if ack.error is not None:
+            if ack is not None and ack.error is not None:
                 self._problem = f"endpoint {self._endpoint!r} cannot answer: {ack.error}"
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -116,6 +120,14 @@ class _Watch:
                 if client.is_ready():
                     self._announce(self._address)
                     return
+
+    def _answers_all_the_same(self) -> bool:
+        """Whether the worker answers, and has done so for a while, though the disk has no room for its word."""
+        with InferClient(self._address, self._endpoint, timeout_s=5.0) as client:
+            if not client.is_ready():
+                return False
+        self._ready_since = self._ready_since or time.monotonic()
+        return time.monotonic() - self._ready_since > _ACK_S
 
 
 class _Stops:

@@ -167,6 +167,7 @@ class Worker:
         )
         self._router = Router(routes(Handlers(self._endpoint)))
         self._following: asyncio.Task[None] | None = None
+        self._told: str | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         self._refresh()
@@ -239,6 +240,11 @@ class Worker:
     def _refresh(self) -> None:
         try:
             self._endpoint.refresh()
+            self._told = None
+        except BoucleError as error:
+            if self._told != error.message:  # it is tried again and again, and told once
+                self._told = error.message
+                _log.warning("endpoint %s: %s; what is loaded goes on answering", self._endpoint.name, error.message)
         except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
             _log.exception("cannot take up the traffic file of endpoint %s", self._endpoint.name)
 

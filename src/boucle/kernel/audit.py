@@ -105,7 +105,7 @@ class HeadFile:
         """The head as kept; None if the file is missing or unreadable."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=AuditHead)
-        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def begin(self, connection: Connection) -> None:

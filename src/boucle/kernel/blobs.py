@@ -15,12 +15,15 @@ from boucle.kernel.presence import Presence
 
 _PIECE_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+_SURE: Final = 0o400
 
 
 class BlobStore:
     """A folder of blobs, `<root>/<first two digits>/<digest>`. Safe for many threads and processes at once.
 
-    A blob has its name only when its bytes are on the disk, so a crash leaves at most a nameless temporary file.
+    A blob has its name only when its bytes are on the disk, so a crash leaves at most a nameless temporary file; its
+    file is read-only (`_SURE`) only when its name is on the disk, too. What is not sure is written anew: after a sync
+    that failed, the system's memory may call clean what never reached the disk.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,11 +35,11 @@ class BlobStore:
         self.presence.end()
 
     def put(self, data: bytes) -> Digest:
-        """Keep bytes; the same bytes again change nothing."""
+        """Keep bytes; the same bytes again change nothing, but mend a file that was damaged."""
         digest = digest_bytes(data)
-        if self.has(digest) and self.presence.use(self._file(digest)):
-            return digest
         with translate(self.root):
+            if self._is_kept(digest):
+                return digest
             incoming = self._incoming()
             try:
                 with incoming.open("wb") as file:
@@ -44,14 +47,14 @@ class BlobStore:
                     file.flush()
                     reach("blob.written")
                     os.fsync(file.fileno())
-                self._name(incoming, digest)
+                    self._name(incoming, digest, file.fileno())
             finally:
                 incoming.unlink(missing_ok=True)
         reach("blob.kept")
         return digest
 
     def put_file(self, path: Path) -> Digest:
-        """Keep a copy of a file, read once and in pieces; the same bytes again change nothing."""
+        """Keep a copy of a file, read once and in pieces; as `put`."""
         hasher = hashlib.sha256()
         with translate(self.root):
             incoming = self._incoming()
@@ -63,9 +66,9 @@ class BlobStore:
                     file.flush()
                     reach("blob.copied")
                     digest = Digest(hasher.hexdigest())
-                    if not (self.has(digest) and self.presence.use(self._file(digest))):
+                    if not self._is_kept(digest):
                         os.fsync(file.fileno())
-                        self._name(incoming, digest)
+                        self._name(incoming, digest, file.fileno())
             finally:
                 incoming.unlink(missing_ok=True)
         reach("blob.copy_kept")
@@ -74,7 +77,8 @@ class BlobStore:
     def get(self, digest: Digest) -> bytes:
         """The bytes, verified. NotFound if there are none, Damaged if they are not what they were."""
         file = self.path(digest)
-        data = file.read_bytes()
+        with translate(file):
+            data = file.read_bytes()
         self._compare(digest, digest_bytes(data), file)
         return data
 
@@ -96,7 +100,16 @@ class BlobStore:
     def verify(self, digest: Digest) -> None:
         """Raise Damaged if a blob's bytes are not what they were, NotFound if there are none."""
         file = self.path(digest)
-        self._compare(digest, digest_file(file), file)
+        with translate(file):
+            found = digest_file(file)
+        self._compare(digest, found, file)
+
+    def _is_kept(self, digest: Digest) -> bool:
+        """Whether these very bytes are kept for sure; no other answer may be given for a new write."""
+        file = self._file(digest)
+        if not file.is_file() or file.stat().st_mode & 0o777 != _SURE or digest_file(file) != digest:
+            return False
+        return self.presence.use(file)
 
     def _file(self, digest: Digest) -> Path:
         if not _DIGEST.fullmatch(digest):
@@ -111,16 +124,16 @@ class BlobStore:
         os.close(descriptor)
         return Path(name)
 
-    def _name(self, incoming: Path, digest: Digest) -> None:
+    def _name(self, incoming: Path, digest: Digest, descriptor: int) -> None:
         target = self._file(digest)
         make_folder(target.parent)
-        incoming.chmod(0o400)
         reach("blob.synced")
         with self.presence.naming():
             self.presence.stamp(incoming)
             incoming.replace(target)
         reach("blob.named")
         sync_folder(target.parent)
+        os.fchmod(descriptor, _SURE)
 
     def _compare(self, expected: Digest, found: Digest, file: Path) -> None:
         if expected != found:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
+import msgspec
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
-from boucle.kernel.engines import connect_engine, explain, has_wal, use_wal, wants_room
-from boucle.kernel.errors import BoucleError, Damaged
+from boucle.kernel.engines import connect_engine, damaged, explain, has_wal, use_wal, wants_room
 from boucle.kernel.group_commit import Writer
 from boucle.kernel.locks import turn
 
@@ -81,6 +81,8 @@ class Database:
                 self._readers.dispose()
                 gc.collect()
                 return _ask(self._lone_reader, query)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise damaged(self.path, f"a row cannot be read: {error}") from error
         except DBAPIError as error:
             explained = explain(error, self.path)
             if explained is error or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:

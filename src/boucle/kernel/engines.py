@@ -137,23 +137,30 @@ def explain(error: BaseException, path: Path) -> BaseException:
     """The error a user should see for a failed statement: full disk, damaged file; others are returned as they are."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", None)
-    if isinstance(error, BoucleError) or not isinstance(code, int):
+    if isinstance(error, BoucleError):
+        return error
+    if str(cause).startswith("Could not decode"):  # raised by Python's driver, without a code
+        return damaged(path, str(cause))
+    if not isinstance(code, int):
         return error
     primary = code & 0xFF
     # A store is migrated before it is used, so a table that is missing later was taken away.
     if primary in _DAMAGED or str(cause).startswith(("no such table", "no such column")):
-        return Damaged(
-            f"database {str(path)!r} is damaged: {cause}",
-            hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
-        )
+        return damaged(path, str(cause))
     if primary in _FOR_WANT_OF_ROOM and _is_full(path.parent):
-        return Unavailable(
-            f"cannot use database {str(path)!r}: the disk is full", hint=_UNAVAILABLE[sqlite3.SQLITE_FULL]
-        )
+        return DiskFull(f"cannot use database {str(path)!r}: the disk is full", hint=_UNAVAILABLE[sqlite3.SQLITE_FULL])
     if primary in _UNAVAILABLE:
         kind = DiskFull if primary == sqlite3.SQLITE_FULL else Unavailable
         return kind(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])
     return error
+
+
+def damaged(path: Path, what: str) -> Damaged:
+    """The error for a database whose bytes are not what was written."""
+    return Damaged(
+        f"database {str(path)!r} is damaged: {what}",
+        hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
+    )
 
 
 def _is_full(folder: Path) -> bool:

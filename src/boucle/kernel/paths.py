@@ -118,9 +118,11 @@ _HINTS = {
     errno.EACCES: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
     errno.EPERM: "make the folder writable for you, or choose another with --home DIR or BOUCLE_HOME",
     errno.ENOTDIR: "move the file that stands where the folder should be, or choose another with --home DIR",
+    errno.EISDIR: "move the folder that stands where the file should be, or choose another with --home DIR",
     errno.EEXIST: "move the file that stands where the folder should be, or choose another with --home DIR",
     errno.ENAMETOOLONG: "choose a shorter path with --home DIR or BOUCLE_HOME",
     errno.ELOOP: "remove the link that leads to itself, or choose another folder with --home DIR",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f unlimited",
     errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
     errno.EIO: "check the disk, then run the same command again",
 }

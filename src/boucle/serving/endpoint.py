@@ -17,7 +17,7 @@ from boucle.kernel import trees
 from boucle.kernel.clock import Clock
 from boucle.kernel.digests import short
 from boucle.kernel.errors import BoucleError, Damaged, NotFound, Unavailable
-from boucle.kernel.paths import inside
+from boucle.kernel.paths import inside, translate
 from boucle.packaging.bundle import Predictor, open_bundle
 from boucle.packaging.records import Signature
 from boucle.serving.meter import Meter
@@ -70,6 +70,7 @@ class Endpoint:
         self._max_rows = max_rows
         self._file = traffic_file(home, name)
         self._seen: tuple[int, int, int] | None = None
+        self._owed: Ack | None = None
         self._refreshing = threading.Lock()
         self._loaded: Loaded | None = None
 
@@ -85,9 +86,9 @@ class Endpoint:
         return self._loaded
 
     def is_stale(self) -> bool:
-        """Whether the traffic file changed since it was taken up. It costs one `stat`."""
+        """Whether the traffic file changed since it was taken up, or that is not said yet. It costs one `stat`."""
         seen = self._stat()
-        return seen is not None and seen != self._seen
+        return self._owed is not None or (seen is not None and seen != self._seen)
 
     def refresh(self) -> bool:
         """Take up a changed traffic file, and acknowledge it or say why not; False if nothing changed.
@@ -96,21 +97,29 @@ class Endpoint:
         """
         with self._refreshing:
             seen = self._stat()
-            if seen is None or seen == self._seen:
-                return False
-            self._seen = seen
-            traffic = read_traffic(self.home, self.name)
-            before = self._loaded
-            error = None
-            if before is None or before.traffic.champion != traffic.champion:
-                try:
-                    self._loaded = Loaded(traffic, self._open(traffic.champion))
-                except BoucleError as problem:
-                    error = problem.message
-            else:
-                self._loaded = Loaded(traffic, before.predictor)
-            write_ack(self.home, self.name, Ack(generation=traffic.generation, pid=os.getpid(), error=error))
-            return True
+            changed = seen is not None and seen != self._seen
+            if changed:
+                self._seen = seen
+                self._owed = self._take_up()
+            owed = self._owed
+            if owed is not None:
+                write_ack(self.home, self.name, owed)  # tried again until there is room for it
+                self._owed = None
+            return changed
+
+    def _take_up(self) -> Ack:
+        """Load what the traffic file names; what to answer to it."""
+        traffic = read_traffic(self.home, self.name)
+        before = self._loaded
+        error = None
+        if before is None or before.traffic.champion != traffic.champion:
+            try:
+                self._loaded = Loaded(traffic, self._open(traffic.champion))
+            except BoucleError as problem:
+                error = problem.message
+        else:
+            self._loaded = Loaded(traffic, before.predictor)
+        return Ack(generation=traffic.generation, pid=os.getpid(), error=error)
 
     def predict(self, question: Question, loaded: Loaded | None = None, *, started: float | None = None) -> Answer:
         """Answer a question and log it, by what is loaded now unless `loaded` is given.
@@ -156,7 +165,8 @@ class Endpoint:
         folder = inside(serving_root(self.home), deployment.path)
         if not folder.is_dir():
             raise NotFound(f"version {deployment.number} has no folder {str(folder)!r}")
-        found = trees.digest_folder(folder)
+        with translate(folder):
+            found = trees.digest_folder(folder)
         if found != deployment.bundle_digest:
             raise Damaged(
                 f"version {deployment.number} should be the bundle {short(deployment.bundle_digest)}, "

@@ -6,12 +6,14 @@ process is the last of its segment. A killed process loses no frame it wrote; a 
 `fsync` waits for the end of a segment.
 """
 
+import logging
 import os
 import re
 import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +27,7 @@ SEGMENT_BYTES: Final = 64 << 20
 _HEADER: Final = struct.Struct("<II")
 _NAME: Final = re.compile(r"segment-(\d{8})\.log")
 _LARGEST_FRAME: Final = 1 << 30
+_log: Final = logging.getLogger(__name__)
 
 
 class Position(NamedTuple):
@@ -57,7 +60,9 @@ class PredictionLog:
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
         self._descriptor: int | None = None
+        self._number = 0
         self._size = 0
+        self._losing_since: int | None = None
         self.written = 0
         self.lost = 0
 
@@ -67,29 +72,30 @@ class PredictionLog:
             try:
                 payload = self._encoder.encode(frame)
                 self._write(_HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
-            except (OSError, UnicodeEncodeError):  # the disk, or text that is no text (half a surrogate pair)
+            except UnicodeEncodeError:  # text that is no text: half a surrogate pair
                 self.lost += 1
-                self._abandon()
+                return False
+            except OSError as error:
+                self._lose(error)
                 return False
             self.written += 1
+            if self._losing_since is not None:
+                _log.warning("predictions are logged again; %d were not", self.lost - self._losing_since)
+                self._losing_since = None
             return True
 
     def close(self) -> None:
         """End the segment durably. Closing twice is harmless."""
         with self._lock:
-            if self._descriptor is not None:
-                reach("log.ending")
-                os.fsync(self._descriptor)
-                reach("log.ended")
-            self._abandon()
+            self._end()
 
     def _write(self, data: bytes) -> None:
         if self._descriptor is not None and self._size + len(data) > self._segment_bytes:
             reach("log.segment_full")
-            os.fsync(self._descriptor)
-            self._abandon()
+            self._end()
         if self._descriptor is None:
-            self._descriptor, self._size = _open_segment(self._folder), 0
+            self._number, self._descriptor = _open_segment(self._folder)
+            self._size = 0
             reach("log.segment_begun")
         written = os.write(self._descriptor, data)
         reach("log.frame_written")
@@ -97,10 +103,38 @@ class PredictionLog:
             raise OSError(f"only {written} of {len(data)} bytes were written")
         self._size += written
 
+    def _end(self) -> None:
+        """End the segment durably; a sync that fails is told and costs no frame, unless the power goes as well."""
+        if self._descriptor is None:
+            return
+        reach("log.ending")
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            _log.warning("%s may not be on the disk: %s", _path(self._folder, self._number), error.strerror)
+        reach("log.ended")
+        self._abandon()
+
+    def _lose(self, error: OSError) -> None:
+        """Count a frame that could not be written, and take its part off the segment: another may have room again."""
+        if self._losing_since is None:
+            self._losing_since = self.lost
+            _log.warning("predictions in %s cannot be logged: %s", self._folder, error.strerror or error)
+        self.lost += 1
+        if self._descriptor is not None:
+            reach("log.frame_halved")
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+                if self._size == 0:
+                    _path(self._folder, self._number).unlink()
+            reach("log.half_removed")
+        self._abandon()
+
     def _abandon(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 def read_frames(
@@ -118,7 +152,8 @@ def read_frames(
     for segment in segments:
         if segment >= start.segment:
             offset = start.offset if segment == start.segment else 0
-            yield from _read_segment(folder, segment, offset, newest=segment == segments[-1], on_damage=on_damage)
+            with suppress(FileNotFoundError):  # its writer had no room for a first frame and took it away
+                yield from _read_segment(folder, segment, offset, newest=segment == segments[-1], on_damage=on_damage)
 
 
 def _read_segment(
@@ -189,13 +224,14 @@ def _decode(payload: bytes, checksum: int) -> PredictionFrame | None:
         return None
 
 
-def _open_segment(folder: Path) -> int:
-    """A new file that nobody else writes to, numbered after all others."""
+def _open_segment(folder: Path) -> tuple[int, int]:
+    """A new file that nobody else writes to, numbered after all others: its number and descriptor."""
     make_folder(folder)
     while True:
         number = max(_segments(folder), default=0) + 1
         try:
-            return os.open(_path(folder, number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            return number, os.open(_path(folder, number), flags, 0o600)
         except FileExistsError:
             continue
 

@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from boucle.kernel.digests import digest_json
 from boucle.kernel.errors import Damaged, NotFound, Unavailable
-from boucle.kernel.paths import inside, write_atomic
+from boucle.kernel.paths import inside, translate, write_atomic
 from boucle.kernel.points import reach
 from boucle.serving.records import Ack, Traffic
 
@@ -57,18 +58,21 @@ def read_traffic(home: Path, endpoint: str) -> Traffic:
 
 def write_traffic(home: Path, traffic: Traffic) -> None:
     """Replace the desired state in one step."""
-    write_atomic(traffic_file(home, traffic.endpoint), msgspec.json.encode(traffic))
+    write_atomic(traffic_file(home, traffic.endpoint), _sealed(traffic))
 
 
 def read_ack(home: Path, endpoint: str) -> Ack | None:
-    """The worker's newest answer; None if there never was one."""
-    return _read(endpoint_folder(home, endpoint) / "ack.json", Ack)
+    """The worker's newest answer; None if there never was one, or it cannot be read, so that nothing relies on it."""
+    try:
+        return _read(endpoint_folder(home, endpoint) / "ack.json", Ack)
+    except Damaged:
+        return None
 
 
 def write_ack(home: Path, endpoint: str, ack: Ack) -> None:
     """Answer a generation (worker only)."""
     reach("ack.known")
-    write_atomic(endpoint_folder(home, endpoint) / "ack.json", msgspec.json.encode(ack))
+    write_atomic(endpoint_folder(home, endpoint) / "ack.json", _sealed(ack))
     reach("ack.written")
 
 
@@ -101,12 +105,26 @@ def wait_acknowledged(home: Path, endpoint: str, generation: int, timeout_s: flo
         time.sleep(POLL_S)
 
 
+def _sealed(record: Traffic | Ack) -> bytes:
+    """A record with its digest in it: a wrong byte in a number would be a number as well."""
+    body = msgspec.to_builtins(record)
+    return msgspec.json.encode(body | {"digest": digest_json(body)})
+
+
 def _read(file: Path, kind: type[T]) -> T | None:
+    with translate(file):
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            return None
     try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
-        raise Damaged(f"{str(file)!r} cannot be read: {error}", hint=f"delete it: rm '{file}'") from error
+        body = msgspec.json.decode(data, type=dict[str, object])
+        digest = body.pop("digest", None)  # the files of version 0.1.0 have none
+        if digest is not None and digest != digest_json(body):
+            raise ValueError("its content no longer has its digest")
+        return msgspec.convert(body, kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Damaged(
+            f"{str(file)!r} cannot be read: {error}",
+            hint="run `boucle run` or `boucle serve`: it writes the file anew from what is in charge",
+        ) from error
