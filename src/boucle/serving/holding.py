@@ -7,7 +7,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +25,10 @@ class Held:
         self.descriptor = descriptor
 
     def tell(self, address: str) -> None:
-        """Say where it is served, for whoever is turned down."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, address.encode(), 0)
+        """Say where it is served, for whoever is turned down; the lock counts all the same where there is no room."""
+        with suppress(OSError):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, address.encode(), 0)
 
 
 @contextmanager
