@@ -16,6 +16,7 @@ from boucle.data import usable
 from boucle.data.records import Check, OnFail
 from boucle.governance import gates
 from boucle.kernel import audit_chain
+from boucle.kernel.care.records import ProblemKind
 from boucle.kernel.errors import BoucleError
 from boucle.loop import records as loop
 from boucle.monitoring.records import AlertKind
@@ -42,6 +43,7 @@ CODES = {
     "decisions": {str(one.__struct_config__.tag) for one in get_args(loop.Action)},
     "alerts": set(get_args(AlertKind)),
     "audit": set(get_args(audit_chain.ProblemKind)),
+    "store": set(get_args(ProblemKind)),
 }
 
 

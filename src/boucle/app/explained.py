@@ -20,6 +20,7 @@ GROUPS: Final = {
     "decisions": "Decisions of the loop",
     "alerts": "Alerts",
     "audit": "Problems of the audit log",
+    "store": "What `boucle fsck` finds",
 }
 """The folders, in the order in which they are listed."""
 

@@ -1,5 +1,6 @@
 """fsck: looks at every byte of a store and names what is wrong. Changes nothing, and works while others write."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from boucle.kernel.schema import is_current
 from boucle.kernel.trees import digest_folder
 
 RESTORE: Final = "boucle restore FILE"
+_BUNDLE: Final = re.compile(rb'"bundle_digest":"([0-9a-f]{64})"')
 _WRITTEN_OUT: Final = ("cache/trees", "cache/bundles", "serving/bundles")
 
 Look = Callable[[], Iterable[StoreProblem]]
@@ -135,14 +137,14 @@ def _add_files(home: Path, needed: Needed) -> set[Digest]:
         kind = kind_of(path)
         if kind is not None and kind.kept:
             try:
-                named = set(named_in(file.read_bytes()))
+                data = file.read_bytes()
             except OSError:
                 continue
             if path.startswith("serving/"):
-                for digest in named:
-                    needed.setdefault(digest, []).append(path)
+                for digest in _BUNDLE.findall(data):
+                    needed.setdefault(Digest(digest.decode()), []).append(path)
             else:
-                in_results |= named
+                in_results.update(named_in(data))
     return in_results
 
 
