@@ -1,11 +1,13 @@
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from boucle.kernel import audit
 from boucle.kernel.errors import Damaged, Unavailable
 from boucle.kernel.migrations.runner import migrate
 from boucle.kernel.store import Store
@@ -120,3 +122,19 @@ with Store.open(Path(sys.argv[1])) as store:
     with Store.open(tmp_path) as store:
         found = store.read(lambda c: [row[0] for row in c.exec_driver_sql("SELECT x FROM t ORDER BY x")])
     assert found == list(range(1, 201))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
+def test_a_lost_database_is_missed(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    with Store.open(tmp_path) as store:
+        store.write(
+            lambda connection: audit.append(
+                connection, project_id="p", actor="a", action="x", subject="s", details={}, at=store.clock.now()
+            )
+        )
+    damage(tmp_path / "boucle.db")
+    with pytest.raises(Damaged, match="though 1 records were written"):
+        Store.open(tmp_path)
+    (tmp_path / "boucle.db").unlink(missing_ok=True)
+    (tmp_path / "audit-head.json").unlink()
+    Store.open(tmp_path).close()

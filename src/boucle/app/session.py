@@ -81,7 +81,7 @@ class Session:
         from boucle.project.context import open_context
 
         with open_context(folder, Path(settings["home"].value)) as context:
-            if stored and not (context.home / "boucle.db").exists():
+            if stored and not any((context.home / name).exists() for name in ("boucle.db", "audit-head.json")):
                 message = f"nothing is stored yet for the project `{context.project.project}` in {context.home}"
                 raise NothingStored(message, hint="boucle run")
             yield context

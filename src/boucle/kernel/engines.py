@@ -159,7 +159,8 @@ def damaged(path: Path, what: str) -> Damaged:
     """The error for a database whose bytes are not what was written."""
     return Damaged(
         f"database {str(path)!r} is damaged: {what}",
-        hint=f"restore it from a backup, or move it away and run `boucle run` again: mv '{path}' '{path}.damaged'",
+        hint="restore it from a backup; or begin anew, without what was kept in it and its log's head: "
+        f"mv '{path}' '{path}.damaged'; rm -f '{path.with_name('audit-head.json')}'; boucle run",
     )
 
 

@@ -117,10 +117,12 @@ class Writer:
         if self._after_commit is not None:
             try:
                 self._after_commit(connection)
-            except BoucleError as error:
-                _log.warning("what follows a commit is put off to the next one: %s; %s", error.message, error.hint)
-            except Exception:  # noqa: BLE001 - the units are durable, whatever comes after
-                _log.exception("the work after a commit failed; the commit itself is durable")
+            except Exception as error:  # noqa: BLE001 - the units are durable, whatever comes after
+                problem = explain(error, self._path)
+                if isinstance(problem, BoucleError):
+                    _log.warning("what follows a commit waits for the next one: %s; %s", problem.message, problem.hint)
+                else:
+                    _log.exception("the work after a commit failed; the commit itself is durable")
 
     def _bound_log(self, raw: sqlite3.Connection) -> None:
         """Shorten a log that readers kept from starting anew; where they still do, again after as much more."""
@@ -132,8 +134,8 @@ class Writer:
         self._shorten_at = size + LONG_WAL_BYTES
         try:
             shorten_wal(raw)
-        except sqlite3.Error:  # the units are durable all the same
-            _log.exception("cannot write the log of %s back", self._path)
+        except sqlite3.Error as error:  # the units are durable all the same
+            _log.warning("cannot write the log of %s back: %s", self._path, error)
 
     def _gather(self, group: list[_Job]) -> Iterator[_Job]:
         """The first job, then whatever is queued until the group's time is over; never waits."""

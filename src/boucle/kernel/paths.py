@@ -136,6 +136,6 @@ def translate(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _HINTS:
             raise
-        where = error.filename or path
+        where = error.filename2 or error.filename or path  # of a rename, the name that was asked for
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
         raise kind(f"cannot use {str(where)!r}: {error.strerror}", hint=_HINTS[error.errno]) from error

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from boucle.kernel.errors import InvalidInput
+from boucle.kernel.paths import translate
 
 FILE_NAME: Final = "boucle.toml"
 """Stands beside boucle.yaml; its table `[boucle]` has the settings' names as keys."""
@@ -142,17 +143,21 @@ def _resolve(
 
 
 def _read_file(path: Path) -> dict[str, str]:
+    hint = f"correct it, or go on without: mv '{path}' '{path}.damaged'"
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        with translate(path):
+            document = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}") from error
+        raise InvalidInput(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}", hint=hint
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{path} is not TOML: {error}") from error
+        raise InvalidInput(f"{path} is not TOML: {error}", hint=hint) from error
     for name in document:
         if name != "boucle":
-            raise InvalidInput(f"{path}: unknown key {name!r}; allowed is the table [boucle]")
+            raise InvalidInput(f"{path}: unknown key {name!r}; allowed is the table [boucle]", hint=hint)
     table = document.get("boucle", {})
     if not isinstance(table, dict):
         raise InvalidInput(f"{path}: boucle is {table!r}; allowed is a table [boucle]")

@@ -12,10 +12,11 @@ from boucle.kernel import audit
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.clock import Clock, SystemClock
 from boucle.kernel.database import Database
+from boucle.kernel.engines import damaged
 from boucle.kernel.ids import Ids, RandomIds
 from boucle.kernel.paths import make_folder, translate
 from boucle.kernel.points import reach
-from boucle.kernel.schema import is_current
+from boucle.kernel.schema import is_current, version_of
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Store:
         """Open a home folder, made for its owner alone if it is missing, with the newest schema.
 
         The machine's clock and random ids unless others are given. Unavailable if the folder cannot be written,
-        Conflict if a newer Boucle wrote it, Damaged if the database is none.
+        Conflict if a newer Boucle wrote it, Damaged if the database is none or lost.
         """
         home = home.absolute()
         with translate(home):
@@ -46,13 +47,14 @@ class Store:
                 make_folder(home / folder)
         reach("store.folders_made")
         path = home / "boucle.db"
+        audit_head = audit.HeadFile(home / "audit-head.json")
         if not is_current(path):
             from boucle.kernel.migrations.runner import migrate
 
+            _refuse_lost(path, audit_head)
             migrate(path)
         reach("store.migrated")
         clock = clock or SystemClock()
-        audit_head = audit.HeadFile(home / "audit-head.json")
         database = Database.open(path, after_commit=audit_head.follow)
         try:
             if not audit_head.path.exists() and database.read(audit.is_empty):
@@ -83,3 +85,10 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refuse_lost(path: Path, audit_head: audit.HeadFile) -> None:
+    """Raise Damaged for a database that is missing or empty where records were written: no new one may hide that."""
+    kept = audit_head.read()
+    if kept is not None and kept.sequence > 0 and version_of(path) is None:
+        raise damaged(path, f"it is missing or empty, though {kept.sequence} records were written to its audit log")

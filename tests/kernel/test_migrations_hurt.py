@@ -1,0 +1,151 @@
+"""Migrations by several starters at once, killed in each statement, half-way and from a newer Boucle."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from boucle.app.main import run_command
+from boucle.kernel import audit
+from boucle.kernel.schema import REVISIONS, is_current, version_of
+from boucle.kernel.store import Store
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+OLDEST = GOLDEN / f"home-{REVISIONS[0]}.tar.xz"
+
+_OPEN = """
+import sys
+from pathlib import Path
+from boucle.kernel.store import Store
+sys.stdin.read()
+with Store.open(Path(sys.argv[1])) as store:
+    print(store.read(lambda c: c.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()))
+"""
+
+_DIE = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+import boucle.kernel.migrations.runner as runner
+from boucle.kernel.store import Store
+
+left = int(sys.argv[2])
+connect = sqlite3.connect
+
+def watch(statement):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watched(*args, **rest):
+    raw = connect(*args, **rest)
+    raw.set_trace_callback(watch)
+    return raw
+
+sqlite3.connect = watched
+Store.open(Path(sys.argv[1])).close()
+print("done")
+"""
+
+
+def older(folder: Path) -> Path:
+    """A home of the oldest schema, with records in it."""
+    with tarfile.open(OLDEST) as tar:
+        tar.extractall(folder, filter="tar")
+    assert version_of(folder / ".boucle" / "boucle.db") == REVISIONS[0]
+    return folder / ".boucle"
+
+
+def whole(home: Path, *, records: int) -> None:
+    with Store.open(home) as store:
+        report = audit.verify(store)
+    assert (report.records, report.problems) == (records, [])
+    assert is_current(home / "boucle.db")
+    with closing(sqlite3.connect(home / "boucle.db")) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert raw.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("existing", [False, True], ids=["missing", "older"])
+@pytest.mark.parametrize("starters", [2, pytest.param(8, marks=pytest.mark.long)])
+def test_starters_at_once_all_find_the_newest_schema(tmp_path: Path, existing: bool, starters: int) -> None:
+    home = older(tmp_path) if existing else tmp_path / "home"
+    command = [sys.executable, "-c", _OPEN, str(home)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(starters)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()  # now
+        process.stdin = None
+    told = [process.communicate(timeout=120) for process in processes]
+    assert told == [(f"{REVISIONS[-1]}\n", "")] * starters
+    whole(home, records=15 if existing else 0)
+
+
+def kill_in_each_statement(folder: Path, *, existing: bool, step: int) -> int:
+    """Open a store with the process killed before its n-th statement, for every n; how many kills that took."""
+    number = kills = 0
+    while True:
+        number += step
+        place = folder / str(number)
+        place.mkdir()
+        home = older(place) if existing else place / "home"
+        command = [sys.executable, "-c", _DIE, str(home), str(number)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            assert done.stdout == "done\n"
+            return kills
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+        if (home / "boucle.db").exists():
+            assert version_of(home / "boucle.db") in (None, REVISIONS[0], REVISIONS[-1])
+        whole(home, records=15 if existing else 0)
+
+
+@pytest.mark.slow
+def test_a_migration_that_is_killed_is_finished_by_the_next_opener(tmp_path: Path) -> None:
+    assert kill_in_each_statement(tmp_path, existing=True, step=5) > 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("existing", [False, True], ids=["missing", "older"])
+def test_a_migration_may_be_killed_in_each_statement(tmp_path: Path, existing: bool) -> None:
+    assert kill_in_each_statement(tmp_path, existing=existing, step=1) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [["run"], ["replay"], ["serve"], ["status"], ["models", "list"], ["models", "history"], ["audit", "verify"]],
+    ids=" ".join,
+)
+def test_every_command_refuses_a_newer_store_and_leaves_it_alone(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = older(tmp_path)
+    with closing(sqlite3.connect(home / "boucle.db")) as raw, raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = contents(home)
+    assert run_command([*words, "--project", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "9999" in said
+    assert "pip install --upgrade boucle" in said
+    assert contents(home) == before
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    """Every file that holds something; locks and SQLite's own empty files do not."""
+    files = (path for path in home.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(home)): data
+        for path in files
+        if ".lock" not in path.name and (data := path.read_bytes()) and not path.name.endswith("-shm")
+    }
