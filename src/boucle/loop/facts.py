@@ -66,7 +66,7 @@ def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
     """Champion and challenger on the newest labelled rows: the challenger's held-out ones that neither learned from."""
     training, section = stage.project.training, stage.project.data
     _, rows = holdout(load(stage.store, stage.version(number).dataset_digest), training, section.time)
-    seen_until = stage.days_of(standing.champion)[1] - timedelta(days=training.holdout_days)
+    seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
     rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
     answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]
     return _compared(stage, rows[section.target], (standing.champion, answers[0]), (number, answers[1]))

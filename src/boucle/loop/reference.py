@@ -31,14 +31,16 @@ class Reference(Struct, frozen=True, kw_only=True):
 def reference_of(
     store: Store,
     dataset: Digest,
-    days: Sequence[Profile],
+    columns: Sequence[str],
     predictor: Predictor,
     policy: DriftPolicy,
     *,
     time: str,
 ) -> Reference:
-    """The reference of a champion trained on `dataset`, whose single days have the profiles `days`."""
-    newest = load(store, dataset).tail(PREDICTION_ROWS)
+    """The reference of a champion trained on `dataset`. What was served since is not asked for: it may be gone."""
+    table = load(store, dataset)
+    days = [kept for _, kept in day_profiles(table, columns, time)]
+    newest = table.tail(PREDICTION_ROWS)
     asked = newest.select(pl.col(time), prediction_of(predictor, newest))
     answered = [kept for _, kept in day_profiles(asked, [PREDICTION], time)]
     whole, predictions = merged(days), merged(answered)

@@ -139,7 +139,7 @@ class Stage:
             self._references[number] = reference_of(
                 self.store,
                 self.version(number).dataset_digest,
-                self.day_profiles(*self.days_of(number)),
+                self._features(),
                 self.history.predictor(number),
                 self.project.monitoring.drift,
                 time=self.time,
@@ -149,16 +149,18 @@ class Stage:
     def day_profiles(self, first: date, last: date) -> list[Profile]:
         """Profiles of the features of single days, oldest first: the base's days, then those of trusted windows."""
         if not self._base_days:
-            features = self.project.data.features
-            table = load(self.store, self.base)
-            self._base_days = day_profiles(table, [*features.categorical, *features.numeric], self.time)
+            self._base_days = day_profiles(load(self.store, self.base), self._features(), self.time)
         base = [kept for day, kept in self._base_days if first <= day <= last]
         served = profiles(self.store, self.name, self.held.stream, first, last, include_quarantined=False)
         return [*base, *(without(kept, PREDICTION) for kept in served.values())]
 
-    def days_of(self, number: int) -> tuple[date, date]:
-        """The event days of the oldest and the newest row in a version's dataset."""
-        dataset = get_dataset(self.store, self.version(number).dataset_digest)
-        if dataset.first_at is None or dataset.last_at is None:
+    def last_day_of(self, number: int) -> date:
+        """The event day of the newest row in a version's dataset."""
+        last = get_dataset(self.store, self.version(number).dataset_digest).last_at
+        if last is None:
             raise Damaged(f"the dataset of version {number} has no event time, though the project names a time column")
-        return dataset.first_at.date(), dataset.last_at.date()
+        return last.date()
+
+    def _features(self) -> list[str]:
+        features = self.project.data.features
+        return [*features.categorical, *features.numeric]
