@@ -18,6 +18,7 @@ from boucle.app.commands import (
     explain,
     fsck,
     gc,
+    init,
     models,
     pins,
     replay,
@@ -62,7 +63,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (check.check, run.run, serve.serve, replay.replay, status.status, report.report):
+for verb in (init.init, check.check, run.run, serve.serve, replay.replay, status.status, report.report):
     app.command()(verb)
 app.add_typer(models.app)
 app.add_typer(audit.app)

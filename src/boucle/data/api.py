@@ -5,7 +5,7 @@ from boucle.data.csv_file import read_csv
 from boucle.data.csv_sniff import sniff_csv, written
 from boucle.data.histogram import bucket_bounds
 from boucle.data.profiles import comparable, merged, profile, quantiles
-from boucle.data.schema import as_text, counted, infer, kind_of, normalise
+from boucle.data.schema import as_text, counted, infer, kind_of, moments, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source, read_table
 from boucle.data.task import check_present, task_of
@@ -24,6 +24,7 @@ __all__ = [
     "load",
     "load_profile",
     "merged",
+    "moments",
     "name_of",
     "normalise",
     "parquet",

@@ -141,13 +141,22 @@ def _number(column: pl.Series, kind: ColumnKind) -> pl.Series:
     )
 
 
+def moments(column: pl.Series) -> pl.Series:
+    """Text or timestamps as event times, Datetime[us, UTC]; null where there is none or it can't be read.
+
+    >>> moments(pl.Series("at", ["2013-07-01", "July"])).is_null().to_list()
+    [False, True]
+    """
+    return _parse_times(column.cast(pl.String)) if kind_of(column) == "text" else _in_utc(column)
+
+
 def _event_time(column: pl.Series, kind: ColumnKind) -> pl.Series:
     if kind not in ("text", "timestamp"):
         raise InvalidInput(
             f"time column `{column.name}` holds {kind} ({column.dtype}); timestamps or ISO 8601 text are allowed",
             hint=f"convert `{column.name}` to timestamps in the source, for epoch seconds with polars.from_epoch",
         )
-    times = _parse_times(column) if kind == "text" else _in_utc(column)
+    times = moments(column)
     unread = times.is_null() & column.is_not_null()
     if unread.any():
         _refuse_value(

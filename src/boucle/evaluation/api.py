@@ -5,7 +5,7 @@ import msgspec
 from boucle.evaluation.compare import compare, measure
 from boucle.evaluation.curves import calibration_curve
 from boucle.evaluation.evaluate import evaluate
-from boucle.evaluation.metrics import METRICS, direction, metric_for, metric_names
+from boucle.evaluation.metrics import METRICS, direction, metric_for, metric_names, sample_of
 from boucle.evaluation.records import Evaluation
 from boucle.kernel.digests import Digest, canonical_json, short
 from boucle.kernel.errors import Damaged
@@ -23,6 +23,7 @@ __all__ = [
     "measure",
     "metric_for",
     "metric_names",
+    "sample_of",
 ]
 
 

@@ -21,6 +21,7 @@ from boucle.monitoring.records import Alert, Performance, Window
 from boucle.packaging.api import open_kept
 from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
+from boucle.project.needs import NeedStatus, needs_against
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):
@@ -36,6 +37,8 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     last_day: date | None
     open_alerts: list[Alert]
     objectives: list[ObjectiveStatus]
+    needs: list[NeedStatus]
+    """What needs.yaml asks beside what boucle.yaml enforces; empty without that file."""
 
 
 def status(context: Context) -> StatusReport:
@@ -53,6 +56,7 @@ def status(context: Context) -> StatusReport:
         last_day=served[-1].day if served else None,
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
         objectives=objectives(context, now, served, stream),
+        needs=needs_against(context.project, context.folder),
     )
 
 

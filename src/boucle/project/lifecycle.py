@@ -11,6 +11,7 @@ from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
 from boucle.project.charge import judge, take_charge
 from boucle.project.context import Context
+from boucle.project.needs import NeedStatus, needs_against
 from boucle.project.pipelines import first_training, measured
 from boucle.project.replayed import replayed_rows
 from boucle.project.steps.prepare import Prepared, before, inspect, tally
@@ -25,6 +26,8 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     training_rows: int
     columns: int
     findings: list[Finding]
+    needs: list[NeedStatus]
+    """What needs.yaml asks beside what boucle.yaml enforces; a contradiction fails nothing, and is told."""
     passed: bool
     """No failing finding blocks."""
 
@@ -62,6 +65,7 @@ def check_project(context: Context, progress: Progress) -> CheckReport:
         training_rows=training.height,
         columns=table.width,
         findings=findings,
+        needs=needs_against(project, context.folder),
         passed=all(finding.passed or finding.on_fail != "block" for finding in findings),
     )
 

@@ -40,7 +40,7 @@ def read_project(path: Path) -> Project:
 
 def parse_project(text: str, file: str) -> Project:
     """The project that a text describes, as `read_project` reads it from a file of that name."""
-    document = _Document(file)
+    document = Document(file)
     value = document.plain(_compose(text, file))
     found = [*document.problems, *problems_of(value, inspect.type_info(Project))]
     if not found:
@@ -49,6 +49,12 @@ def parse_project(text: str, file: str) -> Project:
         if not found:
             return project
     raise document.error(found)
+
+
+def read_document(path: Path) -> tuple["Document", Plain]:
+    """Any other YAML file of a project as plain values, and what knows where each of them stands."""
+    document = Document(path.name)
+    return document, document.plain(_compose(read_text(path), path.name))
 
 
 @contextmanager
@@ -63,8 +69,7 @@ def named_in(folder: Path) -> Iterator[None]:
         path = folder / NAME
         if not {"key", "metric"} & error.details.keys() or not path.is_file():
             raise
-        document = _Document(path.name)
-        value = document.plain(_compose(read_text(path), path.name))
+        document, value = read_document(path)
         key = _path_of(value, str(error.details.get("key", "")), error.details.get("metric"))
         placed = document.error([Problem(key, error.message)])
         raise InvalidProject(placed.message, hint=error.hint, details={**error.details, **placed.details}) from error
@@ -91,7 +96,7 @@ def _at(value: Plain, *path: str | int) -> Plain:
     return value
 
 
-class _Document:
+class Document:
     """Turns a tree of YAML nodes into plain values and remembers where each stands."""
 
     def __init__(self, file: str) -> None:

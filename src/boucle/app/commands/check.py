@@ -57,6 +57,10 @@ def check(
             rows = f"{data.rows:,} rows, {data.columns} columns; the first training uses {data.training_rows:,} rows"
             screen.print(f"{project.project.data.source}: {rows}")
             show_findings(screen, data.findings, everything=everything)
+            for need in data.needs:
+                if need.agrees is False:
+                    told = f"{need.need}: needs.yaml asks for {need.asked}, boucle.yaml says {need.enforced}"
+                    screen.print(f"look: {told}; correct one of the two")
             if not data.passed:
                 screen.print("next: correct what the blocking checks found, then: boucle check")
     if not ready:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from boucle.loop.report_records import ObjectiveStatus
+    from boucle.project.needs import NeedStatus
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Show where each objective stands.
 
-    The target, what was measured and where, and whether it is met.
+    The target, what was measured and where, and whether it is met. Then the needs beside what boucle.yaml enforces.
 
     \b
     Example:
@@ -43,6 +44,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         if report.last_day is not None:
             screen.print(f"{report.served_rows:,} rows served until {report.last_day} ({report.stream})")
         screen.print(objectives(report.objectives))
+        if report.needs:
+            screen.print(needs(report.needs))
         for alert in report.open_alerts:
             screen.print(f"open alert since {alert.opened_on}: {alert.message}")
 
@@ -57,3 +60,11 @@ def objectives(standings: "Sequence[ObjectiveStatus]") -> "Table":
     ]
     columns = ("", "objective", "target", "measured", "", "measured where")
     return table("Objectives", columns, rows, right=("measured",))
+
+
+def needs(standings: "Sequence[NeedStatus]") -> "Table":
+    """What was asked for beside what boucle.yaml enforces, as a table."""
+    from boucle.app.console import mark, table
+
+    rows = [(mark(one.agrees), one.need, one.asked, one.enforced) for one in standings]
+    return table("Needs", ("", "need", "needs.yaml asks for", "boucle.yaml enforces"), rows)

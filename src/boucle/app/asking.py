@@ -1,0 +1,77 @@
+"""The questions of `boucle init` on a terminal: a proposal in brackets, `?` for why, a wrong answer is asked again."""
+
+import sys
+
+from boucle.project.interview import Asked, wrong
+from boucle.project.shape import Plain
+
+_NUMBERS = {"quality", "latency_ms", "availability", "lead_time_days", "labels_delay_days", "ahead_days"}
+_WHOLE = {"reviews", "keep_days"}
+_LISTS = {"known_later", "systems", "approvers"}
+
+
+class Person:
+    """Asks a person; questions go to standard error, so that standard output stays facts."""
+
+    def __init__(self) -> None:
+        self._chapter = ""
+
+    def __call__(self, asked: Asked) -> Plain:
+        question = asked.question
+        if question.chapter != self._chapter:
+            self._chapter = question.chapter
+            keys = "Enter takes what stands in brackets, ? explains, Ctrl-C stops and writes nothing"
+            _say(f"\n{question.chapter}  ({keys})\n")
+        while True:
+            if asked.why:
+                _say(f"  {question.ask}\n    {asked.why}\n  [{_shown(asked)}] ")
+            else:
+                _say(f"  {question.ask}\n  [{_shown(asked)}] ")
+            line = sys.stdin.readline()
+            if not line:  # the end of the input, as Ctrl-D makes it
+                raise KeyboardInterrupt
+            text = line.strip()
+            if text == "?":
+                _say(f"    {question.explain}\n")
+                if asked.allowed:
+                    _say(f"    allowed: {', '.join(asked.allowed)}\n")
+                continue
+            answer = asked.proposed if not text else read(question.key, text, optional=asked.optional)
+            message = wrong(asked, answer)
+            if message is None:
+                return answer
+            _say(f"    {message}\n")
+
+
+def read(key: str, text: str, *, optional: bool) -> Plain:
+    """A typed answer as the value that needs.yaml would hold; text that is no number stays text and is refused then.
+
+    >>> read("reviews", "1", optional=False), read("time", "none", optional=True)
+    (1, None)
+    >>> read("systems", "a, b", optional=False)
+    ['a', 'b']
+    """
+    if optional and text.casefold() == "none":
+        return None
+    if key in _LISTS:
+        return [] if text.casefold() == "none" else [part.strip() for part in text.split(",") if part.strip()]
+    if key in _NUMBERS | _WHOLE:
+        try:
+            number = float(text)
+        except ValueError:
+            return text
+        return int(number) if number.is_integer() else number
+    return text
+
+
+def _shown(asked: Asked) -> str:
+    if asked.proposed is None:
+        return "none" if asked.optional else "no proposal"
+    if isinstance(asked.proposed, list):
+        return ", ".join(str(one) for one in asked.proposed) or "none"
+    return f"{asked.proposed:g}" if isinstance(asked.proposed, float) else str(asked.proposed)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

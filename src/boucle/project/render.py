@@ -1,0 +1,160 @@
+"""A proposed project as the text of boucle.yaml, and the needs as that of needs.yaml; both with comments."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from boucle.data.proposal import Proposal
+from boucle.data.records import DataSection, LeakageCheck
+from boucle.governance.records import Objective
+from boucle.project.assessment import Assessment
+from boucle.project.interview import QUESTIONS
+from boucle.project.needs import Needs
+from boucle.project.quick_look import QuickLook
+from boucle.project.records import Project
+from boucle.project.yaml_text import commented, flow, given, names, scalar
+
+_HEAD = """\
+# {what}, learned from {rows:,} rows of {source}.
+# Proposed by `boucle init` from the table and from needs.yaml; it is yours now. After an edit: boucle check
+"""
+_WIDTH = 116
+
+
+def render_project(found: Assessment) -> str:
+    """The text of boucle.yaml. What it says is the project, value for value."""
+    project, data = found.project, found.project.data
+    head = _HEAD.format(what=f"The `{data.target}` of a row", rows=found.rows, source=data.source)
+    lines = [
+        f"project: {scalar(project.project)}",
+        "",
+        *_data(data, found.proposals),
+        "",
+        *_objectives(project.objectives, found.look),
+        *_training(project),
+    ]
+    rest = given(project)
+    comments = {
+        "evaluation": "also told for each value of these columns",
+        "governance": "approvals that a version needs; none can be given yet",
+        "monitoring": "days until a row's label is there",
+    }
+    for section, comment in comments.items():
+        if section in rest:
+            lines += ["", *commented([(f"{section}: {flow(rest[section])}", comment)])]
+    lines += ["", *_loop(project)]
+    return head + "\n".join(lines) + "\n"
+
+
+def _data(data: DataSection, proposals: Sequence[Proposal]) -> Iterator[str]:
+    by_name = {one.column.name: one for one in proposals}
+    roles = [(f"  source: {scalar(data.source)}", "")]
+    if data.csv is not None:
+        roles.append((f"  csv: {flow(given(data.csv))}", "how the file is written"))
+    roles.append((f"  target: {scalar(data.target)}", _values(by_name[data.target])))
+    if data.time is not None:
+        roles.append((f"  time: {scalar(data.time)}", "when the model is asked; newer rows judge"))
+    if data.key is not None:
+        roles.append((f"  key: {scalar(data.key)}", "names a row, so that a later label finds its prediction"))
+    yield "data:"
+    yield from commented(roles)
+    yield "  features:                       # only what is known when the model is asked"
+    if data.features.numeric:
+        yield from names("numeric", data.features.numeric, 4)
+    if data.features.categorical:
+        yield from names("categorical", data.features.categorical, 4)
+    unused = [one for one in proposals if one.role == "unused"]
+    if unused:
+        told = "; ".join(f"{one.column.name} ({one.why})" for one in unused)
+        yield from (f"  # {line}" for line in textwrap.wrap(f"not used: {told}", _WIDTH, break_long_words=False))
+    if data.known_later:
+        told = "; ".join(f"{name}: {by_name[name].why}" for name in data.known_later)
+        yield from (f"  # {line}" for line in textwrap.wrap(told, _WIDTH, break_long_words=False))
+        yield from names("known_later", data.known_later, 2)
+    if data.checks:
+        yield "  checks:                         # margins around what the table holds today"
+        for check in data.checks:
+            if isinstance(check, LeakageCheck):
+                line = f"    - {flow({'check': 'leakage', 'at_most': check.at_most})}"
+                yield f"{line}   # no feature may tell the target better than this"
+            else:
+                yield f"    - {flow(given(check))}"
+
+
+def _values(target: Proposal) -> str:
+    column = target.column
+    if column.lowest is not None and column.distinct > 10:
+        return f"from {column.lowest:g} to {column.highest:g}"
+    told = ", ".join(f"{value} ({n:,})" for value, n in list(zip(column.values, column.counts, strict=True))[:6])
+    return told + (f" and {column.distinct - 6} more" if column.distinct > 6 else "")
+
+
+def _objectives(objectives: Sequence[Objective], look: QuickLook) -> Iterator[str]:
+    reasons = {
+        "latency_p95_ms": "95 of 100 answers of the endpoint",
+        "availability": "share of requests that are answered",
+        "lead_time_days": "from a label's arrival to a model that knows it",
+    }
+    for name, one in look.metrics.items():
+        reached = f"a small model reached {one.model:.4g}, looking at no feature {one.trivial:.4g}"
+        reasons[name] = reached if one.better else f"{reached}: no better, look at the table first"
+    yield "objectives:                       # what a version must reach, or it does not take charge"
+    yield from commented((f"  - {flow(given(one))}", reasons.get(one.metric, "")) for one in objectives)
+
+
+def _training(project: Project) -> Iterator[str]:
+    training = project.training
+    plain = given(training)
+    search, validation = plain.pop("search"), plain.pop("cross_validation", None)
+    assert isinstance(search, dict)
+    space = search.pop("space")
+    assert isinstance(space, dict)
+    comments = {
+        "task": "what the numbers of the target mean",
+        "metric": "what the search makes best",
+        "holdout_days": "the newest days judge, and never train",
+    }
+    yield "\ntraining:"
+    lines = [(f"  {key}: {flow(value)}", comments.get(key, "")) for key, value in plain.items()]
+    if validation is not None:
+        lines.append((f"  cross_validation: {flow(validation)}", "rows in no order: there is no time column"))
+    yield from commented(lines)
+    yield "  search:"
+    about = {
+        "trials": "sets of parameters to try",
+        "rows": "the search looks at the newest of them; the last fit at all",
+    }
+    yield from commented((f"    {key}: {flow(value)}", about[key]) for key, value in search.items())
+    yield "    space:"
+    yield from (f"      {name}: {flow(one)}" for name, one in space.items())
+
+
+def _loop(project: Project) -> Iterator[str]:
+    comments = {
+        "metric": "compares versions",
+        "promote": "labelled rows that a comparison needs",
+        "rollback": "and to take a promotion back",
+    }
+    yield "loop:"
+    plain = given(project).get("loop")
+    assert isinstance(plain, dict)
+    yield from commented((f"  {key}: {flow(value)}", comments[key]) for key, value in plain.items())
+
+
+def render_needs(needs: Needs) -> str:
+    """The text of needs.yaml: every question with its answer."""
+    plain = msgspec.to_builtins(needs)
+    lines = [
+        "# The statement of needs: what was asked for before there was a model. `boucle status` compares it with",
+        "# boucle.yaml; `boucle init --answers needs.yaml` answers with it.",
+        f"project: {scalar(needs.project)}",
+        f"source: {scalar(needs.source)}",
+    ]
+    chapter = ""
+    for key, question in QUESTIONS.items():
+        if question.chapter != chapter:
+            chapter = question.chapter
+            lines += ["", f"# --- {chapter.lower()}"]
+        lines += [f"# {question.ask}", f"{key}: {flow(plain[key])}"]
+    return "\n".join(lines) + "\n"
