@@ -1,6 +1,7 @@
 """Where a new project's table comes from, and the files that `boucle init` writes."""
 
 import filecmp
+import json
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _LIKE_CSV = (".tsv", ".tab", ".txt", ".data", ".dat")
 _COMMON = {"table", "data", "dataset", "train", "training", "source", "project"}
 _IGNORED = ".boucle/\n"
 _LOADER = '''\
-"""The rows of {file} that have a `{target}`: nothing can be learned from the others."""
+"""The rows of a table that have a target: nothing can be learned from the others."""
 
 from pathlib import Path
 
@@ -28,12 +29,12 @@ import polars as pl
 from boucle.data.api import read_csv
 from boucle.data.records import CsvFormat
 
-TABLE = Path(__file__).parent / {file!r}
+TABLE = Path(__file__).parent / {file}
 
 
 def load() -> pl.DataFrame:
     table = {read}
-    return table.filter(pl.col({target!r}).is_not_null())
+    return table.filter(pl.col({target}).is_not_null())
 '''
 
 
@@ -136,9 +137,9 @@ def loader(place: Place, target: str) -> str:
         read = "pl.read_parquet(TABLE)"
     else:
         csv = place.csv or CsvFormat()
-        said = [f"{name}={value!r}" for name, value in given(csv).items()]
+        said = [f"{name}={json.dumps(value)}" for name, value in given(csv).items()]
         read = f"read_csv(TABLE, CsvFormat({', '.join(said)}))"
-    return _LOADER.format(file=place.source, target=target, read=read)
+    return _LOADER.format(file=json.dumps(place.source), target=json.dumps(target), read=read)
 
 
 def free_name(folder: Path, text: str) -> str:

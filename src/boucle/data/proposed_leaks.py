@@ -44,20 +44,18 @@ def look_for_leaks(table: pl.DataFrame, features: Features, target: str, task: T
     strong = {name for name, value in alone.items() if value > LEAK}
     if len(strong - copied) > max(3, len(names) // 4):
         strong = set()
-    leaks = {name: "is the target in other words" for name in names if name in copied}
-    leaks |= {
-        name: f"alone it tells the target: {score} {alone[name]:.3f}" for name in names if name in strong - copied
-    }
+    leaks = {name: "the target in other words" for name in names if name in copied}
+    leaks |= {name: f"tells the target alone: {score} {alone[name]:.3f}" for name in names if name in strong - copied}
     rest = _without(features, leaks)
     if not many:
         for leak in find_leaks(table, rest, target, task=task, time=time, at_most=LEAK):
             if leak.together is not None and leak.without is not None and leak.together - leak.without > _ADDED:
                 leaks[leak.column] = (
-                    f"beside the others it tells the target: {score} {leak.together:.3f}, {leak.without:.3f} without it"
+                    f"tells the target beside the others: {score} {leak.together:.3f}, {leak.without:.3f} without it"
                 )
         rest = _without(features, leaks)
     suspects = {
-        name: f"alone it knows much: {score} {alone[name]:.3f}"
+        name: f"knows much alone: {score} {alone[name]:.3f}"
         for name in names
         if name not in leaks and alone.get(name, 0) > SUSPECT
     }

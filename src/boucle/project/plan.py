@@ -9,11 +9,10 @@ from boucle.evaluation.api import direction
 from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
 from boucle.monitoring.records import MonitoringSection
-from boucle.project.division import FOLDS
 from boucle.project.needs import Needs
 from boucle.project.quick_look import QuickLook
 from boucle.project.records import LoopSection, Project, PromotePolicy, RollbackPolicy
-from boucle.training.records import CrossValidation, Range, Search, TrainingSection
+from boucle.training.records import Range, Search, TrainingSection
 
 SEARCHED = {"recall": "auc_roc", "specificity": "auc_roc", "precision": "average_precision"}
 """What the search and the loop go by where the asked metric depends on a threshold: one that ranks."""
@@ -105,7 +104,6 @@ def training_section(
                 "l2_regularization": Range(low=0.01, high=10.0, log=True),
             },
         ),
-        cross_validation=CrossValidation(folds=FOLDS, order="shuffled" if holdout_days is None else "time"),
     )
 
 

@@ -74,24 +74,26 @@ class Measured(NamedTuple):
     def better(self) -> bool:
         """Whether the small model clearly beats the trivial answer: in every fold, on the mean by a twentieth."""
         sign = 1 if self.larger_is_better else -1
-        gain = sign * (self.model - self.trivial)
-        room = abs((1 if self.larger_is_better else 0) - self.trivial)
-        return gain > room / 20 and sign * (self.worst - self.trivial) > 0
+        return sign * (self.model - self.trivial) > self._room / 20 and sign * (self.worst - self.trivial) > 0
+
+    @property
+    def _room(self) -> float:
+        return abs((1 if self.larger_is_better else 0) - self.trivial)
 
     @property
     def target(self) -> float:
         """Two thirds of the way from the trivial answer to the small model, between its mean and its worst fold.
 
-        The trivial answer itself where the small model does not beat it.
+        Where the small model does not beat the trivial answer it is a tenth of the way to the perfect one.
 
         >>> Measured(0.5, 0.86, 0.84, True).target, Measured(3989.0, 570.0, 600.0, False).target
         (0.73, 1800.0)
         """
-        reached = (self.model + self.worst) / 2 if self.better else self.trivial
-        middle = (self.trivial + 2 * reached) / 3
+        direct, sign = (math.floor, 1) if self.larger_is_better else (math.ceil, -1)
+        reached = (self.model + self.worst) / 2
+        middle = (self.trivial + 2 * reached) / 3 if self.better else self.trivial + sign * self._room / 10
         if not middle:
             return 0.0
-        direct, sign = (math.floor, 1) if self.larger_is_better else (math.ceil, -1)
         first = 1 - math.floor(math.log10(abs(middle)))
         for digits in range(first, first + 3):
             rounded = float(f"{direct(round(middle * 10.0**digits, 6)) / 10.0**digits:.6g}")

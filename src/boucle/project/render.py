@@ -25,7 +25,7 @@ _WIDTH = 116
 def render_project(found: Assessment) -> str:
     """The text of boucle.yaml. What it says is the project, value for value."""
     project, data = found.project, found.project.data
-    head = _HEAD.format(what=f"The `{data.target}` of a row", rows=found.rows, source=data.source)
+    head = _HEAD.format(what=f"The `{data.target}` of a row", rows=found.rows, source=found.needs.source)
     lines = [
         f"project: {scalar(project.project)}",
         "",
@@ -106,7 +106,7 @@ def _objectives(objectives: Sequence[Objective], look: QuickLook) -> Iterator[st
 def _training(project: Project) -> Iterator[str]:
     training = project.training
     plain = given(training)
-    search, validation = plain.pop("search"), plain.pop("cross_validation", None)
+    search = plain.pop("search")
     assert isinstance(search, dict)
     space = search.pop("space")
     assert isinstance(space, dict)
@@ -117,8 +117,6 @@ def _training(project: Project) -> Iterator[str]:
     }
     yield "\ntraining:"
     lines = [(f"  {key}: {flow(value)}", comments.get(key, "")) for key, value in plain.items()]
-    if validation is not None:
-        lines.append((f"  cross_validation: {flow(validation)}", "rows in no order: there is no time column"))
     yield from commented(lines)
     yield "  search:"
     about = {

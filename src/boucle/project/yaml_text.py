@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from boucle.project.shape import Plain
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
+_PLAIN = re.compile(r"[A-Za-z_]([A-Za-z0-9_./-]|:(?=[A-Za-z0-9_]))*( [A-Za-z0-9_./-]+)*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _WIDTH = 100
 
