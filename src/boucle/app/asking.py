@@ -22,11 +22,9 @@ class Person:
             self._chapter = question.chapter
             keys = "Enter takes what stands in brackets, ? explains, Ctrl-C stops and writes nothing"
             _say(f"\n{question.chapter}  ({keys})\n")
+        proposed = asked.likely if asked.proposed is None and not asked.optional else asked.proposed
         while True:
-            if asked.why:
-                _say(f"  {question.ask}\n    {asked.why}\n  [{_shown(asked)}] ")
-            else:
-                _say(f"  {question.ask}\n  [{_shown(asked)}] ")
+            _say(f"\n  {question.ask}\n" + (f"    {asked.why}\n" if asked.why else "") + f"  [{shown(proposed)}] ")
             line = sys.stdin.readline()
             if not line:  # the end of the input, as Ctrl-D makes it
                 raise KeyboardInterrupt
@@ -36,7 +34,7 @@ class Person:
                 if asked.allowed:
                     _say(f"    allowed: {', '.join(asked.allowed)}\n")
                 continue
-            answer = asked.proposed if not text else read(question.key, text, optional=asked.optional)
+            answer = proposed if not text else read(question.key, text, optional=asked.optional)
             message = wrong(asked, answer)
             if message is None:
                 return answer
@@ -64,12 +62,17 @@ def read(key: str, text: str, *, optional: bool) -> Plain:
     return text
 
 
-def _shown(asked: Asked) -> str:
-    if asked.proposed is None:
-        return "none" if asked.optional else "no proposal"
-    if isinstance(asked.proposed, list):
-        return ", ".join(str(one) for one in asked.proposed) or "none"
-    return f"{asked.proposed:g}" if isinstance(asked.proposed, float) else str(asked.proposed)
+def shown(proposed: Plain) -> str:
+    """A proposal as it would be typed.
+
+    >>> shown(["a", "b"]), shown([]), shown(0.999), shown(None)
+    ('a, b', 'none', '0.999', 'none')
+    """
+    if isinstance(proposed, list):
+        return ", ".join(str(one) for one in proposed) or "none"
+    if isinstance(proposed, float):
+        return f"{proposed:g}"
+    return "none" if proposed is None else str(proposed)
 
 
 def _say(text: str) -> None:

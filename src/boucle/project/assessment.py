@@ -1,6 +1,7 @@
 """The needs assessment: goes through the questions over a table, and ends with the project that the answers ask for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import polars as pl
 from msgspec import Struct
@@ -23,7 +24,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
 from boucle.project.division import Division, divide
 from boucle.project.interview import QUESTIONS, Ask, Asked
-from boucle.project.needs import ERRORS, Needs
+from boucle.project.needs import ERROR_WORDS, ERRORS, Needs
 from boucle.project.plan import data_section, features_of, plan, training_section
 from boucle.project.problems import listed
 from boucle.project.quick_look import ASKED, QuickLook, quick_look
@@ -56,11 +57,12 @@ class Assessment(Struct, frozen=True, kw_only=True):
 def assess(
     table: pl.DataFrame, *, project: str, source: str, csv: CsvFormat | None, ask: Ask, show: "Show", progress: Progress
 ) -> Assessment:
-    """Ask everything about the table. `show` gets the proposed roles as soon as they are known.
+    """Ask everything about the table. `show` gets what its columns hold, then the proposed roles.
 
     InvalidInput if nothing can be learned from the table.
     """
     columns = facts_of(table)
+    show(propose_roles(columns, guessed_target(columns) or "", time=None, key=None), table.height, first=True)
     target = _ask_target(columns, ask)
     has = pl.col(target).is_not_null()
     if table[target].dtype.is_float():
@@ -76,7 +78,7 @@ def assess(
     with progress.task("looking for columns that give the target away", None):
         prepared, leaks = _leaks(rows, proposals, needs, csv)
     proposals = mark_leaks(proposals, leaks)
-    show(proposals, rows.height)
+    show(proposals, rows.height, first=False)
     needs, proposals = _ask_known_later(needs, proposals, ask)
     features = features_of(proposals)
     if not [*features.numeric, *features.categorical]:
@@ -109,8 +111,11 @@ def assess(
     )
 
 
-Show = Callable[[Sequence[Proposal], int], None]
-"""Shows the proposed roles and the number of rows with a target."""
+class Show(Protocol):
+    """Where the columns are shown."""
+
+    def __call__(self, proposals: Sequence[Proposal], rows: int, *, first: bool) -> None:
+        """Show the roles proposed; `first`: before anything is asked, of all rows."""
 
 
 def _asked(key: str, proposed: Plain, **more: object) -> Asked:
@@ -253,7 +258,8 @@ def _ask_known_later(needs: Needs, proposals: list[Proposal], ask: Ask) -> tuple
 def _ask_quality(needs: Needs, look: QuickLook, ask: Ask) -> Needs:
     ahead = _number(ask(_asked("ahead_days", 0.0, refuse=_not_negative))) or 0.0
     kinds = ERRORS[look.task]
-    errors = str(ask(_asked("errors", "same", allowed=list(kinds), why=", ".join(kinds))))
+    words = "; ".join(f"{kind}: {ERROR_WORDS[kind]}" for kind in kinds)
+    errors = str(ask(_asked("errors", "same", allowed=list(kinds), why=words)))
     metric = str(ask(_asked("metric", kinds[errors], allowed=list(ASKED[look.task]), why=f"errors: {errors}")))
     measured = look.metrics[metric]
 

@@ -117,7 +117,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     why: str = ""
     """Where the proposal comes from."""
     likely: str | None = None
-    """What comes next to a proposal where there is none."""
+    """What a person is offered where no proposal is sure enough to be taken unasked."""
     allowed: list[str] | None = None
     """The only words allowed."""
     optional: bool = False

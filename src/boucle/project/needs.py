@@ -28,6 +28,16 @@ ERRORS: dict[Task, dict[str, str]] = {
     "regression": {"same": "mae", "large": "rmse", "over": "mae", "under": "mae"},
 }
 """Which metric an answer asks for."""
+ERROR_WORDS: dict[str, str] = {
+    "same": "one as much as another",
+    "miss": "to overlook the second class",
+    "false_alarm": "to see the second class where it is not",
+    "rare_class": "a rare class counts as much as a common one",
+    "large": "one large error is worse than many small ones",
+    "over": "an answer too large",
+    "under": "an answer too small",
+}
+"""What costs more, in words. The second class is the later in the alphabet: yes, true, 1."""
 
 
 class Needs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,8 +124,8 @@ def _compare(needs: Needs, project: Project) -> Iterator[NeedStatus]:
     if needs.metric:
         yield _objective("quality", f"quality ({needs.metric})", needs.metric, needs.quality, project)
     if needs.errors in ("over", "under"):
-        words = {"over": "an answer too large costs more", "under": "an answer too small costs more"}
-        yield _status("errors", "errors", words[needs.errors], "no metric weighs the direction of an error", None)
+        told = f"{ERROR_WORDS[needs.errors]} costs more"
+        yield _status("errors", "errors", told, "no metric weighs the direction of an error", None)
     yield _objective("latency_ms", "latency in ms", "latency_p95_ms", needs.latency_ms, project)
     yield _objective("availability", "availability", "availability", needs.availability, project)
     yield _objective("lead_time_days", "lead time in days", "lead_time_days", needs.lead_time_days, project)

@@ -55,7 +55,8 @@ def init(
     """
     session = session_of(context)
     folder = Path(session.project or ".").absolute()
-    if not yes and answers is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    interactive = not yes and answers is None
+    if interactive and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidInput(
             "there is nobody to ask: this is not a terminal",
             hint="take the proposals with --yes, or answer from a file with --answers FILE",
@@ -70,7 +71,7 @@ def init(
         table = str(folder / str(said["source"]))
     place = place_of(find_table(table, folder), folder)
     project = _allowed(name or str(said.get("project") or name_of(place)))
-    shown = _Shown(session, quiet=as_json)
+    shown = _Shown(session, quiet=as_json, asks=interactive)
     read = _read(place, shown)
     found = assess(
         read, project=project, source=place.source, csv=place.csv, ask=ask, show=shown.columns, progress=shown
@@ -149,9 +150,11 @@ def _files(place: "Place", found: "Assessment") -> "tuple[Assessment, dict[str, 
 class _Shown:
     """What a person sees while the table is looked at, and at the end. Also a `Progress`."""
 
-    def __init__(self, session: Session, *, quiet: bool) -> None:
+    def __init__(self, session: Session, *, quiet: bool, asks: bool) -> None:
         self.session = session
         self.quiet = quiet
+        self.asks = asks
+        """Somebody answers, who has to see the table first."""
 
     @contextmanager
     def task(self, description: str, total: int | None) -> "Iterator[Task]":
@@ -164,13 +167,13 @@ class _Shown:
     def say(self, message: str) -> None:
         """Nothing is told in between."""
 
-    def columns(self, proposals: "Sequence[Proposal]", rows: int) -> None:
-        """The roles of all columns, as a table."""
+    def columns(self, proposals: "Sequence[Proposal]", rows: int, *, first: bool) -> None:
+        """The roles of all columns, as a table; before the first question only what they hold."""
         from rich.text import Text
 
         from boucle.app.console import console, table
 
-        if self.quiet:
+        if self.quiet or (first and not self.asks):
             return
         styles = {"unused": "dim", "known_later": "bold red", "target": "bold"}
         cells = [
@@ -184,12 +187,12 @@ class _Shown:
             )
             for one in proposals
         ]
-        heads = ("column", "kind", "missing", "holds", "role", "why")
-        more = f"\n and {len(cells) - _MOST_SHOWN} columns more" if len(cells) > _MOST_SHOWN else ""
+        heads = ("column", "kind", "missing", "holds", "role", "why")[: 4 if first else 6]
+        listed = [row[: len(heads)] for row in cells[:_MOST_SHOWN]]
         screen = console(self.session.color)
-        screen.print(table(f"{rows:,} rows, {len(cells)} columns", heads, cells[:_MOST_SHOWN], right=("missing",)))
-        if more:
-            screen.print(more)
+        screen.print(table(f"{rows:,} rows, {len(cells)} columns", heads, listed, right=("missing",)))
+        if len(cells) > _MOST_SHOWN:
+            screen.print(f" and {len(cells) - _MOST_SHOWN} columns more")
 
     def ending(self, found: "Assessment", written: "Sequence[str]", folder: Path) -> None:
         """What to look at, what was written, what comes next."""
