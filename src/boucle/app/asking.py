@@ -1,5 +1,7 @@
 """The questions of `boucle init` on a terminal: a proposal in brackets, `?` for why, a wrong answer is asked again."""
 
+import os
+import select
 import sys
 
 from boucle.project.interview import Asked, wrong
@@ -15,6 +17,7 @@ class Person:
 
     def __init__(self) -> None:
         self._chapter = ""
+        self._typed = b""
 
     def __call__(self, asked: Asked) -> Plain:
         question = asked.question
@@ -25,10 +28,7 @@ class Person:
         proposed = asked.likely if asked.proposed is None and not asked.optional else asked.proposed
         while True:
             _say(f"\n  {question.ask}\n" + (f"    {asked.why}\n" if asked.why else "") + f"  [{shown(proposed)}] ")
-            line = sys.stdin.readline()
-            if not line:  # the end of the input, as Ctrl-D makes it
-                raise KeyboardInterrupt
-            text = line.strip()
+            text = self._line().strip()
             if text == "?":
                 _say(f"    {question.explain}\n")
                 if asked.allowed:
@@ -39,6 +39,19 @@ class Person:
             if message is None:
                 return answer
             _say(f"    {message}\n")
+
+    def _line(self) -> str:
+        """The next line that is typed; KeyboardInterrupt at the end of the input, as Ctrl-D makes it."""
+        keyboard = sys.stdin.fileno()
+        while b"\n" not in self._typed:
+            # Polars has a plain read begin anew after Ctrl-C, so that Python never hears of it; select never does.
+            select.select([keyboard], [], [])
+            piece = os.read(keyboard, 4096)
+            if not piece:
+                raise KeyboardInterrupt
+            self._typed += piece
+        line, _, self._typed = self._typed.partition(b"\n")
+        return line.decode(errors="replace")
 
 
 def read(key: str, text: str, *, optional: bool) -> Plain:

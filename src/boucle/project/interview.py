@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct, inspect
 
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.project.needs import Needs, needs_document
 from boucle.project.problems import Problem, did_you_mean, listed
 from boucle.project.shape import Plain, problems_of
@@ -162,7 +162,7 @@ class Replayed:
             if asked.proposed is None and not asked.optional:
                 raise InvalidInput(
                     f"the {key} can't be guessed: {asked.why}",
-                    hint=f"name it: boucle init --yes --{key} {asked.likely or 'COLUMN'}",
+                    hint=f"boucle init --yes --{key} {asked.likely or 'COLUMN'}",
                     details={"allowed": asked.allowed or []},
                 )
             return asked.proposed
@@ -175,5 +175,18 @@ class Replayed:
 
 def read_answers(path: Path) -> Replayed:
     """The answers in a file such as needs.yaml; InvalidInput with file and line for unknown keys and wrong values."""
-    document, said = needs_document(path)
-    return Replayed(said, document.error)
+    again = f"edit {path}, then give the same command again"
+    if not path.is_file():
+        raise NotFound(
+            f"there is no file {path}", hint="answer from one that `boucle init` wrote: --answers needs.yaml"
+        )
+    try:
+        document, said = needs_document(path)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, hint=again, details=error.details) from error
+
+    def refuse(problems: list[Problem]) -> InvalidInput:
+        error = document.error(problems)
+        return InvalidInput(error.message, hint=again, details=error.details)
+
+    return Replayed(said, refuse)

@@ -16,7 +16,6 @@ from boucle.project.shape import Plain, problems_of
 from boucle.project.yaml_file import Document, read_document
 
 NAME = "needs.yaml"
-_HINT = "edit {file}, then give the same command again"
 
 Errors = Literal["same", "miss", "false_alarm", "rare_class", "large", "over", "under"]
 """Which error costs more. Two classes: `same`, `miss`, `false_alarm`; more: `same`, `rare_class`; a number: `same`
@@ -92,7 +91,7 @@ class NeedStatus(Struct, frozen=True, kw_only=True):
 
 def needs_document(path: Path) -> tuple[Document, dict[str, Plain]]:
     """What a file of answers says, of the right shape, and what knows its lines; InvalidInput with file and line."""
-    document, value = read_document(path, _HINT)
+    document, value = read_document(path)
     found = [*document.problems, *problems_of(value, inspect.type_info(Needs))]
     if found or not isinstance(value, dict):
         raise document.error(found)
@@ -133,6 +132,8 @@ def _compare(needs: Needs, project: Project) -> Iterator[NeedStatus]:
     yield _same("labels_delay_days", "days until labels", f"{needs.labels_delay_days:g}", f"{delay:g}")
     given = project.governance.reviews
     yield _status("reviews", "reviews", f"at least {needs.reviews}", f"at least {given}", given >= needs.reviews)
+    asked, kept = (None if days is None else f"{days} days" for days in (needs.keep_days, project.governance.keep_days))
+    yield _same("keep_days", "records kept", asked or "for ever", kept or "for ever")
     words = {key: ", ".join(value) for key, value in (("systems", needs.systems), ("approvers", needs.approvers))}
     words |= {"asked_when": needs.asked_when, "data_from": needs.data_from}
     words["ahead_days"] = f"{needs.ahead_days:g} days before the outcome" if needs.ahead_days else ""

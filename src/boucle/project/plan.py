@@ -58,7 +58,7 @@ def plan(
         objectives=objectives_of(needs, look),
         training=training,
         evaluation=EvaluationSection(slices=sliced[:_SLICES]),
-        governance=GovernanceSection(reviews=needs.reviews),
+        governance=GovernanceSection(reviews=needs.reviews, keep_days=needs.keep_days),
         monitoring=MonitoringSection(labels_delay_days=needs.labels_delay_days),
         loop=_loop(metric, look.rows),
     )

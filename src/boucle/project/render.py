@@ -37,7 +37,7 @@ def render_project(found: Assessment) -> str:
     rest = given(project)
     comments = {
         "evaluation": "also told for each value of these columns",
-        "governance": "approvals that a version needs; none can be given yet",
+        "governance": "approvals that a version needs; how long served rows are kept",
         "monitoring": "days until a row's label is there",
     }
     for section, comment in comments.items():

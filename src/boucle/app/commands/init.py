@@ -115,11 +115,15 @@ def _allowed(name: str) -> str:
 
 def _read(place: "Place", shown: "_Shown") -> "DataFrame":
     """The table where it lies, without a boucle.yaml."""
-    from boucle.data.api import read_source
+    from boucle.data.api import read_csv, read_source
+    from boucle.data.records import CsvFormat
 
-    with shown.task(f"reading {place.source}", None):
-        folder = place.table.parent if place.copied else place.folder
-        return read_source(place.table.name if place.copied else place.source, folder, place.csv)
+    with shown.task(f"reading {place.table.name}", None):
+        if place.source.endswith(".csv"):
+            return read_csv(place.table, place.csv or CsvFormat())
+        if place.copied:
+            return read_source(place.table.name, place.table.parent)
+        return read_source(place.source, place.folder)
 
 
 def _files(place: "Place", found: "Assessment") -> "tuple[Assessment, dict[str, str]]":
