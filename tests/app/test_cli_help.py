@@ -34,6 +34,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "explain",
         "fsck",
         "gc",
+        "init",
         "models history",
         "models list",
         "models version-at",

@@ -1,5 +1,6 @@
 """The statement of needs, and what boucle.yaml makes of it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int) 
 
 def test_every_need_is_asked_for() -> None:
     assert {*QUESTIONS, "project", "source"} == set(Needs.__struct_fields__)
+
+
+def test_every_need_is_in_the_reference() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    told = page.partition("\n## needs.yaml\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", told, flags=re.MULTILINE) == list(Needs.__struct_fields__)
+    for kinds in ERRORS.values():
+        for kind, metric in kinds.items():
+            assert f"`{kind}`" in told
+            assert f"`{metric}`" in told
 
 
 def test_every_answer_about_errors_has_a_metric_that_is_looked_at() -> None:

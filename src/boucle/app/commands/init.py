@@ -33,7 +33,7 @@ def init(
     table: Annotated[
         str | None, typer.Argument(metavar="[TABLE]", help="A .csv or .parquet file, or file.py:function.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take every proposal, ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Take every proposal, ask nothing.")] = False,
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer from a file such as needs.yaml; ask nothing.")
