@@ -13,8 +13,9 @@ from .test_points import named_points
 
 pytestmark = pytest.mark.slow
 
-POINTS = sorted(name for name, where in named_points() if not where.startswith("kernel/care/"))
-"""Those of the care of a store have a test of their own, `tests/kernel/care/test_kill.py`."""
+OF_CARE = ("kernel/care/backup.py", "kernel/care/restore.py", "kernel/care/repair.py")
+"""Killed in a test of their own, `tests/kernel/care/test_kill.py`."""
+POINTS = sorted(name for name, where in named_points() if not where.startswith(OF_CARE))
 QUICK = (
     "alias.promoted",
     "blob.named",
