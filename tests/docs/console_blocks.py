@@ -12,7 +12,7 @@ blocks of a page run in order in one folder. What a page may do beside that:
 
 Not compared are digests, ids, moments, powers of ten, and numbers with one digit behind the point (seconds, gigabytes).
 Longer decimals may differ by 5 % or by 0.02. What comes on standard error shows only where a command fails, and from
-its line `error:` on, because progress goes there, too. Port 8080 is another one in truth.
+its line `error:` or `Traceback` on, because progress goes there, too. Port 8080 is another one in truth.
 
 `python tests/docs/console_blocks.py PAGE...` runs pages and writes what came out into them, unless `...` stands there.
 """
@@ -34,7 +34,7 @@ NOT_RUN = "*Not run by the tests:"
 BASE = re.compile(r"in the project that\s+\[[^\]]+\]\(([^)]+)\)\s+leaves\s+behind", re.IGNORECASE)
 FOLDER = re.compile(r"in a copy of the folder `([\w/-]+)`")
 PORT = "8080"
-_SAVE = re.compile(r"Save this as `([\w./-]+)`:$")
+_SAVE = re.compile(r"[Ss]ave this as `([\w./-]+)`:$")
 _TIMEOUT_S = 3600
 _ROOT = Path(__file__).parents[2]
 
@@ -74,16 +74,19 @@ class Difference:
 
 
 def fences(text: str) -> Iterator[tuple[str, str, int, list[str]]]:
-    """The fenced blocks of a page: language, the last line of text above, number of the first line, lines."""
-    above, language, first, block = "", None, 0, []
+    """The fenced blocks of a page: language, the last paragraph above, number of the first line, lines."""
+    above, going_on, language, first, block = "", False, None, 0, []
     for number, line in enumerate(text.splitlines(), start=1):
         if language is None and line.startswith("```"):
             language, first, block = line.strip("`"), number + 1, []
+        elif language is None and line.strip():
+            above = f"{above} {line.strip()}".strip() if going_on else line.strip()
+            going_on = True
         elif language is None:
-            above = line.strip() or above
+            going_on = False
         elif line.startswith("```"):
             yield language, above, first, block
-            language, above = None, ""
+            language, above, going_on = None, "", False
         else:
             block.append(line)
 
@@ -187,7 +190,7 @@ class Reader:
             "HOME": str(home),
             "LOGNAME": "ada",
             "USER": "ada",
-            "COLUMNS": "130",
+            "COLUMNS": "100",
             "LC_ALL": "C.UTF-8",
             "PYTHONWARNINGS": "",
         }
@@ -220,8 +223,9 @@ class Reader:
         )  # fmt: skip
         self.status = done.returncode
         self.folder = Path(where.read_text().strip())
-        told = re.sub(r"\A.*?^(?=error: )", "", done.stderr, count=1, flags=re.MULTILINE | re.DOTALL)
-        return self._told(done.stdout + (told if done.returncode else ""))
+        error = re.search(r"^(?:error: |Traceback )(?:.|\n)*", done.stderr, flags=re.MULTILINE)
+        complaint = error[0] if error else "" if done.stdout else done.stderr
+        return self._told(done.stdout + (complaint if done.returncode else ""))
 
     def stop(self) -> None:
         """Stop the servers as Ctrl-C does."""
