@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from boucle.data.records import LeakageCheck
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Silent
 from boucle.project.assessment import Assessment, assess
@@ -121,6 +122,11 @@ def test_the_answer_in_other_words_is_kept_out(tmp_path: Path) -> None:
     assert "refund" not in found.project.data.features.numeric
     assert any("`refund` is kept out" in warning for warning in found.warnings)
     assert reread(found, tmp_path).data.known_later == ["refund"]
+    hint = pl.when(pl.col("returned") == "yes").then(pl.col("price") + 500).otherwise("price").alias("hint")
+    assert about(shop().with_columns(hint), target="returned").needs.known_later == ["hint"]
+    trusted = about(shop().with_columns(hint), target="returned", known_later=[]).project.data
+    assert "hint" in trusted.features.numeric
+    assert not any(isinstance(check, LeakageCheck) for check in trusted.checks)
     kept = about(shop(), target="returned", known_later=["price"])
     assert kept.project.data.features.numeric == ["weight: kg"]
 

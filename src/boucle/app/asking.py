@@ -4,7 +4,7 @@ import os
 import select
 import sys
 
-from boucle.project.interview import Asked, wrong
+from boucle.project.interview import QUESTIONS, Asked, wrong
 from boucle.project.shape import Plain
 
 _NUMBERS = {"quality", "latency_ms", "availability", "lead_time_days", "labels_delay_days", "ahead_days"}
@@ -20,7 +20,7 @@ class Person:
         self._typed = b""
 
     def __call__(self, asked: Asked) -> Plain:
-        question = asked.question
+        question = QUESTIONS[asked.key]
         if question.chapter != self._chapter:
             self._chapter = question.chapter
             keys = "Enter takes what stands in brackets, ? explains, Ctrl-C stops and writes nothing"
@@ -34,7 +34,7 @@ class Person:
                 if asked.allowed:
                     _say(f"    allowed: {', '.join(asked.allowed)}\n")
                 continue
-            answer = proposed if not text else read(question.key, text, optional=asked.optional)
+            answer = proposed if not text else read(asked.key, text, optional=asked.optional)
             message = wrong(asked, answer)
             if message is None:
                 return answer

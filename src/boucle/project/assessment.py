@@ -23,11 +23,12 @@ from boucle.data.records import CsvFormat, Task
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
 from boucle.project.division import Division, divide
-from boucle.project.interview import QUESTIONS, Ask, Asked
-from boucle.project.needs import ERROR_WORDS, ERRORS, Needs
+from boucle.project.interview import Ask, Asked
+from boucle.project.needed import ask_quality, ask_rest, text_of, texts_of
+from boucle.project.needs import Needs
 from boucle.project.plan import data_section, features_of, plan, training_section
 from boucle.project.problems import listed
-from boucle.project.quick_look import ASKED, QuickLook, quick_look
+from boucle.project.quick_look import QuickLook, quick_look
 from boucle.project.records import Project
 from boucle.project.shape import Plain
 
@@ -72,7 +73,7 @@ def assess(
     facts = {one.name: one for one in columns}
     task = _ask_task(facts[target], ask)
     needs = Needs(project=project, source=source, target=target, task=task)
-    needs = replace(needs, asked_when=_text(ask(_asked("asked_when", f"before `{target}` of a row is known"))))
+    needs = replace(needs, asked_when=text_of(ask(Asked("asked_when", f"before `{target}` of a row is known"))))
     needs, division, warnings = _ask_roles(rows, columns, needs, ask)
     proposals = propose_roles(columns, target, time=needs.time, key=needs.key)
     with progress.task("looking for columns that give the target away", None):
@@ -88,15 +89,17 @@ def assess(
         )
     if set(needs.known_later) != set(leaks.leaks):
         prepared, leaks = _leaks(rows, proposals, needs, csv)
+    if any(name in leaks.leaks for name in (*features.numeric, *features.categorical)):
+        leaks = replace(leaks, at_most=None)  # a person says that it is known: a check would refuse what was answered
     with progress.task("looking at what a small model can predict", None):
         look = quick_look(prepared, features, target, task, time=needs.time)
-    needs = _ask_quality(needs, look, ask)
-    needs = _ask_rest(needs, ask)
+    needs = ask_quality(needs, look, ask)
+    needs = ask_rest(needs, ask)
     training = training_section(
         needs,
         rows=rows.height,
         classes=0 if task == "regression" else facts[target].distinct,
-        default_task=task_of(table.filter(has)[target]),
+        default_task=task_of(rows[target]),
         holdout_days=division.holdout_days,
     )
     made = plan(needs, data_section(needs, proposals, csv, leaks.at_most), proposals, look, training)
@@ -116,10 +119,6 @@ class Show(Protocol):
 
     def __call__(self, proposals: Sequence[Proposal], rows: int, *, first: bool) -> None:
         """Show the roles proposed; `first`: before anything is asked, of all rows."""
-
-
-def _asked(key: str, proposed: Plain, **more: object) -> Asked:
-    return Asked(question=QUESTIONS[key], proposed=proposed, **more)  # type: ignore[arg-type]
 
 
 # --- what is predicted -------------------------------------------------------------------------------------------
@@ -150,7 +149,7 @@ def _ask_target(columns: Sequence[ColumnFacts], ask: Ask) -> str:
     guessed = guessed_target(columns) or (candidates[0] if len(candidates) == 1 else None)
     why = "named like one" if guessed else f"it could be {listed(candidates[:8])}"
     likely = candidates[0] if candidates else None
-    return str(ask(_asked("target", guessed, why=why, likely=likely, allowed=list(facts), refuse=refuse)))
+    return str(ask(Asked("target", guessed, why=why, likely=likely, allowed=list(facts), refuse=refuse)))
 
 
 def _rarest(column: ColumnFacts) -> int | None:
@@ -167,7 +166,7 @@ def _ask_task(column: ColumnFacts, ask: Ask) -> Task:
         return allowed[0]
     classes = column.distinct <= _FEW_CLASSES and (_rarest(column) or 0) >= _CLASS_ROWS
     why = f"{column.distinct} different whole numbers"
-    answer = ask(_asked("task", "multiclass" if classes else "regression", why=why, allowed=list(allowed)))
+    answer = ask(Asked("task", "multiclass" if classes else "regression", why=why, allowed=list(allowed)))
     return "multiclass" if answer == "multiclass" else "regression"
 
 
@@ -194,7 +193,7 @@ def _ask_roles(
         return found if isinstance(found, str) else None
 
     answer = ask(
-        _asked(
+        Asked(
             "time", fitting[0] if fitting else None, optional=True, refuse=refuse_time,
             why="a timestamp in every row" if fitting else "no column has one in every row",
         )
@@ -216,7 +215,7 @@ def _ask_roles(
         return None
 
     answer = ask(
-        _asked(
+        Asked(
             "key", keys[0] if keys else None, optional=True, allowed=list(facts), refuse=refuse_key,
             why="filled and unique" if keys else "no column names every row",
         )
@@ -237,8 +236,8 @@ def _ask_known_later(needs: Needs, proposals: list[Proposal], ask: Ask) -> tuple
     taken = {needs.target, needs.time, needs.key}
     names = [one.column.name for one in proposals if one.column.name not in taken]
     why = "it gives the target away" if len(found) == 1 else "they give the target away" if found else ""
-    answer = ask(_asked("known_later", list[Plain](found), why=why, allowed=names))
-    later = [str(name) for name in answer] if isinstance(answer, list) else []
+    answer = ask(Asked("known_later", list[Plain](found), why=why, allowed=names))
+    later = texts_of(answer)
     roles = {
         one.column.name: one
         for one in propose_roles(
@@ -250,84 +249,6 @@ def _ask_known_later(needs: Needs, proposals: list[Proposal], ask: Ask) -> tuple
         for one in proposals
     ]
     return replace(needs, known_later=later), kept
-
-
-# --- what is needed ----------------------------------------------------------------------------------------------
-
-
-def _ask_quality(needs: Needs, look: QuickLook, ask: Ask) -> Needs:
-    ahead = _number(ask(_asked("ahead_days", 0.0, refuse=_not_negative))) or 0.0
-    kinds = ERRORS[look.task]
-    words = "; ".join(f"{kind}: {ERROR_WORDS[kind]}" for kind in kinds)
-    errors = str(ask(_asked("errors", "same", allowed=list(kinds), why=words)))
-    metric = str(ask(_asked("metric", kinds[errors], allowed=list(ASKED[look.task]), why=f"errors: {errors}")))
-    measured = look.metrics[metric]
-
-    def refuse(answer: Plain) -> str | None:
-        value = _number(answer)
-        if value is None:
-            return None
-        if metric not in ("rmse", "mae", "r2") and not 0 <= value <= 1:
-            return f"`{value:g}` is not possible: {metric} lies between 0 and 1"
-        if metric in ("rmse", "mae") and value <= 0:
-            return f"`{value:g}` is not possible: {metric} is above 0"
-        return None
-
-    why = f"{metric} is {measured.model:.4g} by a small model, {measured.trivial:.4g} without looking at a feature"
-    quality = _number(ask(_asked("quality", measured.target, optional=True, refuse=refuse, why=why)))
-    return replace(needs, ahead_days=ahead, errors=errors, metric=metric, quality=quality)
-
-
-def _ask_rest(needs: Needs, ask: Ask) -> Needs:
-    def positive(answer: Plain) -> str | None:
-        value = _number(answer)
-        return f"`{value:g}` is not possible: above 0 is" if value is not None and value <= 0 else None
-
-    def share(answer: Plain) -> str | None:
-        value = _number(answer)
-        return None if value is None or 0 <= value <= 1 else f"`{value:g}` is not possible: a share lies from 0 to 1"
-
-    def after_outcome(answer: Plain) -> str | None:
-        value = _number(answer) or 0
-        if value < needs.ahead_days:
-            return f"labels can't come before the outcome, {needs.ahead_days:g} days after the prediction"
-        return _not_negative(answer)
-
-    lead = 14.0 if needs.time else None
-    why = "" if needs.time else "without a time column nothing can measure it"
-    return replace(
-        needs,
-        latency_ms=_number(ask(_asked("latency_ms", 100.0, optional=True, refuse=positive))),
-        availability=_number(ask(_asked("availability", 0.999, optional=True, refuse=share))),
-        lead_time_days=_number(ask(_asked("lead_time_days", lead, optional=True, refuse=positive, why=why))),
-        data_from=_text(ask(_asked("data_from", needs.source))),
-        labels_delay_days=_number(ask(_asked("labels_delay_days", needs.ahead_days, refuse=after_outcome))) or 0.0,
-        systems=_texts(ask(_asked("systems", []))),
-        reviews=_whole(ask(_asked("reviews", 0, refuse=_not_negative))) or 0,
-        approvers=_texts(ask(_asked("approvers", []))),
-        keep_days=_whole(ask(_asked("keep_days", None, optional=True, refuse=positive))),
-    )
-
-
-def _not_negative(answer: Plain) -> str | None:
-    value = _number(answer)
-    return f"`{value:g}` is not possible: 0 or more is" if value is not None and value < 0 else None
-
-
-def _number(answer: Plain) -> float | None:
-    return float(answer) if isinstance(answer, int | float) else None
-
-
-def _whole(answer: Plain) -> int | None:
-    return int(answer) if isinstance(answer, int | float) else None
-
-
-def _text(answer: Plain) -> str:
-    return "" if answer is None else str(answer)
-
-
-def _texts(answer: Plain) -> list[str]:
-    return [str(one) for one in answer] if isinstance(answer, list) else []
 
 
 # --- what a person should look at --------------------------------------------------------------------------------

@@ -108,10 +108,11 @@ def _questions() -> dict[str, Question]:
 QUESTIONS: Mapping[str, Question] = _questions()
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Asked(Struct, frozen=True):
     """A question about this table: what is proposed, and what an answer may be."""
 
-    question: Question
+    key: str
+    """Of one of `QUESTIONS`."""
     proposed: Plain
     """None: nothing, or that it can't be guessed."""
     why: str = ""
@@ -134,7 +135,7 @@ def wrong(asked: Asked, answer: Plain) -> str | None:
     """What keeps an answer from being one, in words; None if nothing does."""
     if answer is None:
         return None if asked.optional else "an answer is needed"
-    key = asked.question.key
+    key = asked.key
     found = [one for one in problems_of({key: answer}, inspect.type_info(Needs)) if one.path[:1] == (key,)]
     if found:
         return found[0].message
@@ -157,7 +158,7 @@ class Replayed:
         self._refuse = refuse
 
     def __call__(self, asked: Asked) -> Plain:
-        key = asked.question.key
+        key = asked.key
         if key not in self.answers:
             if asked.proposed is None and not asked.optional:
                 raise InvalidInput(

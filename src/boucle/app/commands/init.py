@@ -92,7 +92,7 @@ def _ask(answers: Path | None, target: str | None, *, yes: bool) -> "tuple[Ask, 
     said = replayed.answers if replayed else {}
     options = Replayed(given, _refuse_option)
     rest: Ask = replayed or (options if yes else Person())
-    return (lambda asked: options(asked) if asked.question.key in given else rest(asked)), said
+    return (lambda asked: options(asked) if asked.key in given else rest(asked)), said
 
 
 def _refuse_option(problems: "list[Problem]") -> InvalidInput:
