@@ -126,10 +126,8 @@ def _trimmed(table: pl.DataFrame, csv_format: CsvFormat) -> pl.DataFrame:
     """Texts without the blanks around them; what is then a number or a missing value is read as one."""
     changed = []
     for column in table.iter_columns():
-        if column.dtype == pl.String:
-            bare = column.str.strip_chars()
-            if (bare != column).any():
-                changed.append(_typed(bare, csv_format))
+        if column.dtype == pl.String and (column.str.starts_with(" ") | column.str.ends_with(" ")).any():
+            changed.append(_typed(column.str.strip_chars(), csv_format))
     return table.with_columns(changed)
 
 
