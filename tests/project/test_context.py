@@ -3,10 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.project.context import find_folder, open_context
+from boucle.project.records import Project, beyond_defaults
 
 TEXT = "project: small\ndata: {source: t.csv, target: y, features: {numeric: [x]}}\n"
 
@@ -73,3 +75,23 @@ def test_after_closing_the_store_opens_again(folder: Path) -> None:
     context.close()
     with context:
         assert context.store() is not first
+
+
+def test_what_a_project_says_does_not_change_with_keys_that_it_leaves_alone() -> None:
+    written = {
+        "project": "sweets",
+        "data": {
+            "source": "t.csv",
+            "target": "y",
+            "features": {"numeric": ["a"]},
+            "checks": [{"check": "null_rate", "column": "a", "at_most": 0.5}],
+        },
+        "training": {"until": "2013-03-01", "params": {"max_iter": 9}},
+        "replay": {
+            "first": "2013-03-01",
+            "last": "2013-03-02",
+            "drills": [{"drill": "shuffled_labels", "on": "2013-03-02"}],
+        },
+    }
+    project = msgspec.convert(written, Project)
+    assert beyond_defaults(project) == written

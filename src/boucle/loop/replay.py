@@ -25,7 +25,7 @@ from boucle.monitoring.api import add_labels, windows
 from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
-from boucle.project.records import ShuffledLabelsDrill
+from boucle.project.records import ShuffledLabelsDrill, beyond_defaults
 from boucle.project.replayed import replay_plan
 from boucle.serving.api import InferClient, Position, ServerProcess, deploy, hold, log_folder, read_frames
 from boucle.serving.holding import Held
@@ -50,10 +50,11 @@ class ReplayReport(Struct, frozen=True, kw_only=True):
 def stream_name(context: Context, first: RunReport) -> str:
     """One name for one history under one policy: the same project and data replay the same stream.
 
-    The environment counts (a library may change a model), the clock and how long history is kept do not.
+    The environment counts (a library may change a model), the clock and how long history is kept do not; nor does a key
+    that a newer Boucle knows and this project leaves at its default.
     """
     project = replace(context.project, governance=replace(context.project.governance, keep_days=None))
-    return f"replay-{short(digest_json([project, first.source.digest, first.version.bundle_digest]))}"
+    return f"replay-{short(digest_json([beyond_defaults(project), first.source.digest, first.version.bundle_digest]))}"
 
 
 def replay(context: Context, progress: Progress) -> ReplayReport:

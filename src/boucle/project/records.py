@@ -3,7 +3,8 @@ room is above this one and reads its policy from the project."""
 
 from datetime import date
 
-from msgspec import Struct, field
+from msgspec import NODEFAULT, Struct, field, to_builtins
+from msgspec.structs import FieldInfo, fields
 
 from boucle.data.records import DataSection
 from boucle.evaluation.records import EvaluationSection
@@ -101,3 +102,32 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     monitoring: MonitoringSection = field(default_factory=MonitoringSection)
     loop: LoopSection = field(default_factory=LoopSection)
     replay: ReplaySection | None = None
+
+
+def beyond_defaults(record: Struct) -> dict[str, object]:
+    """What a record says that is not its default anyway, as plain values; the same whatever keys are added later.
+
+    >>> beyond_defaults(RollbackPolicy(loss=0.02))
+    {'loss': 0.02}
+    """
+    said = {one.encode_name: getattr(record, one.name) for one in fields(record) if not _is_default(record, one)}
+    config = type(record).__struct_config__
+    tag = {} if config.tag is None else {str(config.tag_field): config.tag}
+    return tag | {name: _plain(value) for name, value in said.items()}
+
+
+def _is_default(record: Struct, one: FieldInfo) -> bool:
+    value = getattr(record, one.name)
+    if one.default_factory is not NODEFAULT:
+        return bool(value == one.default_factory())
+    return one.default is not NODEFAULT and bool(value == one.default)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Struct):
+        return beyond_defaults(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return to_builtins(value)
