@@ -106,6 +106,27 @@ def test_features_that_the_data_contradict(
     assert len(result.reasons) == 1
 
 
+@pytest.mark.parametrize(
+    ("separator", "null", "expected"),
+    [
+        (";", "", {"separator": ";"}),
+        (",", "NA", {"nulls": ["", "NA"]}),
+        ("\t", "?", {"separator": "\t", "nulls": ["", "?"]}),
+    ],
+)
+def test_a_csv_file_of_another_form_is_read_as_it_is_written(
+    folder: Path, separator: str, null: str, expected: dict[str, object]
+) -> None:
+    table = pl.read_csv(folder / "table.csv").with_columns(pl.when(pl.col("sugar") > 2).then("sugar").alias("sugar"))
+    table.write_csv(folder / "table.csv", separator=separator, null_value=null)
+    result = mend_features(VALID, folder)
+    section = parse_project(result.text, "boucle.yaml").data
+    assert section.csv is not None
+    assert {name: getattr(section.csv, name) for name in expected} == expected
+    assert section.features.numeric == ["sugar", "weight"]
+    assert len(result.reasons) == 1
+
+
 def test_a_sound_project_stays_as_it_is(folder: Path) -> None:
     assert mend_text(VALID).text == VALID
     assert mend_features(VALID, folder).text == VALID

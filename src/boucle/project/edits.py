@@ -8,12 +8,12 @@ from typing import Final
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from boucle.project.problems import Add, Edit, Path, Remove, Rename, Set, Value
+from boucle.project.problems import Add, Edit, Give, Path, Remove, Rename, Set, Value
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
-_ORDER: Final = (Set, Rename, Remove, Add)
+_ORDER: Final = (Set, Rename, Remove, Add, Give)
 
 
 def apply(text: str, edits: Sequence[Edit]) -> str:
@@ -53,6 +53,10 @@ def _applied(text: str, edit: Edit) -> str:
             return _replaced(text, node.start_mark.index, node.end_mark.index, scalar(value))
         case Remove(path=path):
             return _removed(text, _node(root, path[:-1]), path[-1])
+        case Give(path=path, yaml=yaml):
+            parent = _node(root, path[:-1])
+            assert isinstance(parent, MappingNode)
+            return _with_key(text, parent, str(path[-1]), yaml)
         case Add(path=path, value=value):
             parent = _node(root, path[:-1])
             assert isinstance(parent, MappingNode)

@@ -7,13 +7,14 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
-from boucle.data.api import normalise, read_source
+from boucle.data.api import kind_of, normalise, read_source, sniff_csv, written
 from boucle.data.names import nearest
-from boucle.data.records import DataSection, Finding
-from boucle.data.schema import kind_of
+from boucle.data.records import CsvFormat, DataSection, Finding
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.paths import inside
 from boucle.project.edits import apply
 from boucle.project.pipelines import measured
-from boucle.project.problems import Add, Edit, Problem, ProblemsFound, Remove, Rename, Set, dotted, quoted
+from boucle.project.problems import Add, Edit, Give, Problem, ProblemsFound, Remove, Rename, Set, dotted, quoted
 from boucle.project.problems import Path as Place
 from boucle.project.records import Project
 from boucle.project.steps.prepare import before, inspect
@@ -50,12 +51,12 @@ def mend_text(text: str) -> Mended:
 
 
 def mend_features(text: str, folder: Path) -> Mended:
-    """Mend what the data show: a column that is spelt otherwise, a feature that is constant, empty, of the other kind,
-    or that knows the answer. `text` must be a valid project; its source is read once.
+    """Mend what the data show: a CSV file of another form, a column that is spelt otherwise, a feature that is
+    constant, empty, of the other kind, or that knows the answer. `text` must be a valid project.
     """
+    text, reasons = _read_as_written(text, folder)
     project = parse_project(text, NAME)
     table = read_source(project.data.source, folder, project.data.csv)
-    reasons: list[str] = []
     for _ in range(MOST_ROUNDS):
         found = list(_words_among_numbers(table, project.data)) or list(
             fixes(_findings(table, project, folder), project.data, table.columns)
@@ -102,6 +103,22 @@ def _reason(problem: Problem) -> str:
             return f"{where}: now {quoted(value)}; {problem.message}"
         case _:
             return f"{where}: {problem.message}"
+
+
+def _read_as_written(text: str, folder: Path) -> tuple[str, list[str]]:
+    """The text with `data.csv`, if the source is a CSV file of another form and cannot be used as it is read now."""
+    section = parse_project(text, NAME).data
+    if section.csv is not None or not section.source.lower().endswith(".csv"):
+        return text, []
+    found = sniff_csv(inside(folder, section.source))
+    try:
+        table = read_source(section.source, folder)
+        usable = _named(section) <= set(table.columns) and not any(_words_among_numbers(table, section))
+    except InvalidInput:
+        usable = False
+    if usable or found == CsvFormat():
+        return text, []
+    return apply(text, [Give(("data", "csv"), written(found))]), [f"data.csv: {section.source} is {written(found)}"]
 
 
 def _named(section: DataSection) -> set[str]:

@@ -41,7 +41,14 @@ class Add(Struct, frozen=True):
     value: Value
 
 
-Edit = Rename | Set | Remove | Add
+class Give(Struct, frozen=True):
+    """The mapping that should hold `path` gets this key, which it lacks; `yaml` is its value in one line."""
+
+    path: Path
+    yaml: str
+
+
+Edit = Rename | Set | Remove | Add | Give
 
 
 class Problem(Struct, frozen=True):
