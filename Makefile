@@ -47,13 +47,14 @@ test: .venv/.installed ## What CI runs: all tests but the long ones (under fifte
 	$(PYTEST) -n 2 --dist loadscope -m "not long"
 
 test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
+	./tests/install-faketime
 	$(PYTEST) -n 2 --dist loadscope -m long
 
 bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and write docs/performance.md
 	$(BIN)/python benchmarks/run.py $(MEMBERS)
 
 docs: .venv/.installed ## Build the documentation site, which opens without a network, into build/docs
-	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 	@echo "build/docs/index.html"
 
 clean: ## Remove the environment and what the demo stored

@@ -43,7 +43,7 @@ class Child(NamedTuple):
 class Ground:
     """Starts `boucle` and scripts as processes forked from one that has paid for the imports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
         self._count = 0
         self._ended: dict[int, int] = {}
@@ -53,6 +53,7 @@ class Ground:
             "OMP_NUM_THREADS": "1",
             "POLARS_MAX_THREADS": "1",
             "COLUMNS": "200",
+            **environ,
         }
         self._zygote = subprocess.Popen(
             [sys.executable, str(HERE / "zygote.py")],

@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from boucle.kernel import audit, trees
+from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
 from boucle.runs.api import finish_run, list_runs, log_metrics, metric_history, record_run, start_run
 from boucle.runs.records import MetricPoint
@@ -33,6 +35,7 @@ def main(arguments: list[str]) -> None:
         for worker in workers:
             worker.join()
         log.close()
+    _run_out_of_space(home / "frames", name)
 
 
 def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
@@ -61,18 +64,7 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
         say(f"metric {run.id}")
         finish_run(store, run.id)
         say(f"finished {run.id}")
-        frame = PredictionFrame(
-            request_id=what,
-            endpoint="e",
-            number=1,
-            bundle_digest=digest,
-            served_at=0.0,
-            latency_ms=0.0,
-            rows=1,
-            inputs={"x": [1.0]},
-            outputs={"p": [0.5]},
-        )
-        assert log.append(frame)
+        assert log.append(_frame(what, 1.0))
         say(f"frame {what}")
         if number == 0:
             folder = store.home / "work" / what
@@ -81,6 +73,34 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
             tree = trees.freeze(store.blobs, folder)
             trees.materialise(store.blobs, tree, store.home / "trees" / tree)
             say(f"tree {tree}")
+
+
+def _run_out_of_space(folder: Path, name: str) -> None:
+    """Have a frame cut off by a limit on the size of files, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    log = PredictionLog(folder)
+    assert log.append(_frame(f"{name}/fits", 1.0))
+    say(f"frame {name}/fits")
+    assert not log.append(_frame(f"{name}/does-not", "x" * (2 << 20)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert log.append(_frame(f"{name}/fits-again", 1.0))
+    say(f"frame {name}/fits-again")
+    log.close()
+
+
+def _frame(request_id: str, value: float | str) -> PredictionFrame:
+    return PredictionFrame(
+        request_id=request_id,
+        endpoint="e",
+        number=1,
+        bundle_digest=Digest("0" * 64),
+        served_at=0.0,
+        latency_ms=0.0,
+        rows=1,
+        inputs={"x": [value]},
+        outputs={"p": [0.5]},
+    )
 
 
 def say(line: str) -> None:

@@ -10,7 +10,7 @@ from boucle.kernel.progress import Silent
 from boucle.runs.records import ParamValue
 from boucle.training.api import search
 from boucle.training.records import CrossValidation, Range, Search, SearchResult, Task, TrainingSection, Trial
-from boucle.training.search import DEFAULT_START
+from boucle.training.search import DEFAULT_START, leaves
 
 SPACE = {
     "max_iter": Range(low=2, high=12),
@@ -86,7 +86,8 @@ def test_a_start_outside_of_a_changed_space_is_left_out(flights: pl.DataFrame) -
 def test_without_a_space_the_default_is_searched_from_its_start(flights: pl.DataFrame) -> None:
     section = TrainingSection(params={"max_iter": 5}, cross_validation=CrossValidation(folds=2))
     found = run(flights, section, trials=1)
-    assert found.trials[0].params == {name: value for name, value in DEFAULT_START.items() if name != "max_iter"}
+    start = {**DEFAULT_START, "min_samples_leaf": leaves(flights.height)[2]}
+    assert found.trials[0].params == {name: value for name, value in start.items() if name != "max_iter"}
 
 
 def test_parameters_drawn_twice_are_fitted_once(flights: pl.DataFrame) -> None:

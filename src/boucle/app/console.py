@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from boucle.kernel.clock import Clock, SystemClock
+from boucle.kernel.clock import Clock, SteadyClock
 from boucle.kernel.errors import BoucleError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def progress(color: str | None = None, *, clock: Clock | None = None) -> "Iterat
     from boucle.app.shown import Shown
 
     screen = console(color, stderr=True)
-    shown = Shown(screen, clock or SystemClock())
+    shown = Shown(screen, clock or SteadyClock())
     if not shown.moving:
         yield shown
         return

@@ -180,7 +180,7 @@ def list_reports(store: Store, project_id: str, model: str, number: int) -> list
 
 
 def list_permits(store: Store, project_id: str, model: str) -> list[Permit]:
-    """Every permit of a model in the order of issue."""
+    """Every permit of a model by the moment of issue, as the clock told it."""
     return store.read(lambda conn: tables.all_permits(conn, project_id, model))
 
 

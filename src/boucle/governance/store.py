@@ -153,7 +153,7 @@ def find_permit(conn: Connection, permit_id: str) -> Permit | None:
 
 
 def all_permits(conn: Connection, project_id: str, model: str) -> list[Permit]:
-    """Every permit, in the order of issue."""
+    """Every permit by the moment of issue, as the clock told it."""
     query = (
         select(permits)
         .where(permits.c.project_id == project_id, permits.c.model == model)

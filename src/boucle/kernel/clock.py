@@ -1,5 +1,6 @@
 """The time, injected: rules and tests never ask the machine for it."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +17,17 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+class SteadyClock:
+    """The machine's clock as it was at first, and from then on only forward, however that is set: for durations."""
+
+    def __init__(self) -> None:
+        self._at = datetime.now(UTC)
+        self._since = time.monotonic()
+
+    def now(self) -> datetime:
+        return self._at + timedelta(seconds=time.monotonic() - self._since)
 
 
 class FixedClock:

@@ -140,7 +140,7 @@ def find_labels(
 ) -> list[LabelBatch]:
     """A stream's batches in the order they arrived, those that arrived on or after a day."""
     table = monitoring_labels
-    query = select(table).where(*_of(table, project_id, stream)).order_by(table.c.arrived_at, table.c.sequence)
+    query = select(table).where(*_of(table, project_id, stream)).order_by(table.c.sequence)
     if arrived_from is not None:
         query = query.where(table.c.arrived_at >= arrived_from.isoformat())
     return [

@@ -35,7 +35,7 @@ DEFAULT_SPACE: Mapping[str, Range] = {
     "min_samples_leaf": Range(low=20, high=200, log=True),
     "l2_regularization": Range(low=0.01, high=10.0, log=True),
 }
-"""Where a project that names no space is searched."""
+"""Where a project that names no space is searched, given enough rows (see `leaves`)."""
 DEFAULT_START: Mapping[str, ParamValue] = {
     "max_iter": 100,
     "learning_rate": 0.05,
@@ -44,6 +44,18 @@ DEFAULT_START: Mapping[str, ParamValue] = {
     "l2_regularization": 1.0,
 }
 """The first trial of the default space: modest trees, for data that will drift."""
+
+
+def leaves(rows: int) -> tuple[int, int, int]:
+    """Where `min_samples_leaf` is searched, from which value to which, and with what it starts: few rows need small
+    leaves, or no tree is ever split.
+
+    >>> leaves(120), leaves(1_000), leaves(50_000)
+    ((2, 6, 3), (5, 50, 20), (20, 200, 100))
+    """
+    return min(20, max(2, rows // 200)), min(200, max(5, rows // 20)), min(100, max(3, rows // 50))
+
+
 RANDOM_TRIALS = 5
 """Before TPE has seen enough to model."""
 
@@ -72,7 +84,7 @@ def search(
     retraining on more rows tries something new.
     """
     folded = _fold(table, section, features, target, task, time, threads)
-    space = _space(section)
+    space = _space(section, len(folded.matrix), start_from or {})
     study = _study(section, start_from, space, folded)
     distributions = {name: _distribution(name, one) for name, one in space.items()}
     tried: list[Trial] = []
@@ -210,8 +222,14 @@ def _try(
     ), scores
 
 
-def _space(section: TrainingSection) -> Mapping[str, Range]:
-    space = section.search.space or DEFAULT_SPACE
+def _space(section: TrainingSection, rows: int, start_from: Mapping[str, ParamValue]) -> Mapping[str, Range]:
+    space = section.search.space
+    if not space:
+        low, high, _ = leaves(rows)
+        begun = start_from.get("min_samples_leaf", low)  # fitted to fewer rows, perhaps
+        if isinstance(begun, int) and begun > 0:
+            low, high = min(low, begun), max(high, begun)
+        space = {**DEFAULT_SPACE, "min_samples_leaf": Range(low=low, high=high, log=True)}
     return {name: one for name, one in space.items() if name in section.search.space or name not in section.params}
 
 
@@ -221,11 +239,11 @@ def _study(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    start = start_from if start_from is not None else ({} if section.search.space else DEFAULT_START)
+    rows = len(folded.matrix)
+    default = {} if section.search.space else {**DEFAULT_START, "min_samples_leaf": leaves(rows)[2]}
+    start = start_from if start_from is not None else default
     first = {name: value for name, value in start.items() if name in space and _inside(value, space[name])}
-    sampler = optuna.samplers.TPESampler(
-        seed=section.seed + len(folded.matrix), n_startup_trials=1 if start_from else RANDOM_TRIALS
-    )
+    sampler = optuna.samplers.TPESampler(seed=section.seed + rows, n_startup_trials=1 if start_from else RANDOM_TRIALS)
     study = optuna.create_study(direction="maximize" if folded.scoring.sign > 0 else "minimize", sampler=sampler)
     if first:
         study.enqueue_trial(first)
