@@ -54,7 +54,7 @@ bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and
 	$(BIN)/python benchmarks/run.py $(MEMBERS)
 
 docs: .venv/.installed ## Build the documentation site, which opens without a network, into build/docs
-	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/docs
 	@echo "build/docs/index.html"
 
 clean: ## Remove the environment and what the demo stored

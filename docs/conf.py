@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from pygments.lexers.shell import BashSessionLexer
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.osutil import relative_uri
@@ -71,6 +72,12 @@ def _add_navigation(app: Sphinx, page: str, source: list[str]) -> None:  # noqa:
         source[0] += _tree(sorted(path.stem for path in HERE.glob("decisions/[0-9]*.md")))
 
 
+class Console(BashSessionLexer):
+    """Commands behind `$ ` only; in an output, a line may begin with `%` or `#`."""
+
+    _ps1rgx = re.compile(r"^(\$ )(.*\n?)")
+
+
 class LoopPicture(SphinxTransform):
     """Sets `loop.svg` into the page in place of the image; `loop.svg#gate` marks the box named `gate`."""
 
@@ -99,5 +106,6 @@ def _picture(page: str, here: str) -> str:
 
 
 def setup(app: Sphinx) -> None:
+    app.add_lexer("console", Console)
     app.connect("source-read", _add_navigation)
     app.add_transform(LoopPicture)

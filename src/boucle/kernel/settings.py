@@ -170,7 +170,7 @@ def _file_value(path: Path, name: str, value: object) -> str:
         nearest = get_close_matches(name, names, n=1)
         raise InvalidInput(
             f"{path}: unknown key boucle.{name}; allowed are {', '.join(names)}",
-            hint=f"did you mean {nearest[0]}?" if nearest else None,
+            hint=f"did you mean {nearest[0]}?" if nearest else "correct it; `boucle settings` shows what counts",
         )
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise InvalidInput(f"{path}: boucle.{name} is {value!r}; allowed is a text or a whole number")
