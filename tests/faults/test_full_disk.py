@@ -55,6 +55,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.02)
 
 
+def test_a_full_disk_is_looked_at_and_backed_up_to_another(
+    small_disk: Any, lay: Any, boucle: Any, tmp_path: Path
+) -> None:
+    project = lay(small_disk.folder)
+    small_disk.fill()
+    assert facts(boucle(["fsck", "--json"], project)) == {"problems": []}
+    facts(boucle(["backup", str(tmp_path / "b.tar"), "--json"], project))
+
+
 def test_reads_go_on_without_a_byte_of_room(small_disk: Any, lay: Any, boucle: Any) -> None:
     project = lay(small_disk.folder)
     before = [facts(boucle([*words, "--json"], project)) for words in READS]

@@ -8,6 +8,7 @@ brings a new schema revision or format, before the next one does.
 
 import io
 import json
+import lzma
 import shutil
 import tarfile
 import tempfile
@@ -21,6 +22,7 @@ import polars as pl
 
 from boucle.app.main import run_command
 from boucle.kernel import trees
+from boucle.kernel.care.archive import FORMAT as BACKUP_FORMAT
 from boucle.kernel.digests import canonical_json
 from boucle.kernel.schema import REVISIONS
 from boucle.kernel.store import Store
@@ -69,6 +71,18 @@ replay:
   drills:
     - {drill: corrupt, first: 2024-02-05, last: 2024-02-06, columns: {z: z + 100}}
     - {drill: shuffled_labels, on: 2024-02-12}
+"""
+ANSWERS = """\
+project: orders
+target: late
+asked_when: when the order is placed
+errors: miss
+latency_ms: 50
+data_from: the shop
+systems: [the shop]
+reviews: 1
+approvers: [ada, grace]
+keep_days: 365
 """
 
 
@@ -147,6 +161,17 @@ def make_formats(folder: Path) -> None:
     _copy(min((home / "serving" / "orders" / "log").glob("segment-*.log")), "prediction-log-1.log")
     manifests = [path for path in (home / "cache").glob("*.json") if b'"step":"bundle"' in path.read_bytes()]
     _copy(min(manifests), f"cache-manifest-{CACHE_FORMAT}.json")
+    told(folder, "backup", str(folder / "backup.tar"))
+    _write(f"backup-{BACKUP_FORMAT}.tar.xz", lzma.compress((folder / "backup.tar").read_bytes()))
+    _copy(_statement_of_needs(folder), "needs-1.yaml")
+
+
+def _statement_of_needs(folder: Path) -> Path:
+    """What `boucle init` writes beside boucle.yaml."""
+    (folder / "answers.yaml").write_text(ANSWERS, encoding="utf-8")
+    (folder / "new").mkdir()
+    told(folder / "new", "init", str(folder / "orders.parquet"), "--answers", str(folder / "answers.yaml"))
+    return folder / "new" / "needs.yaml"
 
 
 def _answers(store: Store, number: int) -> dict[str, dict[str, list[Any]]]:

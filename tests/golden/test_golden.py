@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import lzma
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from boucle.kernel.store import Store
 from boucle.models.api import get_version
 from boucle.packaging.api import open_bundle, open_kept
 from boucle.pipeline.cache import Cache
+from boucle.project.needs import NAME, needs_against
 from boucle.project.yaml_file import read_project
 from boucle.serving.prediction_log import read_frames
 from boucle.serving.records import Traffic
@@ -34,6 +36,7 @@ FORMATS = HERE / "formats"
 SOURCE = HERE.parents[1] / "src" / "boucle"
 HOMES = sorted(path.name.split(".")[0].removeprefix("home-") for path in HERE.glob("home-*.tar.xz"))
 GOLDEN_OF = {
+    "kernel/care/archive.py:FORMAT": "backup-{}.tar.xz",
     "packaging/bundle.py:FORMAT": "bundle-{}",
     "pipeline/cache.py:_FORMAT": "cache-manifest-{}.json",
 }
@@ -169,6 +172,22 @@ def test_the_traffic_file() -> None:
 
 def test_the_audit_head() -> None:
     assert msgspec.json.decode(golden("audit-head-1.json"), type=AuditHead).sequence == 15
+
+
+def test_the_backup_becomes_a_store(tmp_path: Path) -> None:
+    (tmp_path / "backup.tar").write_bytes(lzma.decompress(golden("backup-1.tar.xz")))
+    shutil.copyfile(FORMATS / "boucle-1.yaml", tmp_path / "boucle.yaml")
+    told(tmp_path, "restore", str(tmp_path / "backup.tar"))
+    assert told(tmp_path, "fsck")["problems"] == []
+    assert told(tmp_path, "audit", "verify")["problems"] == []
+    assert told(tmp_path, "status")["in_charge"] == 4
+
+
+def test_the_statement_of_needs(tmp_path: Path) -> None:
+    shutil.copyfile(FORMATS / "needs-1.yaml", tmp_path / NAME)
+    compared = {one.key: one for one in needs_against(read_project(FORMATS / "boucle-1.yaml"), tmp_path)}
+    assert (compared["target"].asked, compared["target"].agrees) == ("late", True)
+    assert compared["approvers"].asked == "ada, grace"
 
 
 # --- nothing is released without a golden file -----------------------------------------------------------------------

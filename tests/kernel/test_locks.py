@@ -1,10 +1,16 @@
 import fcntl
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
-from boucle.kernel.locks import turn
+import pytest
+
+from boucle.kernel import locks
+from boucle.kernel.locks import holder, turn
 
 _HOLD = """
 import sys
@@ -61,3 +67,41 @@ def is_held(path: Path) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+def test_who_holds_a_lock_is_told_also_that_it_is_stopped(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert holder(lock) is None
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        told = holder(lock)
+        if told is None:
+            process.kill()
+            pytest.skip("this system does not tell who holds a lock")
+        assert told.startswith(f"process {process.pid} (")
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        assert f"kill -CONT {process.pid}" in (holder(lock) or "")
+        process.kill()
+
+
+def test_who_waits_long_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "TELL_S", 0.01)
+    lock, done = tmp_path / "lock", threading.Event()
+
+    def wait() -> None:
+        with turn(lock):
+            done.set()
+
+    with turn(lock):
+        threading.Thread(target=wait).start()
+        deadline = time.monotonic() + 30
+        while not caplog.records and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+    assert done.wait(30)
+    assert f"which holds {lock}" in caplog.text

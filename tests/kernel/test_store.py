@@ -138,3 +138,11 @@ def test_a_lost_database_is_missed(tmp_path: Path, damage: Callable[[Path], obje
     (tmp_path / "boucle.db").unlink(missing_ok=True)
     (tmp_path / "audit-head.json").unlink()
     Store.open(tmp_path).close()
+
+
+def test_every_file_is_for_its_owner_alone(store: Store) -> None:
+    store.write(audit.is_empty)
+    assert {
+        path.name: path.stat().st_mode & 0o077 for path in store.home.rglob("*") if path.stat().st_mode & 0o077
+    } == {}
+    assert (store.home / "boucle.db-wal").exists()

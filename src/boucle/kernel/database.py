@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from boucle.kernel.engines import connect_engine, damaged, explain, has_wal, use_wal, wants_room
 from boucle.kernel.group_commit import Writer
 from boucle.kernel.locks import turn
+from boucle.kernel.paths import is_writable
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class Database:
         Unavailable if it cannot be opened or written, Damaged if it is no database.
         """
         try:
-            if not has_wal(path):
+            if is_writable(path.parent) and not has_wal(path):
                 with turn(lock_path(path)):
                     use_wal(path)
         except sqlite3.Error as error:

@@ -3,15 +3,17 @@
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable
+from boucle.kernel.paths import is_writable, translate
 from boucle.kernel.points import reach
 
 T = TypeVar("T")
@@ -38,14 +40,12 @@ def connect_engine(path: Path, *, mode: Literal["read", "read alone", "write"]) 
     """An engine for the file.
 
     `read`: each transaction is a snapshot and cannot write. `read alone`: the same, with no other connection beside it
-    and the index of the write-ahead log in memory, so that it needs no room on the disk. `write`: the caller begins
+    and the index of the write-ahead log in memory, so that it writes nothing to the disk. `write`: the caller begins
     and commits on the raw connection.
     """
 
     def connect() -> sqlite3.Connection:
-        raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        if mode == "read alone":
-            raw.execute("PRAGMA locking_mode = EXCLUSIVE")
+        raw = _connect_alone(path) if mode == "read alone" else _connect(path)
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute(f"PRAGMA journal_size_limit = {LONG_WAL_BYTES}")
@@ -74,16 +74,32 @@ def raw_of(connection: Connection) -> sqlite3.Connection:
     return raw
 
 
+def _connect(path: Path, how: str = "") -> sqlite3.Connection:
+    file = f"file:{quote(str(path))}{how}"
+    return sqlite3.connect(file, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _connect_alone(path: Path) -> sqlite3.Connection:
+    if is_writable(path.parent):
+        raw = _connect(path)
+    else:  # SQLite cannot lock what it cannot write; a program that writes here from elsewhere has an index to be read
+        raw = _connect(path, "?mode=ro&vfs=unix-none" if wal_bytes(path) else "?immutable=1")
+    raw.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return raw
+
+
 def ask_file(path: Path, question: Callable[[sqlite3.Connection], T]) -> T:
-    """Ask a file that exists by a connection of its own, also where there is no room left on the disk."""
+    """Ask a file that exists by a connection of its own, also on a disk that is full or read-only.
+
+    There the question may be asked twice.
+    """
     try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_S)) as raw:
+        with closing(_connect(path)) as raw:
             return question(raw)
     except sqlite3.Error as error:
         if not wants_room(error):
             raise
-    with closing(sqlite3.connect(path, timeout=_BUSY_S)) as raw:
-        raw.execute("PRAGMA locking_mode = EXCLUSIVE")
+    with closing(_connect_alone(path)) as raw:
         return question(raw)
 
 
@@ -91,7 +107,10 @@ def wants_room(error: BaseException) -> bool:
     """Whether SQLite may have failed because it could not make its index of the write-ahead log."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in _FOR_WANT_OF_ROOM
+    if not isinstance(code, int):
+        return False
+    # A statement that may not write has the plain code; the others are of a file system that is read-only.
+    return code & 0xFF in _FOR_WANT_OF_ROOM or (code & 0xFF == sqlite3.SQLITE_READONLY and code > 0xFF)
 
 
 def has_wal(path: Path) -> bool:
@@ -104,6 +123,8 @@ def has_wal(path: Path) -> bool:
 
 def use_wal(path: Path) -> None:
     """Make the file if it is missing and let readers and the writer work side by side (write-ahead log)."""
+    with translate(path), suppress(FileExistsError):  # SQLite's own files beside it get the same permissions
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     raw = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
         raw.execute("PRAGMA journal_mode = WAL")
@@ -149,6 +170,10 @@ def explain(error: BaseException, path: Path) -> BaseException:
         return damaged(path, str(cause))
     if primary in _FOR_WANT_OF_ROOM and _is_full(path.parent):
         return DiskFull(f"cannot use database {str(path)!r}: the disk is full", hint=_UNAVAILABLE[sqlite3.SQLITE_FULL])
+    if primary in _FOR_WANT_OF_ROOM and not is_writable(path.parent):
+        return Unavailable(
+            f"cannot use database {str(path)!r}: its folder is read-only", hint=_UNAVAILABLE[sqlite3.SQLITE_READONLY]
+        )
     if primary in _UNAVAILABLE:
         kind = DiskFull if primary == sqlite3.SQLITE_FULL else Unavailable
         return kind(f"cannot use database {str(path)!r}: {cause}", hint=_UNAVAILABLE[primary])

@@ -1,12 +1,20 @@
 """An operating-system lock by which processes take turns; it ends with its holder, also when that is killed."""
 
+import errno
 import fcntl
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from boucle.kernel.paths import translate
+
+TELL_S = 5.0
+"""After this long, who waits tells for whom."""
+_log: Final = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -14,26 +22,72 @@ def turn(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock `path` for the block, alone or `shared` with others; waits for its turn, without a limit.
 
     Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
-    once.
-    Threads take turns by it as processes do. Taking it again inside the block waits for ever.
+    once. Threads take turns by it as processes do. Taking it again inside the block waits for ever. Where no lock can
+    be made because the folder is read-only there is none, as nothing can be changed there.
     """
     with translate(path):
         lock = _open(path)
         try:
             door = _open(path.with_name(f"{path.name}.next"))
             try:
-                fcntl.flock(door, fcntl.LOCK_EX)
-                fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+                _wait(door, fcntl.LOCK_EX, path)
+                _wait(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path)
             finally:
-                os.close(door)
+                _close(door)
         except BaseException:
-            os.close(lock)
+            _close(lock)
             raise
     try:
         yield
     finally:
-        os.close(lock)
+        _close(lock)
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int | None, how: int, lock: Path) -> None:
+    if descriptor is None:
+        return
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell = threading.Timer(TELL_S, _tell, [lock])
+        tell.daemon = True
+        tell.start()
+        try:
+            fcntl.flock(descriptor, how)
+        finally:
+            tell.cancel()
+
+
+def _tell(lock: Path) -> None:
+    _log.warning("still waiting for %s, which holds %s", holder(lock) or "another process", lock)
+
+
+def holder(lock: Path) -> str | None:
+    """Which process holds a lock, in words; None if the system does not tell."""
+    try:
+        seen = lock.stat()
+        place = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+        held = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+        found = next(int(words[4]) for words in held if words[1] == "FLOCK" and words[5] == place)
+        name, _, rest = Path(f"/proc/{found}/stat").read_text(encoding="utf-8").partition(" (")[2].rpartition(") ")
+    except (OSError, ValueError, StopIteration):
+        return None
+    stopped = f", which is stopped (to let it go on: kill -CONT {found})" if rest.startswith("T") else ""
+    return f"process {found} ({name}){stopped}"

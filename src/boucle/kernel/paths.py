@@ -100,6 +100,11 @@ def make_folder(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
 
 
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in the folder, as far as permissions and the file system go."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def sync_folder(path: Path) -> None:
     """Make a folder's entries (new names, renames) durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from boucle.kernel.locks import turn
-from boucle.kernel.paths import make_folder, translate
+from boucle.kernel.paths import is_writable, make_folder, translate
 from boucle.kernel.points import reach
 
 FOLDER: Final = "present"
@@ -68,6 +68,8 @@ class Presence:
 
     def use(self, path: Path) -> bool:
         """Count a file or folder as used now; False if it is not there."""
+        if not is_writable(self._root):
+            return path.exists()  # nothing is collected in a read-only store
         with translate(path), self.naming():
             try:
                 self.stamp(path)

@@ -1,9 +1,13 @@
 """A backup holds what was acknowledged before it began; what comes back is that store, or nothing."""
 
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import tarfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from io import BytesIO
@@ -17,7 +21,9 @@ from sqlalchemy import text
 from boucle.kernel import audit, trees
 from boucle.kernel.care.archive import Contents
 from boucle.kernel.care.backup import backup, verify_backup
+from boucle.kernel.care.pins import add
 from boucle.kernel.care.restore import restore
+from boucle.kernel.care.turns import room_beside
 from boucle.kernel.digests import Digest, canonical_json, digest_bytes
 from boucle.kernel.errors import Conflict, Damaged, InvalidInput, NotFound
 from boucle.kernel.progress import Silent
@@ -117,8 +123,7 @@ def test_a_needed_blob_with_other_bytes_stops_the_backup(filled: Store, tmp_path
 
 
 def test_an_older_schema_is_brought_up_when_it_is_opened_and_a_newer_is_refused(filled: Store, tmp_path: Path) -> None:
-    filled.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-    save(filled.home, tmp_path / "b.tar")
+    (tmp_path / "b.tar").write_bytes(crafted(listing(DATABASE, schema="9999"), [(member("boucle.db"), b"")]))
     with pytest.raises(Conflict, match="9999") as raised:
         restore(tmp_path / "b.tar", tmp_path / "new", Silent())
     assert "pip install --upgrade boucle" in (raised.value.hint or "")
@@ -129,6 +134,80 @@ def test_an_older_schema_is_brought_up_when_it_is_opened_and_a_newer_is_refused(
     with Store.open(tmp_path / "new") as again:
         assert audit.verify(again).problems == []
         assert again.read(lambda c: c.execute(text("SELECT count(*) FROM pins")).scalar()) == 0
+
+
+def test_only_a_regular_file_is_replaced_or_read(filled: Store, tmp_path: Path) -> None:
+    pipe, link, inward = tmp_path / "pipe", tmp_path / "link", tmp_path / "inward"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    inward.symlink_to(filled.home)
+    for target in (pipe, link, Path("/dev/full")):
+        with pytest.raises(InvalidInput, match="no regular file"):
+            save(filled.home, target, force=True)
+        with pytest.raises(InvalidInput, match="no regular file"):
+            verify_backup(target, Silent())
+    with pytest.raises(InvalidInput, match="in the store itself"):
+        save(filled.home, inward / "b.tar")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    (tmp_path / "old.tar").write_bytes(b"old")
+    (tmp_path / "newest").symlink_to(tmp_path / "old.tar")
+    save(filled.home, tmp_path / "newest", force=True)
+    assert (tmp_path / "newest").is_symlink()
+    assert verify_backup(tmp_path / "old.tar", Silent()).files
+
+
+def test_a_backup_of_a_store_that_lost_something_names_it_and_replaces_no_whole_one(
+    filled: Store, tmp_path: Path
+) -> None:
+    blob = filled.blobs.put(b"pinned")
+    add(filled, "p", blob, reason="r", actor="a")
+    save(filled.home, tmp_path / "b.tar")
+    whole = (tmp_path / "b.tar").read_bytes()
+    filled.blobs.path(blob).unlink()
+    with pytest.raises(Damaged, match="was not replaced") as raised:
+        save(filled.home, tmp_path / "b.tar", force=True)
+    assert raised.value.details == {"missing": [blob]}
+    assert (tmp_path / "b.tar").read_bytes() == whole
+    with pytest.raises(Damaged, match="holds the rest"):
+        save(filled.home, tmp_path / "rest.tar")
+    assert verify_backup(tmp_path / "rest.tar", Silent()).files
+
+
+def test_a_mounted_folder_is_refused_before_anything_is_written(filled: Store, tmp_path: Path) -> None:
+    save(filled.home, tmp_path / "b.tar")
+    home = tmp_path / "volume"
+    home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", home], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this account may not mount a disk")
+    try:
+        with pytest.raises(Conflict, match="is a mounted disk or volume") as raised:
+            restore(tmp_path / "b.tar", home, Silent())
+        assert f"--home '{home / 'store'}'" in (raised.value.hint or "")
+        restore(tmp_path / "b.tar", home / "store", Silent())
+        assert (home / "store" / "boucle.db").exists()
+    finally:
+        subprocess.run(["umount", "--lazy", home], check=True)
+
+
+def test_room_is_made_again_by_who_comes_while_another_leaves(tmp_path: Path) -> None:
+    target, made = tmp_path / "b.tar", Counter[str]()
+    folder = tmp_path / ".b.tar.being-made"
+    folder.mkdir()
+    (folder / "left").write_text("by a killed process")
+
+    def make(name: str) -> None:
+        for _ in range(300):
+            try:
+                with room_beside(target) as room:
+                    (room / "file").write_text(name)
+                    made[name] += 1
+            except Conflict:
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, "abcd"))
+    assert made.total() > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

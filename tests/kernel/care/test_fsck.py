@@ -16,10 +16,16 @@ from boucle.kernel.care.references import names_a_blob
 from boucle.kernel.care.repair import anchor_audit_head, repair
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest, digest_bytes
-from boucle.kernel.errors import Refused
+from boucle.kernel.errors import Refused, Unavailable
 from boucle.kernel.migrations.draft import import_tables
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
+
+
+def test_a_database_that_cannot_be_opened_now_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "boucle.db").mkdir()
+    with pytest.raises(Unavailable, match="boucle.db"):
+        look(tmp_path)
 
 
 def look(home: Path) -> list[StoreProblem]:

@@ -37,6 +37,8 @@ def fsck(
         raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
     from boucle.app.console import print_json, progress
 
+    if repair:
+        _refuse_newer(home)
     if anchor_audit_head:
         _anchor(session)
     with progress(session.color) as shown:
@@ -51,6 +53,18 @@ def fsck(
         _show(session, problems)
     if any(one.is_damage and not one.repaired for one in problems):
         raise typer.Exit(4)
+
+
+def _refuse_newer(home: Path) -> None:
+    from boucle.kernel.errors import BoucleError, NewerStore
+    from boucle.kernel.schema import is_current
+
+    try:
+        is_current(home / "boucle.db")
+    except NewerStore:
+        raise
+    except BoucleError:
+        pass  # damage is what is looked for
 
 
 def look(home: Path, shown: "Progress") -> "list[StoreProblem]":

@@ -11,6 +11,7 @@ Threat model: the file may be damaged, cut off or crafted.
 import hashlib
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from msgspec import Struct
 
 from boucle.kernel.care.layout import BLOB, DATABASE, HEAD, SEGMENT, kind_of
 from boucle.kernel.digests import Digest, canonical_json, digest_bytes, short
-from boucle.kernel.errors import Conflict, Damaged, NotFound
+from boucle.kernel.errors import Conflict, Damaged, InvalidInput, NotFound
 from boucle.kernel.paths import translate
 
 FORMAT: Final = 1
@@ -80,13 +81,22 @@ def opened(file: Path) -> Iterator[tuple[BinaryIO, Contents]]:
 
     NotFound if there is no file, Damaged if it is no whole backup, Conflict if a newer Boucle wrote it.
     """
-    with translate(file):
-        try:
-            source = file.open("rb")
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise NotFound(f"there is no backup file {str(file)!r}", hint="boucle backup FILE makes one") from error
-        with source:
-            yield source, _contents(file, source)
+    with translate(file), _open_file(file) as source:
+        yield source, _contents(file, source)
+
+
+def _open_file(file: Path) -> BinaryIO:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # does not wait for a pipe's writer
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no backup file {str(file)!r}", hint="boucle backup FILE makes one") from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise NotFound(f"{str(file)!r} is a folder, no backup file", hint="boucle backup FILE makes one")
+    raise InvalidInput(f"{str(file)!r} is no regular file", hint="copy the backup into a file first")
 
 
 def read_files(

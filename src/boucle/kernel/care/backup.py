@@ -15,15 +15,16 @@ from boucle.kernel.audit_chain import GENESIS, AuditHead
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care.archive import FORMAT, Contents, Entry, opened, read_files, write_archive
 from boucle.kernel.care.layout import DATABASE, HEAD, SEGMENT, files, kind_of
+from boucle.kernel.care.references import Needed, missing, needed_by_rows, needed_by_trees
 from boucle.kernel.care.roots import named_in, named_in_database, reachable
 from boucle.kernel.care.turns import care, room_beside
-from boucle.kernel.digests import Digest, canonical_json, digest_bytes, digest_file
-from boucle.kernel.engines import explain
-from boucle.kernel.errors import Conflict, InvalidInput, NotFound
+from boucle.kernel.digests import Digest, canonical_json, digest_bytes, digest_file, short
+from boucle.kernel.engines import ask_file, explain
+from boucle.kernel.errors import Conflict, Damaged, InvalidInput, NotFound
 from boucle.kernel.paths import sync_folder, translate
 from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress
-from boucle.kernel.schema import version_of
+from boucle.kernel.schema import is_current, version_of
 
 
 def backup(
@@ -39,13 +40,16 @@ def backup(
     """Write a backup of the store, and return what it holds. The file appears whole or not at all.
 
     `whole_bytes` tells how much of a log segment is whole frames, `written_by` is the program's version. Conflict if
-    the file exists, unless `force`; Damaged if something that the store needs has other bytes than it should.
+    the file exists, unless `force`, or if a newer Boucle wrote the store; Damaged if something that the store needs has
+    other bytes than it should. Damaged, too, if something is lost: the rest is written, but replaces no file.
     """
-    file = file.absolute()
-    if file.is_relative_to(home):
+    file = file.resolve()
+    if file.is_relative_to(home.resolve()):
         raise InvalidInput(
             f"{str(file)!r} lies in the store itself", hint="write the backup elsewhere, best on another disk"
         )
+    if file.exists() and not file.is_dir() and not file.is_file():
+        raise InvalidInput(f"{str(file)!r} is no regular file", hint="choose another name for the backup")
     if file.is_dir() or (file.exists() and not force):
         raise Conflict(f"{str(file)!r} exists already", hint="choose another name, or give --force to replace the file")
     if not file.parent.is_dir():
@@ -53,12 +57,17 @@ def backup(
     with translate(file), room_beside(file) as room:
         written = room / "backup.tar"
         with care(home, shared=True, progress=progress):
-            contents = _write(home, written, room / DATABASE, whole_bytes, (written_by, made_at), progress)
+            is_current(home / DATABASE)  # refuses a newer one
+            contents, lost = _write(home, written, room / DATABASE, whole_bytes, (written_by, made_at), progress)
+        if lost and file.exists():
+            raise _incomplete(lost, f"{str(file)!r} was not replaced", f"boucle backup '{file}.incomplete'")
         reach("backup.synced")
         written.replace(file)
         reach("backup.named")
         sync_folder(file.parent)
     reach("backup.kept")
+    if lost:
+        raise _incomplete(lost, f"{str(file)!r} holds the rest", "boucle fsck")
     return contents
 
 
@@ -81,11 +90,12 @@ def _write(
     whole_bytes: Callable[[Path], int],
     stamp: tuple[str, datetime],
     progress: Progress,
-) -> Contents:
+) -> tuple[Contents, Needed]:
+    """Write the backup; what it holds, and what it lacks."""
     # Results, traffic and head before the database: what they tell of is in a snapshot that is made later.
     small, segments = _read_small(home, whole_bytes)
     blobs = BlobStore(home / "blobs")
-    named = _snapshot(home / DATABASE, snapshot, small)
+    named, lost = _snapshot(home / DATABASE, snapshot, small, blobs)
     needed = reachable(blobs, named.union(*(named_in(data) for data in small.values())))
     entries = [Entry(DATABASE, snapshot.stat().st_size, digest_file(snapshot))]
     entries += [Entry(path, len(data), digest_bytes(data)) for path, data in sorted(small.items())]
@@ -108,7 +118,7 @@ def _write(
         reach("backup.written")
         os.fsync(out.fileno())
         reach("backup.on_disk")
-    return contents
+    return contents, lost
 
 
 def _read_small(home: Path, whole_bytes: Callable[[Path], int]) -> tuple[dict[str, bytes], dict[str, int]]:
@@ -124,16 +134,33 @@ def _read_small(home: Path, whole_bytes: Callable[[Path], int]) -> tuple[dict[st
     return small, segments
 
 
-def _snapshot(database: Path, snapshot: Path, small: dict[str, bytes]) -> set[Digest]:
-    """Copy the database as it is now, let the kept head fit the copy, and return the digests that the copy names."""
+def _incomplete(lost: Needed, done: str, hint: str) -> Damaged:
+    told = [f"{short(digest)} ({names[0]})" for digest, names in sorted(lost.items())]
+    more = f" and {len(told) - 5:,} more" if len(told) > 5 else ""
+    return Damaged(
+        f"the store has lost {len(lost):,} blobs that it needs: {', '.join(told[:5])}{more}; {done}",
+        hint=hint,
+        details={"missing": sorted(lost)},
+    )
+
+
+def _snapshot(database: Path, snapshot: Path, small: dict[str, bytes], blobs: BlobStore) -> tuple[set[Digest], Needed]:
+    """Copy the database as it is now, and let the kept head fit the copy.
+
+    Returns the digests that the copy names, and the blobs that it needs and that are not there.
+    """
+
+    def copy(raw: sqlite3.Connection) -> None:
+        snapshot.unlink(missing_ok=True)
+        raw.execute("VACUUM INTO ?", (str(snapshot),))
+
     try:
-        version_of(database)
-        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=10)) as raw:
-            raw.execute("VACUUM INTO ?", (str(snapshot),))
+        ask_file(database, copy)
         with closing(sqlite3.connect(snapshot)) as raw:
             if HEAD in small:
                 small[HEAD] = _fitting_head(raw, small[HEAD])
-            return named_in_database(raw)
+            needed = needed_by_rows(raw) | needed_by_trees(raw, blobs)
+            return named_in_database(raw), {digest: needed[digest] for digest in missing(blobs, needed)}
     except sqlite3.Error as error:
         raise explain(error, database) from error
 

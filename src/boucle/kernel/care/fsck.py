@@ -4,7 +4,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,8 @@ from boucle.kernel.care.references import Needed, missing, needed_by_rows, neede
 from boucle.kernel.care.roots import named_in
 from boucle.kernel.care.turns import care
 from boucle.kernel.digests import Digest, digest_file, short
-from boucle.kernel.errors import BoucleError, Conflict
+from boucle.kernel.engines import ask_file, explain
+from boucle.kernel.errors import BoucleError, Conflict, Unavailable
 from boucle.kernel.progress import Progress, Task
 from boucle.kernel.schema import is_current
 from boucle.kernel.trees import digest_folder
@@ -55,26 +55,34 @@ def _database(home: Path, blobs: BlobStore) -> tuple[list[StoreProblem], Needed]
     if not path.exists():
         message = "there is no database, though there are other parts of a store"
         return [StoreProblem(kind="database_missing", object=DATABASE, message=message, next=move)], {}
+
+    def ask(raw: sqlite3.Connection) -> tuple[list[StoreProblem], Needed]:
+        raw.execute("PRAGMA query_only = ON")
+        kept = HeadFile(home / HEAD).read()  # before the snapshot: then it can only lag behind
+        raw.execute("BEGIN")
+        found = [row[0] for row in raw.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        problems = [
+            StoreProblem(kind="database_damaged", object=DATABASE, message=str(one), next=move) for one in found
+        ]
+        problems += _parents(raw)
+        problems += _audit(raw, kept)
+        needed = needed_by_rows(raw)
+        for digest, names in needed_by_trees(raw, blobs).items():
+            needed.setdefault(digest, []).extend(names)
+        return problems, needed
+
     try:
         is_current(path)
-        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=10)) as raw:
-            raw.execute("PRAGMA query_only = ON")
-            kept = HeadFile(home / HEAD).read()  # before the snapshot: then it can only lag behind
-            raw.execute("BEGIN")
-            found = [row[0] for row in raw.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
-            problems = [
-                StoreProblem(kind="database_damaged", object=DATABASE, message=str(one), next=move) for one in found
-            ]
-            problems += _parents(raw)
-            problems += _audit(raw, kept)
-            needed = needed_by_rows(raw)
-            for digest, names in needed_by_trees(raw, blobs).items():
-                needed.setdefault(digest, []).extend(names)
-            return problems, needed
+        return ask_file(path, ask)
     except Conflict as error:
         newer = StoreProblem(kind="schema_newer", object=DATABASE, message=error.message, next=error.hint)
         return [newer], {}
+    except Unavailable:
+        raise
     except (sqlite3.Error, BoucleError, msgspec.ValidationError) as error:
+        explained = explain(error, path)
+        if isinstance(explained, Unavailable):  # a disk that is full or busy says nothing about the bytes
+            raise explained from error
         message = error.message if isinstance(error, BoucleError) else f"the database cannot be read: {error}"
         return [StoreProblem(kind="database_damaged", object=DATABASE, message=message, next=move)], {}
 

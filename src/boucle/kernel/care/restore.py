@@ -1,10 +1,11 @@
 """Restore: a backup becomes a home folder, whole or not at all."""
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from boucle.kernel.care.archive import Contents, Entry, opened, read_files
 from boucle.kernel.care.backup import verify_backup
@@ -15,6 +16,8 @@ from boucle.kernel.paths import inside, make_folder, sync_folder, translate
 from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress
 from boucle.kernel.schema import REVISIONS
+
+_NOT_REPLACED: Final = (errno.EBUSY, errno.ENOTEMPTY, errno.EEXIST, errno.EXDEV)
 
 
 def restore(file: Path, home: Path, progress: Progress) -> Contents:
@@ -42,7 +45,13 @@ def restore(file: Path, home: Path, progress: Progress) -> Contents:
             sync_folder(Path(folder))
         reach("restore.synced")
         _refuse_used(home, file)
-        building.rename(home)
+        try:
+            building.rename(home)
+        except OSError as error:
+            if error.errno not in _NOT_REPLACED:
+                raise
+            _refuse_used(home, file)  # somebody was quicker
+            raise _no_place(home, file) from error
         reach("restore.named")
         sync_folder(home.parent)
     reach("restore.kept")
@@ -50,11 +59,20 @@ def restore(file: Path, home: Path, progress: Progress) -> Contents:
 
 
 def _refuse_used(home: Path, file: Path) -> None:
+    if os.path.ismount(home):
+        raise _no_place(home, file)
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise Conflict(
             f"{str(home)!r} is not empty; a backup is restored into a missing or empty folder only",
             hint=f"stop what uses it, then: mv '{home}' '{home}.before' && boucle restore '{file}'",
         )
+
+
+def _no_place(home: Path, file: Path) -> Conflict:
+    return Conflict(
+        f"{str(home)!r} is a mounted disk or volume, and a restored folder takes its place in one step",
+        hint=f"restore into a folder on it, and use that as home: boucle restore '{file}' --home '{home / 'store'}'",
+    )
 
 
 def _extract(file: Path, source: BinaryIO, contents: Contents, building: Path, done: Callable[[], None]) -> None:

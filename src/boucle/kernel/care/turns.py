@@ -36,22 +36,41 @@ def room_beside(target: Path) -> Iterator[Path]:
     What a killed process left goes with the next one. Conflict if another process is making the same target.
     """
     folder = target.with_name(f".{target.name[:200]}.being-made")
-    make_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    while (descriptor := _hold(folder, target)) is None:
+        pass  # who left had already taken away the folder that was opened
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"another process is making {str(target)!r}", hint="wait until it ends") from None
-        try:
             for left in folder.iterdir():
-                shutil.rmtree(left)
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as room:
                 yield Path(room)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def _hold(folder: Path, target: Path) -> int | None:
+    """Make, open and lock a folder; None if it is no longer the one of that name."""
+    make_folder(folder)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(f"another process is making {str(target)!r}", hint="wait until it ends") from None
+    except FileNotFoundError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def present_since(root: Path) -> int | None:
