@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from boucle.kernel import audit, trees
 from boucle.kernel.blobs import BlobStore
+from boucle.kernel.care.layout import files, kind_of
 from boucle.kernel.digests import Digest, digest_file
 from boucle.kernel.store import Store
 from boucle.loop.store import decided, latest_stream
@@ -60,6 +61,7 @@ def check(home: Path) -> None:
     """Fail if anything in the home is half, missing or contradicts itself. Changes the home as opening it does."""
     if not home.exists():
         return
+    assert [name for name, _ in files(home) if kind_of(name) is None] == []
     blobs = BlobStore(home / "blobs")
     for file in (home / "blobs").glob("??/*"):
         assert digest_file(file) == file.name, file

@@ -141,6 +141,17 @@ def test_a_lost_database_is_missed(tmp_path: Path, damage: Callable[[Path], obje
         Store.open(tmp_path)
     (tmp_path / "boucle.db").unlink(missing_ok=True)
     (tmp_path / "audit-head.json").unlink()
+    traffic = tmp_path / "serving" / "orders" / "traffic.json"
+    traffic.parent.mkdir()
+    traffic.touch()
+    with pytest.raises(Damaged, match="the endpoint orders answers"):
+        Store.open(tmp_path)
+    traffic.unlink()
+    result = tmp_path / "cache" / "a.json"
+    result.write_text('{"used_database":true}')
+    with pytest.raises(Damaged, match=r"a\.json is what a step gave"):
+        Store.open(tmp_path)
+    result.unlink()
     Store.open(tmp_path).close()
 
 

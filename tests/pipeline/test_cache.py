@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from boucle.kernel.digests import Digest, digest_bytes
 from boucle.kernel.trees import freeze
 from boucle.pipeline.cache import Cache
+from boucle.pipeline.care import collectable
 from boucle.pipeline.records import Ingredients, Manifest
 
 
@@ -120,6 +122,26 @@ def test_a_result_that_wrote_to_a_database_that_is_gone(cache: Cache) -> None:
     (cache.home / "boucle.db").touch()
     assert cache.read(kept.key, object) is None, "a database that came later is not the one that was written to"
     assert Cache(cache.home).read(kept.key, object) is not None
+
+
+def test_what_was_kept_is_spared_while_its_process_lives_though_the_clock_jumped_back(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour_later = time.time_ns() + 3600 * 10**9
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time_ns", lambda: hour_later)
+        began = cache.blobs.presence.begin()
+    kept = keep(cache)
+    cache.keep_progress(kept.key, [1])
+    files = [file_of(cache, kept), cache.folder / "progress" / f"{kept.key}.json"]
+    assert [file.stat().st_mtime_ns >= began for file in files] == [True, True]
+
+
+def test_progress_that_no_run_goes_on_from_may_go(cache: Cache) -> None:
+    cache.keep_progress(digest_bytes(b"step"), [1])
+    (found,) = collectable(cache.home, 0.0)
+    assert found is not None
+    assert (found.kind, found.path.name) == ("step progress", f"{digest_bytes(b'step')}.json")
 
 
 def test_only_what_dead_processes_left_is_swept(cache: Cache) -> None:

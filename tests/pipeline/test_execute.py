@@ -14,7 +14,7 @@ import pytest
 from msgspec import Struct
 
 from boucle.kernel.digests import digest_bytes
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.pipeline.api import Step, StepContext
 
 if TYPE_CHECKING:
@@ -183,8 +183,9 @@ def test_the_store_is_opened_once_and_only_if_needed(bench: Bench) -> None:
     bench.stores[0].close()
     for file in bench.home.glob("boucle.db*"):
         file.unlink()
-    again = bench.run(steps)
-    assert [one.state for one in again.outcomes] == ["done", "done"], "what both had written to the database is gone"
+    with pytest.raises(Damaged, match="what a step gave that wrote to it"):
+        bench.run(steps)
+    assert not (bench.home / "boucle.db").exists(), "what both had written is gone, and no new database hides that"
 
 
 def nan(_: StepContext) -> float:

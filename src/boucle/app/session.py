@@ -56,8 +56,11 @@ class Session:
         return Path(settings["home"].value).absolute()
 
     def stored_home(self) -> Path:
-        """The store's folder; NothingStored if there is nothing yet."""
+        """The store's folder; NothingStored if there is nothing yet, Damaged if the database was lost."""
+        from boucle.kernel.store import refuse_lost
+
         home = self.home()
+        refuse_lost(home)
         if not (home / "boucle.db").exists():
             raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
         return home
@@ -66,7 +69,8 @@ class Session:
     def open(self, *, stored: bool = False) -> Iterator["Context"]:
         """The project with the settings applied, closed afterwards.
 
-        `stored`: NothingStored if no run has stored anything yet, so that asking makes no store.
+        `stored`: NothingStored if no run has stored anything yet, so that asking makes no store; Damaged if the
+        database was lost.
         """
         folder = self.folder()
         settings = {setting.name: setting for setting in self.settings(folder)}
@@ -81,7 +85,10 @@ class Session:
         from boucle.project.context import open_context
 
         with open_context(folder, Path(settings["home"].value)) as context:
-            if stored and not any((context.home / name).exists() for name in ("boucle.db", "audit-head.json")):
+            if stored and not (context.home / "boucle.db").exists():
+                from boucle.kernel.store import refuse_lost
+
+                refuse_lost(context.home)
                 message = f"nothing is stored yet for the project `{context.project.project}` in {context.home}"
                 raise NothingStored(message, hint="boucle run")
             yield context

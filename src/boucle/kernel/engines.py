@@ -184,8 +184,8 @@ def damaged(path: Path, what: str) -> Damaged:
     """The error for a database whose bytes are not what was written."""
     return Damaged(
         f"database {str(path)!r} is damaged: {what}",
-        hint="restore it from a backup; or begin anew, without what was kept in it and its log's head: "
-        f"mv '{path}' '{path}.damaged'; rm -f '{path.with_name('audit-head.json')}'; boucle run",
+        hint=f"mv '{path.parent}' '{path.parent}.damaged' && boucle restore FILE; "
+        "without a backup begin anew by `boucle run` instead of restoring",
     )
 
 

@@ -1,6 +1,7 @@
 """An open home folder: the database, the blobs, and the injected clock and ids that every slice works with."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,7 @@ class Store:
         if not is_current(path):
             from boucle.kernel.migrations.runner import migrate
 
-            _refuse_lost(path, audit_head)
+            refuse_lost(home)
             migrate(path)
         reach("store.migrated")
         clock = clock or SystemClock()
@@ -87,8 +88,23 @@ class Store:
         self.close()
 
 
-def _refuse_lost(path: Path, audit_head: audit.HeadFile) -> None:
-    """Raise Damaged for a database that is missing or empty where records were written: no new one may hide that."""
-    kept = audit_head.read()
-    if kept is not None and kept.sequence > 0 and version_of(path) is None:
-        raise damaged(path, f"it is missing or empty, though {kept.sequence} records were written to its audit log")
+def refuse_lost(home: Path) -> None:
+    """Raise Damaged for a database that is missing or empty where there was one: no new one may hide that."""
+    trace = _trace(home)
+    path = home / "boucle.db"
+    if trace is not None and version_of(path) is None:
+        raise damaged(path, f"it is missing or empty, though {trace}")
+
+
+def _trace(home: Path) -> str | None:
+    """What shows that a database was written here. Blobs do not: a first run puts some before there is one."""
+    kept = audit.HeadFile(home / "audit-head.json").read()
+    if kept is not None and kept.sequence > 0:
+        return f"{kept.sequence} records were written to its audit log"
+    for file in home.glob("serving/[!.]*/traffic.json"):
+        return f"the endpoint {file.parent.name} answers with a version that was in it"
+    for file in home.glob("cache/[!.]*.json"):
+        with suppress(OSError):
+            if b'"used_database":true' in file.read_bytes():
+                return f"{file.name} is what a step gave that wrote to it"
+    return None

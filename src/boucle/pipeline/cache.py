@@ -78,7 +78,7 @@ class Cache:
     def write(self, manifest: Manifest) -> None:
         """Keep a step's result, durably."""
         reach("step.result_known")
-        write_atomic(self.folder / f"{manifest.key}.json", canonical_json(manifest))
+        self._write(self.folder / f"{manifest.key}.json", canonical_json(manifest))
         reach("step.result_kept")
         self.forget_progress(manifest.key)
 
@@ -92,7 +92,7 @@ class Cache:
     def keep_progress(self, key: Digest, value: object) -> None:
         """Keep how far a step came, durably, instead of what was kept before."""
         reach("step.progress_known")
-        write_atomic(self._progress_file(key), canonical_json(value))
+        self._write(self._progress_file(key), canonical_json(value))
         reach("step.progress_kept")
 
     def forget_progress(self, key: Digest) -> None:
@@ -140,6 +140,13 @@ class Cache:
             for folder, owner in zip(folders, owners, strict=True)
             if owner.isdecimal() and not _alive(int(owner))
         ]
+
+    def _write(self, file: Path, data: bytes) -> None:
+        """Write a file that garbage collection spares while this process lives, whatever its clock does."""
+        presence = self.blobs.presence
+        with translate(file), presence.naming():
+            write_atomic(file, data)
+            presence.stamp(file)
 
     def _progress_file(self, key: Digest) -> Path:
         return self.folder / "progress" / f"{key}.json"

@@ -14,10 +14,12 @@ from boucle.pipeline.records import Manifest
 
 
 def collectable(home: Path, unused_s: float) -> Iterator[Candidate | None]:
-    """Results and written-out folders that no run has used for this long, and work folders of killed processes."""
+    """Results, progress and folders that no run has used for this long, and work folders of killed processes."""
     folder = home / "cache"
     for file in sorted(folder.glob("[!.]*.json")):
         yield candidate("step result", file, unused_s)
+    for file in sorted(folder.glob("progress/[!.]*.json")):
+        yield candidate("step progress", file, unused_s)
     for tree in sorted(folder.glob("trees/[!.]*")):
         yield candidate("step files", tree, unused_s)
     for bundle in sorted(folder.glob("bundles/[!.]*")):

@@ -1,6 +1,7 @@
 """fsck names each planted damage, and is silent about a sound store."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -86,7 +87,8 @@ def test_a_damaged_blob_is_named_with_what_needs_it_and_set_aside(filled: Store)
     assert problem.needed_by == [f"model of the tree {tree_of(filled)[:12]}"]
     assert "only a backup has it" in problem.message
     assert problem.next == "boucle fsck --repair && boucle restore FILE"
-    assert [one.repaired for one in repair(filled.home, [problem], Silent())] == [True]
+    (moved,) = repair(filled.home, [problem], Silent())
+    assert (moved.kind, moved.repaired, moved.next) == ("blob_missing", False, "boucle restore FILE")
     assert (filled.home / "damaged" / MODEL).exists()
     assert kinds(filled.home) == [("blob_missing", MODEL)]
     filled.blobs.put(b"\x00model")
@@ -147,6 +149,16 @@ def stray_blob(store: Store) -> None:
     (store.blobs.root / "aa" / "x").touch()
 
 
+def file_for_folder(store: Store) -> None:
+    shutil.rmtree(store.home / "serving")
+    (store.home / "serving").touch()
+
+
+def folder_for_head(store: Store) -> None:
+    store.audit_head.path.unlink()
+    store.audit_head.path.mkdir()
+
+
 DAMAGE: dict[str, tuple[Callable[[Store], object], tuple[str, str]]] = {
     "garbage": (garbage_database, ("database_damaged", "boucle.db")),
     "cut off": (cut_file, ("database_damaged", "boucle.db")),
@@ -172,6 +184,7 @@ DAMAGE: dict[str, tuple[Callable[[Store], object], tuple[str, str]]] = {
     "temporary": (old_temporary, ("temporary_left", ".audit-head.json.abc")),
     "stray": (lambda s: (s.home / "notes.txt").touch(), ("stray", "notes.txt")),
     "stray blob": (stray_blob, ("stray", "blobs/aa/x")),
+    "a file for a folder": (file_for_folder, ("misplaced", "serving")),
     "open": (lambda s: s.home.chmod(0o755), ("open_to_others", ".")),
 }
 
@@ -191,6 +204,19 @@ def test_what_is_made_again_is_mended(filled: Store, name: str) -> None:
     DAMAGE[name][0](filled)
     assert all(one.repaired for one in repair(filled.home, look(filled.home), Silent()))
     assert look(filled.home) == []
+
+
+def test_a_damaged_blob_that_nothing_needs_is_mended_by_setting_it_aside(filled: Store) -> None:
+    spoil(filled.blobs.path(filled.blobs.put(b"garbage")))
+    assert [one.repaired for one in repair(filled.home, look(filled.home), Silent())] == [True]
+    assert look(filled.home) == []
+
+
+def test_a_folder_for_the_head_is_moved_before_the_head_is_made_again(filled: Store) -> None:
+    folder_for_head(filled)
+    first, second = look(filled.home)
+    assert (first.kind, second.kind) == ("misplaced", "audit_head_missing")
+    assert second.next == f"{first.next} && boucle fsck --anchor-audit-head"
 
 
 def test_a_lost_head_is_made_again_by_asking_only_and_the_log_tells(filled: Store) -> None:

@@ -5,16 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from boucle.kernel import trees
+from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care import gc, pins
+from boucle.kernel.care.fsck import fsck
 from boucle.kernel.care.records import GcReport
+from boucle.kernel.care.repair import repair
 from boucle.kernel.care.turns import present_since
-from boucle.kernel.digests import Digest
+from boucle.kernel.digests import Digest, digest_bytes
 from boucle.kernel.errors import Damaged
 from boucle.kernel.presence import Presence
 from boucle.kernel.progress import Silent
@@ -137,6 +141,84 @@ def test_what_is_needed_but_unreadable_stops_it_before_any_blob_goes(store: Stor
     assert store.blobs.has(garbage)
 
 
+def a_version(store: Store, folder: Path) -> Path:
+    """A row that needs a tree; the file of its list."""
+    folder.mkdir()
+    (folder / "model").write_bytes(b"\x00model")
+    tree = trees.freeze(store.blobs, folder)
+    store.write(
+        lambda c: c.execute(
+            text("INSERT INTO runs (id, project_id, experiment, name, status, started_at, bundle_digest) "
+                 "VALUES ('r1', 'p', 'e', 'n', 'done', '2013', :d)"), {"d": tree}))  # fmt: skip
+    return store.blobs.path(tree)
+
+
+def spoil(file: Path, at: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(data)
+
+
+def set_aside(file: Path) -> None:
+    spoil(file, 2)
+    home = file.parents[2]
+    (one,) = repair(home, fsck(home, [], Silent()), Silent())
+    assert one.is_damage
+    assert not one.repaired
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "first byte": lambda file: spoil(file, 0),
+    "third byte": lambda file: spoil(file, 2),
+    "set aside by fsck": set_aside,
+}
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_a_lost_list_of_files_stops_it_before_anything_changes(store: Store, tmp_path: Path, name: str) -> None:
+    LOSSES[name](a_version(store, tmp_path / "version"))
+    left = store.home / "cache" / ".0a.json.abc"
+    left.touch()
+    age(left, 2 * HOUR)
+    expired: list[str] = []
+
+    def expire(connection: Connection) -> dict[str, int]:
+        connection.execute(text("CREATE TABLE expired (x)"))
+        expired.append("once")
+        return {}
+
+    store.blobs.close()
+    with pytest.raises(Damaged, match=r"needs blob .* nothing was changed") as raised:
+        gc.collect(store, [], expire=expire, grace_s=0.0, delete=True, progress=Silent())
+    assert (raised.value.hint or "").endswith("boucle restore FILE")
+    assert store.blobs.has(digest_bytes(b"\x00model"))
+    assert left.exists()
+    assert expired == ["once"]
+    assert (
+        store.read(lambda c: c.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'expired'")).scalar()) == 0
+    )
+
+
+def test_a_lost_blob_that_a_step_made_comes_back_by_running(store: Store, tmp_path: Path) -> None:
+    file = a_version(store, tmp_path / "version")
+    (store.home / "cache" / f"{'a' * 64}.json").write_text(f'"{file.name}"')
+    file.unlink()
+    with pytest.raises(Damaged) as raised:
+        collect(store)
+    assert raised.value.hint == "boucle run"
+
+
+def test_blobs_beside_an_empty_database_are_no_garbage(tmp_path: Path) -> None:
+    BlobStore(tmp_path / "blobs").put(b"first")
+    with pytest.raises(Damaged, match="though there are blobs"):
+        gc.refuse_empty(tmp_path)
+    (tmp_path / "boucle.db").touch()
+    with pytest.raises(Damaged, match="though there are blobs"):
+        gc.refuse_empty(tmp_path)
+
+
 def test_what_killed_processes_left_goes_after_an_hour(store: Store) -> None:
     left = [
         store.home / ".audit-head.json.abc",
@@ -164,7 +246,7 @@ def test_what_killed_processes_left_goes_after_an_hour(store: Store) -> None:
 _WORKER = """
 import random, sys
 from pathlib import Path
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from boucle.kernel.store import Store
 
 draw = random.Random(int(sys.argv[2]))

@@ -69,6 +69,7 @@ def collect(project: "Context", *, delete: bool, grace_s: float, cache_s: float,
     from boucle.pipeline import api as pipeline
     from boucle.serving import api as serving
 
+    engine.refuse_empty(project.home)
     store, name, keep_days = project.store(), project.project.project, project.project.governance.keep_days
     now = store.clock.now()
     is_spent = spent(store, name, None if keep_days is None else now - timedelta(days=keep_days))

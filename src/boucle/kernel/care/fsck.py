@@ -1,6 +1,5 @@
 """fsck: looks at every byte of a store and names what is wrong. Changes nothing, and works while others write."""
 
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,15 +7,24 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from boucle.kernel.audit import HeadFile
 from boucle.kernel.audit_chain import AuditHead, Entry, examine
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care.gc import TEMPORARY_S
-from boucle.kernel.care.layout import DATABASE, HEAD, files, kind_of, temporaries
+from boucle.kernel.care.layout import DATABASE, FOLDERS, HEAD, files, kind_of, temporaries
 from boucle.kernel.care.records import ProblemKind, StoreProblem
-from boucle.kernel.care.references import Needed, missing, needed_by_rows, needed_by_trees
-from boucle.kernel.care.roots import named_in
+from boucle.kernel.care.references import (
+    REPAIR,
+    RESTORE,
+    Needed,
+    add_files,
+    missing,
+    needed_by_rows,
+    needed_by_trees,
+    way_back,
+)
 from boucle.kernel.care.turns import care
 from boucle.kernel.digests import Digest, digest_file, short
 from boucle.kernel.engines import ask_file, explain
@@ -25,8 +33,6 @@ from boucle.kernel.progress import Progress, Task
 from boucle.kernel.schema import is_current
 from boucle.kernel.trees import digest_folder
 
-RESTORE: Final = "boucle restore FILE"
-_BUNDLE: Final = re.compile(rb'"bundle_digest":"([0-9a-f]{64})"')
 _WRITTEN_OUT: Final = ("cache/trees", "cache/bundles", "serving/bundles")
 
 Look = Callable[[], Iterable[StoreProblem]]
@@ -39,6 +45,7 @@ def fsck(home: Path, looks: Iterable[Look], progress: Progress) -> list[StorePro
     with care(home, shared=True, progress=progress), progress.task("fsck", total=None) as task:
         task.advance(note="database")
         problems, needed = _database(home, blobs)
+        problems = _misplaced(home, problems)
         problems += _blobs(home, blobs, needed, task)
         task.advance(note="folders and files")
         problems += _folders(home)
@@ -87,6 +94,18 @@ def _database(home: Path, blobs: BlobStore) -> tuple[list[StoreProblem], Needed]
         return [StoreProblem(kind="database_damaged", object=DATABASE, message=message, next=move)], {}
 
 
+def _misplaced(home: Path, problems: list[StoreProblem]) -> list[StoreProblem]:
+    """Files where a folder should be, or the other way round, before the problems that cannot be mended until then."""
+    found = []
+    for name in (*FOLDERS, HEAD):
+        what, should = ("folder", "file") if name == HEAD else ("file", "folder")
+        if (home / name).exists() and (home / name).is_dir() == (name == HEAD):
+            message, move = f"a {what} stands where a {should} of the store should be", f"mv '{home / name}' ."
+            found.append(StoreProblem(kind="misplaced", object=name, message=message, next=move))
+            problems = [replace(one, next=f"{move} && {one.next}") if one.object == name else one for one in problems]
+    return found + problems
+
+
 def _parents(raw: sqlite3.Connection) -> Iterator[StoreProblem]:
     for table, row, parent, _ in raw.execute("PRAGMA foreign_key_check").fetchall():
         message = f"the row needs one of {parent}, which is not there"
@@ -115,7 +134,7 @@ def _audit(raw: sqlite3.Connection, kept: AuditHead | None) -> list[StoreProblem
 
 def _blobs(home: Path, blobs: BlobStore, needed: Needed, task: Task) -> Iterator[StoreProblem]:
     """Blobs whose bytes have another digest than their name, and needed ones that are not there."""
-    in_results = _add_files(home, needed)
+    in_results = add_files(home, needed)
     for file in sorted(blobs.root.glob("[0-9a-f][0-9a-f]/*")):
         digest = Digest(file.name)
         path = file.relative_to(home).as_posix()
@@ -138,37 +157,12 @@ def _blobs(home: Path, blobs: BlobStore, needed: Needed, task: Task) -> Iterator
         yield _lost("blob_missing", digest, f"blob {short(digest)} is not there", needed, in_results)
 
 
-def _add_files(home: Path, needed: Needed) -> set[Digest]:
-    """Add what traffic files need to what the database needs; the digests that kept results name."""
-    in_results: set[Digest] = set()
-    for path, file in files(home):
-        kind = kind_of(path)
-        if kind is not None and kind.kept:
-            try:
-                data = file.read_bytes()
-            except OSError:
-                continue
-            if path.startswith("serving/"):
-                for digest in _BUNDLE.findall(data):
-                    needed.setdefault(Digest(digest.decode()), []).append(path)
-            else:
-                in_results.update(named_in(data))
-    return in_results
-
-
 def _lost(kind: ProblemKind, digest: Digest, message: str, needed: Needed, in_results: set[Digest]) -> StoreProblem:
     """A blob that cannot be had, with what needs it and how it may come back."""
     names = needed.get(digest, [])
-    if digest in in_results:
-        how, next_command = "a step made it, which can make it again", "boucle run"
-    elif names:
-        how, next_command = "only a backup has it", RESTORE
-    else:
-        how, next_command = "nothing needs it", "boucle gc --delete"
+    how, next_command = way_back(digest, needed, in_results)
     if kind == "blob_damaged":
-        next_command = (
-            f"boucle fsck --repair && {next_command}" if names or digest in in_results else "boucle fsck --repair"
-        )
+        next_command = f"{REPAIR} && {next_command}" if names or digest in in_results else REPAIR
     return StoreProblem(kind=kind, object=digest, message=f"{message}; {how}", needed_by=names, next=next_command)
 
 
@@ -185,7 +179,7 @@ def _folders(home: Path) -> Iterator[StoreProblem]:
             if wrong:
                 path = folder.relative_to(home).as_posix()
                 message = "it does not hold what it is named for; it is made again from blobs when it is needed"
-                yield StoreProblem(kind="folder_damaged", object=path, message=message, next="boucle fsck --repair")
+                yield StoreProblem(kind="folder_damaged", object=path, message=message, next=REPAIR)
 
 
 def _files(home: Path) -> Iterator[StoreProblem]:
@@ -195,12 +189,12 @@ def _files(home: Path) -> Iterator[StoreProblem]:
         name = path.relative_to(home).as_posix()
         if path.exists() and path.lstat().st_mtime < long_ago:
             message = "a process that was killed left it"
-            yield StoreProblem(kind="temporary_left", object=name, message=message, next="boucle fsck --repair")
+            yield StoreProblem(kind="temporary_left", object=name, message=message, next=REPAIR)
     for name, _ in files(home):
-        if kind_of(name) is None:
+        if kind_of(name) is None and name not in FOLDERS:
             yield StoreProblem(
                 kind="stray", object=name, message="it belongs to no part of a store", next=f"mv '{home / name}' ."
             )
     if home.stat().st_mode & 0o077:
         message = "others than its owner may enter the store"
-        yield StoreProblem(kind="open_to_others", object=".", message=message, next="boucle fsck --repair")
+        yield StoreProblem(kind="open_to_others", object=".", message=message, next=REPAIR)

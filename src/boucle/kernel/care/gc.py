@@ -15,16 +15,18 @@ from typing import Final
 from sqlalchemy import Connection
 
 from boucle.kernel import presence
-from boucle.kernel.care.layout import temporaries
+from boucle.kernel.care.layout import DATABASE, temporaries
 from boucle.kernel.care.records import Candidate, GcReport, Gone, candidate
+from boucle.kernel.care.references import Needed, needed_by_rows, refuse_lost
 from boucle.kernel.care.roots import named_in_database, named_in_files, reachable
 from boucle.kernel.care.turns import care, present_since
 from boucle.kernel.digests import Digest
-from boucle.kernel.engines import raw_of
+from boucle.kernel.engines import damaged, raw_of
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import translate
 from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress
+from boucle.kernel.schema import version_of
 from boucle.kernel.store import Store
 
 TEMPORARY_S: Final = 3600.0
@@ -43,7 +45,8 @@ def collect(
     """Take away what may go; a dry run, without `delete`, only tells.
 
     `finders` tell what may go beside blobs and temporary files. `expire` takes rows away that are kept too long and
-    tells how many, by table. Damaged, with no blob touched, if what is needed can't be known.
+    tells how many, by table. Damaged, with nothing changed, if what is needed can't be known: what rows need is read to
+    its last byte first.
     """
     home, blobs = store.home, store.blobs
     with care(home, shared=False, progress=progress), translate(home), progress.task("collect", total=3) as task:
@@ -51,11 +54,17 @@ def collect(
         others += [one for one in map(_temporary, temporaries(home)) if one is not None]
         kept = list(_blobs(blobs.root, grace_s))
         oldest = present_since(blobs.root)  # after the times of all candidates: who comes later changes them
-        task.advance(note="results, folders, logs")
-        gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
         task.advance(note="what is needed")
-        expired, named = _named(store, expire, delete=delete)
-        needed = reachable(blobs, named | named_in_files(home, without={one.path for one in gone}))
+        expired, named, rows_need = _named(store, expire)
+        refuse_lost(home, rows_need)
+        known: dict[Digest, set[Digest]] = {}
+        reachable(blobs, named | named_in_files(home), known)  # refuses while nothing is changed
+        task.advance(note="results, folders, logs")
+        if expire is not None and delete:
+            expired = store.write(expire)
+        gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
+        # Of the results only those that are gone now name nothing any more. Rows written since name what is spared.
+        needed = reachable(blobs, named | named_in_files(home, without={one.path for one in gone}), known)
         task.advance(note="blobs")
         garbage = (one for one in kept if one.path.name not in needed)
         gone += [one for one in garbage if _take(blobs.root, one, oldest, delete=delete)]
@@ -63,23 +72,29 @@ def collect(
     return GcReport(deleted=delete, gone=told, kept_blobs=len(needed), expired=expired)
 
 
-def _named(
-    store: Store, expire: Callable[[Connection], dict[str, int]] | None, *, delete: bool
-) -> tuple[dict[str, int], set[Digest]]:
-    """How many rows expired, and what the others name. A dry run lets the rows expire and then undoes that."""
-    found: tuple[dict[str, int], set[Digest]] = ({}, set())
+def refuse_empty(home: Path) -> None:
+    """Raise Damaged for blobs beside an empty database: a new one would need none of them."""
+    path = home / DATABASE
+    if version_of(path) is None and any((home / "blobs").glob("[0-9a-f][0-9a-f]/*")):
+        raise damaged(path, "it is missing or empty, though there are blobs; nothing was changed")
 
-    def try_out(connection: Connection) -> None:
+
+def _named(
+    store: Store, expire: Callable[[Connection], dict[str, int]] | None
+) -> tuple[dict[str, int], set[Digest], Needed]:
+    """How many rows would expire, and what the others name and need. Lets the rows expire and then undoes that."""
+    found: tuple[dict[str, int], set[Digest], Needed]
+
+    def look(connection: Connection) -> None:
         nonlocal found
-        found = (expire(connection) if expire else {}), named_in_database(raw_of(connection))
+        expired = expire(connection) if expire else {}
+        raw = raw_of(connection)
+        found = expired, named_in_database(raw), needed_by_rows(raw)
         raise _Undo
 
-    if expire is not None and not delete:
-        with suppress(_Undo):
-            store.write(try_out)
-        return found
-    expired = store.write(expire) if expire is not None else {}
-    return expired, store.read(lambda connection: named_in_database(raw_of(connection)))
+    with suppress(_Undo):
+        (store.read if expire is None else store.write)(look)
+    return found
 
 
 class _Undo(Exception):  # noqa: N818 - it is no error

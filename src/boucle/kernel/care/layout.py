@@ -19,6 +19,8 @@ class FileKind(Struct, frozen=True):
     meaning: str
     kept: bool = False
     """Whether a backup holds it as it is."""
+    temporary: bool = False
+    """Whether it is being written now, or was left by a writer that was killed."""
 
     @property
     def expression(self) -> re.Pattern[str]:
@@ -27,6 +29,11 @@ class FileKind(Struct, frozen=True):
         for name, form in _NAMES.items():
             escaped = escaped.replace(f"<{name}>", form)
         return re.compile(escaped)
+
+    @property
+    def glob(self) -> str:
+        """What finds such files, or the folder that all below it is in."""
+        return re.sub("<[a-z]+>", "*", self.pattern.removesuffix("/**"))
 
 
 _NAMES: Final = {
@@ -39,6 +46,7 @@ _NAMES: Final = {
 
 DATABASE: Final = "boucle.db"
 HEAD: Final = "audit-head.json"
+FOLDERS: Final = ("blobs", "cache", "serving", "damaged")
 SEGMENT: Final = FileKind("serving/<endpoint>/log/segment-<number>.log", "the prediction log, up to whole frames")
 BLOB: Final = FileKind("blobs/<two>/<digest>", "bytes under their digest; a backup holds those that are needed")
 KINDS: Final = (
@@ -52,6 +60,7 @@ KINDS: Final = (
     FileKind("blobs/present/<any>", "one for each process that works in the store"),
     FileKind("blobs/use.lock*", "held while something gets its name or is taken away"),
     FileKind("cache/<digest>.json", "what a finished step gave", kept=True),
+    FileKind("cache/progress/<digest>.json", "how far a step came that was interrupted"),
     FileKind("cache/bundles/<digest>/**", "bundles written out to be asked; made again from blobs"),
     FileKind("cache/trees/<digest>/**", "files of steps written out; made again from blobs"),
     FileKind("cache/work/**", "files of steps that are running"),
@@ -62,13 +71,14 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
     FileKind("serving/<endpoint>/server.log", "what the server of a replay prints"),
     SEGMENT,
-    FileKind("blobs/incoming/<any>", "a blob that is being written"),
-    FileKind(".<any>", "a file that is being written"),
-    FileKind("cache/.<any>", "a file that is being written"),
-    FileKind("cache/trees/.<any>/**", "a folder that is being written"),
-    FileKind("cache/bundles/.<any>/**", "a folder that is being written"),
-    FileKind("serving/bundles/.<any>/**", "a folder that is being written"),
-    FileKind("serving/<endpoint>/.<any>", "a file that is being written"),
+    FileKind("blobs/incoming/<any>", "a blob that is being written", temporary=True),
+    FileKind(".<any>", "a file that is being written", temporary=True),
+    FileKind("cache/.<any>", "a file that is being written", temporary=True),
+    FileKind("cache/progress/.<any>", "a file that is being written", temporary=True),
+    FileKind("cache/trees/.<any>/**", "a folder that is being written", temporary=True),
+    FileKind("cache/bundles/.<any>/**", "a folder that is being written", temporary=True),
+    FileKind("serving/bundles/.<any>/**", "a folder that is being written", temporary=True),
+    FileKind("serving/<endpoint>/.<any>", "a file that is being written", temporary=True),
     FileKind("damaged/<any>", "what `boucle fsck --repair` moved out of the way"),
 )
 
@@ -86,9 +96,7 @@ def kind_of(path: str) -> FileKind | None:
 
 def temporaries(home: Path) -> Iterator[Path]:
     """What is being written now, and what writers that were killed left: files, and whole folders."""
-    for place in ("", "cache", "cache/trees", "cache/bundles", "serving", "serving/*"):
-        yield from sorted(home.glob(f"{place}/.*".lstrip("/")))
-    yield from sorted(home.glob("blobs/incoming/*"))
+    yield from sorted({path for kind in KINDS if kind.temporary for path in home.glob(kind.glob)})
 
 
 def files(home: Path) -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 Kind = Literal[
-    "step result", "step files", "bundle folder", "bundle folder of the server", "log segment", "temporary file", "blob"
+    "step result",
+    "step progress",
+    "step files",
+    "bundle folder",
+    "bundle folder of the server",
+    "log segment",
+    "temporary file",
+    "blob",
 ]
 
 
@@ -62,6 +69,7 @@ ProblemKind = Literal[
     "database_missing",
     "database_damaged",
     "schema_newer",
+    "misplaced",
     "row_without_parent",
     "audit_broken",
     "audit_head_missing",

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from boucle.kernel import audit, presence
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care.records import StoreProblem
+from boucle.kernel.care.references import REPAIR
 from boucle.kernel.care.turns import care
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Damaged, NotFound, Refused
@@ -23,7 +24,17 @@ from boucle.kernel.store import Store
 def repair(home: Path, problems: Iterable[StoreProblem], progress: Progress) -> list[StoreProblem]:
     """Mend what can be mended safely; the same problems, those that are mended marked so."""
     with care(home, shared=False, progress=progress), translate(home):
-        return [replace(one, repaired=_mend(home, one)) for one in problems]
+        return [_left(home, one) if _mend(home, one) else one for one in problems]
+
+
+def _left(home: Path, problem: StoreProblem) -> StoreProblem:
+    """A problem after its mending: a blob that rows need is not back by being moved aside."""
+    needed = problem.kind == "blob_damaged" and problem.needed_by
+    if needed and not BlobStore(home / "blobs").has(Digest(problem.object)):
+        message = f"{problem.message}; its bytes were moved to damaged/"
+        command = (problem.next or "").removeprefix(f"{REPAIR} && ")
+        return replace(problem, kind="blob_missing", message=message, next=command)
+    return replace(problem, repaired=True)
 
 
 def anchor_audit_head(store: Store, *, project_id: str, actor: str) -> audit.AuditHead:

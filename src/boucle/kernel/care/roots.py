@@ -57,23 +57,26 @@ def named_in_files(home: Path, without: Collection[Path] = ()) -> set[Digest]:
     return found
 
 
-def reachable(blobs: BlobStore, roots: Iterable[Digest]) -> set[Digest]:
+def reachable(blobs: BlobStore, roots: Iterable[Digest], known: dict[Digest, set[Digest]] | None = None) -> set[Digest]:
     """The kept blobs among the roots, and those that they mention if they are JSON: lists of files, records.
 
-    Damaged if one of those has other bytes than its name says: what it mentioned can't be known.
+    Damaged if one of those has other bytes than its name says: what it mentioned can't be known. `known` is what blobs
+    mention; who asks again passes it on, so that each is read once.
     """
+    known = {} if known is None else known
     found: set[Digest] = set()
     waiting = list(roots)
     while waiting:
         digest = waiting.pop()
         if digest in found:
             continue
-        try:
-            mentioned = _mentioned(blobs, digest)
-        except (NotFound, FileNotFoundError):
-            continue  # no blob has that name: it is another kind of digest, or the blob is lost
+        if digest not in known:
+            try:
+                known[digest] = _mentioned(blobs, digest)
+            except (NotFound, FileNotFoundError):
+                continue  # no blob has that name: it is another kind of digest, or the blob is lost
         found.add(digest)
-        waiting.extend(mentioned - found)
+        waiting.extend(known[digest] - found)
     return found
 
 
