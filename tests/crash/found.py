@@ -20,6 +20,8 @@ from boucle.monitoring.store import find_labels
 from boucle.serving.api import read_frames
 
 NAME = "orders"
+_OF_WRITER = ("frames/", "trees/", "work/")
+"""Where the writer of the scene `write` keeps its own."""
 _DIGESTS = (
     ("model_versions", "bundle_digest"),
     ("model_versions", "dataset_digest"),
@@ -61,7 +63,8 @@ def check(home: Path) -> None:
     """Fail if anything in the home is half, missing or contradicts itself. Changes the home as opening it does."""
     if not home.exists():
         return
-    assert [name for name, _ in files(home) if kind_of(name) is None] == []
+    names = [name for name, _ in files(home) if not name.startswith(_OF_WRITER)]
+    assert [name for name in names if kind_of(name) is None] == []
     blobs = BlobStore(home / "blobs")
     for file in (home / "blobs").glob("??/*"):
         assert digest_file(file) == file.name, file

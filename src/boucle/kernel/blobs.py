@@ -107,7 +107,10 @@ class BlobStore:
     def _is_kept(self, digest: Digest) -> bool:
         """Whether these very bytes are kept for sure; no other answer may be given for a new write."""
         file = self._file(digest)
-        if not file.is_file() or file.stat().st_mode & 0o777 != _SURE or digest_file(file) != digest:
+        try:
+            if file.stat().st_mode & 0o777 != _SURE or digest_file(file) != digest:
+                return False
+        except (FileNotFoundError, IsADirectoryError):  # never kept, or collected meanwhile
             return False
         return self.presence.use(file)
 
