@@ -101,6 +101,19 @@ def test_before_anything_ran(words: list[str], folder: Path, capsys: pytest.Capt
     assert not (folder / ".boucle").exists()
 
 
+@pytest.mark.parametrize("words", [["status"], ["gc"], ["backup", "../b.tar"], ["fsck"]], ids=" ".join)
+def test_where_the_database_was_lost_every_command_says_restore(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / ".boucle"
+    (home / "serving" / "small").mkdir(parents=True)
+    (home / "serving" / "small" / "traffic.json").touch()
+    assert run_command(words) == 4
+    told = "".join(capsys.readouterr())
+    assert f"mv '{home}' '{home}.damaged' && boucle restore FILE" in told
+    assert not (home / "boucle.db").exists()
+
+
 def test_the_project_is_found_from_a_folder_inside_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

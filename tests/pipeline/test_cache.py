@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from boucle.kernel.care.layout import kind_of
 from boucle.kernel.digests import Digest, digest_bytes
 from boucle.kernel.trees import freeze
 from boucle.pipeline.cache import Cache
@@ -141,6 +142,7 @@ def test_progress_that_no_run_goes_on_from_may_go(cache: Cache) -> None:
     cache.keep_progress(digest_bytes(b"step"), [1])
     (found,) = collectable(cache.home, 0.0)
     assert found is not None
+    assert kind_of(found.path.relative_to(cache.home).as_posix()) is not None
     assert (found.kind, found.path.name) == ("step progress", f"{digest_bytes(b'step')}.json")
 
 
