@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
 from datetime import date
@@ -318,6 +320,37 @@ def test_every_test_that_a_guarantee_names_exists(name: str) -> None:
     path, _, function = name.partition("::")
     # A definition, or for a state machine the assignment that makes the test.
     assert re.search(rf"^(?:def {function}\(|{function} = )", text_of(ROOT / path), flags=re.MULTILINE)
+
+
+_LONG_OR_NOT = """
+import pytest, sys
+
+class Tell:
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            name = item.nodeid.partition("[")[0].replace("::runTest", "")
+            print("told", name, "long" if item.get_closest_marker("long") else "not")
+
+sys.exit(pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[Tell()]))
+"""
+
+
+@pytest.mark.slow
+def test_the_guarantees_say_which_tests_are_long() -> None:
+    """Asked of pytest itself: `make test` takes those that are not marked `long`."""
+    files = sorted({name.partition("::")[0] for name in named_tests()})
+    command = [sys.executable, "-c", _LONG_OR_NOT, *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    kinds: dict[str, set[str]] = {}
+    for _, name, kind in (line.split() for line in done.stdout.splitlines() if line.startswith("told ")):
+        kinds.setdefault(name, set()).add(kind)
+    words = {frozenset({"not"}): "", frozenset({"long"}): " *long*", frozenset({"long", "not"}): " *partly long*"}
+    wrong = [
+        wanted
+        for _, cell in rows(text_of(ROOT / "docs" / "guarantees.md"))
+        if cell != (wanted := f"`{(name := cell.split('`')[1])}`{words[frozenset(kinds[name])]}")
+    ]
+    assert wrong == [], "docs/guarantees.md should say so"
 
 
 def test_every_guarantee_names_a_test() -> None:

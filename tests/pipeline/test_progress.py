@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import BoucleError
 from boucle.pipeline.api import Step, StepContext
+from boucle.pipeline.cache import Cache
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Bench
 
 STARTS: list[list[int]] = []
@@ -59,3 +63,17 @@ def test_progress_that_cannot_be_read_counts_as_none(bench: Bench) -> None:
     with pytest.raises(BoucleError):
         bench.run([Step("count", count_to_four, int)])
     assert STARTS == [[], []]
+
+
+def test_progress_with_any_wrong_byte_counts_as_none(tmp_path: Path) -> None:
+    cache, key = Cache(tmp_path), digest_bytes(b"step")
+    cache.keep_progress(key, [0.25, 17])
+    (file,) = (tmp_path / "cache" / "progress").iterdir()
+    whole = file.read_bytes()
+    assert cache.progress(key, list[float]) == [0.25, 17]
+    for place in range(len(whole)):
+        for bit in range(8):
+            hurt = bytearray(whole)
+            hurt[place] ^= 1 << bit
+            file.write_bytes(hurt)
+            assert cache.progress(key, list[float]) in (None, [0.25, 17]), hurt

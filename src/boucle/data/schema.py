@@ -175,7 +175,7 @@ def _parse_times(column: pl.Series) -> pl.Series:
     parts = column.str.extract_groups(TIMESTAMP).struct.unnest()
     zone = parts["zone"].replace(["Z", "z", "UTC"], ["+00:00"] * 3).fill_null("+00:00")
     canonical = parts["date"] + "T" + parts["time"].fill_null("00:00") + parts["seconds"].fill_null(":00") + zone
-    return canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False).rename(column.name)
+    return canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False).alias(column.name)
 
 
 def _in_utc(column: pl.Series) -> pl.Series:

@@ -47,6 +47,7 @@ class BlobStore:
                     file.flush()
                     reach("blob.written")
                     os.fsync(file.fileno())
+                    reach("blob.synced")
                     self._name(incoming, digest, file.fileno())
             finally:
                 incoming.unlink(missing_ok=True)
@@ -68,6 +69,7 @@ class BlobStore:
                     digest = Digest(hasher.hexdigest())
                     if not self._is_kept(digest):
                         os.fsync(file.fileno())
+                        reach("blob.copy_synced")
                         self._name(incoming, digest, file.fileno())
             finally:
                 incoming.unlink(missing_ok=True)
@@ -130,7 +132,7 @@ class BlobStore:
     def _name(self, incoming: Path, digest: Digest, descriptor: int) -> None:
         target = self._file(digest)
         make_folder(target.parent)
-        reach("blob.synced")
+        reach("blob.unnamed")
         with self.presence.naming():
             self.presence.stamp(incoming)
             incoming.replace(target)

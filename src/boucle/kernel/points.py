@@ -1,6 +1,6 @@
 """Named points of the commit paths: where a process may die, so that a test can make it die exactly there.
 
-Every function that makes something durable (a rename, a sync, a commit) reaches a named point before and after it.
+Every step that makes something durable (a rename, a removal, a sync, a commit) has a named point before and after it.
 A name is `<path>.<state>`: the commit path, and what is true when the point is reached, as in `blob.synced`.
 """
 

@@ -3,7 +3,7 @@
     <home>/cache/<key>.json     a manifest; a broken one counts as none
     <home>/cache/trees/<tree>/  files of a step, written out for those that need it
     <home>/cache/work/          files of steps that are running
-    <home>/cache/progress/      how far steps came that were interrupted
+    <home>/cache/progress/      how far steps came that were interrupted; a broken one counts as none
 
 A manifest is written last and in one piece, so a step that was killed has none.
 """
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from boucle.kernel.blobs import BlobStore
-from boucle.kernel.digests import Digest, canonical_json, digest_json
+from boucle.kernel.digests import Digest, canonical_json, digest_bytes, digest_json
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.kernel.paths import make_folder, translate, write_atomic
 from boucle.kernel.points import reach
@@ -35,6 +36,13 @@ V = TypeVar("V")
 def key_of(ingredients: Ingredients) -> Digest:
     """The name of a step's result: the digest of all that it depends on."""
     return digest_json([_FORMAT, ingredients])
+
+
+class _Progress(Struct, frozen=True):
+    """How far a step came, with its digest: a wrong byte in a number would be a number as well."""
+
+    digest: Digest
+    value: msgspec.Raw
 
 
 class Cache:
@@ -83,16 +91,20 @@ class Cache:
         self.forget_progress(manifest.key)
 
     def progress(self, key: Digest, kind: type[V]) -> V | None:
-        """How far an interrupted execution of this step came; None if there was none, or if it can't be read."""
+        """How far an interrupted execution of this step came; None if there was none, or if it is broken."""
         try:
-            return msgspec.json.decode(self._progress_file(key).read_bytes(), type=kind)
+            kept = msgspec.json.decode(self._progress_file(key).read_bytes(), type=_Progress)
+            whole = kept.digest == digest_bytes(bytes(kept.value))
+            return msgspec.json.decode(kept.value, type=kind) if whole else None
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def keep_progress(self, key: Digest, value: object) -> None:
         """Keep how far a step came, durably, instead of what was kept before."""
         reach("step.progress_known")
-        self._write(self._progress_file(key), canonical_json(value))
+        value_json = canonical_json(value)
+        kept = _Progress(digest=digest_bytes(value_json), value=msgspec.Raw(value_json))
+        self._write(self._progress_file(key), msgspec.json.encode(kept))
         reach("step.progress_kept")
 
     def forget_progress(self, key: Digest) -> None:

@@ -125,6 +125,7 @@ class PredictionLog:
             reach("log.frame_halved")
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
+                reach("log.half_cut")
                 if self._size == 0:
                     _path(self._folder, self._number).unlink()
             reach("log.half_removed")

@@ -3,19 +3,26 @@
 CRASH_AT     `name` or `name:n`: kill -9 at the n-th reach of that point in one process ...
 CRASH_MARK   ... once over all processes: who makes this file dies
 CRASH_NOTES  a file to which every reach is appended, a line `<process id> <name>` each
+CRASH_STEPS  a file to which every point and every step that makes something durable is appended, a line
+             `<process id>.<thread id> point|step <name> <where>` each
 """
 
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections import Counter
+from types import FrameType
+from typing import Any
 
 
 def install() -> None:
     """Listen as the environment says; called at the start of a process and again in a forked one."""
     at, notes = os.environ.get("CRASH_AT"), os.environ.get("CRASH_NOTES")
+    if steps := os.environ.get("CRASH_STEPS"):
+        _watch(steps)
     if not at and not notes:
         return
     from boucle.kernel import points
@@ -33,6 +40,47 @@ def install() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     points.listen(hear)
+
+
+_NAMES = ("rename", "replace", "link", "symlink", "unlink", "remove", "truncate", "ftruncate", "fsync", "fdatasync")
+_STEPS = {getattr(os, name): name for name in _NAMES}
+
+
+def _watch(notes: str) -> None:
+    """Note every point and every call of a step in C, by whatever name it is called, and every commit of SQLite."""
+    import sqlite3
+
+    from boucle.kernel import points
+
+    log = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(kind: str, name: str, where: str) -> None:
+        os.write(log, f"{os.getpid()}.{threading.get_ident()} {kind} {name} {where}\n".encode())
+
+    def profile(frame: FrameType, event: str, called: Any) -> None:
+        if frame.f_code.co_name.startswith("_rmtree"):  # a temporary folder goes, file by file
+            return
+        if event == "c_call" and getattr(called, "__hash__", None) and called in _STEPS:
+            note("step", _STEPS[called], f"{frame.f_code.co_filename}:{frame.f_lineno}")
+
+    connect = sqlite3.connect
+
+    def connected(*args: Any, **rest: Any) -> sqlite3.Connection:
+        raw = connect(*args, **rest)
+        wrote = [raw.total_changes]
+
+        def trace(statement: str) -> None:
+            if statement.strip().upper().startswith("COMMIT") and raw.total_changes != wrote[0]:
+                wrote[0] = raw.total_changes
+                note("step", "COMMIT", statement.strip())
+
+        raw.set_trace_callback(trace)
+        return raw
+
+    sqlite3.connect = connected  # type: ignore[assignment]
+    points.listen(lambda name: note("point", name, ""))
+    threading.setprofile(profile)
+    sys.setprofile(profile)
 
 
 def _is_first() -> bool:

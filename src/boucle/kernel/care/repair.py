@@ -102,6 +102,7 @@ def _take_away(home: Path, path: Path) -> bool:
             if going != path:
                 shutil.rmtree(going, ignore_errors=True)
                 path.rename(going)
+                reach("repair.folder_moved")
         else:
             going = path
             path.unlink(missing_ok=True)

@@ -41,7 +41,10 @@ def room_beside(target: Path) -> Iterator[Path]:
     try:
         try:
             for left in folder.iterdir():
-                shutil.rmtree(left, ignore_errors=True)  # a stray file goes with the folder
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as room:
                 yield Path(room)
         finally:
