@@ -101,6 +101,15 @@ def history(store: Store, project_id: str, model: str, alias: str) -> list[Alias
     return store.read(lambda conn: tables.all_moves(conn, project_id, model, alias))
 
 
+def ever_pointed_at(conn: Connection, version: ModelVersion, alias: str) -> bool:
+    """Whether an alias points, or pointed, at a version with this version's bundle; asked within a unit of work."""
+    moves = tables.all_moves(conn, version.project_id, version.model, alias)
+    known = (
+        tables.find_version(conn, version.project_id, version.model, number) for number in {m.number for m in moves}
+    )
+    return any(one is not None and one.bundle_digest == version.bundle_digest for one in known)
+
+
 def version_at(store: Store, project_id: str, model: str, alias: str, at: datetime) -> int | None:
     """The version that an alias stood for at an event time; None before its first move.
 

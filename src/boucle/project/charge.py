@@ -3,11 +3,13 @@
 None of this is cached with the steps: a policy counts as it is now, whatever was judged before.
 """
 
+from sqlalchemy import Connection
+
 from boucle.evaluation.api import load_evaluation
 from boucle.governance.api import explain, gate, issue_permit, policy_of, promote
 from boucle.governance.records import GateReport
-from boucle.kernel.errors import GatesRefused
-from boucle.models.api import get_version, history
+from boucle.kernel.errors import Conflict, GatesRefused, Refused
+from boucle.models.api import ever_pointed_at, history
 from boucle.models.records import ModelVersion
 from boucle.packaging.api import open_kept
 from boucle.project.context import Context
@@ -37,16 +39,27 @@ def take_charge(context: Context, version: ModelVersion, report: GateReport, act
         GatesRefused: with the numbers of every gate that says no.
     """
     store = context.store()
+
+    def first_time(conn: Connection) -> None:
+        if ever_pointed_at(conn, version, CHAMPION):
+            raise Conflict(f"version {version.number} of {version.model}, or its very bundle, was in charge before")
+
     if not report.passed:
         raise GatesRefused(
             f"the gates refuse version {version.number} of {version.model}: {explain(report)}",
             hint="improve the data or the model, or change the objectives in boucle.yaml, then: boucle run",
             details={"number": version.number, "verdicts": report.verdicts},
         )
-    moves = history(store, version.project_id, version.model, CHAMPION)
-    bundles = {get_version(store, move.project_id, move.model, move.number).bundle_digest for move in moves}
-    if version.bundle_digest in bundles:
-        return moves[-1].number
-    permit = issue_permit(store, report, alias=CHAMPION, to=actor)
-    promote(store, permit, reason=version.note, actor=actor, effective_at=store.clock.now())
-    return version.number
+
+    def was_in_charge() -> bool:
+        return store.read(lambda conn: ever_pointed_at(conn, version, CHAMPION))
+
+    if not was_in_charge():
+        try:
+            permit = issue_permit(store, report, alias=CHAMPION, to=actor)
+            # Asked again in the unit that moves the alias: another run of this project may be doing the same.
+            promote(store, permit, reason=version.note, actor=actor, effective_at=store.clock.now(), joined=first_time)
+        except (Conflict, Refused):
+            if not was_in_charge():
+                raise
+    return history(store, version.project_id, version.model, CHAMPION)[-1].number
