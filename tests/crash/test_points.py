@@ -44,8 +44,7 @@ OWNERS: Final = {
 }
 """The only files that may name, remove, sync, commit or open for writing, and why."""
 POINTLESS: Final = {
-    ("kernel/care/backup.py", "copy", "unlink"): "a half snapshot in a folder that only this process uses",
-    ("kernel/care/turns.py", "room_beside", "unlink"): "what a killed process left in such a folder",
+    ("kernel/care/backup.py", "copy", "write_bytes"): "a half snapshot in a folder that only this process uses",
     ("kernel/database.py", "_ask", "with connection"): "a transaction of a connection that only reads",
     ("kernel/group_commit.py", "__init__", "COMMIT"): "the name of an event of SQLAlchemy",
     ("serving/holding.py", "tell", "ftruncate"): "the lock counts, whatever its file says",

@@ -104,4 +104,4 @@ def test_who_waits_long_says_so(
         while not caplog.records and time.monotonic() < deadline:
             threading.Event().wait(0.01)
     assert done.wait(30)
-    assert f"which holds {lock}" in caplog.text
+    assert f"still waiting for {lock}, which is held by" in caplog.text

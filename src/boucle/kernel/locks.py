@@ -76,7 +76,7 @@ def _wait(descriptor: int | None, how: int, lock: Path) -> None:
 
 
 def _tell(lock: Path) -> None:
-    _log.warning("still waiting for %s, which holds %s", holder(lock) or "another process", lock)
+    _log.warning("still waiting for %s, which is held by %s", lock, holder(lock) or "another process")
 
 
 def holder(lock: Path) -> str | None:

@@ -151,7 +151,7 @@ def _snapshot(database: Path, snapshot: Path, small: dict[str, bytes], blobs: Bl
     """
 
     def copy(raw: sqlite3.Connection) -> None:
-        snapshot.unlink(missing_ok=True)
+        snapshot.write_bytes(b"")  # SQLite fills an empty file only, and this may be the second time
         raw.execute("VACUUM INTO ?", (str(snapshot),))
 
     try:

@@ -41,10 +41,7 @@ def room_beside(target: Path) -> Iterator[Path]:
     try:
         try:
             for left in folder.iterdir():
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left)
-                else:
-                    left.unlink()
+                shutil.rmtree(left, ignore_errors=True)  # a stray file goes with the folder
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as room:
                 yield Path(room)
         finally:
