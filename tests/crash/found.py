@@ -1,5 +1,6 @@
 """What lies in a home: whether it is consistent, and what it holds, apart from clocks, durations and random ids."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +21,8 @@ from boucle.monitoring.store import find_labels
 from boucle.serving.api import read_frames
 
 NAME = "orders"
-_OF_WRITER = ("frames/", "trees/", "work/")
-"""Where the writer of the scene `write` keeps its own."""
+_OF_TESTS = re.compile("frames/.*|trees/.*|work/.*|go|stop|[^/]+[.]ready")
+"""What `writer.py` and `hammer.py` keep in a home."""
 _DIGESTS = (
     ("model_versions", "bundle_digest"),
     ("model_versions", "dataset_digest"),
@@ -63,7 +64,7 @@ def check(home: Path) -> None:
     """Fail if anything in the home is half, missing or contradicts itself. Changes the home as opening it does."""
     if not home.exists():
         return
-    names = [name for name, _ in files(home) if not name.startswith(_OF_WRITER)]
+    names = [name for name, _ in files(home) if not _OF_TESTS.fullmatch(name)]
     assert [name for name in names if kind_of(name) is None] == []
     blobs = BlobStore(home / "blobs")
     for file in (home / "blobs").glob("??/*"):
