@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from boucle.data.csv_file import read_csv
+    from boucle.data.records import CsvFormat
     from boucle.kernel.errors import BoucleError
     from boucle.kernel.progress import Silent
     from boucle.pipeline.api import Pipeline, Step, StepContext, run_pipeline
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BoucleError",
     "Context",
+    "CsvFormat",
     "Pipeline",
     "Silent",
     "Step",
@@ -31,6 +34,7 @@ __all__ = [
     "__version__",
     "check_project",
     "open_context",
+    "read_csv",
     "read_project",
     "run_pipeline",
     "run_project",
@@ -39,12 +43,14 @@ __all__ = [
 _HOMES = {
     "BoucleError": "boucle.kernel.errors",
     "Context": "boucle.project.context",
+    "CsvFormat": "boucle.data.records",
     "Pipeline": "boucle.pipeline.graph",
     "Silent": "boucle.kernel.progress",
     "Step": "boucle.pipeline.step",
     "StepContext": "boucle.pipeline.step",
     "check_project": "boucle.project.lifecycle",
     "open_context": "boucle.project.context",
+    "read_csv": "boucle.data.csv_file",
     "read_project": "boucle.project.yaml_file",
     "run_pipeline": "boucle.pipeline.standalone",
     "run_project": "boucle.project.lifecycle",

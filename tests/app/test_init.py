@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,23 @@ def test_rows_without_a_target_are_left_out_by_a_source(tmp_path: Path, capsys: 
     assert (tmp_path / "source.py").read_text(encoding="utf-8") == "mine = 1\n"
     assert run_command(["--project", str(tmp_path), "check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["data"]["rows"] == N - N // 10
+
+
+def test_a_time_in_another_form_is_read_by_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """800 different days are no key: they become the event time, and the replay that is proposed can be uncommented."""
+    table = pl.read_csv(orders(tmp_path))
+    days = pl.date_range(date(2023, 1, 1), date(2023, 1, 1) + timedelta(days=N - 1), eager=True)
+    table.with_columns(ordered=days.dt.strftime("%m/%d/%Y")).write_csv(tmp_path / "orders.csv")
+    assert init(tmp_path, "--yes", "--target", "returned") == 0
+    assert "written as MM/DD/YYYY" in " ".join(capsys.readouterr().out.split())
+    path = tmp_path / "boucle.yaml"
+    project = read_project(path)
+    assert (project.data.source, project.data.time, project.data.key) == ("source.py:load", "ordered", "id")
+    path.write_text(re.sub(r"# (replay:|until:|  first:|  last:)", r"\1", path.read_text(encoding="utf-8")), "utf-8")
+    project = read_project(path)
+    assert project.replay is not None
+    assert project.replay.first == project.training.until == date(2023, 6, 17)
+    assert run_command(["--project", str(tmp_path), "check"]) == 0
 
 
 def test_a_python_source(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from boucle.data.records import LeakageCheck
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Silent
 from boucle.project.assessment import Assessment, assess
-from boucle.project.interview import Replayed
+from boucle.project.interview import Ask, Asked, Replayed
 from boucle.project.problems import Problem
 from boucle.project.quick_look import Measured
 from boucle.project.render import render_project
@@ -36,7 +36,7 @@ def shop(**more: Any) -> pl.DataFrame:
     return pl.DataFrame({**columns, **more})
 
 
-def about(table: pl.DataFrame, **answers: Any) -> Assessment:
+def about(table: pl.DataFrame, ask: Ask | None = None, **answers: Any) -> Assessment:
     def refuse(problems: list[Problem]) -> Exception:
         return InvalidInput(problems[0].message)
 
@@ -45,7 +45,7 @@ def about(table: pl.DataFrame, **answers: Any) -> Assessment:
         project="shop",
         source="orders.csv",
         csv=None,
-        ask=Replayed(answers, refuse),
+        ask=ask or Replayed(answers, refuse),
         show=lambda *_, **__: None,
         progress=Silent(),
     )
@@ -177,3 +177,31 @@ def test_nothing_to_learn_from_is_told() -> None:
         about(shop().select("id", "returned"), target="returned")
     with pytest.raises(InvalidInput, match="at least 20"):
         about(shop().head(10), target="returned")
+
+
+def test_days_that_could_be_months_are_neither_key_nor_time() -> None:
+    days = [f"{1 + row % 12}/{1 + row // 12 % 12}/{2000 + row // 144}" for row in range(N)]
+    found = about(shop(day=days).drop("id"), target="returned")
+    assert (found.needs.time, found.needs.key) == (None, None)
+    assert any("`day` is a time written as MM/DD/YYYY or DD/MM/YYYY" in warning for warning in found.warnings)
+
+
+def test_a_time_without_a_key_has_no_lead_time() -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    found = about(shop(at=[start + timedelta(hours=row) for row in range(N)]).drop("id"), target="returned", key=None)
+    assert found.needs.lead_time_days is None
+    assert any("`at` is there but no key" in warning for warning in found.warnings)
+
+
+def test_the_class_of_the_probability_is_named() -> None:
+    said = []
+
+    def ask(asked: Asked) -> Any:
+        said.append(asked.why)
+        return "returned" if asked.key == "target" else asked.proposed
+
+    found = about(shop(), ask)
+    assert "same: one as much as another; miss: to answer `no` where it is `yes`; false_alarm: to answer `yes`" in (
+        " ".join(said)
+    )
+    assert 'the probability is that of "yes"' in render_project(found)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from boucle.data.api import sniff_csv
 from boucle.data.records import CsvFormat
+from boucle.data.written_times import WrittenTime
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.paths import write_atomic
 from boucle.project.yaml_file import NAME
@@ -20,21 +21,17 @@ _LIKE_CSV = (".tsv", ".tab", ".txt", ".data", ".dat")
 _COMMON = {"table", "data", "dataset", "train", "training", "source", "project"}
 _IGNORED = ".boucle/\n"
 _LOADER = '''\
-"""The rows of a table that have a target: nothing can be learned from the others."""
+"""The rows of a table{what}."""
 
 from pathlib import Path
 
 import polars as pl
-
-from boucle.data.api import read_csv
-from boucle.data.records import CsvFormat
-
+{more}
 TABLE = Path(__file__).parent / {file}
 
 
 def load() -> pl.DataFrame:
     table = {read}
-    return table.filter(pl.col({target}).is_not_null())
 '''
 
 
@@ -131,15 +128,22 @@ def name_of(place: Place) -> str:
     return "project"
 
 
-def loader(place: Place, target: str) -> str:
-    """The text of a Python source that leaves out the rows without a target."""
+def loader(place: Place, *, target: str | None, time: WrittenTime | None) -> str:
+    """The text of a Python source that leaves out the rows without a target, and reads their time."""
+    more = ""
     if place.source.endswith(".parquet"):
         read = "pl.read_parquet(TABLE)"
     else:
         csv = place.csv or CsvFormat()
         said = [f"{name}={json.dumps(value)}" for name, value in given(csv).items()]
         read = f"read_csv(TABLE, CsvFormat({', '.join(said)}))"
-    return _LOADER.format(file=json.dumps(place.source), target=json.dumps(target), read=read)
+        more = "\nfrom boucle import CsvFormat, read_csv\n"
+    what = (" that have a target" if target else "") + (f", with the time read from {time.form}" if time else "")
+    text = _LOADER.format(what=what, more=more, file=json.dumps(place.source), read=read)
+    if time:
+        text += f"    table = table.with_columns({time.expression})\n"
+    kept = f"table.filter(pl.col({json.dumps(target)}).is_not_null())" if target else "table"
+    return text + f"    return {kept}\n"
 
 
 def free_name(folder: Path, text: str) -> str:

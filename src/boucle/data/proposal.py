@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from boucle.data.records import ColumnKind
 from boucle.data.schema import as_text, counted, kind_of, moments
+from boucle.data.written_times import NAMED_TIMES, WrittenTime, written_time
 
 Role = Literal["target", "time", "key", "numeric", "categorical", "known_later", "unused"]
 
@@ -17,7 +18,6 @@ MOST_CATEGORIES = 250
 """More values than a model tells apart; beyond them a column only counts if its values come back often."""
 _SHOWN = 50
 _TARGETS = ("target", "label", "labels", "y", "class", "outcome", "response")
-_TIMES = re.compile(r"(^|[_\W])(time|timestamp|date|datetime|day|at|when|ts)$|^(time|date)|(time|date)$")
 _KEYS = re.compile(r"(^|[_\W])(id|key|uuid|guid|rownames?|row|index|nr|no|number)$|^unnamed: 0$|^$")
 _CODES = re.compile(r"(^|[_\W])(id|code|zip|type|kind|category|group|region|status|class)$")
 
@@ -37,6 +37,8 @@ class ColumnFacts(Struct, frozen=True, kw_only=True):
     first: datetime | None = None
     last: datetime | None = None
     """Of event times, also of those written as text; only if every row has one."""
+    written: WrittenTime | None = None
+    """How times are written that are not in ISO 8601."""
     values: list[str] = field(default_factory=list)
     """The most frequent first, at most 50; of floats only if they are whole and few."""
     counts: list[int] = field(default_factory=list)
@@ -94,6 +96,7 @@ def _facts(column: pl.Series) -> ColumnFacts:
         highest=highest,
         first=first,
         last=last,
+        written=written_time(column) if first is None else None,
         values=values,
         counts=counted_values,
         characters=_number(present.cast(pl.String).str.len_chars().mean()) or 0.0 if kind == "text" else 0.0,
@@ -136,7 +139,13 @@ def guessed_target(columns: Sequence[ColumnFacts]) -> str | None:
 
 
 def _predictable(column: ColumnFacts) -> bool:
-    if column.distinct < 2 or column.kind == "timestamp" or column.first is not None or column.counter:
+    if (
+        column.distinct < 2
+        or column.kind == "timestamp"
+        or column.first is not None
+        or column.counter
+        or column.written
+    ):
         return False
     return column.kind != "text" or column.distinct <= max(2, min(100, (column.rows - column.nulls) // 5))
 
@@ -144,7 +153,7 @@ def _predictable(column: ColumnFacts) -> bool:
 def time_candidates(columns: Sequence[ColumnFacts], target: str) -> list[str]:
     """Columns with an event time in every row: those that are named like one first, then the one that begins first."""
     fitting = [one for one in columns if one.first is not None and one.name != target and one.distinct > 2]
-    fitting.sort(key=lambda one: (not _TIMES.search(one.name.casefold()), one.first))
+    fitting.sort(key=lambda one: (not NAMED_TIMES.search(one.name.casefold()), one.first))
     return [one.name for one in fitting]
 
 
@@ -156,6 +165,7 @@ def key_candidates(columns: Sequence[ColumnFacts], target: str, time: str | None
         if one.name not in ("", target, time)
         and one.kind in ("integer", "text")
         and one.first is None
+        and one.written is None
         and not one.nulls
         and one.distinct == one.rows
         and (
@@ -187,6 +197,8 @@ def feature_role(column: ColumnFacts) -> tuple[Role, str]:
         return "unused", "has one value only"
     if column.first is not None or column.kind == "timestamp":
         return "unused", "a date; a model needs numbers made of it, such as the hour (in a Python source)"
+    if column.written is not None:
+        return "unused", f"a time written as {column.written.form}, not in ISO 8601"
     if column.kind == "float":
         return "numeric", "numbers"
     if column.kind == "boolean":

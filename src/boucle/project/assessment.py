@@ -277,6 +277,17 @@ def _warnings(needs: Needs, proposals: Sequence[Proposal], look: QuickLook, leak
         told.append(f"{needs.reviews} reviews are asked for, and none can be given yet: no version will take charge")
     if needs.errors in ("over", "under"):
         told.append("no metric weighs the direction of an error yet; the needs keep it, the gate does not know it")
+    for name, form in ((one.column.name, one.column.written) for one in proposals):
+        if form is not None and name not in (needs.target, needs.key):
+            told.append(
+                f"`{name}` is a time written as {form.form}; Boucle reads ISO 8601 (2013-07-01T14:00): convert it in a"
+                f" Python source with {form.expression}" + ("" if form.certain else " or the other way round")
+            )
+    if needs.time and not needs.key:
+        told.append(
+            f"`{needs.time}` is there but no key: labels that come later cannot find their rows; the loop"
+            " (boucle replay) needs `data.key`, `training.until` and `replay`"
+        )
     return told
 
 

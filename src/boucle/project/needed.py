@@ -12,7 +12,7 @@ def ask_quality(needs: Needs, look: QuickLook, ask: Ask) -> Needs:
     """How good the model must be, with what the quick look reached beside it."""
     ahead = _number(ask(Asked("ahead_days", 0.0, refuse=_not_negative))) or 0.0
     kinds = ERRORS[look.task]
-    words = "; ".join(f"{kind}: {ERROR_WORDS[kind]}" for kind in kinds)
+    words = "; ".join(f"{kind}: {_error(kind, look.classes)}" for kind in kinds)
     errors = str(ask(Asked("errors", "same", allowed=list(kinds), why=words)))
     metric = str(ask(Asked("metric", kinds[errors], allowed=list(ASKED[look.task]), why=f"errors: {errors}")))
     measured = look.metrics[metric]
@@ -49,8 +49,9 @@ def ask_rest(needs: Needs, ask: Ask) -> Needs:
             return f"labels can't come before the outcome, {needs.ahead_days:g} days after the prediction"
         return _not_negative(answer)
 
-    lead = 14.0 if needs.time else None
-    why = "" if needs.time else "without a time column nothing can measure it"
+    lead = 14.0 if needs.time and needs.key else None
+    lacking = "a time column" if not needs.time else "a key"
+    why = "" if lead else f"without {lacking} nothing can measure it"
     return replace(
         needs,
         latency_ms=_number(ask(Asked("latency_ms", 100.0, optional=True, refuse=positive))),
@@ -63,6 +64,14 @@ def ask_rest(needs: Needs, ask: Ask) -> Needs:
         approvers=texts_of(ask(Asked("approvers", []))),
         keep_days=_whole(ask(Asked("keep_days", None, optional=True, refuse=positive))),
     )
+
+
+def _error(kind: str, classes: list[str]) -> str:
+    """An error in words that name the two classes, if there are two."""
+    if len(classes) != 2 or kind == "same":
+        return ERROR_WORDS[kind]
+    given, true = classes if kind == "miss" else reversed(classes)
+    return f"to answer `{given}` where it is `{true}`"
 
 
 def _not_negative(answer: Plain) -> str | None:

@@ -107,6 +107,8 @@ class QuickLook(Struct, frozen=True, kw_only=True):
 
     task: Task
     rows: int
+    classes: list[str]
+    """Sorted; of two the second is the one whose probability is told."""
     metrics: dict[str, Measured]
 
 
@@ -145,7 +147,7 @@ def quick_look(table: pl.DataFrame, features: Features, target: str, task: Task,
         nothing = float(np.mean([trivial(name, numbers[learnt], numbers[asked]) for learnt, asked in folds]))
         worst = min(reached) if spec.direction > 0 else max(reached)
         metrics[name] = Measured(nothing, float(np.mean(reached)), worst, spec.direction > 0)
-    return QuickLook(task=task, rows=table.height, metrics=metrics)
+    return QuickLook(task=task, rows=table.height, classes=classes, metrics=metrics)
 
 
 def small_params(rows: int, classes: int) -> dict[str, int | float]:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 import msgspec
 
@@ -20,19 +21,22 @@ _HEAD = """\
 # Proposed by `boucle init` from the table and from needs.yaml; it is yours now. After an edit: boucle check
 """
 _WIDTH = 116
+_FEWEST_DAYS = 20
+"""Less history is not worth a replay."""
 
 
 def render_project(found: Assessment) -> str:
     """The text of boucle.yaml. What it says is the project, value for value."""
     project, data = found.project, found.project.data
+    days = _replayed(data, found.proposals)
     head = _HEAD.format(what=f"The `{data.target}` of a row", rows=found.rows, source=found.needs.source)
     lines = [
         f"project: {scalar(project.project)}",
         "",
-        *_data(data, found.proposals),
+        *_data(data, found.proposals, found.look.classes),
         "",
         *_objectives(project.objectives, found.look),
-        *_training(project),
+        *_training(project, days),
     ]
     rest = given(project)
     comments = {
@@ -44,15 +48,21 @@ def render_project(found: Assessment) -> str:
         if section in rest:
             lines += ["", *commented([(f"{section}: {flow(rest[section])}", comment)])]
     lines += ["", *_loop(project)]
+    if days is not None:
+        lines += ["", "# History, sent through the endpoint as if it happened now: boucle replay"]
+        lines += ["# replay:", f"#   first: {days[0]}", f"#   last: {days[1]}"]
     return head + "\n".join(lines) + "\n"
 
 
-def _data(data: DataSection, proposals: Sequence[Proposal]) -> Iterator[str]:
+def _data(data: DataSection, proposals: Sequence[Proposal], classes: Sequence[str]) -> Iterator[str]:
     by_name = {one.column.name: one for one in proposals}
     roles = [(f"  source: {scalar(data.source)}", "")]
     if data.csv is not None:
         roles.append((f"  csv: {flow(given(data.csv))}", "how the file is written"))
-    roles.append((f"  target: {scalar(data.target)}", _values(by_name[data.target])))
+    told = _values(by_name[data.target])
+    if len(classes) == 2:
+        told += f"; the probability is that of {scalar(classes[1])}"
+    roles.append((f"  target: {scalar(data.target)}", told))
     if data.time is not None:
         roles.append((f"  time: {scalar(data.time)}", "when the model is asked; newer rows judge"))
     if data.key is not None:
@@ -82,6 +92,16 @@ def _data(data: DataSection, proposals: Sequence[Proposal]) -> Iterator[str]:
                 yield f"    - {flow(given(check))}"
 
 
+def _replayed(data: DataSection, proposals: Sequence[Proposal]) -> tuple[date, date] | None:
+    """The days that a replay could go through, the newest three tenths; None without time and key, or with few days."""
+    span = next((one.column for one in proposals if one.column.name == data.time), None)
+    if data.key is None or span is None or span.first is None or span.last is None:
+        return None
+    first, last = span.first.date(), span.last.date()
+    days = (last - first).days
+    return (first + timedelta(days=days * 7 // 10), last) if days >= _FEWEST_DAYS else None
+
+
 def _values(target: Proposal) -> str:
     column = target.column
     if column.lowest is not None and column.distinct > 10:
@@ -103,7 +123,7 @@ def _objectives(objectives: Sequence[Objective], look: QuickLook) -> Iterator[st
     yield from commented((f"  - {flow(given(one))}", reasons.get(one.metric, "")) for one in objectives)
 
 
-def _training(project: Project) -> Iterator[str]:
+def _training(project: Project, days: tuple[date, date] | None) -> Iterator[str]:
     training = project.training
     plain = given(training)
     search = plain.pop("search")
@@ -118,6 +138,8 @@ def _training(project: Project) -> Iterator[str]:
     yield "\ntraining:"
     lines = [(f"  {key}: {flow(value)}", comments.get(key, "")) for key, value in plain.items()]
     yield from commented(lines)
+    if days is not None:
+        yield f"  # until: {days[0]}   # for a replay, which goes through the days from then on"
     yield "  search:"
     about = {
         "trials": "sets of parameters to try",

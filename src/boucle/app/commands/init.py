@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from boucle.app.assessment_view import Shown
     from boucle.app.new_project import Place
+    from boucle.data.written_times import WrittenTime
     from boucle.project.assessment import Assessment
     from boucle.project.interview import Ask
     from boucle.project.problems import Problem
@@ -59,6 +60,7 @@ def init(
     from boucle.app.assessment_view import Shown
     from boucle.app.console import print_json
     from boucle.app.new_project import find_table, name_of, place_of, refuse_existing, write
+    from boucle.data.written_times import read_times
     from boucle.project.assessment import assess
 
     refuse_existing(folder, force=force)
@@ -69,10 +71,12 @@ def init(
     project = _allowed(name or str(said.get("project") or name_of(place)))
     shown = Shown(session.color, quiet=as_json, asks=interactive)
     read = _read(place, shown)
+    written_times = {} if ".py:" in place.source else _times(read)
+    read = read_times(read, written_times)
     found = assess(
         read, project=project, source=place.source, csv=place.csv, ask=ask, show=shown.columns, progress=shown
     )
-    found, files = _files(place, found)
+    found, files = _files(place, found, written_times)
     written = write(place, files)
     if as_json:
         facts = {"project": project, "folder": str(folder), "files": written, "needs": found.needs}
@@ -122,8 +126,18 @@ def _read(place: "Place", shown: "Shown") -> "DataFrame":
         return read_source(place.source, place.folder)
 
 
-def _files(place: "Place", found: "Assessment") -> "tuple[Assessment, dict[str, str]]":
-    """The texts to write; with a Python source that leaves out rows without a target, if there are any."""
+def _times(table: "DataFrame") -> "dict[str, WrittenTime]":
+    """The columns with times that a Python source has to read, because they are not written in ISO 8601."""
+    from boucle.data.written_times import written_time
+
+    found = {column.name: written_time(column) for column in table.get_columns()}
+    return {name: time for name, time in found.items() if time is not None and time.certain}
+
+
+def _files(
+    place: "Place", found: "Assessment", times: "Mapping[str, WrittenTime]"
+) -> "tuple[Assessment, dict[str, str]]":
+    """The texts to write; with a Python source if rows without a target are left out or the time needs to be read."""
     from msgspec.structs import replace
 
     from boucle.app.new_project import free_name, loader
@@ -132,14 +146,21 @@ def _files(place: "Place", found: "Assessment") -> "tuple[Assessment, dict[str, 
     from boucle.project.yaml_file import NAME
 
     files = {NEEDS: render_needs(found.needs)}
-    if found.dropped:
+    time = times.get(found.needs.time or "")
+    told = [
+        f"`{name}` is a time written as {one.form}, and Boucle reads ISO 8601: "
+        + ("the Python source that is written here converts it" if one is time else one.expression + " would read it")
+        for name, one in times.items()
+    ]
+    found = replace(found, warnings=[*found.warnings, *told])
+    if found.dropped or time:
         target = found.needs.target
         if ".py:" in place.source:
             raise InvalidInput(
                 f"{found.dropped:,} rows of {place.source} have no `{target}`",
                 hint=f"drop them there, table.filter(pl.col({target!r}).is_not_null()), then: boucle init",
             )
-        text = loader(place, target)
+        text = loader(place, target=target if found.dropped else None, time=time)
         file = free_name(place.folder, text)
         data = replace(found.project.data, source=f"{file}:load", csv=None)
         found = replace(found, project=replace(found.project, data=data))
