@@ -133,6 +133,20 @@ def test_there_is_no_report_before_anything_was_served(ran: Path, capsys: pytest
     assert "next: boucle replay" in capsys.readouterr().err
 
 
+def test_a_report_asks_for_the_step_that_is_missing(
+    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copytree(ran, tmp_path, dirs_exist_ok=True)
+    text = (folder / "boucle.yaml").read_text()
+    plan = next(line for line in text.splitlines() if line.startswith("replay:"))
+    (folder / "boucle.yaml").write_text(text.replace(plan, ""))
+    assert run_command(["report", "--project", str(folder)]) == 2
+    assert "next: add `replay: {first: DAY, last: DAY}`" in capsys.readouterr().err
+    (folder / "boucle.yaml").write_text(text.replace("project: small", "project: other"))
+    assert run_command(["report", "--project", str(folder)]) == 2
+    assert "next: boucle run\n" in capsys.readouterr().err
+
+
 def test_a_second_replay_has_nothing_to_do(replayed: Path) -> None:
     again = told(replayed, "replay")
     assert (again["rows"], again["already_complete"]) == (8 * 40, True)

@@ -141,6 +141,27 @@ def test_ctrl_c_while_history_is_served(twice: bool, ran: Path, tmp_path: Path, 
     assert_whole(folder)
 
 
+def test_a_second_ctrl_c_leaves_the_prompt_on_a_line_of_its_own(tmp_path: Path, terminals: ModuleType) -> None:
+    program = """
+import signal
+from boucle.app import stopping
+stopping.take()
+try:
+    print("begun", flush=True)
+    signal.pause()
+except stopping.Stop:
+    print("half a bar", end="", flush=True)
+    signal.pause()
+"""
+    with terminals.Terminal([sys.executable, "-c", program], tmp_path) as terminal:
+        terminal.wait_for("begun")
+        terminal.press("\x03")
+        terminal.wait_for("half a bar")
+        terminal.press("\x03")
+        assert terminal.end() == 130
+        assert "\n\x1b[Jstopped at once; what was finished is kept\n" in terminal.text
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long)]
 )

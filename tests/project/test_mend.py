@@ -106,6 +106,21 @@ def test_features_that_the_data_contradict(
     assert len(result.reasons) == 1
 
 
+@pytest.mark.parametrize("wrong", ["suger", "Sugar"])
+def test_checks_of_a_misspelt_column_are_mended(folder: Path, wrong: str) -> None:
+    right = VALID.replace(
+        "at_most: 0.95}\n",
+        "at_most: 0.95}\n"
+        "    - {check: range, column: sugar, min: 0}\n"
+        "    - {check: null_rate, column: nowhere}   # whatever that was\n"
+        "    - {check: unique, columns: [shape, sugar], on_fail: alert}\n",
+    )
+    text = right.replace("column: sugar", f"column: {wrong}").replace("shape, sugar", f"shape, {wrong}")
+    result = mend_features(text, folder)
+    assert result.text == right
+    assert len(result.reasons) == 1
+
+
 @pytest.mark.parametrize(
     ("separator", "null", "expected"),
     [

@@ -4,6 +4,7 @@ import os
 import select
 import sys
 
+from boucle.app.wrapping import for_terminal
 from boucle.project.interview import QUESTIONS, Asked, wrong
 from boucle.project.shape import Plain
 
@@ -89,5 +90,5 @@ def shown(proposed: Plain) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text)
+    sys.stderr.write(for_terminal(text, 2))
     sys.stderr.flush()

@@ -142,7 +142,7 @@ class _Stops:
         if self.came > 1:
             for worker in self.server.wrks if self.server else ():
                 worker.kill()
-            stopping.leave_at_once(128 + number)
+            stopping.leave_again(number)
         if self.server:
             self.server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAID: Final = "\nstopped; what was finished is kept: give the same command again to go on\n"
+_SAID_AT_ONCE: Final = b"stopped at once; what was finished is kept\r\n"
+_NEXT_LINE: Final = b"\r\n\x1b[J"
+"""Below what is drawn, with nothing behind it."""
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 _AGAIN_S: Final = 0.01
 
@@ -66,8 +69,10 @@ def exit_code(error: BaseException | None = None) -> int | None:
 def say() -> None:
     """Tell a person who pressed Ctrl-C what becomes of the work; nobody reads it after the other signals."""
     if not _asked or _asked[0] == signal.SIGINT:
+        from boucle.app.wrapping import for_terminal
+
         try:
-            sys.stderr.write(_SAID)
+            sys.stderr.write(for_terminal(_SAID, 2))
             sys.stderr.flush()
         except OSError:  # the terminal is gone
             pass
@@ -91,9 +96,17 @@ def leave_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+def leave_again(number: int) -> NoReturn:
+    """End the process now because a second signal came; on a terminal, say so below what was being drawn."""
+    with suppress(OSError):  # written past Python's buffers, in which the signal may have come
+        if os.isatty(2):
+            os.write(2, (b"\r\n" if os.environ.get("TERM") == "dumb" else _NEXT_LINE) + _SAID_AT_ONCE)
+    leave_at_once(128 + number)
+
+
 def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's arguments
     if _asked:
-        leave_at_once(128 + number)
+        leave_again(number)
     _asked.append(number)
     raise Stop(number)
 

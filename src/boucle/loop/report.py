@@ -12,7 +12,7 @@ from boucle import __version__
 from boucle.evaluation.api import calibration_curve, direction, measure, metric_for
 from boucle.evaluation.records import Curve
 from boucle.kernel.digests import digest_json
-from boucle.kernel.errors import NotFound
+from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress
 from boucle.loop import store as tables
 from boucle.loop.baselines import BaselineParams, score_baselines
@@ -20,13 +20,14 @@ from boucle.loop.lineage import lineage
 from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollback, Stream
 from boucle.loop.report_records import DriftCell, Mark, MarkKind, Month, Report, Week
 from boucle.loop.status import objectives
-from boucle.models.api import alias, get_version
+from boucle.models.api import alias, get_version, list_versions
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
 from boucle.packaging.api import open_kept
 from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.pipelines import without_checks
+from boucle.project.replayed import replay_plan
 from boucle.runs.api import get_run
 
 CALIBRATION_DAYS = 30
@@ -43,7 +44,7 @@ def collect(context: Context, progress: Progress) -> Report:
     stream = store.read(lambda conn: tables.latest_stream(conn, name))
     served = windows(store, name, stream.stream) if stream else []
     if stream is None or not served:
-        raise NotFound("there is nothing to report: no day was served yet", hint="boucle replay")
+        raise NotFound("there is nothing to report: no day was served yet", hint=_next_step(context))
     decided = store.read(lambda conn: tables.decided(conn, name, stream.stream))
     raised = alerts(store, name, stream.stream)
     scored = score_baselines(context, _baseline_params(context, stream, served), progress)
@@ -95,6 +96,18 @@ def _baseline_params(context: Context, stream: Stream, served: Sequence[Window])
         params=get_run(store, version.run_id).params,
         rows=digest_json([[window.day, window.rows, window.quarantined] for window in served] + [stream.complete]),
     )
+
+
+def _next_step(context: Context) -> str:
+    """What brings a project nearest to a report that has served nothing yet."""
+    name = context.project.project
+    if not list_versions(context.store(), name, name):
+        return "boucle run"
+    try:
+        replay_plan(context.project)
+    except InvalidInput as error:
+        return error.hint or "boucle replay"
+    return "boucle replay"
 
 
 def _months(

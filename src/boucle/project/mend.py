@@ -9,7 +9,15 @@ from msgspec import Struct
 
 from boucle.data.api import kind_of, normalise, read_source, sniff_csv, written
 from boucle.data.names import nearest
-from boucle.data.records import CsvFormat, DataSection, Finding
+from boucle.data.records import (
+    CsvFormat,
+    DataSection,
+    Finding,
+    NullRateCheck,
+    RangeCheck,
+    SetCheck,
+    UniqueCheck,
+)
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import inside
 from boucle.project.edits import apply
@@ -74,6 +82,11 @@ def fixes(
 ) -> Iterator[tuple[str, list[Edit]]]:
     """For each finding that can be mended: why, and the edits. At least one feature is always left."""
     left = {*section.features.numeric, *section.features.categorical}
+    misspelt = {one.columns[0]: one for one in findings if _is_of_no_column(one, columns)}
+    for column, finding in misspelt.items():
+        meant = nearest(column, columns)
+        if meant:
+            yield f"{finding.name}: {finding.message}", [Set(path, meant) for path in _check_places(section, column)]
     for finding in findings:
         if finding.passed or finding.on_fail != "block" or not finding.columns:
             continue
@@ -139,6 +152,31 @@ def _feature_places(section: DataSection, column: str) -> list[Place]:
         for place, name in enumerate(names)
         if name == column
     ]
+
+
+def _is_of_no_column(finding: Finding, columns: Sequence[str]) -> bool:
+    """Whether a check of boucle.yaml failed because the table lacks its column; an expression is left to its author."""
+    kind = finding.name.partition("(")[0]
+    return (
+        kind in ("range", "set", "null_rate", "unique")
+        and not finding.passed
+        and len(finding.columns) == 1
+        and finding.columns[0] not in columns
+    )
+
+
+def _check_places(section: DataSection, column: str) -> Iterator[Place]:
+    for number, check in enumerate(section.checks):
+        match check:
+            case RangeCheck() | SetCheck() | NullRateCheck():
+                if check.column == column:
+                    yield ("data", "checks", number, "column")
+            case UniqueCheck():
+                for place, name in enumerate(check.columns):
+                    if name == column:
+                        yield ("data", "checks", number, "columns", place)
+            case _:
+                pass
 
 
 def _findings(table: pl.DataFrame, project: Project, folder: Path) -> list[Finding]:

@@ -32,12 +32,15 @@ def replay_plan(project: Project) -> ReplaySection:
     """The project's replay section.
 
     Raises:
-        InvalidInput: it has none.
+        InvalidInput: it has none; where a column is not named that a replay needs, that is said first.
     """
     if project.replay is None:
+        named_columns(project)
+        until = project.training.until
+        days = "days that the data cover" if until is None else f"days that the data cover, from {until} on"
         raise InvalidInput(
             "boucle.yaml has no `replay` section",
-            hint="add `replay: {first: 2013-03-01, last: 2013-12-31}` with the days to replay",
+            hint=f"add `replay: {{first: DAY, last: DAY}}` to boucle.yaml with {days}",
         )
     return project.replay
 
@@ -49,7 +52,9 @@ def named_columns(project: Project) -> tuple[str, str]:
         raise InvalidInput(
             "a replay needs to know when a row happened and how its label joins; missing: "
             + ", ".join(f"data.{name}" for name in missing),
-            hint="name the columns in boucle.yaml, for example `data: {time: scheduled_at, key: flight_id}`",
+            hint="name in boucle.yaml, under `data`: "
+            + ", ".join(f"`{name}: COLUMN`" for name in missing)
+            + "; then: boucle check",
         )
     return project.data.time, project.data.key
 
