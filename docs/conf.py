@@ -11,6 +11,7 @@ from typing import Any
 from docutils import nodes
 from pygments.lexers.shell import BashSessionLexer
 from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 from sphinx.util.osutil import relative_uri
 
@@ -78,6 +79,14 @@ class Console(BashSessionLexer):
     _ps1rgx = re.compile(r"^(\$ )(.*\n?)")
 
 
+class Search(SearchEnglish):
+    """Finds `latency_p95_ms` by that name and by each word in it."""
+
+    def split(self, input: str) -> list[str]:
+        words = super().split(input)
+        return words + [part for word in words if "_" in word for part in word.split("_") if part]
+
+
 class LoopPicture(SphinxTransform):
     """Sets `loop.svg` into the page in place of the image; `loop.svg#gate` marks the box named `gate`."""
 
@@ -107,5 +116,6 @@ def _picture(page: str, here: str) -> str:
 
 def setup(app: Sphinx) -> None:
     app.add_lexer("console", Console)
+    app.add_search_language(Search)
     app.connect("source-read", _add_navigation)
     app.add_transform(LoopPicture)

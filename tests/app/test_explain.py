@@ -21,6 +21,8 @@ from boucle.kernel.errors import BoucleError
 from boucle.loop import records as loop
 from boucle.monitoring.records import AlertKind
 
+DOCS = Path(__file__).parents[2] / "docs"
+
 
 def errors(kind: type[BoucleError] = BoucleError) -> Iterator[type[BoucleError]]:
     yield kind
@@ -117,6 +119,27 @@ def test_a_misspelt_code(capsys: pytest.CaptureFixture[str]) -> None:
         "next: boucle explain leakage",
         "explain: boucle explain not_found",
     ]
+
+
+def test_a_word_like_no_code_is_not_taken_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["explain", "nosuch"]) == 2
+    assert capsys.readouterr().err.splitlines()[:2] == ["error: there is no code `nosuch`", "next: boucle explain"]
+
+
+@pytest.mark.parametrize(
+    ("word", "page"), [("auc_roc", "docs/reference.md"), ("Audit log", "docs/concepts/audit-log.md")]
+)
+def test_metrics_and_concepts_are_told_of_elsewhere(word: str, page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["explain", word]) == 2
+    assert f"next: read {page}" in capsys.readouterr().err
+
+
+def test_the_words_that_are_no_codes_are_all_metrics_and_concepts() -> None:
+    pages = {path.stem for path in (DOCS / "concepts").glob("*.md")} - {"index"}
+    assert pages == explained.CONCEPTS
+    section = (DOCS / "reference.md").read_text(encoding="utf-8").partition("### Metrics of objectives")[2]
+    table = section.partition("\n\nA target")[0].partition("|---|---|---|")[2]
+    assert set(re.findall(r"`(\w+)`", table)) == explained.METRICS
 
 
 def test_an_error_on_the_terminal_says_how_to_explain_it(

@@ -3,10 +3,10 @@
 Light: `boucle explain` and the shell's completion read files and load nothing else.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from boucle.data.names import nearest
 from boucle.kernel.errors import NotFound
 
 FOLDER: Final = Path(__file__).parent / "explanations"
@@ -23,6 +23,57 @@ GROUPS: Final = {
     "store": "What `boucle fsck` finds",
 }
 """The folders, in the order in which they are listed."""
+
+METRICS: Final = frozenset(
+    [
+        "accuracy",
+        "auc_roc",
+        "availability",
+        "average_precision",
+        "brier",
+        "calibration_error",
+        "error_rate",
+        "f1",
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+        "lead_time_days",
+        "log_loss",
+        "macro_f1",
+        "mae",
+        "precision",
+        "r2",
+        "recall",
+        "rmse",
+        "specificity",
+    ]
+)
+CONCEPTS: Final = frozenset(
+    [
+        "alert",
+        "attestation",
+        "audit-log",
+        "bundle",
+        "champion",
+        "check",
+        "dataset-version",
+        "endpoint",
+        "evaluation",
+        "gate",
+        "model-version",
+        "objective",
+        "permit",
+        "profile",
+        "project",
+        "review",
+        "run",
+        "store",
+        "the-loop",
+        "trigger",
+        "window",
+    ]
+)
+"""Words that are no codes, but that people ask about: `docs/reference.md` and `docs/concepts/` tell of them."""
 
 
 class Explanation(NamedTuple):
@@ -54,7 +105,7 @@ def explain(code: str) -> list[Explanation]:
     >>> [one.group for one in explain("Range(temp)")]
     ['checks']
     """
-    asked = code.partition("(")[0].strip().strip("`'\"").lower().replace("-", "_")
+    asked = code.partition("(")[0].strip().strip("`'\"").lower().replace("-", "_").replace(" ", "_")
     found = [_read(group, path) for group in GROUPS for path in _files(group) if path.stem == asked]
     if not found:
         found = [
@@ -64,10 +115,13 @@ def explain(code: str) -> list[Explanation]:
         ]
     if found:
         return found
-    near = get_close_matches(asked, codes(), n=1, cutoff=0.5)
-    meant = f"; did you mean `{near[0]}`?" if near else ""
-    hint = f"boucle explain {near[0]}" if near else "boucle explain"
-    raise NotFound(f"there is no code `{code}`{meant}", hint=hint)
+    if asked in METRICS:
+        raise NotFound(f"`{code}` is a metric, no code", hint="read docs/reference.md, `Metrics of objectives`")
+    if asked.replace("_", "-") in CONCEPTS:
+        raise NotFound(f"`{code}` is a concept, no code", hint=f"read docs/concepts/{asked.replace('_', '-')}.md")
+    near = nearest(asked, codes())
+    meant = f"; did you mean `{near}`?" if near else ""
+    raise NotFound(f"there is no code `{code}`{meant}", hint=f"boucle explain {near}" if near else "boucle explain")
 
 
 def _files(group: str) -> list[Path]:
