@@ -24,55 +24,16 @@ GROUPS: Final = {
 }
 """The folders, in the order in which they are listed."""
 
-METRICS: Final = frozenset(
-    [
-        "accuracy",
-        "auc_roc",
-        "availability",
-        "average_precision",
-        "brier",
-        "calibration_error",
-        "error_rate",
-        "f1",
-        "latency_p50_ms",
-        "latency_p95_ms",
-        "latency_p99_ms",
-        "lead_time_days",
-        "log_loss",
-        "macro_f1",
-        "mae",
-        "precision",
-        "r2",
-        "recall",
-        "rmse",
-        "specificity",
-    ]
-)
-CONCEPTS: Final = frozenset(
-    [
-        "alert",
-        "attestation",
-        "audit-log",
-        "bundle",
-        "champion",
-        "check",
-        "dataset-version",
-        "endpoint",
-        "evaluation",
-        "gate",
-        "model-version",
-        "objective",
-        "permit",
-        "profile",
-        "project",
-        "review",
-        "run",
-        "store",
-        "the-loop",
-        "trigger",
-        "window",
-    ]
-)
+METRICS: Final = {
+    "accuracy", "auc_roc", "availability", "average_precision", "brier", "calibration_error", "error_rate", "f1",
+    "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "lead_time_days", "log_loss", "macro_f1", "mae",
+    "precision", "r2", "recall", "rmse", "specificity",
+}  # fmt: skip
+CONCEPTS: Final = {
+    "alert", "attestation", "audit-log", "bundle", "champion", "check", "dataset-version", "endpoint", "evaluation",
+    "gate", "model-version", "objective", "permit", "profile", "project", "review", "run", "store", "the-loop",
+    "trigger", "window",
+}  # fmt: skip
 """Words that are no codes, but that people ask about: `docs/reference.md` and `docs/concepts/` tell of them."""
 
 
