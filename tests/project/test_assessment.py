@@ -205,3 +205,14 @@ def test_the_class_of_the_probability_is_named() -> None:
         " ".join(said)
     )
     assert 'the probability is that of "yes"' in render_project(found)
+
+
+def test_a_header_of_numbers_is_told_of() -> None:
+    random = np.random.default_rng(3)
+    table = pl.DataFrame({"5.1": random.normal(size=N), "3.5": random.normal(size=N)})
+    assert any("not a header" in warning for warning in about(table, target="3.5").warnings)
+
+
+def test_a_time_column_that_is_not_there_is_said_to_be_unknown() -> None:
+    with pytest.raises(InvalidInput, match="there is no column `prise`; did you mean `price`"):
+        about(shop(), target="returned", time="prise")

@@ -100,9 +100,9 @@ def place_of(given: str, folder: Path) -> Place:
             f"{path.name} is of an unknown kind; allowed are .csv, .tsv, .txt, .parquet and file.py:function",
             hint="write it as .csv, or load it with a function: boucle init source.py:load",
         )
-    name = path.stem + (".csv" if suffix in _LIKE_CSV else suffix)
-    name = name if name[:1] not in "~" else f"table{suffix}"
-    kept = within and path.suffix in _TABLES
+    stem = "table" if path.name.startswith("~") else path.stem  # `~` would mean somebody's home
+    name = stem + (".csv" if suffix in _LIKE_CSV else suffix)
+    kept = within and path.suffix in _TABLES and not resolved.relative_to(root).as_posix().startswith("~")
     source = resolved.relative_to(root).as_posix() if kept else name
     csv = None
     if suffix != ".parquet":

@@ -1,5 +1,6 @@
 """The needs assessment: goes through the questions over a table, and ends with the project that the answers ask for."""
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,7 +28,7 @@ from boucle.project.interview import Ask, Asked
 from boucle.project.needed import ask_quality, ask_rest, text_of, texts_of
 from boucle.project.needs import Needs
 from boucle.project.plan import data_section, features_of, plan, training_section
-from boucle.project.problems import listed
+from boucle.project.problems import did_you_mean, listed
 from boucle.project.quick_look import QuickLook, quick_look
 from boucle.project.records import Project
 from boucle.project.shape import Plain
@@ -37,6 +38,7 @@ FEWEST_ROWS = 20
 FEWEST_OF_A_CLASS = 6
 """Rows that each of two classes needs."""
 _FEW_CLASSES = 10
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _CLASS_ROWS = 8
 
 
@@ -62,9 +64,15 @@ def assess(
 
     InvalidInput if nothing can be learned from the table.
     """
+    if table.width < 2 or not table.height:
+        raise InvalidInput(
+            f"{source} has {table.height:,} rows and {table.width} columns; rows are needed, with a column to predict"
+            " and another to predict it from",
+            hint="look whether the file is whole, or name another: boucle init path/to/table.csv",
+        )
     columns = facts_of(table)
     show(propose_roles(columns, guessed_target(columns) or "", time=None, key=None), table.height, first=True)
-    target = _ask_target(columns, ask)
+    target = _ask_target(columns, source, ask)
     has = pl.col(target).is_not_null()
     if table[target].dtype.is_float():
         has = has & pl.col(target).is_not_nan()
@@ -75,6 +83,8 @@ def assess(
     needs = Needs(project=project, source=source, target=target, task=task)
     needs = replace(needs, asked_when=text_of(ask(Asked("asked_when", f"before `{target}` of a row is known"))))
     needs, division, warnings = _ask_roles(rows, columns, needs, ask)
+    if all(_NUMBER.fullmatch(name.strip()) for name in table.columns):
+        warnings.append("every column is called by a number: is the first line of the file a row, not a header?")
     proposals = propose_roles(columns, target, time=needs.time, key=needs.key)
     with progress.task("looking for columns that give the target away", None):
         prepared, leaks = _leaks(rows, proposals, needs, csv)
@@ -124,7 +134,7 @@ class Show(Protocol):
 # --- what is predicted -------------------------------------------------------------------------------------------
 
 
-def _ask_target(columns: Sequence[ColumnFacts], ask: Ask) -> str:
+def _ask_target(columns: Sequence[ColumnFacts], source: str, ask: Ask) -> str:
     facts = {one.name: one for one in columns}
     candidates = target_candidates(columns)
 
@@ -149,7 +159,11 @@ def _ask_target(columns: Sequence[ColumnFacts], ask: Ask) -> str:
     guessed = guessed_target(columns) or (candidates[0] if len(candidates) == 1 else None)
     why = "named like one" if guessed else f"it could be {listed(candidates[:8])}"
     likely = candidates[0] if candidates else None
-    return str(ask(Asked("target", guessed, why=why, likely=likely, allowed=list(facts), refuse=refuse)))
+    target = str(ask(Asked("target", guessed, why=why, likely=likely, allowed=list(facts), refuse=refuse)))
+    message = refuse(target)  # a proposal that was taken unasked
+    if message is not None:
+        raise InvalidInput(message, hint=f"put more rows into {source}, or predict another column: --target COLUMN")
+    return target
 
 
 def _rarest(column: ColumnFacts) -> int | None:
@@ -186,7 +200,11 @@ def _ask_roles(
         if name not in fitting:
             warnings.append(f"`{name}` is not proposed as the event time: {parted[name]}")
 
+    facts = {one.name: one for one in columns}
+
     def refuse_time(answer: Plain) -> str | None:
+        if answer not in facts:
+            return f"there is no column `{answer}`{did_you_mean(str(answer), list(facts))}"
         if answer not in times:
             return f"`{answer}` does not hold a timestamp in every row; write `none` or {listed(times) or 'nothing'}"
         found = parted[str(answer)]
@@ -202,7 +220,6 @@ def _ask_roles(
     division = parted[needs.time] if needs.time else Division(None)
     assert isinstance(division, Division)
     keys = key_candidates(columns, needs.target, needs.time)
-    facts = {one.name: one for one in columns}
 
     def refuse_key(answer: Plain) -> str | None:
         column = facts[str(answer)]

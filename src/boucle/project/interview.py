@@ -1,5 +1,6 @@
 """The questions of a needs assessment, each with a proposed answer, in the order in which one opens the next."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def _questions() -> dict[str, Question]:
             "Kept for people, and shown by `boucle status`.",
         ),
         (
-            "reviews", "Who decides", "How many persons must approve a version before it takes charge?",
-            "Boucle cannot take approvals yet: a number above 0 keeps every version out. Name the persons next.",
+            "reviews", "Who decides", "How many must approve a version (above 0 keeps all out for now)?",
+            "Boucle cannot take approvals yet. Name the persons next.",
         ),
         (
             "approvers", "Who decides", "Who approves (commas between them)?",
@@ -153,17 +154,24 @@ def _some(words: Sequence[str]) -> str:
 class Replayed:
     """Answers that were given before; what they do not say is answered as proposed."""
 
-    def __init__(self, answers: Mapping[str, Plain], refuse: Callable[[list[Problem]], Exception]) -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Plain],
+        refuse: Callable[[list[Problem]], Exception],
+        command: str = "boucle init --yes",
+    ) -> None:
         self.answers = answers
+        self._command = command
         self._refuse = refuse
 
     def __call__(self, asked: Asked) -> Plain:
         key = asked.key
         if key not in self.answers:
             if asked.proposed is None and not asked.optional:
+                option = f"{self._command} --target {shlex.quote(asked.likely or 'COLUMN')}"
                 raise InvalidInput(
                     f"the {key} can't be guessed: {asked.why}",
-                    hint=f"boucle init --yes --{key} {asked.likely or 'COLUMN'}",
+                    hint=option if key == "target" else f"say `{key}: ...` in a file, then: boucle init --answers FILE",
                     details={"allowed": asked.allowed or []},
                 )
             return asked.proposed
@@ -174,7 +182,7 @@ class Replayed:
         return answer
 
 
-def read_answers(path: Path) -> Replayed:
+def read_answers(path: Path, command: str) -> Replayed:
     """The answers in a file such as needs.yaml; InvalidInput with file and line for unknown keys and wrong values."""
     again = f"edit {path}, then give the same command again"
     if not path.is_file():
@@ -190,4 +198,4 @@ def read_answers(path: Path) -> Replayed:
         error = document.error(problems)
         return InvalidInput(error.message, hint=again, details=error.details)
 
-    return Replayed(said, refuse)
+    return Replayed(said, refuse, command)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from boucle.data.records import Features, Task
 from boucle.evaluation.api import METRICS, sample_of
+from boucle.kernel.errors import InvalidInput
 from boucle.training.api import (
     classes_of,
     encode_table,
@@ -144,6 +145,12 @@ def quick_look(table: pl.DataFrame, features: Features, target: str, task: Task,
             spec.compute(sample_of(task, numbers[asked], scores, threshold))
             for (_, asked), scores in zip(folds, answers, strict=True)
         ]
+        reached = [one for one in reached if not math.isnan(one)]  # some are not defined where only one class is
+        if not reached:
+            raise InvalidInput(
+                f"{table.height:,} rows are too few for `{target}`: {name} is not defined in any of {FOLDS} folds",
+                hint="take more rows of the rarer class",
+            )
         nothing = float(np.mean([trivial(name, numbers[learnt], numbers[asked]) for learnt, asked in folds]))
         worst = min(reached) if spec.direction > 0 else max(reached)
         metrics[name] = Measured(nothing, float(np.mean(reached)), worst, spec.direction > 0)

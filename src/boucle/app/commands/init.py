@@ -1,6 +1,7 @@
 """`boucle init`"""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.session import AsJson, session_of
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import BoucleError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,13 +65,18 @@ def init(
     from boucle.project.assessment import assess
 
     refuse_existing(folder, force=force)
-    ask, said = _ask(answers, target, yes=yes)
+    command = _command(session.project, table, name, force=force)
+    ask, said = _ask(answers, target, command, yes=yes)
     if table is None and said.get("source"):
         table = str(folder / str(said["source"]))
     place = place_of(find_table(table, folder), folder)
     project = _allowed(name or str(said.get("project") or name_of(place)))
     shown = Shown(session.color, quiet=as_json, asks=interactive)
-    read = _read(place, shown)
+    try:
+        read = _read(place, shown)
+    except BoucleError as error:  # there is no boucle.yaml yet that `boucle check` could look at
+        error.hint = error.hint and error.hint.replace("boucle check", command)
+        raise
     written_times = {} if ".py:" in place.source else _times(read)
     read = read_times(read, written_times)
     found = assess(
@@ -86,15 +92,22 @@ def init(
         shown.ending(found, written, folder)
 
 
-def _ask(answers: Path | None, target: str | None, *, yes: bool) -> "tuple[Ask, Mapping[str, Plain]]":
+def _command(project: str | None, table: str | None, name: str | None, *, force: bool) -> str:
+    """The command that was given, for a shell: without who answers."""
+    words = ["boucle", *(["--project", project] if project else []), "init", *([table] if table else [])]
+    return shlex.join([*words, *(["--name", name] if name else []), *(["--force"] if force else [])])
+
+
+def _ask(answers: Path | None, target: str | None, command: str, *, yes: bool) -> "tuple[Ask, Mapping[str, Plain]]":
     """Who answers, and what was said before anything is asked."""
     from boucle.app.asking import Person
     from boucle.project.interview import Replayed, read_answers
 
+    again = command + (" --yes" if answers is None else f" --answers {shlex.quote(str(answers))}")
     given: dict[str, Plain] = {} if target is None else {"target": target}
-    replayed = read_answers(answers) if answers is not None else None
+    replayed = read_answers(answers, again) if answers is not None else None
     said = replayed.answers if replayed else {}
-    options = Replayed(given, _refuse_option)
+    options = Replayed(given, _refuse_option, again)
     rest: Ask = replayed or (options if yes else Person())
     return (lambda asked: options(asked) if asked.key in given else rest(asked)), said
 
