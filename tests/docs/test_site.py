@@ -1,5 +1,6 @@
 """The documentation site: built without a warning, and read in a real browser that has no network."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -63,6 +64,13 @@ def test_the_site_is_read_and_searched_without_a_network(site: Path, browser: ob
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     context.close()
+
+
+@pytest.mark.parametrize("stem", ["latenc", "latency_p95_m"])
+def test_a_name_is_found_as_a_whole_and_by_each_of_its_words(stem: str, site: Path) -> None:
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    found = json.loads(index[index.index("(") + 1 : index.rindex(")")])
+    assert found["docnames"].index("reference") in found["terms"][stem]
 
 
 @pytest.mark.parametrize("name", ["index", "goes-bad", "reference", "concepts/gate"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.evaluation.records import Evaluation, Metric
-from boucle.governance.gates import explain, judge, policy_of
+from boucle.governance.gates import explain, judge, policy_of, unsure
 from boucle.governance.records import GateReport, GovernanceSection, Objective, Policy
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import Refused
@@ -90,6 +90,20 @@ def test_every_failed_gate_is_explained_with_its_numbers() -> None:
         "at most 1e-09 is allowed; "
         "0 approvals by persons, at least 2 is required"
     )
+
+
+def test_a_value_is_unsure_whose_interval_reaches_beyond_the_limit() -> None:
+    objectives = [
+        Objective(metric="auc_roc", at_least=0.62),
+        Objective(metric="log_loss", at_most=0.5),
+        Objective(metric="recall", at_least=0.3),
+        Objective(metric="f1", at_least=0.3),
+        Objective(metric="availability", at_least=0.9),
+    ]
+    assert unsure(objectives, evaluation_of(auc_roc=0.625, log_loss=0.495, recall=0.32, f1=0.295)) == [
+        "auc_roc",
+        "log_loss",
+    ]
 
 
 def test_a_metric_that_was_not_measured_fails() -> None:

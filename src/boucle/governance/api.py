@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from boucle.evaluation.records import Evaluation
 from boucle.governance import permits
 from boucle.governance import store as tables
-from boucle.governance.gates import NOT_QUALITY, explain, judge, policy_of
+from boucle.governance.gates import NOT_QUALITY, explain, judge, policy_of, unsure
 from boucle.governance.records import GateReport, Permit, Policy
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import canonical_json, digest_json, short
@@ -32,6 +32,7 @@ __all__ = [
     "policy_of",
     "promote",
     "rollback",
+    "unsure",
 ]
 
 _BOOK = permits.Book()

@@ -75,6 +75,22 @@ def explain(report: GateReport) -> str:
     return "; ".join(verdict.message for verdict in report.verdicts if not verdict.passed)
 
 
+def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]:
+    """The metrics whose objective is met by a value whose interval reaches beyond the limit: it may be luck."""
+    return [
+        objective.metric
+        for objective in objectives
+        if (metric := evaluation.metrics.get(objective.metric)) is not None
+        and _within(objective, metric.value, metric.value)
+        and not _within(objective, metric.low, metric.high)
+    ]
+
+
+def _within(objective: Objective, low: float, high: float) -> bool:
+    enough = objective.at_least is None or low >= objective.at_least
+    return enough and (objective.at_most is None or high <= objective.at_most)
+
+
 def _objective(objective: Objective, evaluation: Evaluation) -> GateVerdict:
     gate, required = f"objective({objective.metric})", _required(objective)
     metric = evaluation.metrics.get(objective.metric)
@@ -82,13 +98,12 @@ def _objective(objective: Objective, evaluation: Evaluation) -> GateVerdict:
         measured = ", ".join(sorted(evaluation.metrics)) or "nothing"
         message = f"{objective.metric} is not in the evaluation, {required} is required; measured are {measured}"
         return GateVerdict(gate=gate, passed=False, measured=None, required=required, message=message)
-    low = objective.at_least is None or metric.value >= objective.at_least
-    high = objective.at_most is None or metric.value <= objective.at_most
+    passed = _within(objective, metric.value, metric.value)
     message = (
         f"{objective.metric} {metric.value:.6g} ({metric.low:.4g} to {metric.high:.4g} on {evaluation.rows:,} rows), "
         f"{required} is required"
     )
-    return GateVerdict(gate=gate, passed=low and high, measured=metric.value, required=required, message=message)
+    return GateVerdict(gate=gate, passed=passed, measured=metric.value, required=required, message=message)
 
 
 def _required(objective: Objective) -> str:

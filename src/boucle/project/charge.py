@@ -6,7 +6,7 @@ None of this is cached with the steps: a policy counts as it is now, whatever wa
 from sqlalchemy import Connection
 
 from boucle.evaluation.api import load_evaluation
-from boucle.governance.api import explain, gate, issue_permit, policy_of, promote
+from boucle.governance.api import explain, gate, issue_permit, policy_of, promote, unsure
 from boucle.governance.records import GateReport
 from boucle.kernel.errors import Conflict, GatesRefused, Refused
 from boucle.models.api import ever_pointed_at, history
@@ -28,6 +28,11 @@ def judge(context: Context, version: ModelVersion) -> GateReport:
         open_kept(store, version.bundle_digest).manifest,
         policy_of(project.objectives, project.governance, project.packaging),
     )
+
+
+def by_luck(context: Context, version: ModelVersion) -> list[str]:
+    """The metrics whose objective this version meets so narrowly that other rows might have said no."""
+    return unsure(context.project.objectives, load_evaluation(context.store(), version.evaluation_digest))
 
 
 def take_charge(context: Context, version: ModelVersion, report: GateReport, actor: str) -> int:

@@ -9,7 +9,7 @@ from boucle.identity.api import local_principal
 from boucle.kernel.progress import Progress
 from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
-from boucle.project.charge import judge, take_charge
+from boucle.project.charge import by_luck, judge, take_charge
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
 from boucle.project.pipelines import first_training, measured
@@ -42,6 +42,8 @@ class RunReport(Struct, frozen=True, kw_only=True):
     search: Found
     version: ModelVersion
     gates: GateReport
+    unsure: list[str]
+    """Metrics whose objective is met, though the interval of the value reaches beyond the limit."""
     in_charge: int
     """Version that the champion alias points at; the loop may have moved it since the first run."""
     steps: list[StepOutcome]
@@ -89,6 +91,7 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
         search=result.value("search", Found),
         version=version,
         gates=gates,
+        unsure=by_luck(context, version),
         in_charge=take_charge(context, version, gates, actor),
         steps=result.outcomes,
     )

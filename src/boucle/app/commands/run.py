@@ -54,6 +54,9 @@ def _show(screen: "Console", report: "RunReport") -> None:
     params = ", ".join(f"{name}={value}" for name, value in sorted(report.search.params.items()))
     screen.print(f"search: {number(report.search.score)} in {report.search.trials} trials with {params}")
     show_gates(screen, report.gates)
+    if report.unsure:
+        names = ", ".join(report.unsure)
+        screen.print(f"look: {names} passed, but the interval reaches beyond the limit: more held-out rows would tell")
     screen.print(f"version {report.version.number} is bundle {report.version.bundle_digest[:12]}")
     screen.print(f"version {report.in_charge} is in charge")
 
