@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,6 +167,8 @@ def _signals_kept_from_workers() -> Iterator[_Stops]:
                 stops.signal(numbers[0])
 
     before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    # The first worker would start multiprocessing's tracker, which unblocks Ctrl-C again for whoever started it.
+    resource_tracker.ensure_running()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
     known = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)

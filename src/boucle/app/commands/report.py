@@ -1,7 +1,7 @@
 """`boucle report`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,11 +45,24 @@ def report(
 
             write(told, path)
         if as_json:
-            print_json(told)
+            print_json(with_auc(told))
         else:
             screen = console(session.color)
             show(screen, told)
             screen.print(f"page: {path}")
+
+
+def with_auc(told: "Report") -> dict[str, Any]:
+    """The facts as plain values; where the metric is `auc_roc`, each month also has it as `auc_loop`, `auc_frozen` and
+    `auc_oracle`, the names of the first release.
+    """
+    from msgspec import to_builtins
+
+    facts: dict[str, Any] = to_builtins(told)
+    if told.metric == "auc_roc":
+        for month in facts["months"]:
+            month |= {f"auc_{kind}": month[kind] for kind in ("loop", "frozen", "oracle")}
+    return facts
 
 
 def show(screen: "Console", told: "Report") -> None:
