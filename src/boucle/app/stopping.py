@@ -39,6 +39,8 @@ def take(signals: "Iterable[int]" = SIGNALS) -> None:
     for number in signals:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+        else:  # blocked as well: Polars handles Ctrl-C itself while it reads, whoever was told to ignore it
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     signal.signal(signal.SIGALRM, _again)
     sys.unraisablehook = _unraisable
 
