@@ -60,7 +60,7 @@ def measure(rounds: int | None = None) -> dict[str, object]:
             peer.key: {
                 "name": peer.name,
                 "version": peer.version,
-                "command": " ".join(peer.command),
+                "command": " ".join([Path(peer.command[0]).name, *peer.command[1:]]),
                 "keeps": peer.keeps,
                 "seconds": times[peer.key],
             }
