@@ -12,8 +12,8 @@ from boucle.data.records import CsvFormat
 from boucle.data.written_times import WrittenTime
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.paths import write_atomic
+from boucle.project.records import beyond_defaults
 from boucle.project.yaml_file import NAME
-from boucle.project.yaml_text import given
 
 _TABLES = (".csv", ".parquet")
 _LIKE_CSV = (".tsv", ".tab", ".txt", ".data", ".dat")
@@ -135,7 +135,7 @@ def loader(place: Place, *, target: str | None, time: WrittenTime | None) -> str
         read = "pl.read_parquet(TABLE)"
     else:
         csv = place.csv or CsvFormat()
-        said = [f"{name}={json.dumps(value)}" for name, value in given(csv).items()]
+        said = [f"{name}={json.dumps(value)}" for name, value in beyond_defaults(csv).items()]
         read = f"read_csv(TABLE, CsvFormat({', '.join(said)}))"
         more = "\nfrom boucle import CsvFormat, read_csv\n"
     what = (" that have a target" if target else "") + (f", with the time read from {time.form}" if time else "")

@@ -2,6 +2,7 @@
 room is above this one and reads its policy from the project."""
 
 from datetime import date
+from typing import Any
 
 from msgspec import NODEFAULT, Struct, field, to_builtins
 from msgspec.structs import FieldInfo, fields
@@ -104,7 +105,7 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replay: ReplaySection | None = None
 
 
-def beyond_defaults(record: Struct) -> dict[str, object]:
+def beyond_defaults(record: Struct) -> dict[str, Any]:
     """What a record says that is not its default anyway, as plain values; the same whatever keys are added later.
 
     >>> beyond_defaults(RollbackPolicy(loss=0.02))
@@ -123,7 +124,7 @@ def _is_default(record: Struct, one: FieldInfo) -> bool:
     return one.default is not NODEFAULT and bool(value == one.default)
 
 
-def _plain(value: object) -> object:
+def _plain(value: object) -> Any:
     if isinstance(value, Struct):
         return beyond_defaults(value)
     if isinstance(value, list):

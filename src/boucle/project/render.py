@@ -13,8 +13,8 @@ from boucle.project.assessment import Assessment
 from boucle.project.interview import QUESTIONS
 from boucle.project.needs import Needs
 from boucle.project.quick_look import QuickLook
-from boucle.project.records import Project
-from boucle.project.yaml_text import commented, flow, given, names, scalar
+from boucle.project.records import Project, beyond_defaults
+from boucle.project.yaml_text import commented, flow, names, scalar
 
 _HEAD = """\
 # {what}, learned from {rows:,} rows of {source}.
@@ -38,7 +38,7 @@ def render_project(found: Assessment) -> str:
         *_objectives(project.objectives, found.look),
         *_training(project, days),
     ]
-    rest = given(project)
+    rest = beyond_defaults(project)
     comments = {
         "evaluation": "also told for each value of these columns",
         "governance": "approvals that a version needs; how long served rows are kept",
@@ -58,7 +58,7 @@ def _data(data: DataSection, proposals: Sequence[Proposal], classes: Sequence[st
     by_name = {one.column.name: one for one in proposals}
     roles = [(f"  source: {scalar(data.source)}", "")]
     if data.csv is not None:
-        roles.append((f"  csv: {flow(given(data.csv))}", "how the file is written"))
+        roles.append((f"  csv: {flow(beyond_defaults(data.csv))}", "how the file is written"))
     told = _values(by_name[data.target])
     if len(classes) == 2:
         told += f"; the probability is that of {scalar(classes[1])}"
@@ -89,7 +89,7 @@ def _data(data: DataSection, proposals: Sequence[Proposal], classes: Sequence[st
                 line = f"    - {flow({'check': 'leakage', 'at_most': check.at_most})}"
                 yield f"{line}   # no feature may tell the target better than this"
             else:
-                yield f"    - {flow(given(check))}"
+                yield f"    - {flow(beyond_defaults(check))}"
 
 
 def _replayed(data: DataSection, proposals: Sequence[Proposal]) -> tuple[date, date] | None:
@@ -120,12 +120,12 @@ def _objectives(objectives: Sequence[Objective], look: QuickLook) -> Iterator[st
         reached = f"a small model reached {one.model:.4g}, looking at no feature {one.trivial:.4g}"
         reasons[name] = reached if one.better else f"{reached}: no better, look at the table first"
     yield "objectives:                       # what a version must reach, or it does not take charge"
-    yield from commented((f"  - {flow(given(one))}", reasons.get(one.metric, "")) for one in objectives)
+    yield from commented((f"  - {flow(beyond_defaults(one))}", reasons.get(one.metric, "")) for one in objectives)
 
 
 def _training(project: Project, days: tuple[date, date] | None) -> Iterator[str]:
     training = project.training
-    plain = given(training)
+    plain = beyond_defaults(training)
     search = plain.pop("search")
     assert isinstance(search, dict)
     space = search.pop("space")
@@ -157,7 +157,7 @@ def _loop(project: Project) -> Iterator[str]:
         "rollback": "and to take a promotion back",
     }
     yield "loop:"
-    plain = given(project).get("loop")
+    plain = beyond_defaults(project).get("loop")
     assert isinstance(plain, dict)
     yield from commented((f"  {key}: {flow(value)}", comments[key]) for key, value in plain.items())
 

@@ -2,10 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-
-import msgspec
-from msgspec import Struct
+from collections.abc import Iterable
 
 from boucle.project.shape import Plain
 
@@ -66,29 +63,6 @@ def names(key: str, values: list[str], indent: int) -> list[str]:
     if len(line) <= _WIDTH:
         return [line]
     return [f"{pad}{key}:", *(f"{pad}  - {scalar(value)}" for value in values)]
-
-
-def given(record: Struct) -> dict[str, Plain]:
-    """What a record says beyond its defaults, as plain values; its tag first."""
-    config = record.__struct_config__
-    found: dict[str, Plain] = {str(config.tag_field): config.tag} if config.tag_field else {}
-    for one in msgspec.structs.fields(record):
-        value = getattr(record, one.name)
-        default = one.default if one.default_factory is msgspec.NODEFAULT else one.default_factory()
-        if value != default:
-            found[one.encode_name] = _plain(value)
-    return found
-
-
-def _plain(value: object) -> Plain:
-    if isinstance(value, Struct):
-        return given(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    assert value is None or isinstance(value, str | int | float | bool)
-    return value
 
 
 def commented(lines: Iterable[tuple[str, str]]) -> list[str]:
