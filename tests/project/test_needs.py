@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from boucle.data.records import DataSection, Features
 from boucle.governance.records import GovernanceSection, Objective
 from boucle.kernel.errors import InvalidInput
-from boucle.project.interview import QUESTIONS
 from boucle.project.needs import ERROR_WORDS, ERRORS, Needs, compare, needs_against
-from boucle.project.quick_look import ASKED
+from boucle.project.proposal.interview import QUESTIONS
+from boucle.project.proposal.quick_look import ASKED
+from boucle.project.proposal.render import render_needs
 from boucle.project.records import Project
-from boucle.project.render import render_needs
 
 PROJECT = Project(
     project="shop",

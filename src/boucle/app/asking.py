@@ -5,7 +5,7 @@ import select
 import sys
 
 from boucle.app.wrapping import for_terminal
-from boucle.project.interview import QUESTIONS, Asked, wrong
+from boucle.project.proposal.interview import QUESTIONS, Asked, wrong
 from boucle.project.shape import Plain
 
 _NUMBERS = {"quality", "latency_ms", "availability", "lead_time_days", "labels_delay_days", "ahead_days"}

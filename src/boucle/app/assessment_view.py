@@ -9,7 +9,7 @@ from rich.text import Text
 from boucle.app.console import console, progress, table
 from boucle.data.proposal import ColumnFacts, Proposal
 from boucle.kernel.progress import Task
-from boucle.project.assessment import Assessment
+from boucle.project.proposal.assessment import Assessment
 
 _MOST_SHOWN = 80
 """Columns that are shown; more are counted."""

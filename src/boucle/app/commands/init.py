@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from boucle.app.assessment_view import Shown
     from boucle.app.new_project import Place
     from boucle.data.written_times import WrittenTime
-    from boucle.project.assessment import Assessment
-    from boucle.project.interview import Ask
     from boucle.project.problems import Problem
+    from boucle.project.proposal.assessment import Assessment
+    from boucle.project.proposal.interview import Ask
     from boucle.project.shape import Plain
 
 
@@ -62,7 +62,7 @@ def init(
     from boucle.app.console import print_json
     from boucle.app.new_project import find_table, name_of, place_of, refuse_existing, write
     from boucle.data.written_times import read_times
-    from boucle.project.assessment import assess
+    from boucle.project.proposal.assessment import assess
 
     refuse_existing(folder, force=force)
     command = _command(session.project, table, name, force=force)
@@ -101,7 +101,7 @@ def _command(project: str | None, table: str | None, name: str | None, *, force:
 def _ask(answers: Path | None, target: str | None, command: str, *, yes: bool) -> "tuple[Ask, Mapping[str, Plain]]":
     """Who answers, and what was said before anything is asked."""
     from boucle.app.asking import Person
-    from boucle.project.interview import Replayed, read_answers
+    from boucle.project.proposal.interview import Replayed, read_answers
 
     again = command + (" --yes" if answers is None else f" --answers {shlex.quote(str(answers))}")
     given: dict[str, Plain] = {} if target is None else {"target": target}
@@ -155,7 +155,7 @@ def _files(
 
     from boucle.app.new_project import free_name, loader
     from boucle.project.needs import NAME as NEEDS
-    from boucle.project.render import render_needs, render_project
+    from boucle.project.proposal.render import render_needs, render_project
     from boucle.project.yaml_file import NAME
 
     files = {NEEDS: render_needs(found.needs)}

@@ -5,7 +5,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies
 from ruamel.yaml import YAML
 
-from boucle.project.yaml_text import flow, scalar
+from boucle.project.proposal.yaml_text import flow, scalar
 
 
 @drawn(strategies.text(strategies.characters(exclude_categories=("Cs",)), max_size=20))

@@ -11,11 +11,11 @@ import pytest
 from boucle.data.records import LeakageCheck
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Silent
-from boucle.project.assessment import Assessment, assess
-from boucle.project.interview import Ask, Asked, Replayed
 from boucle.project.problems import Problem
-from boucle.project.quick_look import Measured
-from boucle.project.render import render_project
+from boucle.project.proposal.assessment import Assessment, assess
+from boucle.project.proposal.interview import Ask, Asked, Replayed
+from boucle.project.proposal.quick_look import Measured
+from boucle.project.proposal.render import render_project
 from boucle.project.yaml_file import read_project
 
 N = 300

@@ -23,13 +23,13 @@ from boucle.data.proposed_leaks import LeakFacts, look_for_leaks, mark_leaks
 from boucle.data.records import CsvFormat, Task
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
-from boucle.project.division import Division, divide
-from boucle.project.interview import Ask, Asked
-from boucle.project.needed import ask_quality, ask_rest, text_of, texts_of
 from boucle.project.needs import Needs
-from boucle.project.plan import data_section, features_of, plan, training_section
 from boucle.project.problems import did_you_mean, listed
-from boucle.project.quick_look import QuickLook, quick_look
+from boucle.project.proposal.division import Division, divide
+from boucle.project.proposal.interview import Ask, Asked
+from boucle.project.proposal.needed import ask_quality, ask_rest, text_of, texts_of
+from boucle.project.proposal.plan import data_section, features_of, plan, training_section
+from boucle.project.proposal.quick_look import QuickLook, quick_look
 from boucle.project.records import Project
 from boucle.project.shape import Plain
 

@@ -9,12 +9,12 @@ import msgspec
 from boucle.data.proposal import Proposal
 from boucle.data.records import DataSection, LeakageCheck
 from boucle.governance.records import Objective
-from boucle.project.assessment import Assessment
-from boucle.project.interview import QUESTIONS
 from boucle.project.needs import Needs
-from boucle.project.quick_look import QuickLook
+from boucle.project.proposal.assessment import Assessment
+from boucle.project.proposal.interview import QUESTIONS
+from boucle.project.proposal.quick_look import QuickLook
+from boucle.project.proposal.yaml_text import commented, flow, names, scalar
 from boucle.project.records import Project, beyond_defaults
-from boucle.project.yaml_text import commented, flow, names, scalar
 
 _HEAD = """\
 # {what}, learned from {rows:,} rows of {source}.

@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from boucle.project.interview import Ask, Asked
 from boucle.project.needs import ERROR_WORDS, ERRORS, Needs
-from boucle.project.quick_look import ASKED, QuickLook
+from boucle.project.proposal.interview import Ask, Asked
+from boucle.project.proposal.quick_look import ASKED, QuickLook
 from boucle.project.shape import Plain
 
 

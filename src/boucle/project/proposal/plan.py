@@ -10,7 +10,7 @@ from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
 from boucle.monitoring.records import MonitoringSection
 from boucle.project.needs import Needs
-from boucle.project.quick_look import QuickLook
+from boucle.project.proposal.quick_look import QuickLook
 from boucle.project.records import LoopSection, Project, PromotePolicy, RollbackPolicy
 from boucle.training.records import Range, Search, TrainingSection
 
