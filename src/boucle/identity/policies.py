@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from boucle.identity.records import Policy, Route
+from boucle.identity.http import Route
+from boucle.identity.records import Policy
 from boucle.kernel.errors import Refused
 
 POLICIES: Final = frozenset(get_args(Policy))

@@ -1,13 +1,14 @@
 """The nouns of identity. Imported by the serving worker: only msgspec and the standard library."""
 
-from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
-Policy = Literal["public", "predict", "operate"]
+Policy = Literal["public", "predict", "operate", "read", "write", "review", "administer"]
 """Who may use a route: `public` anyone who reaches the port; `predict` who may ask an endpoint; `operate` who may look
-into its workings, such as its metrics. On loopback there are no users, and the one local principal may do all three."""
+into its workings, such as its metrics; `read` who may see what is stored; `write` who may add to it; `review` who may
+approve a version; `administer` who may change who may what. On loopback without users the one local principal may do
+all of it."""
 
 
 class Principal(Struct, frozen=True):
@@ -20,14 +21,3 @@ class Principal(Struct, frozen=True):
 
 LOOP: Final = Principal("service:loop", "service")
 """The loop: author of what it trains, never a reviewer."""
-
-
-class Route(Struct, frozen=True):
-    """One door of a server: what it answers, to whom, by which function."""
-
-    method: str
-    """Upper-case HTTP method."""
-    path: str
-    """Starts with `/`; a `{name}` segment stands for any one segment."""
-    policy: Policy
-    handler: Callable[..., Any]
