@@ -55,7 +55,7 @@ def _kinds(store: Store, name: str) -> dict[str, Callable[[int], str]]:
 
     def metric(number: int) -> str:
         run = start_run(store, project_id=NAME, experiment="hammer", name=f"live-{name}.{number}", params={})
-        log_metrics(store, run.id, [MetricPoint("m", 1, 0.5)])
+        log_metrics(store, run.id, [MetricPoint("m", 1, 0.5, 0)])
         return f"live-{name}.{number}"
 
     def blob(number: int) -> str:

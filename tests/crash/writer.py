@@ -60,7 +60,7 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
         store.write(unit)
         say(f"audit {what}")
         run = start_run(store, project_id=PROJECT, experiment="live", name=what, params={})
-        log_metrics(store, run.id, [MetricPoint("m", 1, 0.5)])
+        log_metrics(store, run.id, [MetricPoint("m", 1, 0.5, 0)])
         say(f"metric {run.id}")
         finish_run(store, run.id)
         say(f"finished {run.id}")

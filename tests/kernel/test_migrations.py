@@ -3,9 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
-from boucle.kernel.migrations.draft import draft
+from boucle.kernel.migrations.draft import draft, import_tables
 from boucle.kernel.migrations.runner import migrate, scripts
 from boucle.kernel.schema import REVISIONS, is_current, version_of
 from boucle.kernel.store import Store
@@ -13,6 +15,14 @@ from boucle.kernel.store import Store
 
 def test_the_migrated_schema_is_what_the_slices_declare() -> None:
     assert "op." not in draft()
+
+
+def test_every_declared_index_is_made(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        query = text("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+        made = store.read(lambda connection: set(connection.execute(query).scalars()))
+    import_tables()
+    assert made == {index.name for table in metadata.tables.values() for index in table.indexes}
 
 
 def test_the_revisions_are_one_line_that_ends_at_the_newest() -> None:

@@ -80,26 +80,46 @@ def test_a_run_ends_once(store: Store, clock: FixedClock) -> None:
         finish_run(store, run.id, "running")
 
 
-def test_the_last_value_of_a_metric_is_that_at_its_largest_step(store: Store) -> None:
+def point(name: str, step: int, value: float, at_ms: int = 5) -> MetricPoint:
+    return MetricPoint(name, step, value, at_ms)
+
+
+def test_the_newest_value_of_a_metric_is_that_at_its_largest_step(store: Store) -> None:
     run = started(store)
-    log_metrics(store, run.id, [MetricPoint("auc", 2, 0.7), MetricPoint("loss", 0, 0.5), MetricPoint("auc", 1, 0.8)])
-    log_metrics(store, run.id, [MetricPoint("auc", 0, 0.6)])
+    log_metrics(store, run.id, [point("auc", 2, 0.7), point("loss", 0, 0.5), point("auc", 1, 0.8)])
+    log_metrics(store, run.id, [point("auc", 0, 0.6)])
     assert get_run(store, run.id).metrics == {"auc": 0.7, "loss": 0.5}
     assert [point.value for point in metric_history(store, run.id, "auc")] == [0.6, 0.8, 0.7]
     assert metric_history(store, run.id, "recall") == []
 
 
-def test_logging_a_step_again_replaces_it(store: Store) -> None:
+def test_a_point_that_is_logged_again_is_the_same_point(store: Store) -> None:
     run = started(store)
-    log_metrics(store, run.id, [MetricPoint("auc", 0, 0.1), MetricPoint("auc", 0, 0.2), MetricPoint("auc", 1, 0.3)])
-    log_metrics(store, run.id, [MetricPoint("auc", 0, 0.4)])
+    log_metrics(store, run.id, [point("auc", 0, 0.1), point("auc", 0, 0.1), point("auc", 0, math.nan)])
+    log_metrics(store, run.id, [point("auc", 0, 0.1), point("auc", 0, math.nan)])
     log_metrics(store, run.id, [])
-    assert metric_history(store, run.id, "auc") == [MetricPoint("auc", 0, 0.4), MetricPoint("auc", 1, 0.3)]
+    assert len(metric_history(store, run.id, "auc")) == 2
+    assert get_run(store, run.id).metrics == {"auc": 0.1}
+
+
+def test_of_several_values_at_a_step_the_latest_counts_then_the_largest(store: Store) -> None:
+    run = started(store)
+    log_metrics(store, run.id, [point("auc", 0, 0.9, at_ms=1), point("auc", 0, 0.2, at_ms=2)])
+    assert get_run(store, run.id).metrics == {"auc": 0.2}
+    log_metrics(store, run.id, [point("auc", 0, 0.3, at_ms=2)])
+    log_metrics(store, run.id, [point("auc", 0, 0.1, at_ms=2)])
+    assert get_run(store, run.id).metrics == {"auc": 0.3}
+    assert [(one.at_ms, one.value) for one in metric_history(store, run.id, "auc")] == [
+        (1, 0.9),
+        (2, 0.1),
+        (2, 0.2),
+        (2, 0.3),
+    ]
 
 
 def test_metrics_may_be_nan_or_infinite(store: Store) -> None:
     run = started(store)
-    log_metrics(store, run.id, [MetricPoint("loss", 0, math.inf), MetricPoint("loss", 1, math.nan)])
+    log_metrics(store, run.id, [point("loss", 0, math.inf), point("loss", 1, math.nan)])
     first, second = metric_history(store, run.id, "loss")
     assert first.value == math.inf
     assert math.isnan(second.value)
@@ -128,7 +148,7 @@ def test_a_refused_run_leaves_nothing(store: Store) -> None:
         with pytest.raises(InvalidInput):
             record_run(store, project_id="flights", experiment="e", name="n", params=params, metrics={"auc": 1.0})
     with pytest.raises(InvalidInput, match="step"):
-        log_metrics(store, started(store).id, [MetricPoint("auc", 2**60, 0.1)])
+        log_metrics(store, started(store).id, [point("auc", 2**60, 0.1)])
     assert [run.name for run in list_runs(store, "flights")] == ["trial"]
 
 
@@ -153,7 +173,7 @@ def test_an_unknown_run_is_named(store: Store) -> None:
     for ask in (
         lambda: get_run(store, "run_x"),
         lambda: metric_history(store, "run_x", "auc"),
-        lambda: log_metrics(store, "run_x", [MetricPoint("auc", 0, 1.0)]),
+        lambda: log_metrics(store, "run_x", [point("auc", 0, 1.0)]),
         lambda: finish_run(store, "run_x"),
         lambda: started(store, parent_id="run_x"),
     ):

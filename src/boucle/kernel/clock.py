@@ -2,7 +2,9 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -59,3 +61,21 @@ def as_text(at: datetime) -> str:
     '2013-03-01T00:00:00.000000+00:00'
     """
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def to_ms(at: datetime) -> int:
+    """A moment as whole milliseconds since 1970, what is smaller cut off.
+
+    >>> to_ms(datetime(1970, 1, 1, 0, 0, 1, 2_345, tzinfo=UTC))
+    1002
+    """
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The moment that is so many milliseconds after the beginning of 1970.
+
+    >>> from_ms(1002).isoformat()
+    '1970-01-01T00:00:01.002000+00:00'
+    """
+    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -17,6 +17,9 @@ class Ids(Protocol):
     def new(self, prefix: str) -> str:
         """A new id, `<prefix>_<26 characters>`; later ids of one maker sort after earlier ones."""
 
+    def new_hex(self) -> str:
+        """A new id of 32 hexadecimal digits, as MLflow's runs have; later ids of one maker sort after earlier ones."""
+
 
 class RandomIds:
     """Ids of 48 bits of milliseconds and 80 random bits, as in ULID (https://github.com/ulid/spec).
@@ -30,13 +33,19 @@ class RandomIds:
         self._last = -1
 
     def new(self, prefix: str) -> str:
+        return f"{prefix}_{encode(self._next())}"
+
+    def new_hex(self) -> str:
+        return f"{self._next():032x}"
+
+    def _next(self) -> int:
         milliseconds = int(self._clock.now().timestamp() * 1000)
         with self._lock:
             if milliseconds > self._last >> (5 * _RANDOM_CHARS):
                 self._last = (milliseconds << (5 * _RANDOM_CHARS)) | secrets.randbits(5 * _RANDOM_CHARS)
             else:
                 self._last += 1 + secrets.randbits(5 * _RANDOM_CHARS - 20)
-            return f"{prefix}_{encode(self._last)}"
+            return self._last
 
 
 class SequentialIds:
@@ -52,9 +61,15 @@ class SequentialIds:
         self._count = 0
 
     def new(self, prefix: str) -> str:
+        return f"{prefix}_{encode(self._next())}"
+
+    def new_hex(self) -> str:
+        return f"{self._next():032x}"
+
+    def _next(self) -> int:
         with self._lock:
             self._count += 1
-            return f"{prefix}_{encode(self._count)}"
+            return self._count
 
 
 def encode(number: int) -> str:

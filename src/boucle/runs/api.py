@@ -8,13 +8,15 @@ from typing import Final, get_args
 import msgspec
 from sqlalchemy import Connection
 
+from boucle.identity.api import local_principal
+from boucle.kernel.clock import from_ms, to_ms
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.runs import store as tables
 from boucle.runs.code_version import code_version
-from boucle.runs.records import MetricPoint, ParamValue, Run, RunId, RunStatus
+from boucle.runs.records import PARENT_TAG, MetricPoint, ParamValue, Run, RunId, RunStatus
 
 __all__ = [
     "code_version",
@@ -45,15 +47,15 @@ def start_run(
 ) -> Run:
     """Begin a run; it is `running` until `finish_run`."""
     run = Run(
-        id=store.ids.new("run"),
+        id=store.ids.new_hex(),
         project_id=project_id,
         experiment=experiment,
         name=name,
         status="running",
-        started_at=store.clock.now(),
-        parent_id=parent_id,
+        user=local_principal().name.removeprefix("person:"),
+        started_at=_to_the_ms(store.clock.now()),
         params=dict(params),
-        tags=dict(tags or {}),
+        tags=_with_parent(tags, parent_id),
         dataset_digest=dataset_digest,
     )
     _add(store, run, [])
@@ -75,28 +77,28 @@ def record_run(
     started_at: datetime | None = None,
 ) -> Run:
     """Write a whole finished run in one unit of work: it is there with all its values, or not at all."""
-    now = store.clock.now()
+    now = _to_the_ms(store.clock.now())
     run = Run(
-        id=store.ids.new("run"),
+        id=store.ids.new_hex(),
         project_id=project_id,
         experiment=experiment,
         name=name,
         status="finished",
-        started_at=started_at or now,
+        user=local_principal().name.removeprefix("person:"),
+        started_at=_to_the_ms(started_at or now),
         ended_at=now,
-        parent_id=parent_id,
         params=dict(params),
         metrics=dict(metrics),
-        tags=dict(tags or {}),
+        tags=_with_parent(tags, parent_id),
         dataset_digest=dataset_digest,
         bundle_digest=bundle_digest,
     )
-    _add(store, run, [MetricPoint(metric, 0, value) for metric, value in metrics.items()])
+    _add(store, run, [MetricPoint(metric, 0, value, to_ms(now)) for metric, value in metrics.items()])
     return run
 
 
 def log_metrics(store: Store, run_id: RunId, points: Sequence[MetricPoint]) -> None:
-    """Add values of metrics to a run; the same metric at the same step again replaces the value."""
+    """Add values of metrics to a run; the same point again changes nothing."""
     _check_points(points)
 
     def unit(conn: Connection) -> None:
@@ -110,7 +112,7 @@ def finish_run(store: Store, run_id: RunId, status: RunStatus = "finished", bund
     ends = [known for known in get_args(RunStatus) if known != "running"]
     if status not in ends:
         raise InvalidInput(f"a run cannot end as {status!r}; allowed are {', '.join(ends)}")
-    now = store.clock.now()
+    now = _to_the_ms(store.clock.now())
 
     def unit(conn: Connection) -> Run:
         run = _existing(conn, run_id)
@@ -145,7 +147,7 @@ def list_runs(
 
 
 def metric_history(store: Store, run_id: RunId, name: str) -> list[MetricPoint]:
-    """All values of one metric, by step; none if the run has no such metric."""
+    """All values of one metric, by step, then moment; none if the run has no such metric."""
 
     def query(conn: Connection) -> list[MetricPoint]:
         _existing(conn, run_id)
@@ -176,6 +178,14 @@ def _existing(conn: Connection, run_id: RunId) -> Run:
     if run is None:
         raise NotFound(f"there is no run {run_id!r} in this store", details={"run_id": run_id})
     return run
+
+
+def _to_the_ms(at: datetime) -> datetime:
+    return from_ms(to_ms(at))
+
+
+def _with_parent(tags: Mapping[str, str] | None, parent_id: RunId | None) -> dict[str, str]:
+    return {**(tags or {}), **({PARENT_TAG: parent_id} if parent_id else {})}
 
 
 def _check_parent(parent: Run, run: Run) -> None:

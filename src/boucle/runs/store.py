@@ -1,128 +1,100 @@
-"""Tables of runs: the run itself, its params and tags, and its metrics' history. Moments are ISO 8601 text in UTC."""
+"""Reading and writing whole runs, with their params, tags and metrics."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Final
 
-import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Double,
-    ForeignKey,
-    Index,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, RowMapping, Table, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
-from boucle.kernel.clock import as_text
-from boucle.kernel.database import metadata
-from boucle.runs.records import MetricPoint, ParamValue, Run, RunId
+from boucle.kernel.clock import from_ms, to_ms
+from boucle.runs.records import PARENT_TAG, MetricPoint, ParamValue, Run, RunId
+from boucle.runs.tables import experiments, run_metrics, run_params, run_points, run_tags, runs
 
-runs = Table(
-    "runs",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("project_id", String(128), nullable=False),
-    Column("experiment", String(250), nullable=False),
-    Column("name", String(250), nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("started_at", String(32), nullable=False),
-    Column("ended_at", String(32)),
-    Column("parent_id", String(64), ForeignKey("runs.id"), index=True),
-    Column("dataset_digest", String(64)),
-    Column("bundle_digest", String(64)),
-    Index(None, "project_id", "experiment", "started_at"),
-)
+_KINDS: Final = {str: "s", bool: "b", int: "i", float: "f", type(None): "n"}
+_CHUNK: Final = 500
 
-run_params = Table(
-    "run_params",
-    metadata,
-    Column("project_id", String(128), nullable=False),
-    Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
-    Column("name", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
-)
-"""Values are JSON, so that 1, 1.0, true and "1" stay apart."""
 
-run_tags = Table(
-    "run_tags",
-    metadata,
-    Column("project_id", String(128), nullable=False),
-    Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
-    Column("name", String(250), primary_key=True),
-    Column("value", Text, nullable=False),
-)
+def ensure_default(conn: Connection, project_id: str, at: datetime) -> None:
+    """Make a project's experiment 0, `Default`, if there is none: a project begins with it."""
+    query = select(experiments.c.id).where(experiments.c.project_id == project_id, experiments.c.id == 0)
+    if conn.execute(query).first() is None:
+        _add_experiment(conn, project_id, 0, "Default", at)
 
-run_metrics = Table(
-    "run_metrics",
-    metadata,
-    Column("project_id", String(128), nullable=False),
-    Column("run_id", String(64), ForeignKey("runs.id"), primary_key=True),
-    Column("name", String(250), primary_key=True),
-    Column("step", BigInteger, primary_key=True, autoincrement=False),
-    Column("value", Double),
-)
-"""SQLite keeps NaN as null, so null is NaN."""
+
+def experiment_named(conn: Connection, project_id: str, name: str, at: datetime) -> int:
+    """The id of a project's experiment, made if there is none."""
+    ensure_default(conn, project_id, at)
+    same = (experiments.c.project_id == project_id) & (experiments.c.name == name)
+    known = conn.execute(select(experiments.c.id).where(same)).scalar()
+    if known is not None:
+        return int(known)
+    newest = conn.execute(select(func.max(experiments.c.id)).where(experiments.c.project_id == project_id)).scalar_one()
+    _add_experiment(conn, project_id, int(newest) + 1, name, at)
+    return int(newest) + 1
 
 
 def add(conn: Connection, run: Run) -> None:
     """Add a run with its params and tags; its metrics are added by `put_points`."""
-    conn.execute(
-        insert(runs).values(
+    seq = conn.execute(
+        insert(runs)
+        .values(
             id=run.id,
             project_id=run.project_id,
-            experiment=run.experiment,
+            experiment_id=experiment_named(conn, run.project_id, run.experiment, run.started_at),
             name=run.name,
             status=run.status,
-            started_at=_text(run.started_at),
-            ended_at=_text(run.ended_at),
-            parent_id=run.parent_id,
+            lifecycle="active",
+            user=run.user,
+            started_ms=to_ms(run.started_at),
+            ended_ms=_ms(run.ended_at),
             dataset_digest=run.dataset_digest,
             bundle_digest=run.bundle_digest,
         )
-    )
-    owner = {"project_id": run.project_id, "run_id": run.id}
-    params = {name: msgspec.json.encode(value).decode() for name, value in run.params.items()}
-    for table, values in ((run_params, params), (run_tags, run.tags)):
-        if values:
-            conn.execute(insert(table), [{**owner, "name": name, "value": value} for name, value in values.items()])
+        .returning(runs.c.seq)
+    ).scalar_one()
+    params = [{"run": seq, "name": name, **_param_row(value)} for name, value in run.params.items()]
+    tags = [{"run": seq, "name": name, "value": value} for name, value in run.tags.items()]
+    for table, rows in ((run_params, params), (run_tags, tags)):
+        if rows:
+            conn.execute(insert(table), rows)
 
 
 def put_points(conn: Connection, run: Run, points: Iterable[MetricPoint]) -> None:
-    """Write values of metrics; the same metric at the same step again replaces the value."""
-    newest = {(point.name, point.step): point for point in points}
-    if not newest:
+    """Write values of metrics; a point that is there already stays the one it is."""
+    given: dict[str, list[MetricPoint]] = {}
+    for point in points:
+        given.setdefault(point.name, []).append(point)
+    if not given:
         return
-    same = (
-        (run_metrics.c.run_id == run.id)
-        & (run_metrics.c.name == bindparam("at_name"))
-        & (run_metrics.c.step == bindparam("at_step"))
-    )
-    conn.execute(delete(run_metrics).where(same), [{"at_name": name, "at_step": step} for name, step in newest])
-    conn.execute(
-        insert(run_metrics),
-        [
-            {
-                "project_id": run.project_id,
-                "run_id": run.id,
-                "name": point.name,
-                "step": point.step,
-                "value": _null_for_nan(point.value),
-            }
-            for point in newest.values()
-        ],
-    )
+    seq, experiment = conn.execute(select(runs.c.seq, runs.c.experiment_id).where(runs.c.id == run.id)).one()
+    for name, of_name in given.items():
+        newest = max(of_name, key=_age)
+        known = conn.execute(select(run_metrics).where(run_metrics.c.run == seq, run_metrics.c.name == name)).first()
+        if known is None:
+            values = {"run": seq, "project_id": run.project_id, "experiment_id": experiment, "name": name}
+            series = conn.execute(
+                insert(run_metrics).values(**values, **_newest_row(newest)).returning(run_metrics.c.id)
+            ).scalar_one()
+        else:
+            series = known.id
+            if _age(newest) > _age(MetricPoint(name, known.step, _nan_for_null(known.value), known.at_ms)):
+                conn.execute(update(run_metrics).where(run_metrics.c.id == series).values(**_newest_row(newest)))
+        conn.execute(
+            insert_or_ignore(run_points).on_conflict_do_nothing(),
+            [
+                {
+                    "series": series,
+                    "step": point.step,
+                    "at_ms": point.at_ms,
+                    "value": 0.0 if math.isnan(point.value) else point.value,
+                    "is_nan": math.isnan(point.value),
+                }
+                for point in of_name
+            ],
+        )
 
 
 def end(conn: Connection, run: Run) -> None:
@@ -130,92 +102,123 @@ def end(conn: Connection, run: Run) -> None:
     conn.execute(
         update(runs)
         .where(runs.c.id == run.id)
-        .values(status=run.status, ended_at=_text(run.ended_at), bundle_digest=run.bundle_digest)
+        .values(status=run.status, ended_ms=_ms(run.ended_at), bundle_digest=run.bundle_digest)
     )
 
 
 def find(conn: Connection, run_id: RunId) -> Run | None:
     """One run, or None."""
-    found = _with_values(conn, conn.execute(select(runs).where(runs.c.id == run_id)).mappings().all())
+    found = _with_values(conn, conn.execute(_RUNS.where(runs.c.id == run_id)).mappings().all())
     return found[0] if found else None
 
 
 def newest(
     conn: Connection, project_id: str, *, experiment: str | None, parent_id: RunId | None, limit: int
 ) -> list[Run]:
-    """A project's runs, newest first."""
-    query = select(runs).where(runs.c.project_id == project_id)
+    """A project's runs that are not deleted, newest first."""
+    query = _RUNS.where(runs.c.project_id == project_id, runs.c.lifecycle == "active")
     if experiment is not None:
-        query = query.where(runs.c.experiment == experiment)
+        query = query.where(experiments.c.name == experiment)
     if parent_id is not None:
-        query = query.where(runs.c.parent_id == parent_id)
-    query = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
+        children = select(run_tags.c.run).where(run_tags.c.name == PARENT_TAG, run_tags.c.value == parent_id)
+        query = query.where(runs.c.seq.in_(children))
+    query = query.order_by(runs.c.started_ms.desc(), runs.c.seq.desc()).limit(limit)
     return _with_values(conn, conn.execute(query).mappings().all())
 
 
 def points(conn: Connection, run_id: RunId, name: str) -> list[MetricPoint]:
-    """All values of one metric, by step."""
+    """All values of one metric, by step, then moment."""
     query = (
-        select(run_metrics)
-        .where(run_metrics.c.run_id == run_id, run_metrics.c.name == name)
-        .order_by(run_metrics.c.step)
+        select(run_points)
+        .join(run_metrics, run_metrics.c.id == run_points.c.series)
+        .join(runs, runs.c.seq == run_metrics.c.run)
+        .where(runs.c.id == run_id, run_metrics.c.name == name)
+        .order_by(run_points.c.step, run_points.c.at_ms, run_points.c.value)
     )
-    return [MetricPoint(row.name, row.step, _nan_for_null(row.value)) for row in conn.execute(query)]
+    return [
+        MetricPoint(name, row.step, math.nan if row.is_nan else row.value, row.at_ms) for row in conn.execute(query)
+    ]
+
+
+_RUNS: Final = select(runs, experiments.c.name.label("experiment")).join(
+    experiments, (experiments.c.project_id == runs.c.project_id) & (experiments.c.id == runs.c.experiment_id)
+)
+
+
+def _add_experiment(conn: Connection, project_id: str, number: int, name: str, at: datetime) -> None:
+    conn.execute(
+        insert(experiments).values(
+            project_id=project_id,
+            id=number,
+            name=name,
+            lifecycle="active",
+            created_ms=to_ms(at),
+            updated_ms=to_ms(at),
+        )
+    )
 
 
 def _with_values(conn: Connection, rows: Sequence[RowMapping]) -> list[Run]:
-    ids = [row["id"] for row in rows]
-    params = _by_run(conn, run_params, ids)
-    tags = _by_run(conn, run_tags, ids)
-    metrics = _last_values(conn, ids)
-    return [_run(row, params.get(row["id"], {}), tags.get(row["id"], {}), metrics.get(row["id"], {})) for row in rows]
+    seqs = [row["seq"] for row in rows]
+    params = _by_run(conn, run_params, seqs, lambda row: _param(row.value, row.kind))
+    tags = _by_run(conn, run_tags, seqs, lambda row: str(row.value))
+    metrics = _by_run(conn, run_metrics, seqs, lambda row: _nan_for_null(row.value))
+    return [
+        Run(
+            id=row["id"],
+            project_id=row["project_id"],
+            experiment=row["experiment"],
+            name=row["name"],
+            status=row["status"],
+            user=row["user"],
+            started_at=from_ms(row["started_ms"]),
+            ended_at=None if row["ended_ms"] is None else from_ms(row["ended_ms"]),
+            params=params.get(row["seq"], {}),
+            metrics=metrics.get(row["seq"], {}),
+            tags=tags.get(row["seq"], {}),
+            dataset_digest=row["dataset_digest"],
+            bundle_digest=row["bundle_digest"],
+        )
+        for row in rows
+    ]
 
 
-def _by_run(conn: Connection, table: Table, ids: Sequence[RunId]) -> dict[RunId, dict[str, str]]:
-    found: dict[RunId, dict[str, str]] = {}
-    for row in conn.execute(select(table).where(table.c.run_id.in_(ids)).order_by(table.c.run_id, table.c.name)):
-        found.setdefault(row.run_id, {})[row.name] = row.value
+def _by_run(conn: Connection, table: Table, seqs: Sequence[int], value: Any) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for first in range(0, len(seqs), _CHUNK):
+        query = select(table).where(table.c.run.in_(seqs[first : first + _CHUNK])).order_by(table.c.run, table.c.name)
+        for row in conn.execute(query):
+            found.setdefault(row.run, {})[row.name] = value(row)
     return found
 
 
-def _last_values(conn: Connection, ids: Sequence[RunId]) -> dict[RunId, dict[str, float]]:
-    """Each metric's value at its largest step."""
-    keys = run_metrics.c.run_id, run_metrics.c.name
-    last = select(*keys, func.max(run_metrics.c.step)).where(run_metrics.c.run_id.in_(ids)).group_by(*keys)
-    query = select(run_metrics).where(tuple_(*keys, run_metrics.c.step).in_(last)).order_by(*keys)
-    found: dict[RunId, dict[str, float]] = {}
-    for row in conn.execute(query):
-        found.setdefault(row.run_id, {})[row.name] = _nan_for_null(row.value)
-    return found
+def _param_row(value: ParamValue) -> Mapping[str, str]:
+    return {"value": value if isinstance(value, str) else json.dumps(value), "kind": _KINDS[type(value)]}
 
 
-def _run(row: RowMapping, params: Mapping[str, str], tags: Mapping[str, str], metrics: Mapping[str, float]) -> Run:
-    ended_at = row["ended_at"]
-    return Run(
-        id=row["id"],
-        project_id=row["project_id"],
-        experiment=row["experiment"],
-        name=row["name"],
-        status=row["status"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
-        parent_id=row["parent_id"],
-        params=msgspec.convert(
-            {name: msgspec.json.decode(value) for name, value in params.items()}, dict[str, ParamValue]
-        ),
-        metrics=dict(metrics),
-        tags=dict(tags),
-        dataset_digest=row["dataset_digest"],
-        bundle_digest=row["bundle_digest"],
-    )
+def _param(text: str, kind: str) -> ParamValue:
+    """A param as it was given.
+
+    >>> _param("3", "i"), _param("3", "s"), _param("null", "n")
+    (3, '3', None)
+    """
+    if kind == "s":
+        return text
+    value: ParamValue = json.loads(text)
+    return value
 
 
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else as_text(at)
+def _age(point: MetricPoint) -> tuple[int, int, float]:
+    """What makes one point newer than another; a NaN is older than any number."""
+    return point.step, point.at_ms, -math.inf if math.isnan(point.value) else point.value
 
 
-def _null_for_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _newest_row(point: MetricPoint) -> dict[str, object]:
+    return {"value": None if math.isnan(point.value) else point.value, "step": point.step, "at_ms": point.at_ms}
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else to_ms(at)
 
 
 def _nan_for_null(value: float | None) -> float:

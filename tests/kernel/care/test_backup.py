@@ -122,14 +122,14 @@ def test_a_needed_blob_with_other_bytes_stops_the_backup(filled: Store, tmp_path
     assert [p.name for p in tmp_path.iterdir() if "b.tar" in p.name] == []
 
 
-def test_an_older_schema_is_brought_up_when_it_is_opened_and_a_newer_is_refused(filled: Store, tmp_path: Path) -> None:
+def test_an_older_schema_is_brought_up_when_it_is_opened_and_a_newer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(crafted(listing(DATABASE, schema="9999"), [(member("boucle.db"), b"")]))
     with pytest.raises(Conflict, match="9999") as raised:
         restore(tmp_path / "b.tar", tmp_path / "new", Silent())
     assert "pip install --upgrade boucle" in (raised.value.hint or "")
-    filled.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0001'")))
-    filled.write(lambda c: c.execute(text("DROP TABLE pins")))
-    save(filled.home, tmp_path / "old.tar")
+    with tarfile.open(Path(__file__).parents[2] / "golden" / "home-0001.tar.xz") as tar:
+        tar.extractall(tmp_path / "golden", filter="tar")
+    save(tmp_path / "golden" / ".boucle", tmp_path / "old.tar")
     restore(tmp_path / "old.tar", tmp_path / "new", Silent())
     with Store.open(tmp_path / "new") as again:
         assert audit.verify(again).problems == []

@@ -21,6 +21,7 @@ from boucle.kernel.errors import Refused, Unavailable
 from boucle.kernel.migrations.draft import import_tables
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
+from boucle.runs.api import record_run
 
 
 def test_a_database_that_cannot_be_opened_now_is_not_called_damaged(tmp_path: Path) -> None:
@@ -55,10 +56,7 @@ def filled(store: Store, tmp_path: Path) -> Store:
     (folder / "model").write_bytes(b"\x00model")
     tree = trees.freeze(store.blobs, folder)
     trees.materialise(store.blobs, tree, store.home / "serving" / "bundles" / tree)
-    store.write(
-        lambda c: c.execute(
-            text("INSERT INTO runs (id, project_id, experiment, name, status, started_at, bundle_digest) "
-                 "VALUES ('r1', 'p', 'e', 'n', 'done', '2013', :d)"), {"d": tree}))  # fmt: skip
+    record_run(store, project_id="p", experiment="e", name="n", params={}, metrics={}, bundle_digest=tree)
     for subject in ("one", "two"):
         store.write(
             lambda c, subject=subject: audit.append(  # type: ignore[misc]
@@ -71,6 +69,10 @@ def filled(store: Store, tmp_path: Path) -> Store:
 
 def tree_of(store: Store) -> str:
     return str(store.read(lambda c: c.execute(text("SELECT bundle_digest FROM runs")).scalar()))
+
+
+def run_of(store: Store) -> str:
+    return str(store.read(lambda c: c.execute(text("SELECT id FROM runs")).scalar()))
 
 
 def test_it_is_silent_about_a_sound_store_that_is_open_or_closed_and_changes_nothing(filled: Store) -> None:
@@ -106,7 +108,11 @@ def test_a_lost_tree_is_named_by_its_row(filled: Store) -> None:
     tree = tree_of(filled)
     filled.blobs.path(Digest(tree)).unlink()
     (problem,) = look(filled.home)
-    assert (problem.kind, problem.object, problem.needed_by) == ("blob_missing", tree, ["runs r1 (bundle_digest)"])
+    assert (problem.kind, problem.object, problem.needed_by) == (
+        "blob_missing",
+        tree,
+        [f"runs {run_of(filled)} (bundle_digest)"],
+    )
 
 
 def edit(store: Store, statement: str) -> None:
@@ -167,7 +173,7 @@ DAMAGE: dict[str, tuple[Callable[[Store], object], tuple[str, str]]] = {
     "no table": (lambda s: edit(s, "DROP TABLE audit_log"), ("database_damaged", "boucle.db")),
     "newer": (lambda s: edit(s, "UPDATE alembic_version SET version_num = '9999'"), ("schema_newer", "boucle.db")),
     "no parent": (
-        lambda s: edit(s, "INSERT INTO run_tags VALUES ('p', 'gone', 'n', 'v')"),
+        lambda s: edit(s, "INSERT INTO run_tags VALUES (9, 'n', 'v')"),
         ("row_without_parent", "run_tags row 1"),
     ),
     "edited log": (
@@ -248,6 +254,7 @@ def test_every_column_that_looks_like_a_digest_is_known_to_name_a_blob_or_not() 
         if names_a_blob(column.name)
     }
     assert named == {
+        "artifacts.digest",
         "dataset_versions.digest",
         "dataset_versions.profile_digest",
         "model_versions.bundle_digest",

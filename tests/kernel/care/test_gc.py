@@ -23,6 +23,7 @@ from boucle.kernel.errors import Damaged
 from boucle.kernel.presence import Presence
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
+from boucle.runs.api import record_run
 
 HOUR = 3600.0
 
@@ -146,10 +147,7 @@ def a_version(store: Store, folder: Path) -> Path:
     folder.mkdir()
     (folder / "model").write_bytes(b"\x00model")
     tree = trees.freeze(store.blobs, folder)
-    store.write(
-        lambda c: c.execute(
-            text("INSERT INTO runs (id, project_id, experiment, name, status, started_at, bundle_digest) "
-                 "VALUES ('r1', 'p', 'e', 'n', 'done', '2013', :d)"), {"d": tree}))  # fmt: skip
+    record_run(store, project_id="p", experiment="e", name="n", params={}, metrics={}, bundle_digest=tree)
     return store.blobs.path(tree)
 
 

@@ -124,7 +124,7 @@ def _tables(raw: sqlite3.Connection) -> list[tuple[str, list[str], list[str]]]:
     for (table,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
         columns = raw.execute(f'PRAGMA table_info("{table}")').fetchall()
         named = [column[1] for column in columns if names_a_blob(column[1])]
-        key = [column[1] for column in columns if column[5]]
+        key = ["id"] if any(column[1] == "id" for column in columns) else [column[1] for column in columns if column[5]]
         if named:
             found.append((table, named, key or ["rowid"]))
     return found
