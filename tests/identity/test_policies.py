@@ -1,10 +1,12 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boucle.identity.api import Policy, Route, admit, check_table, refuse_open_binding
+from boucle.identity.api import LocalDoor, Policy, Principal, Route, admit, check_table, refuse_open_binding
 from boucle.identity.policies import host_name
-from boucle.kernel.errors import Refused
+from boucle.kernel.errors import Refused, Unauthenticated
 
 
 def handler() -> None: ...
@@ -16,8 +18,16 @@ def ask(
     host: str | None = "localhost:8080",
     origin: str | None = None,
     allowed: tuple[str, ...] = (),
-) -> None:
-    admit(policy, client_host=client, host_header=host, origin=origin, allowed_hosts=allowed)
+) -> Principal:
+    return admit(
+        policy,
+        door=LocalDoor(),
+        authorization=None,
+        client_host=client,
+        host_header=host,
+        origin=origin,
+        allowed_hosts=allowed,
+    )
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080", "localhost."])
@@ -62,7 +72,7 @@ def test_only_public_routes_answer_another_machine() -> None:
     ask("public", client="10.0.0.7")
     for policy in ("predict", "operate"):
         for client in ("10.0.0.7", "", "unknown", "::ffff:10.0.0.7", "localhost.evil.example"):
-            with pytest.raises(Refused, match=policy):
+            with pytest.raises(Unauthenticated, match="not on this machine"):
                 ask(policy, client=client)
     for client in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"):
         ask("operate", client=client)
@@ -73,6 +83,22 @@ def test_listening_beyond_this_machine_is_refused_with_what_to_do(host: str) -> 
     with pytest.raises(Refused, match="no users") as raised:
         refuse_open_binding(host)
     assert "127.0.0.1" in (raised.value.hint or "")
+
+
+def test_listening_beyond_this_machine_needs_users() -> None:
+    refuse_open_binding("0.0.0.0", has_users=True)
+    with pytest.raises(Refused, match="no users") as raised:
+        refuse_open_binding("0.0.0.0", has_users=False)
+    assert raised.value.hint == "boucle users add NAME --role admin"
+
+
+def test_the_local_person_may_everything_but_approve() -> None:
+    for policy in get_args(Policy):
+        if policy != "review":
+            ask(policy)
+    with pytest.raises(Refused, match="reviewer may review") as raised:
+        ask("review")
+    assert "boucle users add" in (raised.value.hint or "")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from boucle.app.router import Router, WrongMethod
-from boucle.identity.api import Route, admit
+from boucle.identity.api import LocalDoor, Route, admit
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.kernel.ids import RandomIds
@@ -166,6 +166,7 @@ class Worker:
             Path(settings.home), settings.endpoint, clock=SystemClock(), max_rows=settings.max_rows
         )
         self._router = Router(routes(Handlers(self._endpoint)))
+        self._door = LocalDoor()
         self._following: asyncio.Task[None] | None = None
         self._told: str | None = None
 
@@ -213,6 +214,8 @@ class Worker:
     def _admit(self, route: Route, scope: Scope) -> None:
         admit(
             route.policy,
+            door=self._door,
+            authorization=None,
             client_host=scope.client.rsplit(":", 1)[0].strip("[]"),
             host_header=scope.headers.get("host") or scope.authority,
             origin=scope.headers.get("origin"),

@@ -1,18 +1,31 @@
-"""What other rooms may import from identity. Light: the serving worker imports it."""
+"""What other rooms may import from identity. Light: the serving worker imports it.
 
+Accounts, which need the database, are in `boucle.identity.accounts`.
+"""
+
+from boucle.identity.door import Door, LocalDoor, UserDoor
 from boucle.identity.http import Route
-from boucle.identity.policies import admit, check_table, is_loopback, refuse_open_binding
+from boucle.identity.policies import admit, check_origin, check_table, is_loopback, permit, refuse_open_binding
 from boucle.identity.principals import local_principal
-from boucle.identity.records import LOOP, Policy, Principal
+from boucle.identity.records import GRANTS, LOOP, NOBODY, Directory, Policy, Principal, Role
 
 __all__ = [
+    "GRANTS",
     "LOOP",
+    "NOBODY",
+    "Directory",
+    "Door",
+    "LocalDoor",
     "Policy",
     "Principal",
+    "Role",
     "Route",
+    "UserDoor",
     "admit",
+    "check_origin",
     "check_table",
     "is_loopback",
     "local_principal",
+    "permit",
     "refuse_open_binding",
 ]

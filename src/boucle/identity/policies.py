@@ -1,21 +1,35 @@
 """Who may use which route. One function decides for every request, before any handler runs.
 
-Threat model. There are no users yet: the server listens on loopback, and who can reach loopback is the local person.
-Two strangers can still get there. A web page in that person's browser can send requests to 127.0.0.1: its Origin is
-foreign, so any foreign Origin is refused. A name under a stranger's control can be pointed at 127.0.0.1 after the page
-has loaded (DNS rebinding): its Host is foreign, so any Host outside the allowed names is refused. Any other binding
-would let the network in and is refused before the server starts.
+Threat model. Without users, the server listens on loopback, and who can reach loopback is the local person: where
+several people share a machine, add users. Two strangers can still get there. A web page in that person's browser can
+send requests to 127.0.0.1: its Origin is foreign, so any foreign Origin is refused. A name under a stranger's control
+can be pointed at 127.0.0.1 after the page has loaded (DNS rebinding): its Host is foreign, so any Host outside the
+allowed names is refused. Any other binding would let the network in and is refused before the server starts.
+
+With users, whoever reaches the port may be anyone, on loopback too: a proxy on this machine makes every client look
+local. So every request to a route that is not public carries a token, whose user has a role, which satisfies policies.
+A stranger can send anything: tokens are 256 random bits, compared in constant time; a wrong one costs a hash and a
+look-up in memory, no query, and is answered alike whether or not its id or its user exists. A user can try more than
+the role allows, also by an odd spelling of the path: the policy is that of the route that will answer, and what no
+route answers is refused to strangers as well. A token can be stolen: it expires, can be limited to a lesser role, and
+is refused in every process from the moment that it is revoked. It travels as it is, so beyond this machine the
+connection must be encrypted, by a proxy with TLS or a private network.
+
+Not defended against: whoever may write to the store's folder is above all roles, as is who runs the server.
 """
 
 import ipaddress
 import re
 from collections.abc import Collection, Sequence
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 from urllib.parse import urlsplit
 
 from boucle.identity.http import Route
-from boucle.identity.records import Policy
+from boucle.identity.records import GRANTS, NOBODY, Policy, Principal
 from boucle.kernel.errors import Refused
+
+if TYPE_CHECKING:
+    from boucle.identity.door import Door
 
 POLICIES: Final = frozenset(get_args(Policy))
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -42,16 +56,30 @@ def check_table(routes: Sequence[Route]) -> None:
 def admit(
     policy: Policy,
     *,
+    door: "Door",
+    authorization: str | None,
     client_host: str,
     host_header: str | None,
     origin: str | None,
     allowed_hosts: Collection[str] = (),
-) -> None:
-    """Let a request in, or raise Refused: for its Host, its Origin or its policy, in this order.
+) -> Principal:
+    """Let a request in and tell who acts, or raise: Refused for its Host or its Origin, Unauthenticated, Refused for
+    the policy, in this order.
 
     `allowed_hosts` are answered besides the loopback names; ports do not matter. A request without Origin comes from a
-    program, not from a page.
+    program, not from a page. A path that no route answers is admitted as the policy `read`, so that strangers cannot
+    tell what there is.
     """
+    check_origin(host_header=host_header, origin=origin, allowed_hosts=allowed_hosts)
+    if policy == "public":
+        return NOBODY
+    principal = door.principal_of(authorization, client_host)
+    permit(policy, principal)
+    return principal
+
+
+def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: Collection[str] = ()) -> None:
+    """Raise Refused for a Host that is not answered here, or an Origin that is a foreign page."""
     allowed = LOOPBACK_HOSTS | {host.lower() for host in allowed_hosts}
     host = host_name(host_header or "")
     if host not in allowed:
@@ -64,21 +92,50 @@ def admit(
             f"Origin {origin!r} is a foreign web page; allowed are pages of {', '.join(sorted(allowed))}",
             hint="call the endpoint from a program instead of a page",
         )
-    if policy != "public" and not is_loopback(client_host):
+
+
+def permit(policy: Policy, principal: Principal) -> None:
+    """Raise Refused, with the role that is needed and the command that gives it, if a principal may not do this."""
+    if policy in principal.may:
+        return
+    roles = [role for role, policies in GRANTS.items() if policy in policies]
+    needed = f"{' or '.join(roles)} may {policy}"
+    name = principal.name.partition(":")[2]
+    if principal.role is None:
         raise Refused(
-            f"the client {client_host!r} is not on this machine, and policy {policy!r} needs a user; there are none",
-            hint="call the endpoint from the machine that serves it",
+            f"{principal.name} has no token, and only a user who is {needed}",
+            hint=f"boucle users add NAME --role {roles[0]}, and come with the token that it prints; "
+            "the first user must be an admin: boucle users add NAME --role admin",
         )
+    if policy in GRANTS[principal.role]:
+        raise Refused(
+            f"{principal.name} is {principal.role}, but this token is limited to less; {needed}",
+            hint=f"boucle users token {name}",
+        )
+    raise Refused(
+        f"{principal.name} is {principal.role}; {needed}",
+        hint=f"an administrator gives the role: boucle users role {name} {roles[0]}",
+    )
 
 
-def refuse_open_binding(host: str) -> None:
-    """Raise Refused if listening on `host` would let in more than this machine, as no one could log in."""
-    if not is_loopback(host):
+def refuse_open_binding(host: str, *, has_users: bool | None = None) -> None:
+    """Raise Refused if listening on `host` would let in more than this machine while no one can log in.
+
+    `has_users` None is a server that knows no users, whatever the store has.
+    """
+    if is_loopback(host) or has_users:
+        return
+    if has_users is None:
         raise Refused(
             f"refuse to listen on {host!r}: it can be reached from other machines and there are no users to log in; "
             "allowed are 127.0.0.1, ::1 and localhost",
             hint="set serving.host to 127.0.0.1 in boucle.yaml, and put a proxy with a login in front of it",
         )
+    raise Refused(
+        f"refuse to listen on {host!r}: it can be reached from other machines and there are no users to log in; "
+        "without users, allowed are 127.0.0.1, ::1 and localhost",
+        hint="boucle users add NAME --role admin",
+    )
 
 
 def is_loopback(host: str) -> bool:

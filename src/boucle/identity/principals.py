@@ -1,8 +1,12 @@
 """Who is using this machine."""
 
 import getpass
+from typing import Final, get_args
 
-from boucle.identity.records import Principal
+from boucle.identity.records import Policy, Principal
+
+LOCAL: Final[frozenset[Policy]] = frozenset(get_args(Policy)) - {"review"}
+"""What the local person may: everything but approve, which needs a token."""
 
 
 def local_principal() -> Principal:
@@ -11,4 +15,4 @@ def local_principal() -> Principal:
         name = getpass.getuser()
     except (KeyError, OSError):  # a container's user id without an account
         name = "unknown"
-    return Principal(f"person:{name}", "person")
+    return Principal(f"person:{name}", "person", LOCAL)

@@ -1,14 +1,27 @@
 """The nouns of identity. Imported by the serving worker: only msgspec and the standard library."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
 
 Policy = Literal["public", "predict", "operate", "read", "write", "review", "administer"]
 """Who may use a route: `public` anyone who reaches the port; `predict` who may ask an endpoint; `operate` who may look
-into its workings, such as its metrics; `read` who may see what is stored; `write` who may add to it; `review` who may
-approve a version; `administer` who may change who may what. On loopback without users the one local principal may do
-all of it."""
+into its workings, such as its metrics; `read` who may look at runs, models and artifacts; `write` who may log, register
+and delete them; `review` who may approve or reject a version; `administer` who may change policies and webhooks."""
+
+Role = Literal["reader", "author", "reviewer", "admin"]
+"""What a user is to a store. `author` may all that `reader` may, `admin` all that `author` may. `reviewer` stands
+beside them: it reads and approves, and no other role approves, not even `admin`."""
+
+_READS: Final[frozenset[Policy]] = frozenset({"public", "predict", "operate", "read"})
+GRANTS: Final[Mapping[Role, frozenset[Policy]]] = {
+    "reader": _READS,
+    "author": _READS | {"write"},
+    "reviewer": _READS | {"review"},
+    "admin": _READS | {"write", "administer"},
+}
+"""Which policies each role satisfies."""
 
 
 class Principal(Struct, frozen=True):
@@ -17,7 +30,30 @@ class Principal(Struct, frozen=True):
     name: str
     """`person:<name>` or `service:<name>`; what the audit log calls the actor."""
     kind: Literal["person", "service"]
+    may: frozenset[Policy] = frozenset()
+    """The policies of routes that it satisfies."""
+    role: Role | None = None
+    """Of a user. A token that is limited to a lesser role leaves the role and shortens `may`."""
 
 
 LOOP: Final = Principal("service:loop", "service")
 """The loop: author of what it trains, never a reviewer."""
+NOBODY: Final = Principal("service:nobody", "service", frozenset({"public"}))
+"""Whoever asks a public route: nobody looks who it is."""
+
+
+class Pass(Struct, frozen=True):
+    """What a token opens, as a server keeps it in memory."""
+
+    secret_hash: str
+    user: str
+    principal: Principal
+    expires_ms: int
+
+
+class Directory(Struct, frozen=True):
+    """Everybody who can log in, at one moment."""
+
+    has_users: bool
+    passes: Mapping[str, Pass]
+    """By the id of the token."""

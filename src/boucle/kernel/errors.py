@@ -8,6 +8,7 @@ BoucleError               internal          a mistake of Boucle's own           
 │   └── NothingStored     nothing_stored    the project has no store yet
 ├── Conflict              conflict          it exists already, or somebody else changed it           exit 2, HTTP 409
 │   └── NewerStore        newer_store       a newer Boucle wrote the store
+├── Unauthenticated       unauthenticated   a request says not, or not rightly, who sends it        exit 3, HTTP 401
 ├── Refused               refused           a gate, a check or a policy says no                      exit 3, HTTP 403
 │   ├── DataRefused       data_refused      a check that blocks failed
 │   └── GatesRefused      gates_refused     a gate says no to a version
@@ -90,6 +91,21 @@ class NewerStore(Conflict):
     """A newer Boucle wrote the store."""
 
     code = "newer_store"
+
+
+class Unauthenticated(BoucleError):
+    """A request does not say, or not rightly, who sends it. Never tells whether a user or a token exists."""
+
+    code = "unauthenticated"
+    status = 401
+    exit_code = 3
+    challenge: ClassVar[str] = 'Basic realm="boucle", Bearer'
+    """The header `WWW-Authenticate` of the answer (RFC 9110, 11.6.1)."""
+
+    def __init__(self, message: str, *, hint: str | None = None, delay_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.delay_s = delay_s
+        """How long the answer is held back, without keeping others waiting; for clients that try again and again."""
 
 
 class Refused(BoucleError):

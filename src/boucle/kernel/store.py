@@ -14,6 +14,7 @@ from boucle.kernel.blobs import BlobStore
 from boucle.kernel.clock import Clock, SystemClock
 from boucle.kernel.database import Database
 from boucle.kernel.engines import damaged
+from boucle.kernel.generation import Generation
 from boucle.kernel.ids import Ids, RandomIds
 from boucle.kernel.paths import make_folder, translate
 from boucle.kernel.points import reach
@@ -34,6 +35,8 @@ class Store:
     clock: Clock
     ids: Ids
     audit_head: audit.HeadFile
+    people: Generation
+    """Of the users and tokens, so that requests need not ask the database who somebody is."""
 
     @classmethod
     def open(cls, home: Path, *, clock: Clock | None = None, ids: Ids | None = None) -> "Store":
@@ -49,6 +52,7 @@ class Store:
         reach("store.folders_made")
         path = home / "boucle.db"
         audit_head = audit.HeadFile(home / "audit-head.json")
+        people = Generation(home / "identity.json")
         if not is_current(path):
             from boucle.kernel.migrations.runner import migrate
 
@@ -56,7 +60,14 @@ class Store:
             migrate(path)
         reach("store.migrated")
         clock = clock or SystemClock()
-        database = Database.open(path, after_commit=audit_head.follow)
+
+        def follow(connection: Connection) -> None:
+            try:
+                people.settle()
+            finally:
+                audit_head.follow(connection)
+
+        database = Database.open(path, after_commit=follow)
         try:
             if not audit_head.path.exists() and database.read(audit.is_empty):
                 database.write(audit_head.begin)
@@ -64,7 +75,7 @@ class Store:
             database.close()
             raise
         reach("store.opened")
-        return cls(home, database, BlobStore(home / "blobs"), clock, ids or RandomIds(clock), audit_head)
+        return cls(home, database, BlobStore(home / "blobs"), clock, ids or RandomIds(clock), audit_head, people)
 
     def write(self, unit: Callable[[Connection], T]) -> T:
         """Run a unit of work; durable when it returns. See `Database.write`."""
