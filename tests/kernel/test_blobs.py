@@ -119,3 +119,27 @@ def test_a_blob_whose_name_may_not_be_on_the_disk_is_written_anew(tmp_path: Path
     blobs.put(b"x")
     assert blobs.path(digest).stat().st_ino != before
     assert blobs.path(digest).stat().st_mode & 0o777 == 0o400
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(st.lists(st.binary(max_size=80), max_size=8))
+def test_pieces_become_the_blob_of_all_of_them(blobs: BlobStore, pieces: list[bytes]) -> None:
+    with blobs.receive() as incoming:
+        for piece in pieces:
+            incoming.write(piece)
+        digest = incoming.finish()
+    assert digest == digest_bytes(b"".join(pieces))
+    assert blobs.get(digest) == b"".join(pieces)
+    assert incoming.size == len(b"".join(pieces))
+    assert list((blobs.root / "incoming").iterdir()) == []
+
+
+def test_what_is_not_finished_leaves_nothing(blobs: BlobStore) -> None:
+    with pytest.raises(ZeroDivisionError), blobs.receive() as incoming:
+        incoming.write(b"half of")
+        raise ZeroDivisionError
+    incoming.abort()
+    assert [file for file in blobs.root.rglob("*") if file.is_file() and file.parent.name != "present"] == [
+        blobs.root / "use.lock",
+        blobs.root / "use.lock.next",
+    ]

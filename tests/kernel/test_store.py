@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from boucle.kernel import audit
+from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import Damaged, Unavailable
 from boucle.kernel.migrations.runner import migrate
 from boucle.kernel.store import Store
@@ -70,6 +71,7 @@ _OPEN_AS_NOBODY = """
 import os, sys, tempfile
 from pathlib import Path
 from boucle.kernel import audit
+from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import Unavailable
 from boucle.kernel.store import Store
 
@@ -161,3 +163,13 @@ def test_every_file_is_for_its_owner_alone(store: Store) -> None:
         path.name: path.stat().st_mode & 0o077 for path in store.home.rglob("*") if path.stat().st_mode & 0o077
     } == {}
     assert (store.home / "boucle.db-wal").exists()
+
+
+def test_a_visit_is_a_user_of_its_own_that_ends(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "home") as store:
+        with store.visit() as visitor:
+            visitor.blobs.put(b"x")
+            assert len(list((store.home / "blobs" / "present").iterdir())) == 1
+            assert visitor.database is store.database
+        assert list((store.home / "blobs" / "present").iterdir()) == []
+        assert store.blobs.has(digest_bytes(b"x"))

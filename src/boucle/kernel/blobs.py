@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from boucle.kernel.digests import Digest, digest_bytes, digest_file, short
@@ -38,9 +39,9 @@ class BlobStore:
         """Keep bytes; the same bytes again change nothing, but mend a file that was damaged."""
         digest = digest_bytes(data)
         with translate(self.root):
-            if self._is_kept(digest):
+            if self.is_kept(digest):
                 return digest
-            incoming = self._incoming()
+            incoming = self.incoming()
             try:
                 with incoming.open("wb") as file:
                     file.write(data)
@@ -48,7 +49,7 @@ class BlobStore:
                     reach("blob.written")
                     os.fsync(file.fileno())
                     reach("blob.synced")
-                    self._name(incoming, digest, file.fileno())
+                    self.name(incoming, digest, file.fileno())
             finally:
                 incoming.unlink(missing_ok=True)
         reach("blob.kept")
@@ -56,25 +57,14 @@ class BlobStore:
 
     def put_file(self, path: Path) -> Digest:
         """Keep a copy of a file, read once and in pieces; as `put`."""
-        hasher = hashlib.sha256()
-        with translate(self.root):
-            incoming = self._incoming()
-            try:
-                with path.open("rb") as source, incoming.open("wb") as file:
-                    while piece := source.read(_PIECE_BYTES):
-                        hasher.update(piece)
-                        file.write(piece)
-                    file.flush()
-                    reach("blob.copied")
-                    digest = Digest(hasher.hexdigest())
-                    if not self._is_kept(digest):
-                        os.fsync(file.fileno())
-                        reach("blob.copy_synced")
-                        self._name(incoming, digest, file.fileno())
-            finally:
-                incoming.unlink(missing_ok=True)
-        reach("blob.copy_kept")
-        return digest
+        with translate(self.root), path.open("rb") as source, self.receive() as incoming:
+            while piece := source.read(_PIECE_BYTES):
+                incoming.write(piece)
+            return incoming.finish()
+
+    def receive(self) -> "Incoming":
+        """Begin a blob that comes piece by piece, of any size: no more than a piece of it is in memory at a time."""
+        return Incoming(self)
 
     def get(self, digest: Digest) -> bytes:
         """The bytes, verified. NotFound if there are none, Damaged if they are not what they were."""
@@ -106,7 +96,7 @@ class BlobStore:
             found = digest_file(file)
         self._compare(digest, found, file)
 
-    def _is_kept(self, digest: Digest) -> bool:
+    def is_kept(self, digest: Digest) -> bool:
         """Whether these very bytes are kept for sure; no other answer may be given for a new write."""
         file = self._file(digest)
         try:
@@ -121,7 +111,8 @@ class BlobStore:
             raise InvalidInput(f"{digest!r} is no digest; allowed are 64 hexadecimal digits, 0-9 and a-f")
         return self.root / digest[:2] / digest
 
-    def _incoming(self) -> Path:
+    def incoming(self) -> Path:
+        """A new file for bytes that have no name yet."""
         self.presence.begin()
         folder = self.root / "incoming"
         make_folder(folder)
@@ -129,7 +120,8 @@ class BlobStore:
         os.close(descriptor)
         return Path(name)
 
-    def _name(self, incoming: Path, digest: Digest, descriptor: int) -> None:
+    def name(self, incoming: Path, digest: Digest, descriptor: int) -> None:
+        """Give a file whose bytes are on the disk the name of its digest, for sure when this returns."""
         target = self._file(digest)
         make_folder(target.parent)
         reach("blob.unnamed")
@@ -147,3 +139,59 @@ class BlobStore:
                 hint=f"delete that file, then run `boucle run` to build it again: rm -f '{file}'",
                 details={"digest": expected, "found": found, "file": str(file)},
             )
+
+
+class Incoming:
+    """Bytes on their way to become a blob, hashed as they come. For one thread at a time.
+
+    They have no name until `finish`, and are gone after `abort` or at the end of a `with` that did not finish. A process
+    that is killed leaves a nameless file, which garbage collection takes away.
+    """
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._hasher = hashlib.sha256()
+        self.size = 0
+        """Bytes so far."""
+        with translate(blobs.root):
+            self._path = blobs.incoming()
+            self._file = self._path.open("wb", buffering=0)
+
+    def write(self, piece: bytes) -> None:
+        """Add bytes. Unavailable if the disk is full."""
+        self._hasher.update(piece)
+        left = memoryview(piece)
+        with translate(self._blobs.root):
+            while left:
+                left = left[self._file.write(left) :]
+        self.size += len(piece)
+
+    def finish(self) -> Digest:
+        """Keep what came, as `BlobStore.put` does: it is on the disk when this returns."""
+        digest = Digest(self._hasher.hexdigest())
+        with translate(self._blobs.root):
+            try:
+                reach("blob.copied")
+                if not self._blobs.is_kept(digest):
+                    os.fsync(self._file.fileno())
+                    reach("blob.copy_synced")
+                    self._blobs.name(self._path, digest, self._file.fileno())
+            finally:
+                self.abort()
+        reach("blob.copy_kept")
+        return digest
+
+    def abort(self) -> None:
+        """Leave nothing of it, unless it is finished. Doing it twice is harmless."""
+        self._file.close()
+        reach("blob.leaving")
+        self._path.unlink(missing_ok=True)
+        reach("blob.left")
+
+    def __enter__(self) -> "Incoming":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.abort()

@@ -1,8 +1,8 @@
 """An open home folder: the database, the blobs, and the injected clock and ids that every slice works with."""
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -84,6 +84,19 @@ class Store:
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on a snapshot. See `Database.read`."""
         return self.database.read(query)
+
+    @contextmanager
+    def visit(self) -> Iterator["Store"]:
+        """The same store for one piece of work that puts blobs and then writes rows that name them.
+
+        Garbage collection takes nothing that was put or used since a living user of the blobs began. A server lives
+        long, so it does each such piece of work as a user of its own, and what it put earlier may go.
+        """
+        blobs = BlobStore(self.blobs.root)
+        try:
+            yield replace(self, blobs=blobs)
+        finally:
+            blobs.close()
 
     def close(self) -> None:
         """Finish what is queued, then close. Closing twice is harmless."""
