@@ -135,9 +135,8 @@ def test_pieces_become_the_blob_of_all_of_them(blobs: BlobStore, pieces: list[by
 
 
 def test_what_is_not_finished_leaves_nothing(blobs: BlobStore) -> None:
-    with pytest.raises(ZeroDivisionError), blobs.receive() as incoming:
+    with blobs.receive() as incoming:
         incoming.write(b"half of")
-        raise ZeroDivisionError
     incoming.abort()
     assert [file for file in blobs.root.rglob("*") if file.is_file() and file.parent.name != "present"] == [
         blobs.root / "use.lock",

@@ -144,8 +144,8 @@ class BlobStore:
 class Incoming:
     """Bytes on their way to become a blob, hashed as they come. For one thread at a time.
 
-    They have no name until `finish`, and are gone after `abort` or at the end of a `with` that did not finish. A process
-    that is killed leaves a nameless file, which garbage collection takes away.
+    They have no name until `finish`, and are gone after `abort` or at the end of a `with` that did not finish. A
+    process that is killed leaves a nameless file, which garbage collection takes away.
     """
 
     def __init__(self, blobs: BlobStore) -> None:

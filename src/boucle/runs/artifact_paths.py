@@ -19,9 +19,9 @@ LONGEST: Final = 1000
 """Characters of a whole name."""
 _LONGEST_SEGMENT: Final = 255
 """Bytes between two `/`: what file systems take."""
-_SLASHES: Final = frozenset("\\∕⁄⧸⧹∖⧵╱╲")
+_SLASHES: Final = frozenset("\\\u2215\u2044\u29f8\u29f9\u2216\u29f5\u2571\u2572")
 """Characters that look like a slash, or are one on another system."""
-_DRIVE: Final = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*:(?:/|$)|file:", re.IGNORECASE)
+_DRIVE: Final = re.compile(r"[a-z]:|[a-z][a-z0-9+.-]*:$|file:", re.IGNORECASE)
 _ALLOWED: Final = "allowed are names such as plots/roc.png"
 
 
@@ -117,12 +117,12 @@ def _leads_away(path: str) -> str | None:
         return "contains a backslash, or a character that looks like a slash"
     if path.startswith("/"):
         return "is absolute"
-    if _DRIVE.match(path):
-        return "begins with a drive or a scheme"
     for segment in path.split("/"):
         plain = unicodedata.normalize("NFKC", segment)
         if not segment:
             return "has an empty part between two slashes"
+        if _DRIVE.match(plain):
+            return "contains a drive or a scheme"
         if plain.strip() in (".", ".."):
             return f"contains {plain.strip()!r}"
         if "/" in plain or "\\" in plain:

@@ -38,7 +38,7 @@ class Listed(Struct, frozen=True):
 
 
 def check_owner(conn: Connection, project_id: str, place: Place, *, writing: bool = False) -> None:
-    """Raise NotFound unless the run or logged model is there, in that experiment; InvalidInput to write to a deleted."""
+    """Raise NotFound unless the run or logged model is there; InvalidInput to write to a deleted one."""
     table = runs if place.kind == "run" else logged_models
     what = "run" if place.kind == "run" else "logged model"
     row = conn.execute(
