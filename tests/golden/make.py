@@ -217,6 +217,7 @@ def main() -> None:
         folder = write_project(Path(temporary) / "orders")
         told(folder, "run")
         told(folder, "replay")
+        told(folder, "users", "add", "ada", "--role", "admin")
         make_home(folder)
         make_formats(folder)
 

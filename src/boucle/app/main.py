@@ -28,6 +28,7 @@ from boucle.app.commands import (
     serve,
     settings,
     status,
+    users,
 )
 from boucle.app.session import Session
 from boucle.app.start import main
@@ -68,6 +69,7 @@ for verb in (init.init, check.check, run.run, serve.serve, replay.replay, status
 app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)
+app.add_typer(users.app)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(fsck.fsck)

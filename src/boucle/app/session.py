@@ -43,12 +43,16 @@ class Session:
 
         return find_folder(Path(self.project) if self.project else None)
 
-    def home(self) -> Path:
-        """The store's folder, whether or not there is one, or a project that can be read."""
+    def home(self, *, anywhere: bool = False) -> Path:
+        """The store's folder, whether or not there is one, or a project that can be read.
+
+        NotFound without a project, unless a home is named or `anywhere` allows one in the current folder.
+        """
         try:
             folder = self.folder()
         except NotFound:
-            if self.project or not (self.flags.get("home") or os.environ.get("BOUCLE_HOME")):
+            named = self.flags.get("home") or os.environ.get("BOUCLE_HOME")
+            if self.project or not (named or anywhere):
                 raise
             folder = Path.cwd()
         settings = {setting.name: setting for setting in self.settings(folder)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Policy = Literal["public", "predict", "operate", "read", "write", "review", "administer"]
 """Who may use a route: `public` anyone who reaches the port; `predict` who may ask an endpoint; `operate` who may look
@@ -40,6 +40,33 @@ LOOP: Final = Principal("service:loop", "service")
 """The loop: author of what it trains, never a reviewer."""
 NOBODY: Final = Principal("service:nobody", "service", frozenset({"public"}))
 """Whoever asks a public route: nobody looks who it is."""
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """A token as lists show it: never with its secret, of which the store keeps a hash only."""
+
+    id: str
+    scope: Role | None
+    """The role that it is limited to; None is all that its user may."""
+    created_ms: int
+    expires_ms: int
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """A person who may log in."""
+
+    name: str
+    role: Role
+    created_ms: int
+    tokens: list[Token] = field(default_factory=list)
+
+
+class NewToken(Struct, frozen=True, kw_only=True):
+    """A token at the only moment at which its text is known."""
+
+    user: str
+    text: str
+    token: Token
 
 
 class Pass(Struct, frozen=True):
