@@ -49,6 +49,12 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "serve",
         "settings",
         "status",
+        "users add",
+        "users list",
+        "users remove",
+        "users revoke",
+        "users role",
+        "users token",
     }
 
 
