@@ -1,68 +1,209 @@
-"""From a table of routes to the route that answers a request."""
+"""From the tables of routes to the route that answers a request.
 
-from collections.abc import Sequence
+A path is taken apart and decoded once, here, segment by segment; nobody behind decodes again. So `%2F` is a sign inside
+a segment and never a border between two, and what a policy is looked up for is what the handler gets.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from inspect import iscoroutinefunction
 from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
-from boucle.identity.api import Route, check_table
-from boucle.kernel.errors import NotFound
+from boucle.identity.api import check_table
+from boucle.identity.http import BadPath, NoRoute, Route, Surface, WrongMethod
+
+_PROJECT: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class WrongMethod(NotFound):
-    """The path exists, for other methods."""
+class Door(NamedTuple):
+    """A route of a surface."""
 
-    status = 405
-
-    def __init__(self, method: str, path: str, allowed: Sequence[str]) -> None:
-        super().__init__(f"{path} does not answer {method[:20]}; allowed are {', '.join(allowed)}")
-        self.allowed = list(allowed)
+    route: Route
+    surface: Surface
+    is_async: bool
 
 
 class Match(NamedTuple):
-    """The route for a request and the values of its path's `{name}` segments."""
+    """The door for a request, and what its path says beyond that."""
 
-    route: Route
+    door: Door
     values: dict[str, str]
+    project: str | None
+    path: str
+    """Without the project."""
+
+
+class _Node:
+    """What may follow a beginning of a path."""
+
+    __slots__ = ("any", "doors", "literal", "rest", "surface")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.rest: dict[str, tuple[Door, tuple[str, ...]]] = {}
+        self.doors: dict[str, tuple[Door, tuple[str, ...]]] = {}
+        """By method: the door of the path that ends here, and the names of what stands for `{name}`."""
+        self.surface: Surface | None = None
 
 
 class Router:
-    """Finds routes. The table is checked when the router is made: a route without a policy is a ValueError."""
+    """Finds doors. The tables are checked when the router is made: a route without a policy is a ValueError."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        check_table(routes)
-        self.routes: Final = list(routes)
-        self._by_length: dict[int, list[tuple[tuple[str, ...], Route]]] = {}
-        for route in routes:
-            segments = tuple(route.path.split("/"))
-            self._by_length.setdefault(len(segments), []).append((segments, route))
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        self.surfaces: Final = list(surfaces)
+        self._root = _Node()
+        self._plain: dict[str, dict[str, Door]] = {}
+        """Paths without `{name}`, whole: most requests, and all hot ones, cost one look-up."""
+        check_table([route for surface in surfaces for route in _placed(surface)])
+        for surface in surfaces:
+            for prefix in (*surface.prefixes, *surface.claims):
+                self._node(prefix).surface = surface
+            for route in _placed(surface):
+                self._place(route, surface)
+        if self._root.surface is None:
+            raise ValueError("no surface has the prefix '', which answers for unknown paths")
 
     def find(self, method: str, path: str) -> Match:
-        """The route for a method and a path; `HEAD` is answered as `GET`. NotFound or WrongMethod if there is none."""
-        segments = path.split("/")
-        allowed: list[str] = []
-        for shape, route in self._by_length.get(len(segments), ()):
-            values = _values(shape, segments)
-            if values is None:
-                continue
-            if route.method == ("GET" if method == "HEAD" else method):
-                return Match(route, values)
-            allowed.append(route.method)
-        if allowed:
-            raise WrongMethod(method, path[:200], allowed)
-        raise NotFound(f"no route {path[:200]!r}")
+        """The door for a method and a path; `HEAD` is answered as `GET`.
+
+        NoRoute or WrongMethod if there is none, BadPath for what no path may be.
+        """
+        project: str | None = None
+        if path.startswith("/p/"):
+            project, path = _project(path)
+        asked = "GET" if method == "HEAD" else method
+        plain = self._plain.get(path)
+        if plain is not None and (door := plain.get(asked)) is not None:
+            return Match(door, {}, project, path)
+        segments = _segments(path)
+        allowed: dict[str, None] = {}
+        found = _walk(self._root, segments, 1, (), asked, allowed) if segments[0] == "" else None
+        if found is None:
+            if allowed:
+                raise WrongMethod(method, path[:200], list(allowed))
+            raise NoRoute(f"no route {path[:200]!r}")
+        door, values = found
+        return Match(door, values, project, path)
+
+    def surface_of(self, path: str) -> Surface:
+        """Whose error tells that something is wrong with a request for this path."""
+        try:
+            segments = _segments(_project(path)[1] if path.startswith("/p/") else path)
+        except BadPath:
+            segments = path.split("/")[3:] if path.startswith("/p/") else path.split("/")
+            segments = [*([""] if path.startswith("/p/") else []), *segments]
+        node, surface = self._root, self._root.surface
+        for segment in segments[1:]:
+            if (below := node.literal.get(segment)) is None:
+                break
+            node, surface = below, below.surface or surface
+        assert surface is not None
+        return surface
+
+    def _node(self, path: str) -> _Node:
+        node = self._root
+        for segment in path.split("/")[1:]:
+            if segment.startswith("{"):
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        return node
+
+    def _place(self, route: Route, surface: Surface) -> None:
+        door = Door(route, surface, iscoroutinefunction(route.handler))
+        names = tuple(one[1:-1].removesuffix("...") for one in route.path.split("/") if one.startswith("{"))
+        if route.path.endswith("...}"):
+            self._node(route.path.rpartition("/")[0]).rest[route.method] = (door, names)
+        else:
+            self._node(route.path).doors[route.method] = (door, names)
+            if not names:
+                self._plain.setdefault(route.path, {})[route.method] = door
 
 
-def _values(shape: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
-    """The values of `{name}` segments if a path has this shape.
+def _placed(surface: Surface) -> Iterable[Route]:
+    """The surface's routes at each of their places."""
+    for prefix in surface.prefixes:
+        for one in surface.routes:
+            yield Route(one.method, prefix + one.path, one.policy, one.handler)
 
-    >>> _values(["", "models", "{model}"], ["", "models", "flights"])
-    {'model': 'flights'}
+
+def _walk(
+    node: _Node, segments: list[str], at: int, values: tuple[str, ...], method: str, allowed: dict[str, None]
+) -> tuple[Door, dict[str, str]] | None:
+    """The door for the segments from `at` on; a literal segment goes before `{name}`, and that before `{name...}`."""
+    if at == len(segments):
+        return _door(node.doors, values, method, allowed)
+    segment = segments[at]
+    below = node.literal.get(segment)
+    if below is not None and (found := _walk(below, segments, at + 1, values, method, allowed)):
+        return found
+    if (
+        node.any is not None
+        and segment
+        and (found := _walk(node.any, segments, at + 1, (*values, segment), method, allowed))
+    ):
+        if segment in (".", ".."):
+            raise BadPath(f"the path has the segment {segment!r}; allowed is any other name")
+        return found
+    if node.rest and segments[at:] != [""]:
+        rest = "/".join(segments[at:])
+        if found := _door(node.rest, (*values, rest), method, allowed):
+            _check_rest(rest)
+            return found
+    return None
+
+
+def _door(
+    doors: dict[str, tuple[Door, tuple[str, ...]]], values: tuple[str, ...], method: str, allowed: dict[str, None]
+) -> tuple[Door, dict[str, str]] | None:
+    found = doors.get(method)
+    if found is None:
+        allowed.update(dict.fromkeys(doors))
+        return None
+    return found[0], dict(zip(found[1], values, strict=True))
+
+
+def _check_rest(rest: str) -> None:
+    if "\\" in rest or any(segment in ("", ".", "..") for segment in rest.split("/")):
+        raise BadPath(f"the path {rest[:200]!r} is not plain; allowed are names between single slashes, no '.' or '..'")
+
+
+def _segments(path: str) -> list[str]:
+    """A path's segments, decoded.
+
+    >>> _segments("/models/a%2Fb%20c")
+    ['', 'models', 'a/b c']
     """
-    values = {}
-    for wanted, found in zip(shape, segments, strict=True):
-        if wanted.startswith("{"):
-            if not found:
-                return None
-            values[wanted.strip("{}")] = found
-        elif wanted != found:
-            return None
-    return values
+    segments = path.split("/")
+    if "%" in path:
+        segments = [_decoded(segment) for segment in segments]
+    if _CONTROL.search(path if "%" not in path else "".join(segments)):
+        raise BadPath(f"the path {path[:200]!r} has control characters")
+    return segments
+
+
+def _decoded(segment: str) -> str:
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError as error:
+        raise BadPath(f"the path segment {segment[:100]!r} is not UTF-8 when it is decoded") from error
+
+
+def _project(path: str) -> tuple[str, str]:
+    """The project that a path begins with, and the path in it.
+
+    >>> _project("/p/flights/api/2.0/x"), _project("/p/flights")
+    (('flights', '/api/2.0/x'), ('flights', '/'))
+    """
+    name, slash, rest = path[3:].partition("/")
+    decoded = _decoded(name)
+    if not _PROJECT.fullmatch(decoded):
+        raise BadPath(
+            f"the project {decoded[:120]!r} in the path has no name for one; allowed are a letter or digit, then at most "
+            "99 letters, digits, dots, dashes and underscores"
+        )
+    return decoded, slash + rest or "/"

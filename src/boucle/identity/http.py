@@ -4,7 +4,7 @@ Every protocol is written in these words, and `app.front` speaks HTTP for all of
 only msgspec and the standard library.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
@@ -18,8 +18,6 @@ from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
 JSON: Final = "application/json"
 MAX_BODY_BYTES: Final = 32 << 20
 """The largest body that a handler gets in one piece, unless its surface says otherwise."""
-PATIENCE: Final = 8
-"""A body that is past the limit is read on for this many limits."""
 
 
 class NoRoute(NotFound):
@@ -48,16 +46,50 @@ class NotUnderstood(InvalidInput):
     status = 415
 
 
+class BadPath(InvalidInput):
+    """The path, or the project in it, is spelt as no path may be."""
+
+
+class CutOff(InvalidInput):
+    """The body ended before its end, or stopped coming."""
+
+    status = 408
+
+
 class Headers(Protocol):
     """A request's headers, names in lower case."""
 
     def get(self, key: str, default: Any = None, /) -> Any: ...
 
 
+class Body(Protocol):
+    """The bytes that come after a request's headers."""
+
+    async def read(self, limit: int, /) -> bytes:
+        """All of it; TooLarge past `limit` bytes, of which no more are kept in memory. CutOff if it is not whole."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Piece by piece, as it comes, with flat memory. CutOff, after the last piece, if it was not whole."""
+
+
+class Kept(Struct, frozen=True):
+    """A body that is here already."""
+
+    content: bytes
+
+    async def read(self, limit: int, /) -> bytes:
+        if len(self.content) > limit:
+            raise TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
+        return self.content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
 class Request:
     """What a handler sees. Made by the front once Host, Origin and policy are checked."""
 
-    __slots__ = ("_pieces", "_query", "body", "headers", "method", "path", "principal", "project", "values")
+    __slots__ = ("_body", "_query", "body", "headers", "method", "path", "principal", "project", "values")
 
     def __init__(
         self,
@@ -67,10 +99,9 @@ class Request:
         values: dict[str, str] | None = None,
         query: str = "",
         headers: Headers | None = None,
-        body: bytes = b"",
+        body: bytes | Body = b"",
         project: str = "default",
         principal: Principal | None = None,
-        pieces: AsyncIterable[bytes] | None = None,
     ) -> None:
         self.method: Final = method
         """Upper case; `HEAD` is answered by the route of `GET`."""
@@ -79,12 +110,12 @@ class Request:
         self.values: Final = values if values is not None else {}
         """What stands for the `{name}` segments of the route's path, decoded and checked."""
         self.headers: Final[Headers] = headers if headers is not None else {}
-        self.body: Final = body
+        self.body: Final = body if isinstance(body, bytes) else b""
         """The whole body for a plain handler; empty for an `async` one, which reads it itself."""
         self.project: Final = project
         self.principal: Final = principal or local_principal()
         self._query: str | dict[str, list[str]] = query
-        self._pieces = pieces
+        self._body: Body = Kept(body) if isinstance(body, bytes) else body
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -98,40 +129,13 @@ class Request:
         return self._query
 
     async def read(self, limit: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body; TooLarge past `limit` bytes, and at most that much is kept in memory.
+        """The whole body; see `Body.read`. Once, and not together with `chunks`."""
+        return await self._body.read(limit)
 
-        One that is too large is read to its end, if that is near, and thrown away piece by piece: a client that is cut
-        off while it sends never sees the answer.
-        """
-        too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
-        patience = limit * PATIENCE
-        declared = self.headers.get("content-length")
-        if declared is not None and declared.isdecimal() and int(declared[:20]) > patience:
-            raise too_large
-        kept: list[bytes] = []
-        size = 0
-        async for piece in self.chunks():
-            size += len(piece)
-            if size > patience:
-                break
-            if size > limit:
-                kept.clear()
-            else:
-                kept.append(piece)
-        if size > limit:
-            raise too_large
-        return b"".join(kept)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body piece by piece, as it comes, of any size and with flat memory. It can be read once.
-
-        Unavailable if the client goes away before its end.
-        """
-        if self._pieces is None:
-            yield self.body
-            return
-        async for piece in self._pieces:
-            yield piece
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body piece by piece; see `Body.chunks`. Keep nothing of it before it has ended without an error: what
+        came may be a part only."""
+        return self._body.chunks()
 
 
 class Response(Struct, frozen=True):

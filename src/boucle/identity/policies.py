@@ -48,6 +48,8 @@ def check_table(routes: Sequence[Route]) -> None:
         if not route.path.startswith("/") or not route.method.isupper():
             raise ValueError(f"{name} needs an upper-case method and a path that starts with '/'")
         shape = tuple("{}" if segment.startswith("{") else segment for segment in route.path.split("/"))
+        if any(segment.endswith("...}") for segment in route.path.split("/")[:-1]):
+            raise ValueError(f"{name} has segments behind {{...}}, which stands for all that follow")
         other = seen.setdefault((route.method, shape), route)
         if other is not route:
             raise ValueError(f"{name} clashes with {other.method} {other.path}")

@@ -1,0 +1,127 @@
+"""The body of a request as it comes over RSGI: bounded in memory, never a part taken for the whole."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
+
+from boucle.identity.http import CutOff, Headers, NotUnderstood, TooLarge
+
+PATIENCE_BYTES: Final = 256 << 20
+"""What nobody wants to read is read on for at most so much, so that a client that is still sending sees the answer..."""
+PATIENCE_S: Final = 20.0
+"""...and for at most so long."""
+IDLE_S: Final = 60.0
+"""How long a client may send nothing in the middle of a body."""
+_AT_ONCE_BYTES: Final = 1 << 20
+"""A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces."""
+_UNREAD_BYTES: Final = 64 << 10
+"""A body with a smaller Content-Length is in the server's buffer already if nobody reads it."""
+_ESTABLISHED: Final = 1
+"""TCP_ESTABLISHED in Linux's tcp_states.h."""
+
+
+class StreamBody:
+    """A body that is still coming. Not for several readers."""
+
+    __slots__ = ("_client", "_comes", "_declared", "_encoding", "_protocol", "_taken")
+
+    def __init__(self, headers: Headers, protocol: Any, client: str) -> None:
+        declared = headers.get("content-length")
+        # The server below has checked that it is a number, and refuses what does not keep to it.
+        self._declared = None if declared is None else int(declared)
+        self._comes = declared is not None or "chunked" in headers.get("transfer-encoding", "")
+        self._encoding = headers.get("content-encoding")
+        self._protocol = protocol
+        self._client = client
+        self._taken = False
+
+    async def read(self, limit: int, /) -> bytes:
+        """See `identity.http.Body`."""
+        if self._declared is not None and self._declared <= min(limit, _AT_ONCE_BYTES):
+            self._take()
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    content: bytes = await self._protocol()
+            except TimeoutError:
+                raise CutOff(f"the body stopped coming for {IDLE_S:.0f} s") from None
+            except RuntimeError as error:  # RSGIProtocolClosed
+                raise CutOff(f"the body ended before its {self._declared:,} bytes") from error
+            return content
+        too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
+        if self._declared is not None and self._declared > limit:
+            raise too_large
+        kept: list[bytes] = []
+        size = 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > limit:
+                kept.clear()
+                raise too_large
+            kept.append(piece)
+        return b"".join(kept)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `identity.http.Body`."""
+        self._take()
+        size = 0
+        pieces = aiter(self._protocol)
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                break
+            except TimeoutError:
+                raise CutOff(f"the body stopped coming for {IDLE_S:.0f} s") from None
+            size += len(piece)
+            yield piece
+        # RSGI ends a body that was cut off like one that is whole.
+        if self._declared is None:
+            if not _is_connected(self._client):
+                raise CutOff(f"the connection was cut in the middle of the body, after {size:,} bytes")
+        elif size != self._declared:
+            raise CutOff(f"the body ended after {size:,} of its {self._declared:,} bytes")
+
+    async def drain(self) -> None:
+        """Read on to the end, if that is near: a client that is cut off while it sends never sees the answer."""
+        if not self._comes or (self._declared is not None and not _UNREAD_BYTES < self._declared <= PATIENCE_BYTES):
+            return
+        size = 0
+        with suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(PATIENCE_S):
+                async for piece in self._protocol:
+                    size += len(piece)
+                    if size > PATIENCE_BYTES:
+                        return
+
+    def _take(self) -> None:
+        if self._encoding not in (None, "", "identity"):
+            raise NotUnderstood(f"content-encoding {self._encoding!r} is not understood; send the body as it is")
+        if self._taken:
+            raise RuntimeError("a body can be read once")
+        self._taken = True
+
+
+def _is_connected(client: str) -> bool:
+    """Whether the connection from an address stands in both directions.
+
+    A chunked body has no length to compare, and how it ended is only known below RSGI. A client that dies closes its
+    connection, and a whole body is followed by waiting for the answer on an open one. Where the operating system does
+    not tell, the answer is yes.
+    """
+    host, _, port = client.rpartition(":")
+    try:
+        descriptors = os.listdir("/proc/self/fd")
+    except OSError:
+        return True
+    for descriptor in descriptors:
+        with suppress(OSError):
+            if not os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(descriptor))) as found:
+                if found.getpeername()[:2] == (host.strip("[]"), int(port)):
+                    return found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+    return False

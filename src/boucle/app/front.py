@@ -1,0 +1,163 @@
+"""The front of every server: HTTP becomes requests, answers become HTTP.
+
+It speaks RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md) and needs no framework.
+
+Threat model: whoever reaches the port may send anything. Host and Origin are checked first, then the policy of the
+route that will answer, then sizes. No handler runs before, whatever the method and however the path is spelt. Whatever
+the bytes are, the answer is 4xx in the shape of the protocol that was asked, and the server lives.
+"""
+
+import asyncio
+import logging
+from asyncio import AbstractEventLoop
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+from boucle.app.body import StreamBody
+from boucle.app.files import NoSuchRange, send_file
+from boucle.app.router import Match, Router
+from boucle.identity.api import Principal, admit, local_principal
+from boucle.identity.http import (
+    Answer,
+    BadPath,
+    FileResponse,
+    Headers,
+    NoRoute,
+    Request,
+    Response,
+    Surface,
+    WrongMethod,
+)
+from boucle.kernel.errors import BoucleError, Refused
+
+THREADS: Final = 16
+"""Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
+_KNOWN_HOSTS: Final = 64
+_log: Final = logging.getLogger("boucle.front")
+
+
+class ManyHeaders(Headers, Protocol):
+    """Headers as RSGI has them."""
+
+    def get_all(self, key: str, /) -> list[str]: ...
+
+    def __contains__(self, key: str, /) -> bool: ...
+
+
+class Scope(Protocol):
+    """A request's head as RSGI describes it."""
+
+    proto: str
+    method: str
+    path: str
+    query_string: str
+    client: str
+    authority: str | None
+
+    @property
+    def headers(self) -> ManyHeaders: ...
+
+
+class Front:
+    """An RSGI app that answers by surfaces. `names` are further Host names that are answered."""
+
+    def __init__(
+        self, surfaces: Sequence[Surface], *, names: Sequence[str] = (), default_project: str = "default"
+    ) -> None:
+        self.router: Final = Router(surfaces)
+        self._names = tuple(names)
+        self._default_project = default_project
+        self._local = local_principal()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
+        self._loop: AbstractEventLoop | None = None
+        self._known: set[str] = set()
+        """Host headers that were let in: looking one up costs a tenth of reading it again."""
+
+    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def close(self) -> None:
+        """Wait for the plain handlers that still run."""
+        self._pool.shutdown()
+
+    async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
+        body = StreamBody(scope.headers, protocol, scope.client)
+        try:
+            answer = await self._answer(scope, body)
+            if isinstance(answer, FileResponse):
+                send_file(answer, scope.headers, protocol, head=scope.method == "HEAD")
+                return
+        except BoucleError as error:
+            await body.drain()
+            answer = self._refusal(scope, error)
+        except Exception:  # noqa: BLE001 - the HTTP edge: a mistake of ours must not end the server
+            _log.exception("internal error on %s %s", scope.method, scope.path)
+            await body.drain()
+            answer = self._refusal(scope, BoucleError("internal error; the server's log says more"))
+        headers = [("content-type", answer.content_type)]
+        if answer.headers:
+            headers += answer.headers
+        protocol.response_bytes(answer.status, headers, answer.body)
+
+    async def _answer(self, scope: Scope, body: StreamBody) -> Answer:
+        match, principal = self._admitted(scope)
+        door = match.door
+        content: bytes | StreamBody = body
+        if not door.is_async:
+            reads = scope.method not in ("GET", "HEAD")
+            content = await body.read(door.surface.max_body_bytes) if reads else b""
+        request = Request(
+            scope.method,
+            match.path,
+            values=match.values,
+            query=scope.query_string,
+            headers=scope.headers,
+            body=content,
+            project=match.project or self._default_project,
+            principal=principal,
+        )
+        if door.is_async:
+            answer: Answer = await door.route.handler(request)
+            return answer
+        loop = self._loop or asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, door.route.handler, request)
+
+    def _admitted(self, scope: Scope) -> tuple[Match, Principal]:
+        """The door that answers and who asks, once all is checked.
+
+        What no route answers is refused to strangers like what one reads, so that nobody can tell what there is.
+        """
+        try:
+            match = self.router.find(scope.method, scope.path)
+        except (NoRoute, WrongMethod, BadPath):
+            self._admit("read", scope)
+            raise
+        return match, self._admit(match.door.route.policy, scope)
+
+    def _admit(self, policy: Any, scope: Scope) -> Principal:
+        headers = scope.headers
+        hosts = headers.get_all("host")
+        if len(hosts) > 1 or (scope.authority is not None and hosts and scope.authority != hosts[0]):
+            told = [*hosts, *([scope.authority] if scope.authority else [])]
+            raise Refused(f"the request names several hosts: {', '.join(told)[:200]}; allowed is one")
+        origin = headers.get("origin")
+        if origin is None and "origin" in headers:
+            origin = ""  # it is there, and not ASCII
+        admit(
+            policy,
+            client_host=scope.client.rsplit(":", 1)[0].strip("[]"),
+            host_header=hosts[0] if hosts else scope.authority,
+            origin=origin,
+            allowed_hosts=self._names,
+        )
+        return self._local
+
+    def _refusal(self, scope: Scope, error: BoucleError) -> Response:
+        answer = self.router.surface_of(scope.path).refuse(error)
+        more: tuple[tuple[str, str], ...] = ()
+        if isinstance(error, WrongMethod):
+            more = (("allow", ", ".join(error.allowed)),)
+        elif isinstance(error, NoSuchRange):
+            more = (("content-range", f"bytes */{error.size}"),)
+        return Response(answer.status, answer.body, answer.content_type, answer.headers + more) if more else answer
