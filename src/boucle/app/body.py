@@ -5,14 +5,14 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from boucle.identity.http import CutOff, Headers, NotUnderstood, TooLarge
 
 PATIENCE_BYTES: Final = 256 << 20
-"""What nobody wants to read is read on for at most so much, so that a client that is still sending sees the answer..."""
 PATIENCE_S: Final = 20.0
-"""...and for at most so long."""
+"""What nobody wants to read is read on for so much and so long at most: a client that still sends sees the answer."""
 IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
 _AT_ONCE_BYTES: Final = 1 << 20
@@ -114,14 +114,14 @@ def _is_connected(client: str) -> bool:
     """
     host, _, port = client.rpartition(":")
     try:
-        descriptors = os.listdir("/proc/self/fd")
+        descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
         return True
     for descriptor in descriptors:
         with suppress(OSError):
-            if not os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:"):
+            if not str(descriptor.readlink()).startswith("socket:"):
                 continue
-            with socket.socket(fileno=os.dup(int(descriptor))) as found:
+            with socket.socket(fileno=os.dup(int(descriptor.name))) as found:
                 if found.getpeername()[:2] == (host.strip("[]"), int(port)):
                     return found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
     return False

@@ -1,6 +1,5 @@
-"""Answers with the bytes of a file: whole or one range of it (RFC 9110, 14), sent by the server below without Python."""
+"""Answers with the bytes of a file, whole or one range of it (RFC 9110, 14). Python does not touch them."""
 
-import os
 import re
 from typing import Any, Final
 
@@ -31,7 +30,7 @@ def send_file(answer: FileResponse, headers: Headers, protocol: Any, *, head: bo
     """Send a file, or the range of it that the request's headers ask for; NotFound if it is gone."""
     try:
         with translate(answer.path):
-            size = os.stat(answer.path).st_size
+            size = answer.path.stat().st_size
     except FileNotFoundError:
         raise NotFound(f"the file {answer.path.name!r} is gone") from None
     asked = headers.get("range")

@@ -9,7 +9,6 @@ the bytes are, the answer is 4xx in the shape of the protocol that was asked, an
 
 import asyncio
 import logging
-from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -17,7 +16,7 @@ from typing import Any, Final, Protocol
 from boucle.app.body import StreamBody
 from boucle.app.files import NoSuchRange, send_file
 from boucle.app.router import Match, Router
-from boucle.identity.api import Principal, admit, local_principal
+from boucle.identity.api import Door, Policy, Principal, admit
 from boucle.identity.http import (
     Answer,
     BadPath,
@@ -29,11 +28,12 @@ from boucle.identity.http import (
     Surface,
     WrongMethod,
 )
-from boucle.kernel.errors import BoucleError, Refused
+from boucle.kernel.errors import BoucleError, Refused, Unauthenticated
 
 THREADS: Final = 16
 """Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
-_KNOWN_HOSTS: Final = 64
+_CHALLENGE: Final = (("www-authenticate", 'Basic realm="boucle", charset="UTF-8"'),)
+"""A token is taken as the password, so a browser can ask for it too."""
 _log: Final = logging.getLogger("boucle.front")
 
 
@@ -63,19 +63,18 @@ class Front:
     """An RSGI app that answers by surfaces. `names` are further Host names that are answered."""
 
     def __init__(
-        self, surfaces: Sequence[Surface], *, names: Sequence[str] = (), default_project: str = "default"
+        self,
+        surfaces: Sequence[Surface],
+        *,
+        door: Door,
+        names: Sequence[str] = (),
+        default_project: str = "default",
     ) -> None:
         self.router: Final = Router(surfaces)
+        self._door = door
         self._names = tuple(names)
         self._default_project = default_project
-        self._local = local_principal()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
-        self._loop: AbstractEventLoop | None = None
-        self._known: set[str] = set()
-        """Host headers that were let in: looking one up costs a tenth of reading it again."""
-
-    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
 
     def close(self) -> None:
         """Wait for the plain handlers that still run."""
@@ -89,6 +88,8 @@ class Front:
                 send_file(answer, scope.headers, protocol, head=scope.method == "HEAD")
                 return
         except BoucleError as error:
+            if isinstance(error, Unauthenticated) and error.delay_s:
+                await asyncio.sleep(error.delay_s)
             await body.drain()
             answer = self._refusal(scope, error)
         except Exception:  # noqa: BLE001 - the HTTP edge: a mistake of ours must not end the server
@@ -120,8 +121,7 @@ class Front:
         if door.is_async:
             answer: Answer = await door.route.handler(request)
             return answer
-        loop = self._loop or asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, door.route.handler, request)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, door.route.handler, request)
 
     def _admitted(self, scope: Scope) -> tuple[Match, Principal]:
         """The door that answers and who asks, once all is checked.
@@ -135,29 +135,33 @@ class Front:
             raise
         return match, self._admit(match.door.route.policy, scope)
 
-    def _admit(self, policy: Any, scope: Scope) -> Principal:
+    def _admit(self, policy: Policy, scope: Scope) -> Principal:
         headers = scope.headers
         hosts = headers.get_all("host")
-        if len(hosts) > 1 or (scope.authority is not None and hosts and scope.authority != hosts[0]):
-            told = [*hosts, *([scope.authority] if scope.authority else [])]
-            raise Refused(f"the request names several hosts: {', '.join(told)[:200]}; allowed is one")
+        if scope.authority is not None:  # of a request target that is a whole address; both must be ours
+            hosts = [scope.authority, *hosts]
+        if len(set(hosts)) > 1:
+            raise Refused(f"the request names several hosts: {', '.join(hosts)[:200]}; allowed is one")
         origin = headers.get("origin")
         if origin is None and "origin" in headers:
             origin = ""  # it is there, and not ASCII
-        admit(
+        return admit(
             policy,
+            door=self._door,
+            authorization=headers.get("authorization"),
             client_host=scope.client.rsplit(":", 1)[0].strip("[]"),
-            host_header=hosts[0] if hosts else scope.authority,
+            host_header=hosts[0] if hosts else None,
             origin=origin,
             allowed_hosts=self._names,
         )
-        return self._local
 
     def _refusal(self, scope: Scope, error: BoucleError) -> Response:
         answer = self.router.surface_of(scope.path).refuse(error)
         more: tuple[tuple[str, str], ...] = ()
         if isinstance(error, WrongMethod):
             more = (("allow", ", ".join(error.allowed)),)
+        elif isinstance(error, Unauthenticated):
+            more = _CHALLENGE
         elif isinstance(error, NoSuchRange):
             more = (("content-range", f"bytes */{error.size}"),)
         return Response(answer.status, answer.body, answer.content_type, answer.headers + more) if more else answer

@@ -203,7 +203,7 @@ def _project(path: str) -> tuple[str, str]:
     decoded = _decoded(name)
     if not _PROJECT.fullmatch(decoded):
         raise BadPath(
-            f"the project {decoded[:120]!r} in the path has no name for one; allowed are a letter or digit, then at most "
-            "99 letters, digits, dots, dashes and underscores"
+            f"the project {decoded[:120]!r} in the path has no name for one; allowed are a letter or digit, then at "
+            "most 99 letters, digits, dots, dashes and underscores"
         )
     return decoded, slash + rest or "/"

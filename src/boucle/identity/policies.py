@@ -21,6 +21,7 @@ Not defended against: whoever may write to the store's folder is above all roles
 import ipaddress
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, get_args
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ def admit(
     client_host: str,
     host_header: str | None,
     origin: str | None,
-    allowed_hosts: Collection[str] = (),
+    allowed_hosts: tuple[str, ...] = (),
 ) -> Principal:
     """Let a request in and tell who acts, or raise: Refused for its Host or its Origin, Unauthenticated, Refused for
     the policy, in this order.
@@ -80,7 +81,8 @@ def admit(
     return principal
 
 
-def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: Collection[str] = ()) -> None:
+@lru_cache(maxsize=256)  # clients say the same in every request; what is refused is not kept
+def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: tuple[str, ...] = ()) -> None:
     """Raise Refused for a Host that is not answered here, or an Origin that is a foreign page."""
     allowed = LOOPBACK_HOSTS | {host.lower() for host in allowed_hosts}
     host = host_name(host_header or "")
@@ -140,6 +142,7 @@ def refuse_open_binding(host: str, *, has_users: bool | None = None) -> None:
     )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether an address can only be this machine.
 

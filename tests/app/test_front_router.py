@@ -1,0 +1,150 @@
+"""From a table of routes to the route that answers, however the path is spelt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boucle.app.router import Router
+from boucle.app.worker import Handlers, routes
+from boucle.identity.http import BadPath, NoRoute, Response, Route, Surface, WrongMethod
+from boucle.kernel.errors import BoucleError
+
+
+def handler() -> str:
+    return "answer"
+
+
+def refuse(error: BoucleError) -> Response:
+    return Response(error.status)
+
+
+def surface(*table: tuple[str, str], prefixes: tuple[str, ...] = ("",), claims: tuple[str, ...] = ()) -> Surface:
+    made = [Route(method, path, "read", handler) for method, path in table]
+    return Surface(routes=made, refuse=refuse, prefixes=prefixes, claims=claims)
+
+
+PLAIN = surface(("GET", "/v2"), ("GET", "/v2/models/{model}"), ("POST", "/v2/models/{model}/infer"), ("GET", "/health"))
+FLOW = surface(
+    ("POST", "/mlflow/models/search"),
+    ("GET", "/mlflow/models/{id}"),
+    ("DELETE", "/mlflow/models/{id}/tags/{key}"),
+    ("PUT", "/artifacts/{path...}"),
+    ("GET", "/artifacts/{path...}"),
+    ("GET", "/artifacts"),
+    prefixes=("/api/2.0", "/ajax-api/2.0"),
+    claims=("/api/3.0", "/version"),
+)
+ROUTER = Router([PLAIN, FLOW])
+
+
+def test_the_shape_of_a_path_finds_its_route() -> None:
+    assert ROUTER.find("GET", "/v2").door.route.path == "/v2"
+    assert ROUTER.find("POST", "/v2/models/flights/infer").values == {"model": "flights"}
+    assert ROUTER.find("HEAD", "/health").door.route.path == "/health"
+    found = ROUTER.find("DELETE", "/ajax-api/2.0/mlflow/models/m-1/tags/a.b")
+    assert found.values == {"id": "m-1", "key": "a.b"}
+    assert found.door.surface is FLOW
+
+
+def test_a_literal_segment_goes_before_a_name_and_both_keep_their_methods() -> None:
+    assert ROUTER.find("POST", "/api/2.0/mlflow/models/search").values == {}
+    assert ROUTER.find("GET", "/api/2.0/mlflow/models/search").values == {"id": "search"}
+    with pytest.raises(WrongMethod) as told:
+        ROUTER.find("PUT", "/api/2.0/mlflow/models/search")
+    assert told.value.allowed == ["POST", "GET"]
+
+
+def test_the_rest_of_a_path_is_one_value() -> None:
+    assert ROUTER.find("PUT", "/api/2.0/artifacts/0/run/a.txt").values == {"path": "0/run/a.txt"}
+    assert ROUTER.find("GET", "/api/2.0/artifacts").values == {}
+
+
+def test_a_path_is_decoded_once() -> None:
+    assert ROUTER.find("GET", "/v2/models/a%2Fb%20%C3%A9").values == {"model": "a/b é"}
+    assert ROUTER.find("GET", "/v2/models/%252e").values == {"model": "%2e"}
+    assert ROUTER.find("PUT", "/api/2.0/artifacts/a%2Fb/c+d").values == {"path": "a/b/c+d"}
+    assert ROUTER.find("GET", "/%68ealth").door.route.path == "/health"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "*", "v2", "/v1", "/v2/", "//v2", "/v2/models/", "/v2/models/a/b", "/v2/models//infer", "/v2%2Fmodels",
+     "/api/2.0", "/api/2.0/", "/api/2.0/artifacts/", "//api/2.0/artifacts/x", "/version", "/p/x/p/y/health", "/V2",
+     "/health;x", "/p"],
+)  # fmt: skip
+def test_other_paths_are_not_found(path: str) -> None:
+    with pytest.raises(NoRoute, match="no route"):
+        ROUTER.find("GET", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/models/%ff", "/v2/models/a%00b", "/v2/models/a%0a", "/v2/models/%C2%85", "/v2/models/..", "/v2/models/%2e%2e",
+     "/v2/models/.", "/api/2.0/artifacts/../x", "/api/2.0/artifacts/a/..%2fb", "/api/2.0/artifacts/a%2f..%2fb",
+     "/api/2.0/artifacts/%2e%2e/x", "/api/2.0/artifacts/a//b", "/api/2.0/artifacts/a/", "/api/2.0/artifacts/%2fetc",
+     "/api/2.0/artifacts/a%5cb", "/api/2.0/artifacts/a\\b", "/api/2.0/artifacts/./a", "/p//health", "/p/..%2f/health",
+     "/p/%2e%2e/health", "/p/a%2fb/health", "/p/a b/health", "/p/-x/health", f"/p/{'x' * 101}/health", "/p/%ff/health"],
+)  # fmt: skip
+def test_what_no_path_may_be_is_said(path: str) -> None:
+    with pytest.raises(BadPath):
+        ROUTER.find("GET", path)
+
+
+def test_a_path_may_begin_with_its_project() -> None:
+    for name in ("flights", "a", "1.2_x-y", "x" * 100, "p", "%66lights"):
+        found = ROUTER.find("GET", f"/p/{name}/api/2.0/artifacts/x")
+        assert (found.project, found.path) == (name.replace("%66", "f"), "/api/2.0/artifacts/x")
+    assert ROUTER.find("GET", "/health").project is None
+
+
+def test_every_path_has_the_surface_that_tells_its_errors() -> None:
+    for path in ("/api/2.0", "/api/2.0/x", "/ajax-api/2.0/artifacts/../x", "/api/3.0/mlflow/traces", "/version",
+                 "/p/x/api/2.0/y", "/p/..%2f/api/2.0/y", "/%61pi/2.0/x", "/api/2.0/%ff"):  # fmt: skip
+        assert ROUTER.surface_of(path) is FLOW, path
+    for path in ("", "*", "/", "/api", "/api/2.00", "//api/2.0/x", "/p", "/p/x", "/p/..%2f", "/versions", "/%ff"):
+        assert ROUTER.surface_of(path) is PLAIN, path
+
+
+def test_a_known_path_tells_its_methods() -> None:
+    with pytest.raises(WrongMethod, match="does not answer DELETE; allowed are POST") as told:
+        ROUTER.find("DELETE", "/v2/models/flights/infer")
+    assert (told.value.status, told.value.allowed) == (405, ["POST"])
+
+
+def test_a_route_without_a_policy_stops_the_server_from_starting() -> None:
+    table = [Route("GET", "/v2", "open", handler)]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has the policy 'open'"):
+        Router([Surface(routes=table, refuse=refuse)])
+
+
+def test_surfaces_that_clash_or_leave_paths_unanswered_stop_the_server_from_starting() -> None:
+    with pytest.raises(ValueError, match="clashes with GET /v2"):
+        Router([PLAIN, surface(("GET", "/{name}"), ("GET", "/{other}"), prefixes=("/v2",)), surface(("GET", "/v2"))])
+    with pytest.raises(ValueError, match="no surface has the prefix ''"):
+        Router([FLOW])
+
+
+@given(
+    st.lists(
+        st.sampled_from(["/", ".", "..", "%2e", "%2f", "%5c", "%", "a", "p", "api", "2.0", "artifacts", "%00", "é"])
+    )
+)
+def test_no_spelling_brings_a_rest_that_is_not_plain(pieces: list[str]) -> None:
+    for prefix in ("", "/api/2.0/artifacts/", "/p/x/api/2.0/artifacts/"):
+        try:
+            rest = ROUTER.find("GET", prefix + "".join(pieces)).values.get("path")
+        except (NoRoute, WrongMethod, BadPath):
+            continue
+        if rest is not None:
+            assert not {"", ".", ".."} & set(rest.split("/"))
+            assert not set(rest) & set("\\\0")
+
+
+def test_every_door_of_the_data_plane_has_a_policy() -> None:
+    table = routes(Handlers.__new__(Handlers))
+    assert {route.path: route.policy for route in table if route.policy != "predict"} == {
+        "/v2/health/live": "public",
+        "/v2/health/ready": "public",
+        "/metrics": "operate",
+    }
+    assert Router([Surface(routes=table, refuse=refuse)]).surfaces[0].routes == table
