@@ -39,8 +39,7 @@ def refuse(error: BoucleError) -> Response:
     status, code = next((status, code) for kind, status, code in _CODES if isinstance(error, kind))
     message = error.message if error.hint is None else f"{error.message}; {error.hint}"
     body = msgspec.json.encode({"error_code": code, "message": message.encode(errors="replace").decode()})
-    headers = (("allow", ", ".join(error.allowed)),) if isinstance(error, WrongMethod) else ()
-    return Response(status, body, headers=headers)
+    return Response(status, body)
 
 
 def reply(answer: Any) -> Response:
