@@ -4,6 +4,7 @@ import gc
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -62,6 +63,13 @@ class Database:
         or wait for another write, and should be short: all writers wait for it.
         """
         return cast(T, self._writer.submit(unit).result())
+
+    def submit(self, unit: Callable[[Connection], T]) -> "Future[T]":
+        """Queue a unit of work, as `write`, without waiting; its future is done once the unit is durable.
+
+        What is called when the future is done runs in the writer's thread: it must be short and must not write.
+        """
+        return self._writer.submit(unit)
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on a snapshot that holds every acknowledged write; it cannot change anything.

@@ -1,0 +1,252 @@
+"""A run's life: made, changed, deleted, restored; and what it used and gave."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from boucle.kernel.clock import to_ms
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.store import Store
+from boucle.runs.batch import NAME_TAG
+from boucle.runs.batch import tag as checked_tag
+from boucle.runs.experiments import DEFAULT, active_experiment, begin
+from boucle.runs.hot_writer import no_run, not_active
+from boucle.runs.limits import (
+    MAX_INPUT_TAG,
+    MAX_INPUT_TAG_NAME,
+    MAX_NAME,
+    MAX_TAG,
+    check_dataset,
+    check_length,
+    check_moment,
+    check_step,
+    check_text,
+)
+from boucle.runs.names import new_name
+from boucle.runs.records import RunId
+from boucle.runs.tables import datasets, logged_models, run_datasets, run_models, run_tags, runs
+from boucle.runs.views import DatasetInput, RunView, view
+
+STATUSES: Final = ("running", "scheduled", "finished", "failed", "interrupted")
+LEGACY_MODELS_TAG: Final = "mlflow.log-model.history"
+"""Where clients before MLflow 3 look for the models of a run: a JSON list."""
+_names: Final = random.Random()
+_MAX_USER: Final = 256
+_MAX_MODEL_ID: Final = 64
+
+
+def create_run(
+    store: Store,
+    project_id: str,
+    *,
+    experiment_id: int = DEFAULT,
+    name: str = "",
+    user: str = "",
+    started_ms: int | None = None,
+    tags: Sequence[tuple[str, str]] = (),
+) -> RunView:
+    """A new run, `running`. Its name is `name`, or that in the tag `mlflow.runName`, or made up."""
+    kept = dict(checked_tag(key, value, f"tags[{at}].") for at, (key, value) in enumerate(tags))
+    named = kept.get(NAME_TAG, "")
+    if name and named and name != named:
+        raise InvalidInput(
+            f"Both 'run_name' argument and '{NAME_TAG}' tag are specified, but with different values "
+            f"(run_name={name[:100]!r}, {NAME_TAG}={named[:100]!r})."
+        )
+    kept[NAME_TAG] = name or named or new_name(_names)
+    _check_run_name(kept[NAME_TAG])
+    check_length(user, _MAX_USER, "user_id")
+    check_text(user, "user_id")
+    started_ms = to_ms(store.clock.now()) if started_ms is None else started_ms
+    check_moment(started_ms, "start_time")
+    begin(store, project_id)
+    row = {
+        "id": store.ids.new_hex(),
+        "project_id": project_id,
+        "experiment_id": experiment_id,
+        "name": kept[NAME_TAG],
+        "status": "running",
+        "lifecycle": "active",
+        "user": user,
+        "started_ms": started_ms,
+    }
+
+    def unit(conn: Connection) -> int:
+        active_experiment(conn, project_id, experiment_id)
+        seq: int = conn.execute(insert(runs).values(**row).returning(runs.c.seq)).scalar_one()
+        conn.execute(insert(run_tags), [{"run": seq, "name": key, "value": value} for key, value in kept.items()])
+        return seq
+
+    return RunView(seq=store.write(unit), tags=sorted(kept.items()), **row)  # type: ignore[arg-type]
+
+
+def update_run(
+    store: Store,
+    project_id: str,
+    run_id: RunId,
+    *,
+    status: str | None = None,
+    ended_ms: int | None = None,
+    name: str = "",
+) -> RunView:
+    """Change an active run's status, end or name; what is not given stays."""
+    if status is not None and status not in STATUSES:
+        raise InvalidInput(f"status is {status!r}; allowed are {', '.join(STATUSES)}")
+    if ended_ms is not None:
+        check_moment(ended_ms, "end_time")
+    if name:
+        _check_run_name(name)
+    given = {"status": status, "ended_ms": ended_ms, "name": name or None}
+    changes = {key: value for key, value in given.items() if value is not None}
+
+    def unit(conn: Connection) -> RunView:
+        seq = active_run(conn, project_id, run_id)
+        if changes:
+            conn.execute(update(runs).where(runs.c.seq == seq).values(**changes))
+        if name:
+            put_tag(conn, seq, NAME_TAG, name)
+        return view(conn, project_id, run_id)
+
+    return store.write(unit)
+
+
+def delete_run(store: Store, project_id: str, run_id: RunId) -> None:
+    """Mark a run as deleted; it can be restored."""
+    _turn(store, project_id, run_id, "deleted", to_ms(store.clock.now()))
+
+
+def restore_run(store: Store, project_id: str, run_id: RunId) -> None:
+    """Make a deleted run active again."""
+    _turn(store, project_id, run_id, "active", None)
+
+
+def get_run(store: Store, project_id: str, run_id: RunId) -> RunView:
+    """One run, deleted or not; NotFound if the project has none of that id."""
+    return store.read(lambda conn: view(conn, project_id, run_id))
+
+
+def delete_tag(store: Store, project_id: str, run_id: RunId, key: str) -> None:
+    """Take a tag from an active run; NotFound if it has none of that name."""
+
+    def unit(conn: Connection) -> None:
+        seq = active_run(conn, project_id, run_id)
+        gone = delete(run_tags).where(run_tags.c.run == seq, run_tags.c.name == key)
+        if conn.execute(gone).rowcount == 0:
+            raise NotFound(f"No tag with name: {key[:100]!r} in run with id {run_id}")
+
+    store.write(unit)
+
+
+def log_inputs(
+    store: Store, project_id: str, run_id: RunId, used: Sequence[DatasetInput], models: Sequence[str] = ()
+) -> None:
+    """Tell of datasets and logged models that an active run used. The same again changes nothing."""
+    for at, dataset in enumerate(used):
+        check_dataset(dataset, f"datasets[{at}].dataset")
+        for key, value in dataset.tags.items():
+            check_length(key, MAX_INPUT_TAG_NAME, f"datasets[{at}].tags.key")
+            check_length(value, MAX_INPUT_TAG, f"datasets[{at}].tags.value")
+            check_text(key + value, f"datasets[{at}].tags")
+
+    def unit(conn: Connection) -> None:
+        seq = active_run(conn, project_id, run_id)
+        number = conn.scalars(select(runs.c.experiment_id).where(runs.c.seq == seq)).one()
+        for dataset in used:
+            row = {"run": seq, "dataset": _dataset(conn, project_id, number, dataset), "tags": json.dumps(dataset.tags)}
+            conn.execute(upsert(run_datasets).values(**row).on_conflict_do_nothing())
+        _put_models(conn, project_id, seq, "input", [(model, 0) for model in models])
+
+    store.write(unit)
+
+
+def log_outputs(store: Store, project_id: str, run_id: RunId, models: Sequence[tuple[str, int]]) -> None:
+    """Tell of logged models that an active run made, each at a step."""
+
+    def unit(conn: Connection) -> None:
+        _put_models(conn, project_id, active_run(conn, project_id, run_id), "output", models)
+
+    store.write(unit)
+
+
+def record_model(store: Store, project_id: str, run_id: RunId, model: Mapping[str, object]) -> None:
+    """Add a model to the list that clients before MLflow 3 read from a tag."""
+
+    def unit(conn: Connection) -> None:
+        seq = active_run(conn, project_id, run_id)
+        known = conn.scalar(select(run_tags.c.value).where(run_tags.c.run == seq, run_tags.c.name == LEGACY_MODELS_TAG))
+        try:
+            listed = json.loads(known) if known else []
+        except ValueError:
+            listed = []
+        text = json.dumps([*(listed if isinstance(listed, list) else []), dict(model)])
+        check_length(text, MAX_TAG, f"the tag {LEGACY_MODELS_TAG}")  # cut off it would be no JSON
+        put_tag(conn, seq, LEGACY_MODELS_TAG, text)
+
+    store.write(unit)
+
+
+def active_run(conn: Connection, project_id: str, run_id: RunId) -> int:
+    """The number of a run that may be written to."""
+    query = select(runs.c.seq, runs.c.lifecycle).where(runs.c.id == run_id, runs.c.project_id == project_id)
+    found = conn.execute(query).first()
+    if found is None:
+        raise no_run(run_id)
+    if found.lifecycle != "active":
+        raise not_active(run_id, found.lifecycle)
+    return int(found.seq)
+
+
+def put_tag(conn: Connection, seq: int, key: str, value: str) -> None:
+    """Set a tag of a run."""
+    row = upsert(run_tags).values(run=seq, name=key, value=value)
+    conn.execute(row.on_conflict_do_update(index_elements=["run", "name"], set_={"value": value}))
+
+
+def _turn(store: Store, project_id: str, run_id: RunId, lifecycle: str, deleted_ms: int | None) -> None:
+    mine = (runs.c.id == run_id) & (runs.c.project_id == project_id)
+
+    def unit(conn: Connection) -> None:
+        changed = conn.execute(update(runs).where(mine).values(lifecycle=lifecycle, deleted_ms=deleted_ms))
+        if changed.rowcount == 0:
+            raise no_run(run_id)
+
+    store.write(unit)
+
+
+def _check_run_name(name: str) -> None:
+    check_length(name, MAX_NAME, "run_name")
+    check_text(name, "run_name")
+
+
+def _dataset(conn: Connection, project_id: str, number: int, used: DatasetInput) -> int:
+    columns = datasets.c
+    known = conn.scalar(
+        select(columns.id).where(
+            columns.project_id == project_id,
+            columns.experiment_id == number,
+            columns.name == used.name,
+            columns.fingerprint == used.fingerprint,
+        )
+    )
+    if known is not None:
+        return int(known)
+    row = {field: getattr(used, field) for field in ("name", "fingerprint", "source_type", "source")}
+    row |= {"schema": used.schema, "profile": used.profile, "project_id": project_id, "experiment_id": number}
+    return int(conn.execute(insert(datasets).values(**row).returning(columns.id)).scalar_one())
+
+
+def _put_models(conn: Connection, project_id: str, seq: int, role: str, models: Sequence[tuple[str, int]]) -> None:
+    for model_id, step in models:
+        check_length(model_id, _MAX_MODEL_ID, "model_id")
+        check_step(step, "step")
+        known = select(logged_models.c.seq).where(
+            logged_models.c.id == model_id, logged_models.c.project_id == project_id
+        )
+        if conn.scalar(known) is None:
+            raise NotFound(f"there is no logged model {model_id[:100]!r} in this project")
+        row = upsert(run_models).values(run=seq, model_id=model_id, role=role, step=step)
+        conn.execute(row.on_conflict_do_update(index_elements=["run", "model_id", "role"], set_={"step": step}))
