@@ -29,6 +29,7 @@ from boucle.app.commands import (
     settings,
     status,
     users,
+    webhooks,
 )
 from boucle.app.session import Session
 from boucle.app.start import main
@@ -70,6 +71,7 @@ app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)
 app.add_typer(users.app)
+app.add_typer(webhooks.app)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(fsck.fsck)

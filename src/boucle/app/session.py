@@ -14,6 +14,7 @@ from boucle.kernel.errors import NotFound, NothingStored
 
 if TYPE_CHECKING:
     from boucle.kernel.settings import Setting
+    from boucle.kernel.store import Store
     from boucle.project.context import Context
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document.")]
@@ -68,6 +69,14 @@ class Session:
         if not (home / "boucle.db").exists():
             raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
         return home
+
+    @contextmanager
+    def store(self) -> Iterator["Store"]:
+        """The store, made if there is none yet, with or without a project around it; closed afterwards."""
+        from boucle.kernel.store import Store
+
+        with Store.open(self.home(anywhere=True)) as store:
+            yield store
 
     @contextmanager
     def open(self, *, stored: bool = False) -> Iterator["Context"]:

@@ -167,10 +167,8 @@ def remove(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 @contextmanager
 def _opened(context: typer.Context) -> "Iterator[tuple[Session, Store]]":
     """The store, made if there is none yet: users may come before the first run."""
-    from boucle.kernel.store import Store
-
     session = session_of(context)
-    with Store.open(session.home(anywhere=True)) as store:
+    with session.store() as store:
         yield session, store
 
 

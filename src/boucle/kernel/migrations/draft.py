@@ -8,7 +8,6 @@ import sys
 import tempfile
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +21,11 @@ _PACKAGE: Final = Path(__file__).parents[2]
 
 
 def import_tables() -> None:
-    """Import the `store` module of every room, and the kernel's pins, so that all tables stand in `metadata`."""
+    """Import every module that declares tables, `store` and `tables` of any room, so that all stand in `metadata`."""
     import_module("boucle.kernel.care.pins")
-    for room in pkgutil.iter_modules([str(_PACKAGE)], "boucle."):
-        module = f"{room.name}.store"
-        if room.ispkg and find_spec(module) is not None:
-            import_module(module)
+    for module in pkgutil.walk_packages([str(_PACKAGE)], "boucle."):
+        if module.name.endswith((".store", ".tables")):
+            import_module(module.name)
 
 
 def draft() -> str:
