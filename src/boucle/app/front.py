@@ -32,8 +32,6 @@ from boucle.kernel.errors import BoucleError, Refused, Unauthenticated
 
 THREADS: Final = 16
 """Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
-_CHALLENGE: Final = (("www-authenticate", 'Basic realm="boucle", charset="UTF-8"'),)
-"""A token is taken as the password, so a browser can ask for it too."""
 _log: Final = logging.getLogger("boucle.front")
 
 
@@ -161,7 +159,7 @@ class Front:
         if isinstance(error, WrongMethod):
             more = (("allow", ", ".join(error.allowed)),)
         elif isinstance(error, Unauthenticated):
-            more = _CHALLENGE
+            more = (("www-authenticate", error.challenge),)
         elif isinstance(error, NoSuchRange):
             more = (("content-range", f"bytes */{error.size}"),)
         return Response(answer.status, answer.body, answer.content_type, answer.headers + more) if more else answer
