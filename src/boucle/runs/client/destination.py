@@ -1,0 +1,88 @@
+"""Where runs go: a server, or a store's folder on this machine; and where their spools lie until then."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from boucle.kernel.errors import InvalidInput
+
+_PROJECT: Final = re.compile(r"""^project:\s*["']?([\w.-]+)""", re.MULTILINE)
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+
+
+class Destination(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A server (`url`) or a store (`home`); exactly one of both. Also what the owner file of a spool says."""
+
+    url: str | None = None
+    home: str | None = None
+    project: str | None = None
+    """None is the server's default."""
+
+    def __str__(self) -> str:
+        return str(self.url or self.home)
+
+    def encoded(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+def destination(url: str | None, home: str | Path | None, project: str | None) -> Destination:
+    """What the arguments, the environment and the current folder say, in this order."""
+    if project is not None and not _NAME.fullmatch(project):
+        raise InvalidInput(
+            f"project is {project!r}; allowed are 1 to 100 letters, digits, _, . and -, a letter or digit first"
+        )
+    if url is not None and home is not None:
+        raise InvalidInput(f"url is {url!r} and home is {str(home)!r}; a run goes to one of both: leave one out")
+    if home is None:
+        url = url or _url_of_environment()
+        if url is not None:
+            if not re.match(r"https?://[^/]", url):
+                raise InvalidInput(f"url is {url!r}; allowed are http:// and https:// addresses")
+            return Destination(url=url.rstrip("/"), project=project)
+    from boucle.kernel.settings import resolve, value_of
+
+    folder = _project_folder()
+    flags = {"home": None if home is None else str(home)}
+    found = value_of(resolve(flags, os.environ, folder or Path.cwd()), "home")
+    return Destination(home=found, project=project or _project_named(folder))
+
+
+def spool_root(given: str | Path | None) -> Path:
+    """The folder of spools: given, BOUCLE_SPOOL, or below the user's state folder, where all processes find it."""
+    if given or os.environ.get("BOUCLE_SPOOL"):
+        return Path(given or os.environ["BOUCLE_SPOOL"]).expanduser().absolute()
+    state = os.environ.get("XDG_STATE_HOME")
+    if state and Path(state).is_absolute():
+        return Path(state) / "boucle" / "spool"
+    try:
+        return Path.home() / ".local" / "state" / "boucle" / "spool"
+    except RuntimeError:  # a user id without an account
+        return Path(tempfile.gettempdir()) / f"boucle-spool-{os.getuid()}"
+
+
+def _url_of_environment() -> str | None:
+    url = os.environ.get("BOUCLE_URL")
+    if url:
+        return url
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return tracking if tracking.startswith(("http://", "https://")) else None
+
+
+def _project_folder() -> Path | None:
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "boucle.yaml").is_file()), None)
+
+
+def _project_named(folder: Path | None) -> str:
+    if folder is None:
+        return "default"
+    try:
+        found = _PROJECT.search((folder / "boucle.yaml").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return "default"
+    return found[1] if found else "default"

@@ -1,0 +1,210 @@
+"""The threads that bring spools to the disk and to their destinations, one pair of them in a process.
+
+They are daemons: what they have not done when the process ends is done by the next one, from the spool.
+"""
+
+import functools
+import logging
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.kernel.points import reach
+from boucle.runs.client.targets import LOADING, Target
+from boucle.runs.spool.records import Taken
+from boucle.runs.spool.spool import Spool
+
+SYNC_S: Final = 1.0
+SEND_S: Final = 0.2
+"""How long frames are gathered before they are sent, unless somebody waits for them."""
+BATCH_BYTES: Final = 1 << 20
+LONGEST_PAUSE_S: Final = 30.0
+REPLAY_S: Final = 5.0
+_log: Final = logging.getLogger(__name__)
+
+
+class Feed:
+    """A spool on its way to a target."""
+
+    def __init__(self, spool: Spool, target: Target, where: str) -> None:
+        self.spool, self.target, self.where = spool, target, where
+        self.sent = 0
+        self.failures = 0
+        self.again_at = 0.0
+        self.closing = False
+        """Nothing more comes; once all is sent, the spool goes."""
+        self.gone = False
+        self.refused = 0
+        self._synced = 0
+        self._named = 0
+        self._sync_failed = False
+
+    @property
+    def is_sent(self) -> bool:
+        return self.sent >= self.spool.end
+
+    def sync(self) -> None:
+        """Bring what is new to the disk; a refusal is told once."""
+        end = self.spool.end
+        if end == self._synced or self.gone:
+            return
+        try:
+            self.spool.sync()
+            if len(self.spool.segments) != self._named or self._synced == 0:
+                self.spool.sync_names()
+                self._named = len(self.spool.segments)
+        except OSError as error:
+            if not self._sync_failed:
+                self._sync_failed = True
+                _log.warning("a spool cannot be brought to the disk: %s; a power cut may lose records", error.strerror)
+            return
+        self._synced = end
+
+    def send(self) -> bool:
+        """Send one batch; whether there is more. Unavailable if the target cannot take it."""
+        begin, data = self.spool.read(self.sent, BATCH_BYTES)
+        if not data:
+            return False
+        taken = send_batch(self.target, self.spool.id, begin, data, self.spool.folder)
+        if taken.position <= self.sent:
+            raise Unavailable(f"{self.where} takes nothing of {len(data)} bytes")
+        self.sent = taken.position
+        self.spool.release(self.sent)
+        for sentence in taken.refused:
+            if self.refused < 10:
+                _log.warning("%s did not take a record: %s", self.where, sentence)
+            self.refused += 1
+        return not self.is_sent
+
+
+def send_batch(target: Target, spool: str, begin: int, data: bytes, folder: Path | None) -> Taken:
+    """Send frames, with the blobs that they name; those are taken from the spool's folder, and away once they are."""
+    taken = target.send(spool, begin, data)
+    if not taken.missing:
+        return taken
+    blobs = []
+    for digest in taken.missing:
+        blob = folder / f"{digest}.blob" if folder is not None else None
+        if blob is None or not blob.is_file():
+            raise Unavailable(f"the bytes of artifact {digest[:12]} are not in the spool any more")
+        target.send_blob(digest, blob)
+        blobs.append(blob)
+    again = target.send(spool, begin, data)
+    if again.missing:
+        raise Unavailable(f"{len(again.missing)} artifacts were sent and are missing all the same")
+    for blob in blobs:
+        reach("spool.blob_sent")
+        blob.unlink(missing_ok=True)
+        reach("spool.blob_gone")
+    return again
+
+
+class Threads:
+    """What runs beside the program. A forked child begins with new ones."""
+
+    def __init__(self) -> None:
+        self.feeds: list[Feed] = []
+        self.dropped = 0
+        self.changed = threading.Condition()
+        self._wake = threading.Event()
+        self._working: set[str] = set()
+
+    def add(self, feed: Feed, root: Path) -> None:
+        """Take care of a feed, and of what dead processes left in its folder of spools."""
+        with self.changed:
+            self.feeds.append(feed)
+            works = {"boucle-sync": self._sync_all, "boucle-send": self._send_all}
+            works[f"boucle-replay {root}"] = functools.partial(_replay_all, root)
+            for name, work in works.items():
+                if name not in self._working:
+                    self._working.add(name)
+                    threading.Thread(target=work, name=name, daemon=True).start()
+
+    def wait(self, feed: Feed, timeout_s: float, *, patient: bool) -> bool:
+        """Wait until all that a feed holds now is sent; not `patient` gives up at the first failure."""
+        end, failures = feed.spool.end, feed.failures
+        if not patient and failures:
+            return False
+        if patient:
+            feed.again_at = 0.0
+        self._wake.set()
+        with self.changed:
+            self.changed.wait_for(
+                lambda: feed.sent >= end or feed.gone or (not patient and feed.failures > failures), timeout_s
+            )
+        return feed.sent >= end
+
+    def say_losses(self) -> None:
+        """Tell at the end what was lost on the way."""
+        if self.dropped or any(feed.spool.dropped for feed in self.feeds):
+            lost = self.dropped + sum(feed.spool.dropped for feed in self.feeds)
+            _log.error("tracking lost %d records of this process, as there was no room for them", lost)
+
+    def sync_now(self) -> None:
+        for feed in list(self.feeds):
+            feed.sync()
+
+    def _sync_all(self) -> None:
+        while True:
+            time.sleep(SYNC_S)
+            self.sync_now()
+
+    def _send_all(self) -> None:
+        while True:
+            self._wake.wait(SEND_S)
+            self._wake.clear()
+            for feed in list(self.feeds):
+                if feed.again_at <= time.monotonic():
+                    self._send(feed)
+
+    def _send(self, feed: Feed) -> None:
+        try:
+            while feed.send():
+                self._note(feed)
+            if feed.failures:
+                _log.warning("%s takes records again", feed.where)
+            feed.failures = 0
+            if feed.closing and feed.is_sent:
+                self._end(feed)
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: nothing may stop it, the spool keeps all
+            self._fail(feed, error)
+        self._note(feed)
+
+    def _end(self, feed: Feed) -> None:
+        feed.gone = True
+        with self.changed:
+            self.feeds.remove(feed)
+            self.dropped += feed.spool.dropped
+        feed.spool.leave(remove=True)
+        feed.target.close()
+
+    def _fail(self, feed: Feed, error: Exception) -> None:
+        if not feed.failures:
+            words = error.message if isinstance(error, BoucleError) else f"{type(error).__name__}: {error}"
+            _log.warning("%s; what is logged is kept in the spool and sent later", words)
+        feed.failures += 1
+        pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** min(feed.failures, 10))
+        feed.again_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+
+    def _note(self, feed: Feed) -> None:
+        del feed
+        with self.changed:
+            self.changed.notify_all()
+
+
+def _replay_all(root: Path) -> None:
+    """Send what dead processes left, again and again: a child of this one may die at any time."""
+    pause = REPLAY_S
+    while True:
+        try:
+            with LOADING:
+                from boucle.runs.client.leftovers import replay
+            failed = [one for one in replay(root) if one.problem]
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not be heard in training
+            _log.debug("cannot look for what other processes left: %s", error)
+            failed = []
+        pause = min(pause * 2, LONGEST_PAUSE_S * 2) if failed else REPLAY_S
+        time.sleep(pause * random.uniform(0.8, 1.2))

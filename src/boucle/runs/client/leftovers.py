@@ -1,0 +1,182 @@
+"""What processes left in their spools when they died, and sending it."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from boucle.kernel.errors import BoucleError
+from boucle.runs.client.destination import Destination
+from boucle.runs.client.feeds import BATCH_BYTES, send_batch
+from boucle.runs.client.targets import Target, open_target
+from boucle.runs.spool.frames import HEADER_BYTES, frame, scan
+from boucle.runs.spool.records import DECODER, ENCODER, Begin, End, Points
+from boucle.runs.spool.spool import remove_folder
+
+STALE_S: Final = 86_400.0
+
+
+class Leftover(Struct, frozen=True, kw_only=True):
+    """One spool that somebody left, and what became of it."""
+
+    spool: str
+    destination: str
+    size_bytes: int
+    problem: str | None = None
+    """Why it is still there; None if all of it is in the store."""
+    damaged_bytes: int = 0
+    """Bytes that held no frame; records may be missing there."""
+    alive: bool = False
+    """Whether its process lives, which sends it itself."""
+
+
+def replay(root: Path) -> list[Leftover]:
+    """Send every spool in a folder whose process is dead, oldest first. Two at once are harmless."""
+    found = []
+    for folder in _folders(root):
+        with _dead(folder) as is_dead:
+            if is_dead:
+                found.append(_replay_one(folder))
+    return found
+
+
+def survey(root: Path) -> list[Leftover]:
+    """Every spool in a folder, without sending anything."""
+    found = []
+    for folder in _folders(root):
+        with _dead(folder) as is_dead:
+            where = _owner(folder)
+            found.append(
+                Leftover(
+                    spool=folder.name, destination=str(where or "unknown"), size_bytes=_size(folder), alive=not is_dead
+                )
+            )
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        entries = list(root.iterdir())
+    except OSError:
+        return []
+    for one in entries:
+        if one.name.startswith(".") and one.is_dir() and _age_s(one) > STALE_S:
+            shutil.rmtree(one, ignore_errors=True)
+    return sorted((one for one in entries if len(one.name) == 32 and one.is_dir()), key=_age_s, reverse=True)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+@contextmanager
+def _dead(folder: Path) -> Iterator[bool]:
+    """Whether nobody writes to a spool; nobody else takes it for the block."""
+    try:
+        descriptor = os.open(folder / "owner", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield folder.is_dir()
+        return
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder.is_dir()
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _owner(folder: Path) -> Destination | None:
+    try:
+        return msgspec.json.decode((folder / "owner").read_bytes(), type=Destination)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _size(folder: Path) -> int:
+    return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
+
+
+def _replay_one(folder: Path) -> Leftover:
+    size = _size(folder)
+    where = _owner(folder)
+    segments = sorted(folder.glob("*.frames"))
+    if not segments:
+        remove_folder(folder)
+        return Leftover(spool=folder.name, destination=str(where or "nowhere"), size_bytes=size)
+    if where is None:
+        problem = "its owner file cannot be read, so nobody knows where it goes"
+        return Leftover(spool=folder.name, destination="unknown", size_bytes=size, problem=problem)
+    target = open_target(where)
+    try:
+        damaged = _send(target, folder, segments)
+    except (BoucleError, OSError) as error:
+        words = error.message if isinstance(error, BoucleError) else str(error)
+        return Leftover(spool=folder.name, destination=str(where), size_bytes=size, problem=words)
+    finally:
+        target.close()
+    remove_folder(folder)
+    return Leftover(spool=folder.name, destination=str(where), size_bytes=size, damaged_bytes=damaged)
+
+
+def _send(target: Target, folder: Path, segments: list[Path]) -> int:
+    """Send all whole frames; how many bytes before the last one of a segment held none."""
+    damaged, position = 0, 0
+    begin: Begin | None = None
+    last_ms, ended = 0, False
+    for segment in segments:
+        start = int(segment.stem, 16)
+        found = scan(segment.read_bytes(), final=True)
+        damaged += found.damaged_bytes
+        for behind, payload in found.frames:
+            record = _decoded(payload)
+            if isinstance(record, Begin):
+                begin = begin or record
+            elif isinstance(record, Points | End):
+                last_ms = max(last_ms, record.at_ms)
+            ended = ended or isinstance(record, End)
+            position = start + behind
+        for first, data in _batches(found.frames):
+            send_batch(target, folder.name, start + first, data, folder)
+    if begin is not None and begin.is_owner and not ended:
+        # The run's process is dead and never said how the run ended. Two that say so write the same.
+        told = frame(ENCODER.encode(End("interrupted", last_ms or begin.started_ms)))
+        send_batch(target, folder.name, position, frame(ENCODER.encode(begin)) + told, folder)
+    return damaged
+
+
+def _decoded(payload: bytes) -> object:
+    try:
+        return DECODER.decode(payload)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _batches(frames: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """The frames in stretches without a gap, none much larger than a batch, each with its offset."""
+    first, pieces, size, end = 0, list[bytes](), 0, 0
+    for behind, payload in frames:
+        begin = behind - HEADER_BYTES - len(payload)
+        if pieces and (begin != end or size >= BATCH_BYTES):
+            yield first, b"".join(pieces)
+            pieces, size = [], 0
+        if not pieces:
+            first = begin
+        pieces.append(frame(payload))
+        size += HEADER_BYTES + len(payload)
+        end = behind
+    if pieces:
+        yield first, b"".join(pieces)

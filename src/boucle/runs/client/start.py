@@ -1,0 +1,184 @@
+"""Starting a run from any Python program: `boucle.start_run` and the decorator `boucle.tracked`."""
+
+import atexit
+import functools
+import getpass
+import inspect
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, overload
+
+import msgspec
+
+from boucle.kernel.clock import SystemClock
+from boucle.kernel.ids import RandomIds
+from boucle.runs.client import run as of_run
+from boucle.runs.client.destination import Destination, destination, spool_root
+from boucle.runs.client.feeds import Threads
+from boucle.runs.client.run import ActiveRun
+from boucle.runs.client.targets import LOADING
+from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+END_S: Final = 10.0
+"""How long a process that ends waits for destinations that take what they are sent."""
+
+
+class _Process:
+    """What this process tracks."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Know nothing yet."""
+        self.threads = Threads()
+        self.runs: weakref.WeakSet[ActiveRun] = weakref.WeakSet()
+        self.ids = RandomIds(SystemClock())
+
+
+_process: Final = _Process()
+
+
+def start_run(
+    experiment: str | None = None,
+    name: str | None = None,
+    params: Mapping[str, ParamValue] | None = None,
+    tags: Mapping[str, str] | None = None,
+    *,
+    url: str | None = None,
+    home: str | Path | None = None,
+    project: str | None = None,
+    spool: str | Path | None = None,
+) -> ActiveRun:
+    """Begin a run, and return at once; code version, environment and the like are found out beside it.
+
+    It goes to the server at `url`, BOUCLE_URL or MLFLOW_TRACKING_URI; without one, or with `home`, into the store of
+    this folder. The server may be away: what is logged waits in `spool` (BOUCLE_SPOOL), on this machine.
+    """
+    where = destination(url, home, project)
+    run_id = _process.ids.new_hex()
+    title = name or f"run {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    of_run.check_text("experiment", experiment or "Default", 250)
+    of_run.check_text("name", title, 250)
+    user = _user()
+    begin = Begin(
+        run=run_id,
+        experiment=experiment or "Default",
+        name=title,
+        user=user,
+        started_ms=time.time_ns() // 1_000_000,
+        params=of_run.checked_params(params or {}),
+        tags={"mlflow.user": user, "mlflow.runName": title, **of_run.checked_tags(tags or {})},
+        is_owner=True,
+    )
+    run = _adopt(ActiveRun(begin, where, spool_root(spool), _process.threads))
+    run.beside(functools.partial(_trace, run, Path.cwd(), list(sys.argv)))
+    return run
+
+
+def join_run(begin: bytes, where: bytes, root: str) -> ActiveRun:
+    """Add to a run that another process began; what a pickled run becomes."""
+    record = DECODER.decode(begin)
+    if not isinstance(record, Begin):
+        raise TypeError("these bytes are no run")
+    known = msgspec.json.decode(where, type=Destination)
+    return _adopt(ActiveRun(record, known, Path(root), _process.threads))
+
+
+@overload
+def tracked(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def tracked(*, experiment: str | None = ..., name: str | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def tracked(
+    function: Callable[P, R] | None = None, /, *, experiment: str | None = None, name: str | None = None
+) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make each call of a function a run: its plain arguments are params, the numbers it returns in a dict metrics.
+
+    A function that has a parameter `run` gets the run.
+    """
+
+    def decorate(inner: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(inner)
+        title = name or getattr(inner, "__name__", "call")
+
+        @functools.wraps(inner)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with start_run(experiment, title) as run:
+                if "run" in signature.parameters and "run" not in kwargs:
+                    kwargs["run"] = run
+                bound = signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                plain = {
+                    key: value
+                    for key, value in bound.arguments.items()
+                    if isinstance(value, str | int | float | bool | None) and key != "run"
+                }
+                run.log_params(of_run.shortened(plain))
+                result = inner(*args, **kwargs)
+                if isinstance(result, dict):
+                    run.log({k: v for k, v in result.items() if isinstance(k, str) and isinstance(v, int | float)})
+                return result
+
+        return call
+
+    return decorate if function is None else decorate(function)
+
+
+def _adopt(run: ActiveRun) -> ActiveRun:
+    _process.runs.add(run)
+    return run
+
+
+def _trace(run: ActiveRun, folder: Path, argv: list[str]) -> None:
+    with LOADING:
+        from boucle.runs.client.trace import trace
+    trace(run, folder, argv)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without an account
+        return "unknown"
+
+
+def _ends_as() -> EndStatus:
+    """How a program that never ended its run has ended."""
+    kind = getattr(sys, "last_type", None)
+    if kind is None:
+        return "finished"
+    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
+
+
+def _at_exit() -> None:
+    deadline = time.monotonic() + END_S
+    threads = _process.threads
+    for run in list(_process.runs):
+        if run.status == "running":
+            run.finish(_ends_as(), timeout=max(0.0, deadline - time.monotonic()))
+    for feed in list(threads.feeds):
+        threads.wait(feed, max(0.0, deadline - time.monotonic()), patient=False)
+    threads.sync_now()
+    threads.say_losses()
+
+
+def _after_fork() -> None:
+    """Go on in a forked child: the parent's ids, threads and locks mean nothing here."""
+    LOADING.release()
+    runs = list(_process.runs)
+    _process.begin()
+    for run in runs:
+        run.reopen(_process.threads)
+        _process.runs.add(run)
+    if "multiprocessing.util" in sys.modules:  # such a child ends without the handlers of atexit
+        sys.modules["multiprocessing.util"].Finalize(None, _at_exit, exitpriority=10)
+
+
+atexit.register(_at_exit)
+os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=_after_fork)

@@ -1,0 +1,153 @@
+"""How frames reach a destination: over HTTP, or straight into a store on this machine.
+
+Every failure is an Unavailable: the frames stay where they are and are sent again.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.runs.client.destination import Destination
+from boucle.runs.spool.records import Taken
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+    from boucle.kernel.store import Store
+
+TIMEOUT_S: Final = 10.0
+LOADING: Final = threading.Lock()
+"""Held while a thread of ours loads modules: a process must not fork half-way through that."""
+
+
+class Target(Protocol):
+    """Takes frames and blobs. Used by one thread at a time."""
+
+    def send(self, spool: str, position: int, data: bytes) -> Taken:
+        """Take frames that begin at this position of a spool. Unavailable if that cannot be done now."""
+
+    def send_blob(self, digest: str, path: Path) -> None:
+        """Take the bytes of an artifact. Unavailable if that cannot be done now."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+def open_target(destination: Destination) -> Target:
+    """The way to a destination; nothing is connected or opened yet."""
+    return HttpTarget(destination) if destination.url is not None else StoreTarget(destination)
+
+
+class HttpTarget:
+    """A server, by one connection that is kept."""
+
+    def __init__(self, destination: Destination) -> None:
+        parts = urlsplit(destination.url or "")
+        self._url = destination.url
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port
+        self._base = parts.path.rstrip("/") + (f"/p/{destination.project}" if destination.project else "")
+        self._connection: HTTPConnection | None = None
+
+    def send(self, spool: str, position: int, data: bytes) -> Taken:
+        body = self._ask("POST", f"/api/v1/spools/{spool}/frames?from={position}", data)
+        try:
+            return msgspec.json.decode(body, type=Taken)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"{self._url} does not answer as a Boucle server does: {error}") from error
+
+    def send_blob(self, digest: str, path: Path) -> None:
+        with path.open("rb") as file:
+            self._ask("PUT", f"/api/v1/blobs/{digest}", file, size=path.stat().st_size)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, method: str, path: str, body: object, size: int | None = None) -> bytes:
+        with LOADING:
+            import http.client
+        headers = {"content-type": "application/octet-stream", **_authorization()}
+        if size is not None:
+            headers["content-length"] = str(size)
+        try:
+            if self._connection is None:
+                kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+                self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+            self._connection.request(method, self._base + path, body, headers)  # type: ignore[arg-type]
+            answer = self._connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
+        if answer.status != 200:
+            raise Unavailable(f"{self._url} answers {answer.status}: {_message(data)}")
+        return data
+
+
+class StoreTarget:
+    """A store on this machine, opened when the first frames come."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._home = Path(destination.home or "")
+        self._project = destination.project or "default"
+        self._store: Store | None = None
+
+    def send(self, spool: str, position: int, data: bytes) -> Taken:
+        store = self._open()
+        from boucle.runs.ingest import take
+
+        try:
+            return take(store, self._project, spool, position, data)
+        except BoucleError as error:
+            raise Unavailable(error.message, hint=error.hint) from error
+
+    def send_blob(self, digest: str, path: Path) -> None:
+        del digest
+        try:
+            self._open().blobs.put_file(path)
+        except BoucleError as error:
+            raise Unavailable(error.message, hint=error.hint) from error
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _open(self) -> "Store":
+        if self._store is None:
+            with LOADING:
+                import boucle.runs.ingest  # noqa: F401 - loads what a store needs
+                from boucle.kernel.store import Store
+            try:
+                self._store = Store.open(self._home)
+            except BoucleError as error:
+                raise Unavailable(error.message, hint=error.hint) from error
+        return self._store
+
+
+def _authorization() -> dict[str, str]:
+    token = os.environ.get("BOUCLE_TOKEN") or os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if token:
+        return {"authorization": f"Bearer {token}"}
+    name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if name and password:
+        import base64
+
+        return {"authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+    return {}
+
+
+def _message(data: bytes) -> str:
+    try:
+        told = msgspec.json.decode(data, type=dict[str, object])
+    except msgspec.MsgspecError:
+        return data[:200].decode(errors="replace")
+    inner = told.get("error")
+    return str(inner.get("message", inner) if isinstance(inner, dict) else told.get("message", told))[:500]
