@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from boucle.project.context import Context, open_context
     from boucle.project.lifecycle import check_project, run_project
     from boucle.project.yaml_file import read_project
+    from boucle.runs.client.run import ActiveRun
+    from boucle.runs.client.start import start_run, tracked
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActiveRun",
     "BoucleError",
     "Context",
     "CsvFormat",
@@ -38,9 +41,12 @@ __all__ = [
     "read_project",
     "run_pipeline",
     "run_project",
+    "start_run",
+    "tracked",
 ]
 
 _HOMES = {
+    "ActiveRun": "boucle.runs.client.run",
     "BoucleError": "boucle.kernel.errors",
     "Context": "boucle.project.context",
     "CsvFormat": "boucle.data.records",
@@ -54,6 +60,8 @@ _HOMES = {
     "read_project": "boucle.project.yaml_file",
     "run_pipeline": "boucle.pipeline.standalone",
     "run_project": "boucle.project.lifecycle",
+    "start_run": "boucle.runs.client.start",
+    "tracked": "boucle.runs.client.start",
 }
 
 

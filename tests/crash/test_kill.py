@@ -22,8 +22,8 @@ from .test_points import named_points
 
 pytestmark = pytest.mark.slow
 
-OF_CARE = ("kernel/care/backup.py", "kernel/care/restore.py", "kernel/care/repair.py")
-"""Killed in a test of their own, `tests/kernel/care/test_kill.py`."""
+OF_CARE = ("kernel/care/backup.py", "kernel/care/restore.py", "kernel/care/repair.py", "runs/spool/spool.py")
+"""Killed in tests of their own, `tests/kernel/care/test_kill.py` and `tests/runs/client/test_kill.py`."""
 POINTS = sorted(name for name, where in named_points() if not where.startswith(OF_CARE))
 QUICK = ("alias.promoted", "blob.named", "commit.committed", "tree.written")
 """Killed at in `make test`; all of them in `make test-all`."""

@@ -1,13 +1,19 @@
 """Which version of the code a run used, as git knows it."""
 
+import logging
 import os
 import re
 import subprocess
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+GROUP: Final = "boucle.code_versions"
+LARGEST_PATCH: Final = 1 << 20
 _TIMEOUT_S: Final = 10.0
+_log: Final = logging.getLogger(__name__)
 _SCP_LIKE: Final = re.compile(r"(?:[^/@]*@)?(?P<host>[^/:@]+):(?P<path>[^:].*)")
 
 
@@ -28,6 +34,41 @@ def code_version(folder: Path) -> dict[str, str]:
         "git.remote": without_credentials(_git(folder, "config", "--get", "remote.origin.url") or ""),
     }
     return {name: value for name, value in tags.items() if value}
+
+
+class CodeDetector(Protocol):
+    """Knows one way of keeping code. Other packages add theirs as entry points of the group `boucle.code_versions`."""
+
+    def detect(self, folder: Path) -> Mapping[str, str] | None:
+        """Tags that name the code in a folder, all with a prefix of their own; None if it is not kept this way."""
+
+
+class Git:
+    """Code in a git repository."""
+
+    def detect(self, folder: Path) -> Mapping[str, str] | None:
+        return code_version(folder) or None
+
+
+def detect(folder: Path) -> dict[str, str]:
+    """Tags of the first detector that knows the folder, git first; empty if none does. One that fails is left out."""
+    for make in (Git, *(one.load for one in entry_points(group=GROUP))):
+        try:
+            made = make()
+            detector: CodeDetector = made() if isinstance(made, type) else made
+            found = detector.detect(folder)
+        except Exception as error:  # noqa: BLE001 - the edge to a plug-in, which must not cost the run
+            _log.warning("a detector of code versions failed: %s", error)
+            continue
+        if found:
+            return {str(name): str(value) for name, value in found.items()}
+    return {}
+
+
+def uncommitted(folder: Path) -> str:
+    """What differs from the revision in files that git knows, as a patch of at most 1 MiB; nothing of other files."""
+    patch = _git(folder, "diff", "--no-ext-diff", "--no-color", "HEAD", "--", ".", ":(exclude,glob)**/.boucle/**") or ""
+    return patch if len(patch) <= LARGEST_PATCH else patch[:LARGEST_PATCH] + "\n[cut off]\n"
 
 
 def without_credentials(url: str) -> str:

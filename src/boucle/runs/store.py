@@ -55,7 +55,7 @@ def add(conn: Connection, run: Run) -> None:
         )
         .returning(runs.c.seq)
     ).scalar_one()
-    params = [{"run": seq, "name": name, **_param_row(value)} for name, value in run.params.items()]
+    params = [{"run": seq, "name": name, **param_row(value)} for name, value in run.params.items()]
     tags = [{"run": seq, "name": name, "value": value} for name, value in run.tags.items()]
     for table, rows in ((run_params, params), (run_tags, tags)):
         if rows:
@@ -192,7 +192,8 @@ def _by_run(conn: Connection, table: Table, seqs: Sequence[int], value: Any) -> 
     return found
 
 
-def _param_row(value: ParamValue) -> Mapping[str, str]:
+def param_row(value: ParamValue) -> Mapping[str, str]:
+    """The columns that keep a param's value."""
     return {"value": value if isinstance(value, str) else json.dumps(value), "kind": _KINDS[type(value)]}
 
 

@@ -229,3 +229,14 @@ artifacts = Table(
     sqlite_with_rowid=False,
 )
 """Names of blobs, by the id of the run or logged model that they belong to; what a name stands for may change."""
+
+spools = Table(
+    "spools",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project_id", String(128), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+"""How far the frames of each client's spool are in the tables above: what is sent again is passed over."""

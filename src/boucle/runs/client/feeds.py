@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from boucle.kernel.errors import BoucleError, Unavailable
-from boucle.kernel.points import reach
 from boucle.runs.client.targets import LOADING, Target
 from boucle.runs.spool.records import Taken
-from boucle.runs.spool.spool import Spool
+from boucle.runs.spool.spool import Spool, forget_blob
 
 SYNC_S: Final = 1.0
 SEND_S: Final = 0.2
@@ -96,9 +95,7 @@ def send_batch(target: Target, spool: str, begin: int, data: bytes, folder: Path
     if again.missing:
         raise Unavailable(f"{len(again.missing)} artifacts were sent and are missing all the same")
     for blob in blobs:
-        reach("spool.blob_sent")
-        blob.unlink(missing_ok=True)
-        reach("spool.blob_gone")
+        forget_blob(blob)
     return again
 
 

@@ -14,14 +14,25 @@ from typing import Final, Literal, SupportsFloat, SupportsIndex
 import msgspec
 
 from boucle.kernel.errors import Conflict, InvalidInput
+from boucle.runs import limits
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.feeds import Feed, Threads
 from boucle.runs.client.targets import open_target
 from boucle.runs.spool.frames import LARGEST
-from boucle.runs.spool.records import ENCODER, POINTS, Artifact, Begin, Dataset, End, EndStatus, Params, ParamValue, Tags
+from boucle.runs.spool.records import (
+    ENCODER,
+    POINTS,
+    Artifact,
+    Begin,
+    Dataset,
+    End,
+    EndStatus,
+    Params,
+    ParamValue,
+    Tags,
+)
 from boucle.runs.spool.spool import Spool
 
-LONGEST_NAME: Final = 250
 LARGEST_STEP: Final = 2**53
 FINISH_S: Final = 10.0
 BESIDE_S: Final = 5.0
@@ -166,7 +177,7 @@ class ActiveRun:
             stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
             self.finish("interrupted" if stopped else "finished" if kind is None else "failed")
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[object, tuple[bytes, bytes, str]]:
         from boucle.runs.client.start import join_run
 
         begin = msgspec.structs.replace(self._begin, is_owner=False)
@@ -279,10 +290,10 @@ def check_text(what: str, text: str, longest: int) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        raise InvalidInput(
-            f"{name!r} cannot name anything in a run; allowed are 1 to {LONGEST_NAME} printable characters"
-        )
+    if not isinstance(name, str):
+        raise InvalidInput(f"{name!r} cannot name anything in a run; allowed is text")
+    limits.check_name(name, "name")
+    limits.check_text(name, "name")
 
 
 def checked_params(params: Mapping[str, object]) -> dict[str, ParamValue]:

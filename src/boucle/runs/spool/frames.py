@@ -12,7 +12,7 @@ HEADER: Final = struct.Struct("<III")
 HEADER_BYTES: Final = HEADER.size
 MARK: Final = 0xB0C1EF01
 LARGEST: Final = 1 << 20
-"""The most bytes that a frame may hold."""
+"""The most bytes that a frame may hold; none holds no bytes, as its checksum would be that of zeros."""
 _MARK_BYTES: Final = struct.pack("<I", MARK)
 
 
@@ -47,7 +47,7 @@ def scan(data: bytes, *, final: bool = False) -> Scan:
     while at + HEADER_BYTES <= len(data):
         mark, length, checksum = HEADER.unpack_from(data, at)
         behind = at + HEADER_BYTES + length
-        known = mark == MARK and length <= LARGEST
+        known = mark == MARK and 0 < length <= LARGEST
         if known and behind <= len(data):
             payload = data[at + HEADER_BYTES : behind]
             if zlib.crc32(payload) == checksum:

@@ -143,7 +143,7 @@ class Spool:
         try:
             for descriptor in descriptors:
                 reach("spool.frames_written")
-                _sync(descriptor)
+                os.fsync(descriptor)
                 reach("spool.frames_synced")
         finally:
             for descriptor in descriptors:
@@ -275,6 +275,13 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def forget_blob(path: Path) -> None:
+    """Take away the bytes of an artifact that were sent."""
+    reach("spool.blob_sent")
+    path.unlink(missing_ok=True)
+    reach("spool.blob_gone")
+
+
 def _mapped(path: Path, size: int) -> tuple[int, mmap.mmap]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -290,9 +297,3 @@ def _mapped(path: Path, size: int) -> tuple[int, mmap.mmap]:
             path.unlink()
         reach("spool.segment_removed")
         raise
-
-
-def _sync(descriptor: int) -> None:
-    reach("spool.syncing")
-    getattr(os, "fdatasync", os.fsync)(descriptor)
-    reach("spool.synced")

@@ -1,0 +1,86 @@
+"""Which data a run used: the digest of their content, whatever they come as."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from boucle.kernel.errors import InvalidInput
+from boucle.runs.code_version import without_credentials
+from boucle.runs.spool.records import Dataset
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+
+
+def describe(name: str, data: object, context: str) -> Dataset:
+    """The record of a file, a folder, a table, an array or a digest. InvalidInput for anything else."""
+    if not name.strip() or len(name) > 500:
+        raise InvalidInput(f"dataset name {name[:60]!r}; allowed are 1 to 500 characters")
+    if isinstance(data, str) and _DIGEST.fullmatch(data):
+        return Dataset(name, data, "boucle", f"boucle:{data}", None, context)
+    if isinstance(data, str) and "://" in data:
+        raise InvalidInput(
+            f"{without_credentials(data)!r} is an address; allowed are files, folders, tables and digests",
+            hint="give the table that you read from it",
+        )
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        return Dataset(name, _of_path(path), "local", str(path.absolute()), None, context)
+    return Dataset(name, _of_table(data), "code", type(data).__module__.partition(".")[0], _schema(data), context)
+
+
+def _of_path(path: Path) -> str:
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        raise InvalidInput(f"{str(path)!r} is no file and no folder; allowed are data that can be read")
+    whole = hashlib.sha256()
+    for one in sorted(path.rglob("*")):
+        if one.is_file():
+            with one.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            whole.update(f"{one.relative_to(path).as_posix()}\0{digest}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()
+
+
+def _of_table(data: Any) -> str:
+    """The digest of a table's cells and names, or of an array's bytes, by the library that holds them."""
+    kind = type(data).__module__.partition(".")[0]
+    whole = hashlib.sha256()
+    if kind == "numpy" and hasattr(data, "tobytes"):
+        whole.update(f"{data.dtype}{data.shape}".encode())
+        whole.update(data.tobytes())
+    elif kind == "polars" and hasattr(data, "hash_rows"):
+        whole.update(repr(data.schema).encode())
+        whole.update(data.hash_rows(seed=0).to_numpy().tobytes())
+    elif kind == "pandas" and hasattr(data, "columns"):
+        from pandas.util import hash_pandas_object
+
+        whole.update(repr([(str(name), str(dtype)) for name, dtype in data.dtypes.items()]).encode())
+        whole.update(hash_pandas_object(data, index=True).to_numpy().tobytes())
+    elif kind == "pyarrow" and hasattr(data, "to_batches"):
+        whole.update(str(data.schema).encode())
+        for column in data.combine_chunks().columns:
+            for buffer in (one for chunk in column.chunks for one in chunk.buffers()):
+                whole.update(buffer if buffer is not None else b"")
+    else:
+        raise InvalidInput(
+            f"a {type(data).__name__} cannot be a dataset; allowed are a path, a digest, a table of Polars, pandas or "
+            "Arrow, and an array of NumPy"
+        )
+    return whole.hexdigest()
+
+
+def _schema(data: Any) -> str | None:
+    """Names and types of columns, as JSON."""
+    if hasattr(data, "dtypes") and hasattr(data, "columns"):
+        names = [str(one) for one in data.columns]
+        types = [str(one) for one in (data.dtypes if isinstance(data.dtypes, list) else data.dtypes.tolist())]
+        columns = [{"name": name, "type": kind} for name, kind in zip(names, types, strict=True)]
+        return msgspec.json.encode({"columns": columns, "rows": len(data)}).decode()
+    shape = getattr(data, "shape", None)
+    return msgspec.json.encode({"shape": list(shape)}).decode() if shape is not None else None

@@ -1,0 +1,237 @@
+"""Taking the frames of spools into the tables of runs: exactly once, in order, whatever is sent again.
+
+A batch and the position it reaches are written in one unit of work. Frames before the known position are passed over;
+so a client that never heard the answer, or two that replay the same spool, change nothing.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
+
+from boucle.kernel.clock import from_ms, to_ms
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput
+from boucle.kernel.store import Store
+from boucle.runs import artifacts, limits
+from boucle.runs import store as of_runs
+from boucle.runs.artifact_paths import checked
+from boucle.runs.records import MetricPoint, Run
+from boucle.runs.spool.frames import scan
+from boucle.runs.spool.records import (
+    DECODER,
+    Artifact,
+    Begin,
+    Dataset,
+    End,
+    Params,
+    ParamValue,
+    Points,
+    Record,
+    Tags,
+    Taken,
+)
+from boucle.runs.tables import datasets, run_datasets, run_params, run_tags, runs, spools
+
+_SPOOL: Final = re.compile("[0-9a-f]{32}")
+_TOLD: Final = 20
+
+
+def take(store: Store, project_id: str, spool: str, start: int, data: bytes) -> Taken:
+    """Take a batch of frames that begins at a position of a spool; durable when it returns.
+
+    A record that cannot be stored is passed over and told. Where blobs are missing that the batch names, nothing is
+    taken. A gap after the known position is frames that the client lost: they are past help.
+    """
+    if not _SPOOL.fullmatch(spool) or not 0 <= start < 1 << 62:
+        raise InvalidInput(f"spool {spool[:60]!r} at {start}; allowed are 32 hexadecimal digits and a position")
+    found = scan(data)
+    records: list[tuple[int, Record]] = []
+    refused: list[str] = []
+    for behind, payload in found.frames:
+        try:
+            records.append((start + behind, DECODER.decode(payload)))
+        except msgspec.MsgspecError as error:
+            refused.append(f"a frame before {start + behind} holds no record: {error}")
+    named = dict.fromkeys(one.blob for _, one in records if isinstance(one, Artifact))
+    missing = [blob for blob in named if re.fullmatch("[0-9a-f]{64}", blob) and not store.blobs.has(Digest(blob))]
+    if missing:
+        return Taken(position=start, missing=missing)
+    end, now_ms = start + found.end, to_ms(store.clock.now())
+
+    def unit(conn: Connection) -> Taken:
+        row = conn.execute(select(spools).where(spools.c.id == spool)).first()
+        if row is not None and row.project_id != project_id:
+            raise Conflict(f"spool {spool} belongs to project {row.project_id!r}, not to {project_id!r}")
+        known = 0 if row is None else row.position
+        if end <= known:
+            return Taken(position=known)
+        run_id = "" if row is None else row.run_id
+        batch = _Batch(conn, project_id, run_id, now_ms)
+        batch.take([one for behind, one in records if behind > known])
+        values = {"run_id": batch.run_id, "position": end, "updated_ms": now_ms}
+        if row is None:
+            conn.execute(insert(spools).values(id=spool, project_id=project_id, **values))
+        else:
+            conn.execute(update(spools).where(spools.c.id == spool).values(**values))
+        return Taken(position=end, refused=(refused + batch.refused)[:_TOLD])
+
+    return store.write(unit)
+
+
+class _Batch:
+    """One batch on its way into the tables, within a unit of work."""
+
+    def __init__(self, conn: Connection, project_id: str, run_id: str, now_ms: int) -> None:
+        self._conn = conn
+        self._project_id = project_id
+        self._now_ms = now_ms
+        self._seq: int | None = None
+        self._experiment = 0
+        self._names: set[str] = set()
+        self.run_id = run_id
+        self.refused: list[str] = []
+        if run_id:
+            self._find(run_id)
+
+    def take(self, records: Sequence[Record]) -> None:
+        points: list[MetricPoint] = []
+        for record in records:
+            try:
+                match record:
+                    case Begin():
+                        self._begin(record)
+                    case Points():
+                        points += self._points(record)
+                    case _ if self._seq is None:
+                        self.refused.append("records of a run that nobody began")
+                    case Params():
+                        self._params(record.values)
+                    case Tags():
+                        self._tags(record.values)
+                    case Artifact():
+                        self._artifact(record)
+                    case Dataset():
+                        self._dataset(record)
+                    case End():
+                        self._end(record)
+            except BoucleError as error:
+                self.refused.append(error.message)
+        if points and self._seq is None:
+            self.refused.append(f"{len(points)} values of a run that nobody began")
+        elif points:
+            of_runs.put_points(self._conn, self._run(), points)
+
+    def _find(self, run_id: str) -> bool:
+        row = self._conn.execute(select(runs).where(runs.c.id == run_id)).first()
+        if row is None:
+            return False
+        if row.project_id != self._project_id:
+            raise Conflict(f"run {run_id!r} belongs to project {row.project_id!r}, not to {self._project_id!r}")
+        self._seq, self._experiment, self.run_id = row.seq, row.experiment_id, run_id
+        return True
+
+    def _begin(self, record: Begin) -> None:
+        if self.run_id == record.run and self._seq is not None:
+            return
+        if not _SPOOL.fullmatch(record.run):
+            raise InvalidInput(f"run {record.run[:60]!r}; allowed are 32 hexadecimal digits")
+        if self._find(record.run):
+            return
+        for what in (record.experiment, record.name, record.user):
+            limits.check_text(what, "run")
+            limits.check_length(what, limits.MAX_NAME, "run")
+        limits.check_moment(record.started_ms, "started_ms")
+        of_runs.add(
+            self._conn,
+            Run(
+                id=record.run,
+                project_id=self._project_id,
+                experiment=record.experiment,
+                name=record.name,
+                status="running",
+                user=record.user,
+                started_at=from_ms(record.started_ms),
+            ),
+        )
+        self._find(record.run)
+        self._params(record.params)
+        self._tags(record.tags)
+
+    def _params(self, values: dict[str, ParamValue]) -> None:
+        rows = []
+        for name, value in values.items():
+            columns = of_runs.param_row(value)
+            limits.check_name(name, "params")
+            limits.check_text(columns["value"], "params")
+            limits.check_length(columns["value"], limits.MAX_PARAM, "params")
+            rows.append({"run": self._seq, "name": name, **columns})
+        if not rows:
+            return
+        mine = run_params.c.run == self._seq
+        names = [row["name"] for row in rows]
+        kept = {
+            row.name: row.value
+            for row in self._conn.execute(select(run_params).where(mine, run_params.c.name.in_(names)))
+        }
+        for row in rows:
+            was = kept.get(row["name"], row["value"])
+            if was != row["value"]:
+                self.refused.append(f"param {row['name']!r} is {was[:60]!r} already, not {row['value'][:60]!r}")
+        self._conn.execute(insert_or(run_params).on_conflict_do_nothing(), rows)
+
+    def _tags(self, values: dict[str, str]) -> None:
+        for name, value in values.items():
+            limits.check_name(name, "tags")
+            limits.check_text(value, "tags")
+            limits.check_length(value, limits.MAX_TAG, "tags")
+            statement = insert_or(run_tags).values(run=self._seq, name=name, value=value)
+            self._conn.execute(statement.on_conflict_do_update(index_elements=["run", "name"], set_={"value": value}))
+
+    def _artifact(self, record: Artifact) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", record.blob):
+            raise InvalidInput(f"artifact {record.path[:60]!r} names {record.blob[:80]!r}, which is no digest")
+        place = artifacts.place_of_run(self._conn, self._project_id, self.run_id, checked(record.path))
+        artifacts.put(self._conn, self._project_id, place, Digest(record.blob), record.size, record.at_ms)
+
+    def _dataset(self, record: Dataset) -> None:
+        for what in (record.name, record.fingerprint, record.source_type, record.source, record.context):
+            limits.check_text(what, "datasets")
+        limits.check_length(record.name, limits.MAX_DATASET_NAME, "datasets")
+        limits.check_length(record.fingerprint, 64, "datasets")
+        key = {
+            "project_id": self._project_id,
+            "experiment_id": self._experiment,
+            "name": record.name,
+            "fingerprint": record.fingerprint,
+        }
+        values = {"source_type": record.source_type[:64], "source": record.source, "schema": record.schema}
+        self._conn.execute(insert_or(datasets).values(**key, **values).on_conflict_do_nothing())
+        same = [datasets.c[name] == value for name, value in key.items()]
+        dataset = self._conn.execute(select(datasets.c.id).where(*same)).scalar_one()
+        tags = msgspec.json.encode({"mlflow.data.context": record.context}).decode()
+        self._conn.execute(
+            insert_or(run_datasets).values(run=self._seq, dataset=dataset, tags=tags).on_conflict_do_nothing()
+        )
+
+    def _end(self, record: End) -> None:
+        mine = (runs.c.seq == self._seq) & (runs.c.status == "running")
+        self._conn.execute(update(runs).where(mine).values(status=record.status, ended_ms=record.at_ms))
+
+    def _points(self, record: Points) -> Iterable[MetricPoint]:
+        limits.check_moment(record.at_ms, "metrics")
+        limits.check_step(record.step, "metrics")
+        for name in record.values:
+            if name not in self._names:
+                limits.check_name(name, "metrics")
+                limits.check_text(name, "metrics")
+                self._names.add(name)
+        return [MetricPoint(name, record.step, value, record.at_ms) for name, value in record.values.items()]
+
+    def _run(self) -> Run:
+        found = of_runs.find(self._conn, self.run_id)
+        assert found is not None
+        return found

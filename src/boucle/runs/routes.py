@@ -1,0 +1,41 @@
+"""The native doors to runs, below `/api/v1`: frames of spools and the bytes of artifacts."""
+
+import asyncio
+
+import msgspec
+
+from boucle.identity.http import Request, Response, Route
+from boucle.kernel.blobs import Incoming
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.store import Store
+from boucle.runs.ingest import take
+
+
+def routes(store: Store) -> list[Route]:
+    """Every door, for requests of any project."""
+
+    def frames(request: Request) -> Response:
+        """Take a batch of frames; the answer says how far the spool is in the store."""
+        given = request.query.get("from", ["0"])[0]
+        if not (given.isascii() and given.isdecimal() and len(given) < 19):
+            raise InvalidInput(f"from is {given[:60]!r}; allowed are whole numbers from 0")
+        taken = take(store, request.project, request.values["spool"], int(given), request.body)
+        return Response(body=msgspec.json.encode(taken))
+
+    async def blob(request: Request) -> Response:
+        """Take the bytes of an artifact, whose name is their SHA-256."""
+        incoming = await asyncio.to_thread(Incoming, store.blobs)
+        try:
+            async for piece in request.chunks():
+                await asyncio.to_thread(incoming.write, piece)
+            found = await asyncio.to_thread(incoming.finish)
+        finally:
+            await asyncio.to_thread(incoming.abort)
+        if found != request.values["digest"]:
+            raise InvalidInput(f"the bytes have the digest {found}, not {request.values['digest'][:80]!r}")
+        return Response(body=msgspec.json.encode({"digest": found}))
+
+    return [
+        Route("POST", "/spools/{spool}/frames", "write", frames),
+        Route("PUT", "/blobs/{digest}", "write", blob),
+    ]

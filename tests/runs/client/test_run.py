@@ -1,0 +1,141 @@
+"""A run from a training program, into the store of a folder."""
+
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import boucle
+from boucle.kernel.errors import Conflict, InvalidInput
+from boucle.kernel.store import Store
+from boucle.runs.api import get_run, metric_history
+from boucle.runs.artifacts import all_of
+
+Program = Callable[..., Any]
+
+
+@pytest.mark.slow
+def test_what_a_program_logs_is_in_the_store_when_it_finishes(home: Path, root: Path, opened: Store) -> None:
+    run = boucle.start_run("trees", "first", params={"depth": 3, "rate": 0.1}, tags={"team": "a"}, home=home)
+    for step in range(3):
+        run.log({"loss": 1.0 / (step + 1)}, step=step)
+    run.log("auc", 0.9)
+    run.log_params({"seed": 7})
+    run.set_tags({"team": "b"})
+    run.log_text("hello", "notes/a.txt")
+    digest = run.log_dataset("numbers", __file__)
+    run.finish()
+    found = get_run(opened, run.id)
+    assert (found.status, found.experiment, found.name) == ("finished", "trees", "first")
+    assert found.params == {"depth": 3, "rate": 0.1, "seed": 7}
+    assert found.tags["team"] == "b"
+    assert found.metrics == {"loss": pytest.approx(1 / 3), "auc": 0.9}
+    assert [(one.step, one.value) for one in metric_history(opened, run.id, "loss")] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    paths = {one.path for one in opened.read(lambda conn: all_of(conn, "default", run.id, ""))}
+    assert paths >= {"notes/a.txt", "boucle/environment.json"}
+    assert len(digest) == 64
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_exception_ends_the_run_as_failed(home: Path, opened: Store) -> None:
+    with pytest.raises(ZeroDivisionError), boucle.start_run(home=home) as run:
+        run.log("x", 1 / 0)
+    assert get_run(opened, run.id).status == "failed"
+
+
+@pytest.mark.slow
+def test_a_tracked_function_is_a_run(home: Path, opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUCLE_HOME", str(home))
+    seen = []
+
+    @boucle.tracked(experiment="calls")
+    def fit(depth: int, rate: float = 0.5, *, run: boucle.ActiveRun) -> dict[str, float]:
+        seen.append(run.id)
+        return {"auc": depth * rate}
+
+    assert fit(3) == {"auc": 1.5}  # type: ignore[call-arg]  # the run is given by the decorator
+    found = get_run(opened, seen[0])
+    assert (found.name, found.params, found.metrics) == ("fit", {"depth": 3, "rate": 0.5}, {"auc": 1.5})
+
+
+@pytest.mark.slow
+def test_all_threads_log_to_one_run(home: Path, opened: Store) -> None:
+    with boucle.start_run(home=home) as run:
+
+        def work(number: int) -> None:
+            for step in range(200):
+                run.log({f"m{number}": float(step)}, step=step)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number in range(8):
+        assert [one.step for one in metric_history(opened, run.id, f"m{number}")] == list(range(200))
+
+
+@pytest.mark.slow
+def test_a_forked_child_and_an_unpickled_copy_log_to_the_same_run(home: Path, opened: Store, program: Program) -> None:
+    text = """
+import multiprocessing, os, sys, boucle
+def work(run, number):
+    for step in range(50):
+        run.log({f"m{number}": float(step)}, step=step)
+    run.finish()
+if __name__ == "__main__":
+    with boucle.start_run(home=sys.argv[1]) as run:
+        run.log("before", 1.0)
+        for number, how in enumerate(["fork", "spawn"]):
+            child = multiprocessing.get_context(how).Process(target=work, args=(run, number))
+            child.start()
+            child.join()
+        if not (pid := os.fork()):
+            run.log("bare", 1.0)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        run.log("after", 1.0)
+    print(run.id)
+"""
+    out, err = program(text, home).communicate(timeout=60)
+    run_id = out.strip()
+    boucle.start_run(home=home).finish()  # the next process sends what the bare child left
+    from boucle.runs.client.destination import spool_root
+    from boucle.runs.client.leftovers import replay
+
+    replay(spool_root(None))
+    found = get_run(opened, run_id)
+    assert found.status == "finished", err
+    assert {"before", "m0", "m1", "bare", "after"} == set(found.metrics), err
+    assert len(metric_history(opened, run_id, "m0")) == 50
+
+
+@pytest.mark.slow
+def test_wrong_input_is_told_at_once_and_a_finished_run_takes_nothing(home: Path) -> None:
+    run = boucle.start_run(home=home)
+    with pytest.raises(InvalidInput, match="metric 'loss' is 'low'"):
+        run.log({"loss": "low"})  # type: ignore[dict-item]
+    with pytest.raises(InvalidInput, match="step is 'x'"):
+        run.log("loss", 1.0, step="x")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="relative path"):
+        run.log_text("", "../up")
+    run.finish()
+    run.finish()
+    with pytest.raises(Conflict, match="has ended as 'finished'"):
+        run.log("loss", 1.0)
+    with pytest.raises(Conflict, match="cannot end as 'failed'"):
+        run.finish("failed")
+
+
+@pytest.mark.slow
+def test_a_run_is_shown_as_a_table_without_markup_of_its_own(home: Path) -> None:
+    with boucle.start_run("<b>", "<script>", home=home) as run:
+        run.log("loss", 0.25)
+    html = run._repr_html_()
+    assert "<script>" not in html
+    assert "0.25" in html
+    assert pickle.loads(pickle.dumps(run)).id == run.id
