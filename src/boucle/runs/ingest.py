@@ -162,13 +162,13 @@ class _Batch:
         self._tags(record.tags)
 
     def _params(self, values: dict[str, ParamValue]) -> None:
-        rows = []
+        rows: list[dict[str, str]] = []
         for name, value in values.items():
             columns = of_runs.param_row(value)
             limits.check_name(name, "params")
             limits.check_text(columns["value"], "params")
             limits.check_length(columns["value"], limits.MAX_PARAM, "params")
-            rows.append({"run": self._seq, "name": name, **columns})
+            rows.append({"name": name, **columns})
         if not rows:
             return
         mine = run_params.c.run == self._seq
@@ -181,7 +181,7 @@ class _Batch:
             was = kept.get(row["name"], row["value"])
             if was != row["value"]:
                 self.refused.append(f"param {row['name']!r} is {was[:60]!r} already, not {row['value'][:60]!r}")
-        self._conn.execute(insert_or(run_params).on_conflict_do_nothing(), rows)
+        self._conn.execute(insert_or(run_params).on_conflict_do_nothing(), [{"run": self._seq, **row} for row in rows])
 
     def _tags(self, values: dict[str, str]) -> None:
         for name, value in values.items():
