@@ -1,13 +1,23 @@
 """Gates: pure rules that judge one version by one policy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from boucle.evaluation.records import Evaluation
-from boucle.governance.records import GateReport, GateVerdict, GovernanceSection, Objective, Policy
-from boucle.kernel.digests import digest_json, short
-from boucle.kernel.errors import Refused
+from boucle.governance.records import (
+    Evidence,
+    GateReport,
+    GateVerdict,
+    GovernanceSection,
+    Objective,
+    Policy,
+    Review,
+    Waiver,
+)
+from boucle.kernel.digests import digest_json
 from boucle.models.records import ModelVersion
 from boucle.packaging.records import PackagingSection, Parity
 
@@ -15,6 +25,8 @@ NOT_QUALITY: Final = frozenset(
     {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "availability", "error_rate", "lead_time_days"}
 )
 """Objectives about the service or the loop: measured where they happen, no gate for a version."""
+NEVER_WAIVED: Final = frozenset({"reviews", "artifacts"})
+"""Gates that no single person can let pass."""
 
 
 def policy_of(objectives: Sequence[Objective], section: GovernanceSection, packaging: PackagingSection) -> Policy:
@@ -36,43 +48,54 @@ def policy_of(objectives: Sequence[Objective], section: GovernanceSection, packa
 
 def judge(
     version: ModelVersion,
-    evaluation: Evaluation,
-    parity: Parity,
+    evidence: Evidence,
     policy: Policy,
     *,
-    reviews: int,
+    reviews: Sequence[Review] = (),
+    waivers: Collection[Waiver] = (),
     at: datetime,
 ) -> GateReport:
-    """All verdicts about a version: one per objective, `parity`, `reviews`.
+    """All verdicts about a version: one per objective, `parity` where it is Boucle's own, `artifacts`, `reviews`.
 
-    Refused if the evaluation is about another bundle: there is nothing to judge then.
+    `reviews` are all that persons said about the model, oldest first; only those about exactly these digests count.
+    `waivers` may hold others' and expired ones.
     """
-    if evaluation.bundle_digest != version.bundle_digest:
-        raise Refused(
-            f"the evaluation is about the bundle {short(evaluation.bundle_digest)}, "
-            f"version {version.number} of {version.model} is the bundle {short(version.bundle_digest)}"
-        )
+    parity = [] if evidence.parity is None else [_parity(evidence.parity, policy.parity_tolerance)]
     verdicts = [
-        *(_objective(objective, evaluation) for objective in policy.objectives),
-        _parity(parity, policy.parity_tolerance),
-        _reviews(reviews, policy.reviews),
+        *(_objective(objective, version, evidence, policy) for objective in policy.objectives),
+        *parity,
+        *([] if evidence.files else [_no_artifacts(version)]),
+        _reviews(version, evidence, reviews, policy.reviews),
     ]
+    live = {one.gate: one for one in waivers if _covers(one, version, at) and one.gate not in NEVER_WAIVED}
+    used = [live[verdict.gate] for verdict in verdicts if not verdict.passed and verdict.gate in live]
+    verdicts = [_waived(one, live[one.gate]) if not one.passed and one.gate in live else one for one in verdicts]
     return GateReport(
         project_id=version.project_id,
         model=version.model,
         number=version.number,
         bundle_digest=version.bundle_digest,
-        evaluation_digest=version.evaluation_digest,
+        evaluation_digest=evidence.digest,
         policy_digest=digest_json(policy),
         passed=all(verdict.passed for verdict in verdicts),
         verdicts=verdicts,
         judged_at=at,
+        waivers=[one.id for one in used],
     )
 
 
 def explain(report: GateReport) -> str:
     """The failed verdicts with their numbers, in one line; empty if all passed."""
     return "; ".join(verdict.message for verdict in report.verdicts if not verdict.passed)
+
+
+def next_step(report: GateReport) -> str:
+    """The command that the first failed verdict asks for."""
+    where = f"{_quoted(report.model)} {report.number}"
+    failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
+    if failed == ["reviews"]:
+        return f"boucle models approve {where}"
+    return f"boucle models show {where}"
 
 
 def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]:
@@ -86,24 +109,39 @@ def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]
     ]
 
 
+def _quoted(name: str) -> str:
+    return name if name.isidentifier() else f"'{name}'"
+
+
 def _within(objective: Objective, low: float, high: float) -> bool:
     enough = objective.at_least is None or low >= objective.at_least
     return enough and (objective.at_most is None or high <= objective.at_most)
 
 
-def _objective(objective: Objective, evaluation: Evaluation) -> GateVerdict:
+def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, policy: Policy) -> GateVerdict:
     gate, required = f"objective({objective.metric})", _required(objective)
-    metric = evaluation.metrics.get(objective.metric)
+    metric = evidence.metrics.get(objective.metric)
+
+    def verdict(passed: bool, message: str) -> GateVerdict:
+        measured = None if metric is None else metric.value
+        return GateVerdict(gate=gate, passed=passed, measured=measured, required=required, message=message)
+
     if metric is None:
-        measured = ", ".join(sorted(evaluation.metrics)) or "nothing"
-        message = f"{objective.metric} is not in the evaluation, {required} is required; measured are {measured}"
-        return GateVerdict(gate=gate, passed=False, measured=None, required=required, message=message)
+        known = ", ".join(sorted(evidence.metrics)) or "nothing"
+        if evidence.origin == "measured":
+            return verdict(
+                False, f"{objective.metric} is not in the evaluation, {required} is required; measured are {known}"
+            )
+        how = f"log it to {evidence.told_by}" if version.run_id or version.model_id else "register it with its run"
+        return verdict(False, f"{objective.metric} was not reported by {evidence.told_by}, {required} is required; {how}")
+    if evidence.origin == "measured":
+        seen = f"{objective.metric} {metric.value:.6g} ({metric.low:.4g} to {metric.high:.4g} on {evidence.rows:,} rows)"
+    else:
+        seen = f"{objective.metric} {metric.value:.6g}, reported by {evidence.told_by}, not measured by Boucle"
     passed = _within(objective, metric.value, metric.value)
-    message = (
-        f"{objective.metric} {metric.value:.6g} ({metric.low:.4g} to {metric.high:.4g} on {evaluation.rows:,} rows), "
-        f"{required} is required"
-    )
-    return GateVerdict(gate=gate, passed=passed, measured=metric.value, required=required, message=message)
+    if policy.measured is True and evidence.origin != "measured":
+        return verdict(False, f"{seen}; the policy asks for what Boucle measured")
+    return verdict(passed, f"{seen}, {required} is required")
 
 
 def _required(objective: Objective) -> str:
@@ -126,11 +164,56 @@ def _parity(parity: Parity, tolerance: float) -> GateVerdict:
     )
 
 
-def _reviews(given: int, needed: int) -> GateVerdict:
+def _no_artifacts(version: ModelVersion) -> GateVerdict:
+    return GateVerdict(
+        gate="artifacts",
+        passed=False,
+        measured=0.0,
+        required="at least 1 file",
+        message=f"Boucle keeps no file of {version.source!r}, so that nothing could be approved; "
+        "at least 1 file is required: register it from a run or a logged model of this server",
+    )
+
+
+def standing_reviews(reviews: Sequence[Review], *, author: str) -> dict[str, Review]:
+    """The newest word of each person but the author, oldest first given."""
+    return {review.reviewer: review for review in reviews if review.reviewer != author}
+
+
+def _reviews(version: ModelVersion, evidence: Evidence, reviews: Sequence[Review], needed: int) -> GateVerdict:
+    about = [
+        review
+        for review in reviews
+        if (review.number, review.bundle_digest, review.evaluation_digest)
+        == (version.number, version.bundle_digest, evidence.digest)
+    ]
+    standing = standing_reviews(about, author=version.author)
+    given = sorted(name for name, review in standing.items() if review.verdict == "approve")
+    against = sorted(name for name, review in standing.items() if review.verdict == "reject")
+    message = f"{len(given)} approvals by persons{_named(given)}, at least {needed} is required"
+    if against:
+        message += f"; rejected by {', '.join(against)}"
     return GateVerdict(
         gate="reviews",
-        passed=given >= needed,
-        measured=float(given),
+        passed=len(given) >= needed and not against,
+        measured=float(len(given)),
         required=f"at least {needed}",
-        message=f"{given} approvals by persons, at least {needed} is required",
+        message=message,
     )
+
+
+def _named(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _covers(waiver: Waiver, version: ModelVersion, at: datetime) -> bool:
+    same = (waiver.number, waiver.bundle_digest) == (version.number, version.bundle_digest)
+    return same and at < waiver.expires_at and waiver.approved_by != version.author
+
+
+def _waived(verdict: GateVerdict, waiver: Waiver) -> GateVerdict:
+    message = (
+        f"{verdict.message}; waived by {waiver.approved_by} until {waiver.expires_at:%Y-%m-%d %H:%M} UTC: "
+        f"{waiver.reason}"
+    )
+    return replace(verdict, passed=True, message=message)

@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
+from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
+from boucle.models.records import CHAMPION, Stage
+from boucle.packaging.records import Parity
 
 
 class Objective(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +34,7 @@ class GateVerdict(Struct, frozen=True, kw_only=True):
     """What one gate said about one version."""
 
     gate: str
-    """`objective(auc_roc)`, `parity`, `reviews`."""
+    """`objective(auc_roc)`, `parity`, `artifacts`, `reviews`."""
     passed: bool
     measured: float | None
     required: str
@@ -47,10 +50,13 @@ class GateReport(Struct, frozen=True, kw_only=True):
     number: int
     bundle_digest: Digest
     evaluation_digest: Digest
+    """Of the evidence: Boucle's own evaluation, or what was reported."""
     policy_digest: Digest
     passed: bool
     verdicts: list[GateVerdict]
     judged_at: datetime
+    waivers: list[str] = field(default_factory=list)
+    """Ids of the waivers without which it would not have passed."""
 
 
 PermitAction = Literal["promote", "rollback"]
@@ -63,6 +69,7 @@ class Permit(Struct, frozen=True, kw_only=True):
     project_id: str
     model: str
     alias: str
+    """Or a stage: `stage:Production`."""
     number: int
     bundle_digest: Digest
     evaluation_digest: Digest
@@ -71,12 +78,96 @@ class Permit(Struct, frozen=True, kw_only=True):
     issued_at: datetime
     issued_to: str
     used_at: datetime | None = None
+    waivers: list[str] = field(default_factory=list)
+    """Ids of the waivers that it rests on; void when one of them has expired."""
 
 
-class Policy(Struct, frozen=True, kw_only=True):
-    """The rules a version is judged by; its digest binds permits to it."""
+class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rules a version is judged by; its digest binds permits to it.
+
+    What is unset is left out of the digest, so that the policies of older stores keep theirs.
+    """
 
     objectives: list[Objective] = field(default_factory=list)
     """Quality objectives only."""
     reviews: int = 0
+    """Approvals of persons, none of them the author's."""
     parity_tolerance: float = 1e-9
+    aliases: list[str] | UnsetType = UNSET
+    """Those that move against a permit only; `champion` if unset."""
+    stages: list[Stage] | UnsetType = UNSET
+    """As above; `Production` if unset."""
+    measured: bool | UnsetType = UNSET
+    """Whether only what Boucle itself measured counts, not what a run reported."""
+
+    def protects(self, pointer: str) -> bool:
+        """Whether an alias, or a stage by its permit's name, moves against a permit only."""
+        aliases = [CHAMPION] if self.aliases is UNSET else self.aliases
+        stages: list[Stage] = ["Production"] if self.stages is UNSET else self.stages
+        return pointer in aliases or pointer in {f"stage:{stage}" for stage in stages}
+
+
+class PolicyChange(Struct, frozen=True, kw_only=True):
+    """A weaker policy, or none, that somebody asks for. In force once those whom the present one asks for approve."""
+
+    id: str
+    project_id: str
+    model: str
+    base: Digest
+    """Digest of the policy that it is to replace; void once another is in force."""
+    policy: Policy | None
+    """None removes it."""
+    asked_by: str
+    reason: str
+    asked_at: datetime
+    entered_at: datetime | None = None
+
+
+Verdict = Literal["approve", "reject"]
+
+
+class Review(Struct, frozen=True, kw_only=True):
+    """A person's word about exact digests, or about a change of the policy."""
+
+    id: str
+    project_id: str
+    model: str
+    number: int | None
+    bundle_digest: Digest | None
+    evaluation_digest: Digest | None
+    change_id: str | None
+    reviewer: str
+    verdict: Verdict
+    comment: str
+    reviewed_at: datetime
+
+
+class Waiver(Struct, frozen=True, kw_only=True):
+    """A gate that a reviewer lets pass for one version, for a reason and a time."""
+
+    id: str
+    project_id: str
+    model: str
+    number: int
+    bundle_digest: Digest
+    gate: str
+    reason: str
+    approved_by: str
+    granted_at: datetime
+    expires_at: datetime
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What the gates look at, whoever measured it. Its digest is bound into reports, reviews and permits."""
+
+    digest: Digest
+    origin: Literal["measured", "reported"]
+    told_by: str
+    """Readable: `Boucle's own evaluation`, `run 1f0c...`."""
+    metrics: dict[str, Metric]
+    rows: int | None
+    """None if nobody said on how many."""
+    parity: Parity | None
+    """None where the model is not Boucle's own."""
+    files: int
+    """Of the frozen tree."""

@@ -1,84 +1,51 @@
-"""Tables of governance: the policies that were in force, what the gates said, and the permits."""
+"""What governance reads and writes. Rows are only ever added; a permit is marked used, a change of a policy entered."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Integer,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    func,
-    insert,
-    select,
-    update,
-)
+from msgspec import Struct
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from boucle.governance.records import GateReport, Permit, Policy
+from boucle.governance.records import GateReport, Permit, Policy, PolicyChange, Review, Waiver
+from boucle.governance.tables import gate_reports, permits, policies, policy_changes, reviews, waivers
 from boucle.kernel.clock import as_text
-from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest, canonical_json, digest_json
 
-policies = Table(
-    "policies",
-    metadata,
-    Column("project_id", String(100), primary_key=True),
-    Column("model", String(100), primary_key=True),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("policy_digest", String(64), nullable=False),
-    Column("policy", Text, nullable=False),
-    Column("entered_at", String(32), nullable=False),
-)
 
-gate_reports = Table(
-    "gate_reports",
-    metadata,
-    Column("project_id", String(100), primary_key=True),
-    Column("model", String(100), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("policy_digest", String(64), nullable=False),
-    Column("passed", Boolean, nullable=False),
-    Column("report", Text, nullable=False),
-    Column("judged_at", String(32), nullable=False),
-)
+class InForce(Struct, frozen=True):
+    """The policy that versions of a model are judged by now."""
 
-permits = Table(
-    "permits",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("project_id", String(100), nullable=False),
-    Column("model", String(100), nullable=False),
-    Column("alias", String(100), nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("bundle_digest", String(64), nullable=False),
-    Column("evaluation_digest", String(64), nullable=False),
-    Column("policy_digest", String(64), nullable=False),
-    Column("action", String(20), nullable=False),
-    Column("issued_at", String(32), nullable=False),
-    Column("issued_to", String(200), nullable=False),
-    Column("used_at", String(32), nullable=True),
-)
+    digest: Digest
+    policy: Policy
+    set_by: str | None
+    """None if the project's file says so."""
 
 
-def policy_in_force(conn: Connection, project_id: str, model: str) -> Digest | None:
-    """Digest of the policy entered last, or None."""
+def in_force(conn: Connection, project_id: str, model: str) -> InForce | None:
+    """The policy entered last, or None if there is none."""
     query = (
-        select(policies.c.policy_digest)
+        select(policies.c.policy_digest, policies.c.policy, policies.c.set_by)
         .where(policies.c.project_id == project_id, policies.c.model == model)
         .order_by(policies.c.sequence.desc())
         .limit(1)
     )
-    found = conn.execute(query).scalar()
-    return None if found is None else Digest(found)
+    row = conn.execute(query).first()
+    if row is None or row.policy is None:
+        return None
+    return InForce(Digest(row.policy_digest), msgspec.json.decode(row.policy, type=Policy), row.set_by)
 
 
-def add_policy(conn: Connection, project_id: str, model: str, policy: Policy, at: datetime) -> None:
-    """Put a policy in force."""
+def policy_in_force(conn: Connection, project_id: str, model: str) -> Digest | None:
+    """Digest of the policy entered last, or None."""
+    found = in_force(conn, project_id, model)
+    return None if found is None else found.digest
+
+
+def add_policy(
+    conn: Connection, project_id: str, model: str, policy: Policy | None, at: datetime, *, set_by: str | None
+) -> None:
+    """Put a policy in force; None: from now on there is none."""
     last = conn.execute(
         select(func.max(policies.c.sequence)).where(policies.c.project_id == project_id, policies.c.model == model)
     ).scalar()
@@ -87,9 +54,10 @@ def add_policy(conn: Connection, project_id: str, model: str, policy: Policy, at
             project_id=project_id,
             model=model,
             sequence=int(last or 0) + 1,
-            policy_digest=digest_json(policy),
-            policy=canonical_json(policy).decode(),
+            policy_digest=None if policy is None else digest_json(policy),
+            policy=None if policy is None else canonical_json(policy).decode(),
             entered_at=as_text(at),
+            set_by=set_by,
         )
     )
 
@@ -128,22 +96,7 @@ def add_report(conn: Connection, report: GateReport) -> None:
 
 def add_permit(conn: Connection, permit: Permit) -> None:
     """Add a permit's row."""
-    conn.execute(
-        insert(permits).values(
-            id=permit.id,
-            project_id=permit.project_id,
-            model=permit.model,
-            alias=permit.alias,
-            number=permit.number,
-            bundle_digest=permit.bundle_digest,
-            evaluation_digest=permit.evaluation_digest,
-            policy_digest=permit.policy_digest,
-            action=permit.action,
-            issued_at=as_text(permit.issued_at),
-            issued_to=permit.issued_to,
-            used_at=None if permit.used_at is None else as_text(permit.used_at),
-        )
-    )
+    conn.execute(insert(permits).values(_values(permit)))
 
 
 def find_permit(conn: Connection, permit_id: str) -> Permit | None:
@@ -152,13 +105,15 @@ def find_permit(conn: Connection, permit_id: str) -> Permit | None:
     return None if row is None else _permit(row)
 
 
-def all_permits(conn: Connection, project_id: str, model: str) -> list[Permit]:
-    """Every permit by the moment of issue, as the clock told it."""
+def all_permits(conn: Connection, project_id: str, model: str, number: int | None = None) -> list[Permit]:
+    """Every permit of a model, or of one version, by the moment of issue, as the clock told it."""
     query = (
         select(permits)
         .where(permits.c.project_id == project_id, permits.c.model == model)
         .order_by(permits.c.issued_at, permits.c.id)
     )
+    if number is not None:
+        query = query.where(permits.c.number == number)
     return [_permit(row) for row in conn.execute(query).mappings()]
 
 
@@ -168,6 +123,73 @@ def use_permit(conn: Connection, permit_id: str, at: datetime) -> bool:
     return conn.execute(query).rowcount == 1
 
 
+def add_review(conn: Connection, review: Review) -> None:
+    """Add what a person said."""
+    conn.execute(insert(reviews).values(_values(review)))
+
+
+def all_reviews(conn: Connection, project_id: str, model: str) -> list[Review]:
+    """What persons said about a model's versions and policies, oldest first."""
+    query = (
+        select(reviews)
+        .where(reviews.c.project_id == project_id, reviews.c.model == model)
+        .order_by(reviews.c.reviewed_at, reviews.c.id)
+    )
+    return [Review(**_read(row, "reviewed_at")) for row in conn.execute(query).mappings()]
+
+
+def add_waiver(conn: Connection, waiver: Waiver) -> None:
+    """Add a waiver."""
+    conn.execute(insert(waivers).values(_values(waiver)))
+
+
+def all_waivers(conn: Connection, project_id: str, model: str) -> list[Waiver]:
+    """Every waiver of a model, expired ones too, oldest first."""
+    query = (
+        select(waivers)
+        .where(waivers.c.project_id == project_id, waivers.c.model == model)
+        .order_by(waivers.c.granted_at, waivers.c.id)
+    )
+    return [Waiver(**_read(row, "granted_at", "expires_at")) for row in conn.execute(query).mappings()]
+
+
+def add_change(conn: Connection, change: PolicyChange) -> None:
+    """Add a change of a policy that somebody asks for."""
+    values = _values(change)
+    text = None if change.policy is None else canonical_json(change.policy).decode()
+    conn.execute(insert(policy_changes).values({**values, "policy": text}))
+
+
+def all_changes(conn: Connection, project_id: str, model: str) -> list[PolicyChange]:
+    """Every asked change of a model's policy, oldest first."""
+    query = (
+        select(policy_changes)
+        .where(policy_changes.c.project_id == project_id, policy_changes.c.model == model)
+        .order_by(policy_changes.c.asked_at, policy_changes.c.id)
+    )
+    return [_change(row) for row in conn.execute(query).mappings()]
+
+
+def enter_change(conn: Connection, change_id: str, at: datetime) -> None:
+    """Mark a change as in force."""
+    conn.execute(update(policy_changes).where(policy_changes.c.id == change_id).values(entered_at=as_text(at)))
+
+
+def _values(record: Struct) -> dict[str, Any]:
+    """A record as its row: moments as texts."""
+    values = msgspec.structs.asdict(record)
+    return {name: as_text(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def _read(row: RowMapping, *moments: str) -> dict[str, Any]:
+    read = {name: datetime.fromisoformat(row[name]) for name in moments if row[name] is not None}
+    return {**row, **read}
+
+
 def _permit(row: RowMapping) -> Permit:
-    moments = {name: datetime.fromisoformat(row[name]) for name in ("issued_at", "used_at") if row[name] is not None}
-    return Permit(**{**row, **moments})
+    return Permit(**{**_read(row, "issued_at", "used_at"), "waivers": row["waivers"] or []})
+
+
+def _change(row: RowMapping) -> PolicyChange:
+    policy = None if row["policy"] is None else msgspec.json.decode(row["policy"], type=Policy)
+    return PolicyChange(**{**_read(row, "asked_at", "entered_at"), "policy": policy})

@@ -1,22 +1,24 @@
-"""Moving an alias: the one door. Only `boucle.governance` may import this module; an import contract says so.
+"""Moving an alias or a stage: the one door. Only `boucle.governance` may import this module; a contract says so.
 
 Threat model: a caller inside Boucle that has a forged, stale or already used permit, or a permit for another version,
-alias or policy. Nothing in the caller's hands is believed: the permit is read again by its id, in the transaction that
-moves the alias.
+pointer or policy. Nothing in the caller's hands is believed: the permit is read again by its id, in the transaction
+that moves the pointer; and what moves without a permit asks, in that transaction, whether a policy protects it.
 """
 
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
-from boucle.kernel.clock import as_text
+from boucle.kernel.clock import as_text, to_ms
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
 from boucle.kernel.points import reach
 from boucle.models import store as tables
-from boucle.models.records import AliasMove, ModelVersion
+from boucle.models.records import AliasMove, ModelVersion, Stage
+
+_STAGE: Final = "stage:"
 
 
 class PermitLike(Protocol):
@@ -43,13 +45,25 @@ class PermitLike(Protocol):
 
 
 class PermitBook(Protocol):
-    """Where permits are kept. Both methods work inside the caller's transaction."""
+    """Where permits and policies are kept. Every method works inside the caller's transaction."""
 
     def redeem(self, conn: Connection, permit_id: str, *, actor: str, at: datetime) -> PermitLike:
         """Read the permit again and mark it used; Refused if there is none, it is used, or not the actor's."""
 
     def policy_in_force(self, conn: Connection, project_id: str, model: str) -> Digest | None:
         """Digest of the policy that versions of this model are judged by now."""
+
+    def protects(self, conn: Connection, project_id: str, model: str, pointer: str) -> bool:
+        """Whether the policy in force asks for a permit before this pointer moves."""
+
+
+def pointer_of(stage: Stage) -> str:
+    """What a permit calls a stage; no alias can have that name.
+
+    >>> pointer_of("Production")
+    'stage:Production'
+    """
+    return f"{_STAGE}{stage}"
 
 
 def move_alias(
@@ -64,10 +78,7 @@ def move_alias(
     effective_at: datetime,
 ) -> AliasMove:
     """Use up a permit and point its alias at its version, with an audit record: all of it or nothing."""
-    permit = book.redeem(conn, permit_id, actor=actor, at=at)
-    version = tables.find_version(conn, permit.project_id, permit.model, permit.number)
-    _compare(permit, version, alias=alias, policy=book.policy_in_force(conn, permit.project_id, permit.model))
-    previous = points_at(conn, permit.project_id, permit.model, alias)
+    permit = _redeemed(conn, permit_id, book, pointer=alias, actor=actor, at=at)
     move = AliasMove(
         project_id=permit.project_id,
         model=permit.model,
@@ -79,45 +90,117 @@ def move_alias(
         moved_at=at,
         effective_at=effective_at,
     )
+    return _moved(conn, move, action=permit.action, details=_named(permit))
+
+
+def point_alias(conn: Connection, move: AliasMove, *, book: PermitBook) -> AliasMove:
+    """Point an alias that nothing protects at a version, or take it away; with an audit record."""
+    _refuse_protected(conn, book, move.project_id, move.model, move.alias)
+    return _moved(conn, move, action="move" if move.number is not None else "remove", details={})
+
+
+def move_stage(
+    conn: Connection,
+    version: ModelVersion,
+    stage: Stage,
+    *,
+    book: PermitBook,
+    permit_id: str | None,
+    actor: str,
+    at: datetime,
+) -> None:
+    """Put a version into a stage, with an audit record; into a protected one only by using up a permit.
+
+    Leaving a protected stage is the caller's to refuse: whoever takes over brings the permit.
+    """
+    details: dict[str, object] = {"number": version.number, "previous": version.stage, "stage": stage}
+    action = "move"
+    if permit_id is None:
+        _refuse_protected(conn, book, version.project_id, version.model, pointer_of(stage))
+    else:
+        permit = _redeemed(conn, permit_id, book, pointer=pointer_of(stage), actor=actor, at=at)
+        details |= _named(permit)
+        action = permit.action
+    tables.change_version(conn, version, to_ms(at), stage=stage)
+    tables.touch_model(conn, version.project_id, version.model, to_ms(at))
+    audit.append(
+        conn,
+        project_id=version.project_id,
+        actor=actor,
+        action=f"stage.{action}",
+        subject=f"{version.model}/{version.number}",
+        details=details,
+        at=at,
+    )
+
+
+def points_at(conn: Connection, project_id: str, model: str, alias: str) -> int | None:
+    """The version an alias stands for, read in the caller's transaction; None if it stands for none."""
+    move = tables.newest_move(conn, project_id, model, alias)
+    return None if move is None else move.number
+
+
+def _moved(conn: Connection, move: AliasMove, *, action: str, details: dict[str, object]) -> AliasMove:
+    previous = points_at(conn, move.project_id, move.model, move.alias)
     tables.add_move(conn, move)
+    tables.touch_model(conn, move.project_id, move.model, to_ms(move.moved_at))
     reach("alias.moving")
     audit.append(
         conn,
         project_id=move.project_id,
-        actor=actor,
-        action=f"alias.{permit.action}",
-        subject=f"{move.model}@{alias}",
+        actor=move.actor,
+        action=f"alias.{action}",
+        subject=f"{move.model}@{move.alias}",
         details={
             "number": move.number,
             "previous": previous,
-            "permit": permit.id,
-            "bundle_digest": permit.bundle_digest,
-            "evaluation_digest": permit.evaluation_digest,
-            "policy_digest": permit.policy_digest,
-            "reason": reason,
-            "effective_at": as_text(effective_at),
+            **details,
+            "reason": move.reason,
+            "effective_at": as_text(move.effective_at),
         },
-        at=at,
+        at=move.moved_at,
     )
     return move
 
 
-def points_at(conn: Connection, project_id: str, model: str, alias: str) -> int | None:
-    """The version an alias stands for, read in the caller's transaction; None if it never moved."""
-    moves = tables.all_moves(conn, project_id, model, alias)
-    return moves[-1].number if moves else None
+def _redeemed(
+    conn: Connection, permit_id: str, book: PermitBook, *, pointer: str, actor: str, at: datetime
+) -> PermitLike:
+    permit = book.redeem(conn, permit_id, actor=actor, at=at)
+    version = tables.find_version(conn, permit.project_id, permit.model, permit.number)
+    policy = book.policy_in_force(conn, permit.project_id, permit.model)
+    _compare(permit, version, pointer=pointer, policy=policy)
+    return permit
 
 
-def _compare(permit: PermitLike, version: ModelVersion | None, *, alias: str, policy: Digest | None) -> None:
-    """Raise Refused unless the permit is about this alias, this version's digests and the policy in force."""
+def _named(permit: PermitLike) -> dict[str, object]:
+    return {
+        "permit": permit.id,
+        "bundle_digest": permit.bundle_digest,
+        "evaluation_digest": permit.evaluation_digest,
+        "policy_digest": permit.policy_digest,
+    }
+
+
+def _refuse_protected(conn: Connection, book: PermitBook, project_id: str, model: str, pointer: str) -> None:
+    if book.protects(conn, project_id, model, pointer):
+        raise Refused(
+            f"{pointer!r} of {model} is protected: it moves against a permit only",
+            hint=f"boucle models policy show {model}",
+        )
+
+
+def _compare(permit: PermitLike, version: ModelVersion | None, *, pointer: str, policy: Digest | None) -> None:
+    """Raise Refused unless the permit is about this pointer, this version's digests and the policy in force."""
     where = f"permit {permit.id} for {permit.model} version {permit.number}"
     if version is None:
         raise Refused(f"{where}: there is no such version")
-    if permit.alias != alias:
-        raise Refused(f"{where} moves the alias {permit.alias!r}, not {alias!r}")
+    if permit.alias != pointer:
+        raise Refused(f"{where} moves the alias {permit.alias!r}, not {pointer!r}")
     for name, permitted, found in (
         ("bundle", permit.bundle_digest, version.bundle_digest),
-        ("evaluation", permit.evaluation_digest, version.evaluation_digest),
+        # A version without an evaluation was judged by what its run reported: the book vouches for that evidence.
+        ("evaluation", permit.evaluation_digest, version.evaluation_digest or permit.evaluation_digest),
     ):
         if permitted != found:
             raise Refused(f"{where} is for the {name} {short(permitted)}, the version has {short(found)}")

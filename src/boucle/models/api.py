@@ -1,18 +1,123 @@
-"""The registry: versions, aliases and their history. Moving an alias is `boucle.governance.api`'s."""
+"""The registry: models, versions, tags, aliases and their history.
 
+What moves a pointer or takes something away is `boucle.governance.api`'s.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
+from boucle.kernel.clock import to_ms
 from boucle.kernel.digests import Digest, short
-from boucle.kernel.errors import NotFound
+from boucle.kernel.errors import Conflict, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
+from boucle.models import names
 from boucle.models import store as tables
-from boucle.models.records import AliasMove, ModelVersion
+from boucle.models.records import AliasMove, ModelFacts, ModelVersion, RegisteredModel, VersionFacts
 
-__all__ = ["alias", "get_version", "history", "list_versions", "register", "version_at"]
+__all__ = [
+    "alias",
+    "create_model",
+    "create_version",
+    "describe_model",
+    "describe_version",
+    "ever_pointed_at",
+    "get_model",
+    "get_version",
+    "history",
+    "list_models",
+    "list_versions",
+    "model_facts",
+    "register",
+    "tag_model",
+    "tag_version",
+    "version_at",
+    "version_facts",
+]
+
+
+def create_model(
+    store: Store,
+    *,
+    project_id: str,
+    name: str,
+    author: str,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> RegisteredModel:
+    """Make a model without versions. Conflict if there is one of that name.
+
+    The name of one that was deleted may be used again: its numbers go on, and its policy is still there.
+    """
+    names.check_model(name)
+    for key, value in (tags or {}).items():
+        names.check_tag(key, value)
+    at = store.clock.now()
+
+    def unit(conn: Connection) -> RegisteredModel:
+        if tables.find_model(conn, project_id, name) is not None:
+            raise Conflict(f"Registered Model (name={name}) already exists.")
+        tables.add_model(conn, project_id, name, description, to_ms(at))
+        tables.set_model_tags(conn, project_id, name, tags or {})
+        audit.append(conn, project_id=project_id, actor=author, action="model.create", subject=name, details={}, at=at)
+        return known_model(conn, project_id, name)
+
+    return store.write(unit)
+
+
+def create_version(
+    store: Store,
+    *,
+    project_id: str,
+    model: str,
+    bundle_digest: Digest,
+    author: str,
+    source: str | None,
+    run_id: str = "",
+    model_id: str | None = None,
+    run_link: str | None = None,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    of: ModelVersion | None = None,
+) -> ModelVersion:
+    """Give a tree of files the next number, also if it has one already. NotFound if there is no such model.
+
+    `of` is the version that this one copies: with the same files come the same dataset and evaluation.
+    """
+    for key, value in (tags or {}).items():
+        names.check_tag(key, value)
+    at = store.clock.now()
+    same = of is not None and of.bundle_digest == bundle_digest
+
+    def unit(conn: Connection) -> ModelVersion:
+        known_model(conn, project_id, model)
+        version = ModelVersion(
+            project_id=project_id,
+            model=model,
+            number=tables.next_number(conn, project_id, model),
+            bundle_digest=bundle_digest,
+            dataset_digest=of.dataset_digest if of is not None and same else None,
+            evaluation_digest=of.evaluation_digest if of is not None and same else None,
+            run_id=run_id,
+            author=author,
+            created_at=at,
+            note="registered by a client",
+            source=source,
+            model_id=model_id,
+            run_link=run_link,
+            description=description,
+            updated_ms=to_ms(at),
+        )
+        tables.add_version(conn, version)
+        tables.set_version_tags(conn, project_id, model, version.number, tags or {})
+        tables.touch_model(conn, project_id, model, to_ms(at))
+        _tell_registered(conn, version)
+        return version
+
+    return store.write(unit)
 
 
 def register(
@@ -39,6 +144,9 @@ def register(
         same = tables.find_same(conn, project_id, model, bundle_digest, evaluation_digest)
         if same is not None:
             return same
+        at = store.clock.now()
+        if tables.find_model(conn, project_id, model) is None:
+            tables.add_model(conn, project_id, model, None, to_ms(at))
         version = ModelVersion(
             project_id=project_id,
             model=model,
@@ -48,25 +156,13 @@ def register(
             evaluation_digest=evaluation_digest,
             run_id=run_id,
             author=author,
-            created_at=store.clock.now(),
+            created_at=at,
             note=note,
+            updated_ms=to_ms(at),
         )
         tables.add_version(conn, version)
-        audit.append(
-            conn,
-            project_id=project_id,
-            actor=author,
-            action="model.register",
-            subject=f"{model}/{version.number}",
-            details={
-                "bundle_digest": bundle_digest,
-                "dataset_digest": dataset_digest,
-                "evaluation_digest": evaluation_digest,
-                "run_id": run_id,
-                "note": note,
-            },
-            at=version.created_at,
-        )
+        tables.touch_model(conn, project_id, model, to_ms(at))
+        _tell_registered(conn, version)
         return version
 
     reach("version.known")
@@ -75,14 +171,38 @@ def register(
     return version
 
 
-def get_version(store: Store, project_id: str, model: str, number: int) -> ModelVersion:
-    """One version; NotFound names those that exist."""
-    version = store.read(lambda conn: tables.find_version(conn, project_id, model, number))
+def known_model(conn: Connection, project_id: str, name: str) -> RegisteredModel:
+    """One model; NotFound if there is none of that name."""
+    names.check_model(name)
+    model = tables.find_model(conn, project_id, name)
+    if model is None:
+        raise NotFound(f"Registered Model with name={name} not found", hint="boucle models list")
+    return model
+
+
+def known_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion:
+    """One version; NotFound tells of those that exist."""
+    version = tables.find_version(conn, project_id, model, number)
     if version is None:
-        count = len(list_versions(store, project_id, model))
-        known = f"versions 1 to {count} exist" if count else "there are no versions yet"
+        last = tables.last_number(conn, project_id, model)
+        known = f"numbers up to {last} were given" if last else "there are no versions yet"
         raise NotFound(f"no version {number} of model {model!r}; {known}", hint="boucle models list")
     return version
+
+
+def get_model(store: Store, project_id: str, name: str) -> RegisteredModel:
+    """One model; NotFound if there is none of that name."""
+    return store.read(lambda conn: known_model(conn, project_id, name))
+
+
+def get_version(store: Store, project_id: str, model: str, number: int) -> ModelVersion:
+    """One version; NotFound tells of those that exist."""
+    return store.read(lambda conn: known_version(conn, project_id, model, number))
+
+
+def list_models(store: Store, project_id: str) -> list[RegisteredModel]:
+    """Every model, by name."""
+    return store.read(lambda conn: tables.all_models(conn, project_id))
 
 
 def list_versions(store: Store, project_id: str, model: str) -> list[ModelVersion]:
@@ -90,10 +210,95 @@ def list_versions(store: Store, project_id: str, model: str) -> list[ModelVersio
     return store.read(lambda conn: tables.all_versions(conn, project_id, model))
 
 
+def model_facts(conn: Connection, models: Sequence[RegisteredModel]) -> list[ModelFacts]:
+    """Models with their tags, aliases and the newest version of each stage, in the given order."""
+    if not models:
+        return []
+    project_id, found = models[0].project_id, [one.name for one in models]
+    tags = tables.tags_of_models(conn, project_id, found)
+    aliases = tables.aliases_of(conn, project_id, found)
+    latest = tables.latest_of_stages(conn, project_id, found)
+    facts = {
+        (one.version.model, one.version.number): one
+        for one in version_facts(conn, [version for name in found for version in latest[name]], aliases)
+    }
+    return [
+        ModelFacts(
+            model=one,
+            tags=tags[one.name],
+            aliases=aliases[one.name],
+            latest=[facts[one.name, version.number] for version in latest[one.name]],
+        )
+        for one in models
+    ]
+
+
+def version_facts(
+    conn: Connection, versions: Sequence[ModelVersion], aliases: Mapping[str, Mapping[str, int]] | None = None
+) -> list[VersionFacts]:
+    """Versions with their tags and aliases, in the given order."""
+    if not versions:
+        return []
+    project_id = versions[0].project_id
+    tags = tables.tags_of_versions(conn, project_id, versions)
+    aliases = aliases or tables.aliases_of(conn, project_id, sorted({one.model for one in versions}))
+    return [
+        VersionFacts(
+            version=one,
+            tags=tags[one.model, one.number],
+            aliases=[alias for alias, number in aliases[one.model].items() if number == one.number],
+        )
+        for one in versions
+    ]
+
+
+def describe_model(store: Store, project_id: str, name: str, description: str | None) -> None:
+    """Put another description on a model."""
+    at_ms = to_ms(store.clock.now())
+
+    def unit(conn: Connection) -> None:
+        known_model(conn, project_id, name)
+        tables.touch_model(conn, project_id, name, at_ms, description=description)
+
+    store.write(unit)
+
+
+def describe_version(store: Store, project_id: str, model: str, number: int, description: str | None) -> None:
+    """Put another description on a version."""
+    at_ms = to_ms(store.clock.now())
+
+    def unit(conn: Connection) -> None:
+        tables.change_version(conn, known_version(conn, project_id, model, number), at_ms, description=description)
+
+    store.write(unit)
+
+
+def tag_model(store: Store, project_id: str, name: str, key: str, value: str | None) -> None:
+    """Set a tag of a model; None takes it away, if it is there."""
+    names.check_tag(key, value)
+
+    def unit(conn: Connection) -> None:
+        known_model(conn, project_id, name)
+        tables.set_model_tags(conn, project_id, name, {key: value})
+
+    store.write(unit)
+
+
+def tag_version(store: Store, project_id: str, model: str, number: int, key: str, value: str | None) -> None:
+    """Set a tag of a version; None takes it away, if it is there."""
+    names.check_tag(key, value)
+
+    def unit(conn: Connection) -> None:
+        known_version(conn, project_id, model, number)
+        tables.set_version_tags(conn, project_id, model, number, {key: value})
+
+    store.write(unit)
+
+
 def alias(store: Store, project_id: str, model: str, alias: str) -> AliasMove | None:
-    """Where an alias points: its newest move, or None if it never moved."""
-    moves = history(store, project_id, model, alias)
-    return moves[-1] if moves else None
+    """Where an alias points: its newest move, or None if it points nowhere."""
+    move = store.read(lambda conn: tables.newest_move(conn, project_id, model, alias))
+    return None if move is None or move.number is None else move
 
 
 def history(store: Store, project_id: str, model: str, alias: str) -> list[AliasMove]:
@@ -103,18 +308,38 @@ def history(store: Store, project_id: str, model: str, alias: str) -> list[Alias
 
 def ever_pointed_at(conn: Connection, version: ModelVersion, alias: str) -> bool:
     """Whether an alias points, or pointed, at a version with this version's bundle; asked within a unit of work."""
-    moves = tables.all_moves(conn, version.project_id, version.model, alias)
-    known = (
-        tables.find_version(conn, version.project_id, version.model, number) for number in {m.number for m in moves}
-    )
-    return any(one is not None and one.bundle_digest == version.bundle_digest for one in known)
+    behind = tables.numbers_behind(conn, version.project_id, version.model, alias)
+    return not behind.isdisjoint(tables.of_bundle(conn, version.project_id, version.model, version.bundle_digest))
 
 
 def version_at(store: Store, project_id: str, model: str, alias: str, at: datetime) -> int | None:
-    """The version that an alias stood for at an event time; None before its first move.
+    """The version that an alias stood for at an event time; None before its first move, or while it was taken away.
 
     Among the moves effective by then the one made last counts, so that history replayed again replaces what was
     known before.
     """
-    moves = [move for move in history(store, project_id, model, alias) if move.effective_at <= at]
-    return moves[-1].number if moves else None
+    move = store.read(lambda conn: tables.newest_move(conn, project_id, model, alias, effective_by=at))
+    return None if move is None else move.number
+
+
+def _tell_registered(conn: Connection, version: ModelVersion) -> None:
+    """The audit record of a new version."""
+    digests = {
+        "bundle_digest": version.bundle_digest,
+        "dataset_digest": version.dataset_digest,
+        "evaluation_digest": version.evaluation_digest,
+    }
+    audit.append(
+        conn,
+        project_id=version.project_id,
+        actor=version.author,
+        action="model.register",
+        subject=f"{version.model}/{version.number}",
+        details={
+            **{name: digest for name, digest in digests.items() if digest is not None},
+            "run_id": version.run_id,
+            "note": version.note,
+            **({} if version.source is None else {"source": version.source}),
+        },
+        at=version.created_at,
+    )

@@ -1,69 +1,88 @@
-"""Tables of the registry: versions and the history of aliases. Rows are only ever added."""
+"""What the registry reads and writes. Moves of aliases are only ever added; a version that is deleted keeps its row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    ForeignKeyConstraint,
-    Integer,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-    insert,
-    select,
-)
+import msgspec
+from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, select, update
 
 from boucle.kernel.clock import as_text
-from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
-from boucle.models.records import AliasMove, ModelVersion
-
-model_versions = Table(
-    "model_versions",
-    metadata,
-    Column("project_id", String(100), primary_key=True),
-    Column("model", String(100), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("bundle_digest", String(64), nullable=False),
-    Column("dataset_digest", String(64), nullable=False),
-    Column("evaluation_digest", String(64), nullable=False),
-    Column("run_id", String(64), nullable=False),
-    Column("author", String(200), nullable=False),
-    Column("created_at", String(32), nullable=False),
-    Column("note", Text, nullable=False),
-    UniqueConstraint("project_id", "model", "bundle_digest", "evaluation_digest", name="uq_model_versions_digests"),
+from boucle.models.records import AliasMove, ModelVersion, RegisteredModel
+from boucle.models.tables import (
+    alias_moves,
+    model_version_tags,
+    model_versions,
+    registered_model_tags,
+    registered_models,
 )
 
-alias_moves = Table(
-    "alias_moves",
-    metadata,
-    Column("project_id", String(100), primary_key=True),
-    Column("model", String(100), primary_key=True),
-    Column("alias", String(100), primary_key=True),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, nullable=False),
-    Column("permit_id", String(64), nullable=False),
-    Column("actor", String(200), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("moved_at", String(32), nullable=False),
-    Column("effective_at", String(32), nullable=False),
-    UniqueConstraint("permit_id", name="uq_alias_moves_permit"),
-    ForeignKeyConstraint(
-        ["project_id", "model", "number"],
-        ["model_versions.project_id", "model_versions.model", "model_versions.number"],
-        name="fk_alias_moves_version",
-    ),
-)
+_COLUMNS: Final = [column for column in model_versions.c if column.name != "deleted_ms"]
+
+
+def find_model(conn: Connection, project_id: str, name: str) -> RegisteredModel | None:
+    """One model, or None; one that was deleted is none."""
+    row = conn.execute(_model(project_id, name)).mappings().first()
+    return None if row is None or row["deleted_ms"] is not None else model_of(row)
+
+
+def all_models(conn: Connection, project_id: str) -> list[RegisteredModel]:
+    """Every model, by name."""
+    query = (
+        select(registered_models)
+        .where(registered_models.c.project_id == project_id, registered_models.c.deleted_ms.is_(None))
+        .order_by(registered_models.c.name)
+    )
+    return [model_of(row) for row in conn.execute(query).mappings()]
+
+
+def last_number(conn: Connection, project_id: str, name: str) -> int | None:
+    """The highest number that was ever given under a name; None for a name that was never used."""
+    row = conn.execute(_model(project_id, name)).mappings().first()
+    return None if row is None else int(row["last_number"])
+
+
+def add_model(conn: Connection, project_id: str, name: str, description: str | None, at_ms: int) -> None:
+    """Add a model, also under the name of one that was deleted: its numbers go on."""
+    values = {"description": description, "created_ms": at_ms, "updated_ms": at_ms, "deleted_ms": None}
+    if last_number(conn, project_id, name) is None:
+        conn.execute(insert(registered_models).values(project_id=project_id, name=name, last_number=0, **values))
+    else:
+        _change_model(conn, project_id, name, values)
+
+
+def touch_model(conn: Connection, project_id: str, name: str, at_ms: int, **values: object) -> None:
+    """Change a model's row and say when."""
+    _change_model(conn, project_id, name, {**values, "updated_ms": at_ms})
+
+
+def rename_model(conn: Connection, project_id: str, name: str, new_name: str, at_ms: int) -> None:
+    """Give a model, its versions and the history of its aliases another name; the old one stays used up."""
+    number = last_number(conn, project_id, name)
+    _change_model(conn, project_id, name, {"name": new_name, "updated_ms": at_ms})
+    conn.execute(
+        update(model_versions)
+        .where(model_versions.c.project_id == project_id, model_versions.c.model == new_name)
+        .values(updated_ms=at_ms)
+    )
+    conn.execute(
+        insert(registered_models).values(
+            project_id=project_id, name=name, created_ms=at_ms, updated_ms=at_ms, deleted_ms=at_ms, last_number=number
+        )
+    )
+
+
+def delete_model(conn: Connection, project_id: str, name: str, at_ms: int) -> None:
+    """Take a model, its tags and its versions away; the numbers stay used up."""
+    conn.execute(delete(registered_model_tags).where(_of(registered_model_tags, project_id, name)))
+    mark = update(model_versions).where(_of(model_versions, project_id, name), model_versions.c.deleted_ms.is_(None))
+    conn.execute(mark.values(deleted_ms=at_ms, updated_ms=at_ms, stage="None"))
+    _change_model(conn, project_id, name, {"deleted_ms": at_ms, "updated_ms": at_ms, "description": None})
 
 
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:
-    """One version, or None."""
+    """One version, or None; one that was deleted is none."""
     rows = _versions(conn, project_id, model, model_versions.c.number == number)
     return rows[0] if rows else None
 
@@ -71,7 +90,7 @@ def find_version(conn: Connection, project_id: str, model: str, number: int) -> 
 def find_same(
     conn: Connection, project_id: str, model: str, bundle_digest: Digest, evaluation_digest: Digest
 ) -> ModelVersion | None:
-    """The version that names this bundle with this evaluation, or None."""
+    """The first version that names this bundle with this evaluation, or None."""
     same = (model_versions.c.bundle_digest == bundle_digest) & (model_versions.c.evaluation_digest == evaluation_digest)
     rows = _versions(conn, project_id, model, same)
     return rows[0] if rows else None
@@ -82,78 +101,215 @@ def all_versions(conn: Connection, project_id: str, model: str) -> list[ModelVer
     return _versions(conn, project_id, model)
 
 
-def next_number(conn: Connection, project_id: str, model: str) -> int:
-    """The number that the next version gets; only in a unit of work, where nobody else writes."""
-    query = select(func.max(model_versions.c.number)).where(
-        model_versions.c.project_id == project_id, model_versions.c.model == model
+def of_bundle(conn: Connection, project_id: str, model: str, bundle_digest: Digest) -> list[int]:
+    """The numbers of the versions of a bundle, deleted ones too."""
+    query = select(model_versions.c.number).where(
+        _of(model_versions, project_id, model), model_versions.c.bundle_digest == bundle_digest
     )
-    return int(conn.execute(query).scalar() or 0) + 1
+    return list(conn.execute(query).scalars())
+
+
+def latest_of_stages(conn: Connection, project_id: str, models: Sequence[str]) -> dict[str, list[ModelVersion]]:
+    """The newest version of each stage, by model."""
+    newest = (
+        select(model_versions.c.model, func.max(model_versions.c.number).label("number"))
+        .where(
+            model_versions.c.project_id == project_id,
+            model_versions.c.model.in_(models),
+            model_versions.c.deleted_ms.is_(None),
+        )
+        .group_by(model_versions.c.model, model_versions.c.stage)
+        .subquery()
+    )
+    query = (
+        select(*_COLUMNS)
+        .join(newest, and_(model_versions.c.model == newest.c.model, model_versions.c.number == newest.c.number))
+        .where(model_versions.c.project_id == project_id)
+        .order_by(model_versions.c.model, model_versions.c.number)
+    )
+    found: dict[str, list[ModelVersion]] = {name: [] for name in models}
+    for row in conn.execute(query).mappings():
+        found[row["model"]].append(version_of(row))
+    return found
+
+
+def next_number(conn: Connection, project_id: str, model: str) -> int:
+    """The number that the next version gets, used up now; only in a unit of work, where nobody else writes."""
+    number = (last_number(conn, project_id, model) or 0) + 1
+    _change_model(conn, project_id, model, {"last_number": number})
+    return number
 
 
 def add_version(conn: Connection, version: ModelVersion) -> None:
     """Add a version's row."""
+    values = msgspec.structs.asdict(version)
+    conn.execute(insert(model_versions).values({**values, "created_at": as_text(version.created_at)}))
+
+
+def change_version(conn: Connection, version: ModelVersion, at_ms: int, **values: object) -> None:
+    """Change a version's row and say when."""
     conn.execute(
-        insert(model_versions).values(
-            project_id=version.project_id,
-            model=version.model,
-            number=version.number,
-            bundle_digest=version.bundle_digest,
-            dataset_digest=version.dataset_digest,
-            evaluation_digest=version.evaluation_digest,
-            run_id=version.run_id,
-            author=version.author,
-            created_at=as_text(version.created_at),
-            note=version.note,
-        )
+        update(model_versions)
+        .where(_of(model_versions, version.project_id, version.model), model_versions.c.number == version.number)
+        .values({**values, "updated_ms": at_ms})
     )
+
+
+def tags_of_models(conn: Connection, project_id: str, models: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The tags of models, by name."""
+    table = registered_model_tags
+    query = select(table).where(table.c.project_id == project_id, table.c.model.in_(models)).order_by(table.c.name)
+    found: dict[str, dict[str, str]] = {name: {} for name in models}
+    for row in conn.execute(query).mappings():
+        found[row["model"]][row["name"]] = row["value"]
+    return found
+
+
+def set_model_tags(conn: Connection, project_id: str, model: str, tags: Mapping[str, str | None]) -> None:
+    """Set tags of a model; None takes one away."""
+    table = registered_model_tags
+    for name, value in tags.items():
+        conn.execute(delete(table).where(_of(table, project_id, model), table.c.name == name))
+        if value is not None:
+            conn.execute(insert(table).values(project_id=project_id, model=model, name=name, value=value))
+
+
+def tags_of_versions(
+    conn: Connection, project_id: str, versions: Iterable[ModelVersion]
+) -> dict[tuple[str, int], dict[str, str]]:
+    """The tags of versions, by model and number."""
+    found: dict[tuple[str, int], dict[str, str]] = {(one.model, one.number): {} for one in versions}
+    table, models = model_version_tags, sorted({model for model, _ in found})
+    query = select(table).where(table.c.project_id == project_id, table.c.model.in_(models)).order_by(table.c.name)
+    if len(found) <= _FEW:
+        query = query.where(table.c.number.in_({number for _, number in found}))
+    for row in conn.execute(query).mappings():
+        if (key := (row["model"], row["number"])) in found:
+            found[key][row["name"]] = row["value"]
+    return found
+
+
+def set_version_tags(
+    conn: Connection, project_id: str, model: str, number: int, tags: Mapping[str, str | None]
+) -> None:
+    """Set tags of a version; None takes one away."""
+    table = model_version_tags
+    for name, value in tags.items():
+        conn.execute(
+            delete(table).where(_of(table, project_id, model), table.c.number == number, table.c.name == name)
+        )
+        if value is not None:
+            conn.execute(
+                insert(table).values(project_id=project_id, model=model, number=number, name=name, value=value)
+            )
 
 
 def all_moves(conn: Connection, project_id: str, model: str, alias: str) -> list[AliasMove]:
     """An alias's history in the order in which it was written, oldest first."""
-    query = (
-        select(alias_moves)
-        .where(alias_moves.c.project_id == project_id, alias_moves.c.model == model, alias_moves.c.alias == alias)
-        .order_by(alias_moves.c.sequence)
-    )
+    query = _moves(project_id, model, alias).order_by(alias_moves.c.sequence)
     return [_move(row) for row in conn.execute(query).mappings()]
+
+
+def newest_move(
+    conn: Connection, project_id: str, model: str, alias: str, *, effective_by: datetime | None = None
+) -> AliasMove | None:
+    """The move made last, or of those effective by a moment the one made last; None if there is none."""
+    query = _moves(project_id, model, alias).order_by(alias_moves.c.sequence.desc()).limit(1)
+    if effective_by is not None:
+        query = query.where(alias_moves.c.effective_at <= as_text(effective_by))
+    row = conn.execute(query).mappings().first()
+    return None if row is None else _move(row)
+
+
+def aliases_of(conn: Connection, project_id: str, models: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Where the aliases of models point now, by model and alias."""
+    same = (alias_moves.c.project_id == project_id) & alias_moves.c.model.in_(models)
+    newest = (
+        select(alias_moves.c.model, alias_moves.c.alias, func.max(alias_moves.c.sequence).label("sequence"))
+        .where(same)
+        .group_by(alias_moves.c.model, alias_moves.c.alias)
+        .subquery()
+    )
+    query = (
+        select(alias_moves.c.model, alias_moves.c.alias, alias_moves.c.number)
+        .join(
+            newest,
+            and_(
+                alias_moves.c.model == newest.c.model,
+                alias_moves.c.alias == newest.c.alias,
+                alias_moves.c.sequence == newest.c.sequence,
+            ),
+        )
+        .where(alias_moves.c.project_id == project_id, alias_moves.c.number.is_not(None))
+        .order_by(alias_moves.c.model, alias_moves.c.alias)
+    )
+    found: dict[str, dict[str, int]] = {name: {} for name in models}
+    for row in conn.execute(query).mappings():
+        found[row["model"]][row["alias"]] = row["number"]
+    return found
+
+
+def numbers_behind(conn: Connection, project_id: str, model: str, alias: str) -> set[int]:
+    """Every version that an alias ever pointed at."""
+    query = select(alias_moves.c.number).where(
+        _of(alias_moves, project_id, model), alias_moves.c.alias == alias, alias_moves.c.number.is_not(None)
+    )
+    return set(conn.execute(query.distinct()).scalars())
 
 
 def add_move(conn: Connection, move: AliasMove) -> None:
     """Append to an alias's history; only in a unit of work, where nobody else writes."""
-    same = (
-        (alias_moves.c.project_id == move.project_id)
-        & (alias_moves.c.model == move.model)
-        & (alias_moves.c.alias == move.alias)
-    )
+    same = _of(alias_moves, move.project_id, move.model) & (alias_moves.c.alias == move.alias)
     last = conn.execute(select(func.max(alias_moves.c.sequence)).where(same)).scalar()
-    conn.execute(
-        insert(alias_moves).values(
-            project_id=move.project_id,
-            model=move.model,
-            alias=move.alias,
-            sequence=int(last or 0) + 1,
-            number=move.number,
-            permit_id=move.permit_id,
-            actor=move.actor,
-            reason=move.reason,
-            moved_at=as_text(move.moved_at),
-            effective_at=as_text(move.effective_at),
-        )
+    values = msgspec.structs.asdict(move)
+    moments = {"moved_at": as_text(move.moved_at), "effective_at": as_text(move.effective_at)}
+    conn.execute(insert(alias_moves).values({**values, **moments, "sequence": int(last or 0) + 1}))
+
+
+def version_of(row: RowMapping) -> ModelVersion:
+    """A version from its row, whatever else is in it."""
+    values = {name: row[name] for name in ModelVersion.__struct_fields__}
+    return ModelVersion(**{**values, "created_at": datetime.fromisoformat(row["created_at"])})
+
+
+def model_of(row: RowMapping) -> RegisteredModel:
+    """A model from its row, whatever else is in it."""
+    return RegisteredModel(**{name: row[name] for name in RegisteredModel.__struct_fields__})
+
+
+_FEW: Final = 500
+"""So many numbers may be listed in one query."""
+
+
+def _of(table: Any, project_id: str, model: str) -> Any:
+    return (table.c.project_id == project_id) & (table.c.model == model)
+
+
+def _model(project_id: str, name: str) -> Any:
+    return select(registered_models).where(
+        registered_models.c.project_id == project_id, registered_models.c.name == name
     )
 
 
-def _versions(conn: Connection, project_id: str, model: str, *conditions: ColumnElement[bool]) -> list[ModelVersion]:
+def _change_model(conn: Connection, project_id: str, name: str, values: Mapping[str, object]) -> None:
+    conn.execute(
+        update(registered_models)
+        .where(registered_models.c.project_id == project_id, registered_models.c.name == name)
+        .values(values)
+    )
+
+
+def _versions(conn: Connection, project_id: str, model: str, *conditions: Any) -> list[ModelVersion]:
     query = (
-        select(model_versions)
-        .where(model_versions.c.project_id == project_id, model_versions.c.model == model, *conditions)
+        select(*_COLUMNS)
+        .where(_of(model_versions, project_id, model), model_versions.c.deleted_ms.is_(None), *conditions)
         .order_by(model_versions.c.number)
     )
-    rows: Sequence[RowMapping] = conn.execute(query).mappings().all()
-    return [_version(row) for row in rows]
+    return [version_of(row) for row in conn.execute(query).mappings()]
 
 
-def _version(row: RowMapping) -> ModelVersion:
-    return ModelVersion(**{**row, "created_at": datetime.fromisoformat(row["created_at"])})
+def _moves(project_id: str, model: str, alias: str) -> Any:
+    return select(alias_moves).where(_of(alias_moves, project_id, model), alias_moves.c.alias == alias)
 
 
 def _move(row: RowMapping) -> AliasMove:
