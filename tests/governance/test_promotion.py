@@ -24,7 +24,7 @@ Make = Callable[..., Any]
 
 
 def judged(store: Store, candidate: Any, policy: Policy = POLICY) -> GateReport:
-    return api.gate(store, candidate.version, candidate.evaluation, candidate.manifest, policy)
+    return api.gate(store, candidate.version, policy)
 
 
 def permitted(store: Store, report: GateReport, alias: str = "champion") -> Permit:
@@ -74,6 +74,7 @@ def test_a_failing_version_is_refused_with_its_numbers_and_the_refusal_is_kept(s
         "passed": False,
         "measured": 0.4987,
         "required": "at least 0.62",
+        "message": "auc_roc 0.4987 (0.4887 to 0.5087 on 7,000 rows), at least 0.62 is required",
     }
     assert champion(store) is None
     assert api.list_reports(store, "flights", "flights", 1) == [report]
@@ -152,13 +153,22 @@ def test_a_permit_of_an_older_policy_is_void(store: Store, candidate: Make) -> N
     assert champion(store) == 1
 
 
-def test_the_evidence_is_the_versions_own(store: Store, candidate: Make) -> None:
+def test_an_evaluation_of_another_bundle_is_no_evidence(store: Store, candidate: Make) -> None:
     good, bad = candidate("good", 0.71), candidate("bad", 0.5)
-    with pytest.raises(Refused, match="version 2 of flights names the evaluation"):
-        api.gate(store, bad.version, good.evaluation, bad.manifest, POLICY)
-    with pytest.raises(Refused, match="version 2 of flights names the bundle"):
-        api.gate(store, bad.version, bad.evaluation, good.manifest, POLICY)
-    assert api.list_reports(store, "flights", "flights", 2) == []
+    mixed = models.register(
+        store,
+        project_id="flights",
+        model="flights",
+        bundle_digest=bad.version.bundle_digest,
+        dataset_digest=bad.version.dataset_digest,
+        evaluation_digest=good.version.evaluation_digest,
+        run_id="run_1",
+        author=LOOP,
+        note="mixed",
+    )
+    with pytest.raises(Refused, match="the evaluation is about the bundle"):
+        api.gate(store, mixed, POLICY)
+    assert api.list_reports(store, "flights", "flights", mixed.number) == []
 
 
 def test_the_same_verdicts_are_stored_once(store: Store, candidate: Make) -> None:
@@ -226,7 +236,8 @@ def test_which_version_answered_on_that_day(store: Store, candidate: Make) -> No
     assert [answered(when) for when in (day(3, 15), day(12, 31))] == [1, 3]
 
 
-def test_reviews_cannot_be_met_yet(store: Store, candidate: Make) -> None:
+def test_reviews_are_asked_for(store: Store, candidate: Make) -> None:
     report = judged(store, candidate("good", 0.71), Policy(objectives=POLICY.objectives, reviews=1))
-    with pytest.raises(Refused, match="0 approvals by persons, at least 1 is required"):
+    with pytest.raises(Refused, match="0 approvals by persons, at least 1 is required") as refused:
         permitted(store, report)
+    assert refused.value.hint == "boucle models approve flights 1"

@@ -62,8 +62,8 @@ class Registry(RuleBasedStateMachine):
 
     @rule(target=reports, candidate=versions, policy=st.sampled_from(POLICIES))
     def judge(self, candidate: tuple[ModelVersion, Evaluation, BundleManifest], policy: Policy) -> GateReport:
-        version, evaluation, manifest = candidate
-        report = api.gate(self.store, version, evaluation, manifest, policy)
+        version, _, _ = candidate
+        report = api.gate(self.store, version, policy)
         bound = policy.objectives[0].at_least
         assert bound is not None
         assert report.passed == (self.auc[version.number] >= bound)

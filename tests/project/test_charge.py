@@ -10,7 +10,7 @@ from boucle.governance.api import list_reports
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.kernel.progress import Silent
 from boucle.models.api import history
-from boucle.project.charge import CHAMPION
+from boucle.models.records import CHAMPION
 from boucle.project.context import open_context
 from boucle.project.lifecycle import RunReport, check_project, run_project
 

@@ -1,83 +1,113 @@
-"""Gates, permits, promotion and rollback: the only way an alias moves."""
+"""Gates, reviews, policies, permits, promotion and rollback: the only way a pointer moves."""
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
-import msgspec
 from sqlalchemy import Connection
 
-from boucle.evaluation.records import Evaluation
 from boucle.governance import permits
 from boucle.governance import store as tables
-from boucle.governance.gates import NOT_QUALITY, explain, judge, policy_of, unsure
-from boucle.governance.records import GateReport, Permit, Policy
-from boucle.kernel import audit, trees
-from boucle.kernel.digests import canonical_json, digest_json, short
+from boucle.governance.doors import (
+    BOOK,
+    delete_alias,
+    delete_model,
+    delete_version,
+    rename_model,
+    set_alias,
+    set_stage,
+)
+from boucle.governance.evidence import evidence_of
+from boucle.governance.gates import NOT_QUALITY, explain, next_step, policy_of, unsure
+from boucle.governance.judging import keep_report, report_about, verdict
+from boucle.governance.policies import digest_of, enter, needed, of_project, open_changes, policy_on, set_policy
+from boucle.governance.records import GateReport, Permit, Policy, Review, Waiver
+from boucle.governance.reviews import review_change, review_version, waive
+from boucle.kernel.digests import short
 from boucle.kernel.errors import Conflict, Refused
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import aliases
-from boucle.models import api as models
+from boucle.models.api import get_version
 from boucle.models.records import AliasMove, ModelVersion
-from boucle.packaging.records import BundleManifest
 
 __all__ = [
     "NOT_QUALITY",
+    "delete_alias",
+    "delete_model",
+    "delete_version",
     "explain",
     "find_permit",
     "gate",
     "issue_permit",
+    "judge_now",
     "list_permits",
     "list_reports",
+    "list_reviews",
+    "list_waivers",
+    "needed",
+    "next_step",
+    "open_changes",
     "policy_of",
+    "policy_on",
     "promote",
+    "rename_model",
+    "review_change",
+    "review_version",
     "rollback",
+    "set_alias",
+    "set_policy",
+    "set_stage",
     "unsure",
+    "waive",
 ]
 
-_BOOK = permits.Book()
+_PATIENCE: Final = 5
 
 
-def gate(
-    store: Store, version: ModelVersion, evaluation: Evaluation, manifest: BundleManifest, policy: Policy
-) -> GateReport:
-    """Judge a version, store the report with an audit record, passed or not, and put the policy in force.
+def gate(store: Store, version: ModelVersion, policy: Policy) -> GateReport:
+    """Judge a version by its project's policy, store the report with an audit record, passed or not.
 
-    The same verdicts again give the stored report. Refused if `evaluation` or `manifest` is not what the version names.
+    The policy is put in force, unless a stricter one stands on the model that the project's file must not weaken: then
+    by that one. The same verdicts again give the stored report.
     """
-    _check_evidence(store, version, evaluation, manifest)
-    report = judge(version, evaluation, manifest.parity, policy, reviews=0, at=store.clock.now())
+    at = store.clock.now()
+    for _ in range(_PATIENCE):
+        before = policy_on(store, version.project_id, version.model)
+        asked = of_project(before, policy)
+        evidence = evidence_of(store, version, asked)
 
-    def unit(conn: Connection) -> GateReport:
-        _enter_policy(conn, version, policy, report.judged_at)
-        known = tables.all_reports(conn, report.project_id, report.model, report.number)
-        if known and _same(known[-1], report):
-            return known[-1]
-        tables.add_report(conn, report)
-        audit.append(
-            conn,
-            project_id=report.project_id,
-            actor=version.author,
-            action="gate.pass" if report.passed else "gate.refuse",
-            subject=f"{report.model}/{report.number}",
-            details={
-                "bundle_digest": report.bundle_digest,
-                "evaluation_digest": report.evaluation_digest,
-                "policy_digest": report.policy_digest,
-                "verdicts": msgspec.to_builtins(report.verdicts),
-            },
-            at=report.judged_at,
-        )
-        return report
+        def unit(conn: Connection) -> GateReport | None:
+            now = tables.in_force(conn, version.project_id, version.model)
+            if digest_of(now) != digest_of(before):  # noqa: B023 - called before the next turn of the loop
+                return None
+            enter(
+                conn,
+                version.project_id,
+                version.model,
+                asked,  # noqa: B023
+                actor=version.author,
+                set_by=None if now is None else now.set_by,
+                at=at,
+            )
+            return keep_report(conn, verdict(conn, version, evidence, asked, at), actor=version.author)  # noqa: B023
 
-    reach("gate.judged")
-    kept = store.write(unit)
-    reach("gate.kept")
-    return kept
+        reach("gate.judged")
+        kept = store.write(unit)
+        reach("gate.kept")
+        if kept is not None:
+            return kept
+    raise Conflict(f"the policy of {version.model} changed {_PATIENCE} times meanwhile", hint="boucle run")
+
+
+def judge_now(store: Store, version: ModelVersion) -> GateReport | None:
+    """What the gates would say about a version now, nothing stored; None if there is no policy."""
+    found = policy_on(store, version.project_id, version.model)
+    return None if found is None else report_about(store, version, found.policy, store.clock.now())
 
 
 def issue_permit(store: Store, report: GateReport, *, alias: str, to: str) -> Permit:
-    """A permit to promote exactly what a report is about; Refused with all numbers if its gates failed.
+    """A permit to promote exactly what a report is about; GatesRefused with all numbers if its gates failed.
 
     Asking again before it is used gives the same permit.
     """
@@ -105,7 +135,7 @@ def promote(
         return aliases.move_alias(
             conn,
             permit_id=permit.id,
-            book=_BOOK,
+            book=BOOK,
             alias=permit.alias,
             reason=reason,
             actor=actor,
@@ -136,33 +166,20 @@ def rollback(
 
     Conflict if it points there already, Refused if no such permit was used or the policy changed since.
     """
-    version = models.get_version(store, project_id, model, number)
+    version = get_version(store, project_id, model, number)
     at, permit_id = store.clock.now(), store.ids.new("permit")
 
     def unit(conn: Connection) -> AliasMove:
         if joined is not None:
             joined(conn)
-        earlier = _earlier_permit(conn, version, alias)
+        earlier = _earlier_permit(conn, version, alias, at)
         if aliases.points_at(conn, project_id, model, alias) == number:
             raise Conflict(f"the alias {alias!r} of {model} points at version {number} already")
-        permit = Permit(
-            id=permit_id,
-            project_id=project_id,
-            model=model,
-            alias=alias,
-            number=number,
-            bundle_digest=earlier.bundle_digest,
-            evaluation_digest=earlier.evaluation_digest,
-            policy_digest=earlier.policy_digest,
-            action="rollback",
-            issued_at=at,
-            issued_to=actor,
-        )
-        permit = permits.keep(conn, permit)
+        permit = permits.keep(conn, permits.again(earlier, permit_id=permit_id, to=actor, at=at))
         return aliases.move_alias(
             conn,
             permit_id=permit.id,
-            book=_BOOK,
+            book=BOOK,
             alias=alias,
             reason=reason,
             actor=actor,
@@ -185,66 +202,41 @@ def list_permits(store: Store, project_id: str, model: str) -> list[Permit]:
     return store.read(lambda conn: tables.all_permits(conn, project_id, model))
 
 
+def list_reviews(store: Store, project_id: str, model: str) -> list[Review]:
+    """What persons said about a model's versions and policies, oldest first."""
+    return store.read(lambda conn: tables.all_reviews(conn, project_id, model))
+
+
+def list_waivers(store: Store, project_id: str, model: str) -> list[Waiver]:
+    """Every waiver of a model, expired ones too, oldest first."""
+    return store.read(lambda conn: tables.all_waivers(conn, project_id, model))
+
+
 def find_permit(store: Store, permit_id: str) -> Permit | None:
     """One permit as it is now, or None."""
     return store.read(lambda conn: tables.find_permit(conn, permit_id))
 
 
-def _check_evidence(store: Store, version: ModelVersion, evaluation: Evaluation, manifest: BundleManifest) -> None:
-    """Raise Refused unless the evaluation and the manifest are those that the version's digests name."""
-    kept_evaluation = store.blobs.get(version.evaluation_digest)
-    names = {entry.path: entry.digest for entry in trees.entries(store.blobs, version.bundle_digest)}
-    kept_manifest = store.blobs.get(names["boucle.json"]) if "boucle.json" in names else b"{}"
-    for what, digest, kept, given in (
-        ("evaluation", version.evaluation_digest, kept_evaluation, evaluation),
-        ("bundle", version.bundle_digest, kept_manifest, manifest),
-    ):
-        if canonical_json(msgspec.json.decode(kept)) != canonical_json(given):
-            where = f"version {version.number} of {version.model}"
-            raise Refused(
-                f"{where} names the {what} {short(digest)}; the one given is another",
-                hint="pass what `load_evaluation` and `open_kept` give for the version's own digests",
-            )
-
-
-def _enter_policy(conn: Connection, version: ModelVersion, policy: Policy, at: datetime) -> None:
-    before, now = tables.policy_in_force(conn, version.project_id, version.model), digest_json(policy)
-    if before == now:
-        return
-    tables.add_policy(conn, version.project_id, version.model, policy, at)
-    audit.append(
-        conn,
-        project_id=version.project_id,
-        actor=version.author,
-        action="policy.enter",
-        subject=version.model,
-        details={"policy_digest": now, "previous": before, "policy": msgspec.to_builtins(policy)},
-        at=at,
-    )
-
-
-def _earlier_permit(conn: Connection, version: ModelVersion, alias: str) -> Permit:
+def _earlier_permit(conn: Connection, version: ModelVersion, alias: str, at: datetime) -> Permit:
     """The newest used permit that put this version behind the alias under the policy in force."""
-    in_force = tables.policy_in_force(conn, version.project_id, version.model)
-    used = [
-        permit
-        for permit in tables.all_permits(conn, version.project_id, version.model)
-        if permit.used_at is not None and permit.alias == alias and permit.number == version.number
-    ]
+    found = permits.earlier(conn, version, alias, at)
+    if found is not None:
+        return found
+    used = permits.used(conn, version, alias)
     if not used:
         raise Refused(
             f"version {version.number} of {version.model} was never permitted as {alias!r}; no rollback to it",
-            hint="boucle models history",
+            hint=f"boucle models history {version.model}",
         )
-    for permit in reversed(used):
-        if permit.policy_digest == in_force:
-            return permit
+    in_force = tables.policy_in_force(conn, version.project_id, version.model)
+    if used[-1].policy_digest == in_force:
+        raise Refused(
+            f"the permit of version {version.number} of {version.model} counts no longer: it was rejected since, or "
+            "rests on a waiver that has expired",
+            hint=f"boucle models show {version.model} {version.number}",
+        )
     raise Refused(
         f"version {version.number} of {version.model} was permitted under the policy {short(used[-1].policy_digest)}, "
         f"in force now is {'none' if in_force is None else short(in_force)}",
         hint="run `boucle run` to judge it by the new policy",
     )
-
-
-def _same(first: GateReport, second: GateReport) -> bool:
-    return canonical_json(msgspec.structs.replace(first, judged_at=second.judged_at)) == canonical_json(second)

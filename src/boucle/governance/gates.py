@@ -133,9 +133,13 @@ def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, 
                 False, f"{objective.metric} is not in the evaluation, {required} is required; measured are {known}"
             )
         how = f"log it to {evidence.told_by}" if version.run_id or version.model_id else "register it with its run"
-        return verdict(False, f"{objective.metric} was not reported by {evidence.told_by}, {required} is required; {how}")
+        return verdict(
+            False, f"{objective.metric} was not reported by {evidence.told_by}, {required} is required; {how}"
+        )
     if evidence.origin == "measured":
-        seen = f"{objective.metric} {metric.value:.6g} ({metric.low:.4g} to {metric.high:.4g} on {evidence.rows:,} rows)"
+        seen = (
+            f"{objective.metric} {metric.value:.6g} ({metric.low:.4g} to {metric.high:.4g} on {evidence.rows:,} rows)"
+        )
     else:
         seen = f"{objective.metric} {metric.value:.6g}, reported by {evidence.told_by}, not measured by Boucle"
     passed = _within(objective, metric.value, metric.value)

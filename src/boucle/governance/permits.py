@@ -2,15 +2,17 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.governance import store as tables
-from boucle.governance.gates import explain
-from boucle.governance.records import GateReport, GateVerdict, Permit
+from boucle.governance.gates import explain, next_step, standing_reviews
+from boucle.governance.records import GateReport, GateVerdict, Permit, Waiver
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
-from boucle.kernel.errors import Refused
+from boucle.kernel.errors import GatesRefused, Refused
 from boucle.kernel.points import reach
+from boucle.models.records import ModelVersion
 
 
 class Book:
@@ -23,6 +25,7 @@ class Book:
             raise Refused(f"there is no permit {permit_id!r}", hint="run `boucle run`: it issues one if the gates pass")
         if permit.issued_to != actor:
             raise Refused(f"permit {permit.id} was issued to {permit.issued_to}, not to {actor}")
+        refuse_expired(conn, permit, at)
         if permit.used_at is not None or not tables.use_permit(conn, permit.id, at):
             raise Refused(
                 f"permit {permit.id} for {permit.model} version {permit.number} was used before; "
@@ -36,6 +39,11 @@ class Book:
         """Digest of the policy that versions of this model are judged by now."""
         return tables.policy_in_force(conn, project_id, model)
 
+    def protects(self, conn: Connection, project_id: str, model: str, pointer: str) -> bool:
+        """Whether the policy in force asks for a permit before this pointer moves."""
+        found = tables.in_force(conn, project_id, model)
+        return found is not None and found.policy.protects(pointer)
+
 
 def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_id: str, at: datetime) -> Permit:
     """Issue a permit for a report's digests, or return the unused one that was issued for the same.
@@ -47,13 +55,7 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
     in_force = tables.policy_in_force(conn, stored.project_id, stored.model)
     where = f"{stored.model} version {stored.number}"
     if not stored.passed:
-        raise Refused(
-            f"the gates refuse {where}: {explain(stored)}",
-            details={
-                "number": stored.number,
-                "verdicts": [_as_details(verdict) for verdict in stored.verdicts],
-            },
-        )
+        raise refusal(stored)
     if in_force != stored.policy_digest:
         raise Refused(
             f"{where} was judged under the policy {short(stored.policy_digest)}, "
@@ -72,13 +74,23 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
         action="promote",
         issued_at=at,
         issued_to=to,
+        waivers=stored.waivers,
     )
     return keep(conn, permit)
 
 
+def refusal(report: GateReport) -> GatesRefused:
+    """The error that tells of every gate that says no, and of the next command."""
+    return GatesRefused(
+        f"the gates refuse {report.model} version {report.number}: {explain(report)}",
+        hint=next_step(report),
+        details={"number": report.number, "verdicts": [_as_details(verdict) for verdict in report.verdicts]},
+    )
+
+
 def keep(conn: Connection, permit: Permit) -> Permit:
     """Write a permit with its audit record, unless an unused one says the same: then that one is returned."""
-    for known in tables.all_permits(conn, permit.project_id, permit.model):
+    for known in tables.all_permits(conn, permit.project_id, permit.model, permit.number):
         if known.used_at is None and _says(known) == _says(permit):
             return known
     tables.add_permit(conn, permit)
@@ -95,10 +107,56 @@ def keep(conn: Connection, permit: Permit) -> Permit:
             "bundle_digest": permit.bundle_digest,
             "evaluation_digest": permit.evaluation_digest,
             "policy_digest": permit.policy_digest,
+            **({"waivers": permit.waivers} if permit.waivers else {}),
         },
         at=permit.issued_at,
     )
     return permit
+
+
+def earlier(conn: Connection, version: ModelVersion, pointer: str, at: datetime) -> Permit | None:
+    """The newest used permit that put this very version behind a pointer under the policy in force; None if none did.
+
+    One that rests on a waiver counts while the waiver does, and none counts once a person rejected what it was about.
+    """
+    in_force = tables.policy_in_force(conn, version.project_id, version.model)
+    said = tables.all_reviews(conn, version.project_id, version.model)
+    for permit in reversed(used(conn, version, pointer)):
+        if permit.policy_digest != in_force or permit.bundle_digest != version.bundle_digest:
+            continue
+        about = [one for one in said if (one.number, one.bundle_digest) == (version.number, version.bundle_digest)]
+        rejected = any(one.verdict == "reject" for one in standing_reviews(about, author=version.author).values())
+        if not rejected and not _expired(conn, permit, at):
+            return permit
+    return None
+
+
+def used(conn: Connection, version: ModelVersion, pointer: str) -> list[Permit]:
+    """Every permit that put a version behind a pointer, oldest first."""
+    permits = tables.all_permits(conn, version.project_id, version.model, version.number)
+    return [permit for permit in permits if permit.used_at is not None and permit.alias == pointer]
+
+
+def again(earlier: Permit, *, permit_id: str, to: str, at: datetime) -> Permit:
+    """A permit to go back to what an earlier one permitted."""
+    return replace(earlier, id=permit_id, action="rollback", issued_at=at, issued_to=to, used_at=None)
+
+
+def refuse_expired(conn: Connection, permit: Permit, at: datetime) -> None:
+    """Raise Refused if a permit rests on a waiver that has expired."""
+    for waiver in _expired(conn, permit, at):
+        raise Refused(
+            f"permit {permit.id} for {permit.model} version {permit.number} rests on the waiver of {waiver.gate}, "
+            f"which expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC",
+            hint=f"boucle models waive {permit.model} {permit.number} '{waiver.gate}' --reason REASON",
+        )
+
+
+def _expired(conn: Connection, permit: Permit, at: datetime) -> list[Waiver]:
+    if not permit.waivers:
+        return []
+    known = tables.all_waivers(conn, permit.project_id, permit.model)
+    return [one for one in known if one.id in permit.waivers and one.expires_at <= at]
 
 
 def _newest_report(conn: Connection, report: GateReport) -> GateReport:
@@ -123,6 +181,7 @@ def _as_details(verdict: GateVerdict) -> dict[str, object]:
         "passed": verdict.passed,
         "measured": verdict.measured,
         "required": verdict.required,
+        "message": verdict.message,
     }
 
 
@@ -135,4 +194,5 @@ def _says(permit: Permit) -> tuple[object, ...]:
         permit.policy_digest,
         permit.action,
         permit.issued_to,
+        permit.waivers,
     )

@@ -65,7 +65,7 @@ def _challenger(stage: Stage, standing: Standing, number: int) -> ChallengerFact
 def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
     """Champion and challenger on the newest labelled rows: the challenger's held-out ones that neither learned from."""
     training, section = stage.project.training, stage.project.data
-    _, rows = holdout(load(stage.store, stage.version(number).dataset_digest), training, section.time)
+    _, rows = holdout(load(stage.store, stage.version(number).learned_from), training, section.time)
     seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
     rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
     answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]

@@ -13,12 +13,12 @@ from boucle.runs.api import get_run
 
 def lineage(store: Store, move: AliasMove) -> list[LineageNode]:
     """The chain behind an alias, from data to alias."""
-    version = get_version(store, move.project_id, move.model, move.number)
+    version = get_version(store, move.project_id, move.model, move.version)
     return [_dataset(store, version), _run(store, version), _bundle(store, version), *_judged(store, version, move)]
 
 
 def _dataset(store: Store, version: ModelVersion) -> LineageNode:
-    dataset = get_dataset(store, version.dataset_digest)
+    dataset = get_dataset(store, version.learned_from)
     facts = {"rows": f"{dataset.rows:,}", "columns": str(len(dataset.columns))}
     if dataset.first_at and dataset.last_at:
         facts["events"] = f"{dataset.first_at:%Y-%m-%d} to {dataset.last_at:%Y-%m-%d}"
@@ -44,15 +44,15 @@ def _bundle(store: Store, version: ModelVersion) -> LineageNode:
 
 
 def _judged(store: Store, version: ModelVersion, move: AliasMove) -> list[LineageNode]:
-    evaluation = load_evaluation(store, version.evaluation_digest)
+    evaluation = load_evaluation(store, version.measured_by)
     report = list_reports(store, version.project_id, version.model, version.number)[-1]
-    permit = find_permit(store, move.permit_id)
+    permit = None if move.permit_id is None else find_permit(store, move.permit_id)
     verdicts = {verdict.gate: verdict.message for verdict in report.verdicts}
     nodes = [
         LineageNode(
             kind="model version",
             title=f"{version.model}/{version.number}",
-            digest=version.evaluation_digest,
+            digest=version.measured_by,
             facts={"author": version.author, "why": version.note, "evaluated on": f"{evaluation.rows:,} later rows"},
         ),
         LineageNode(

@@ -14,8 +14,9 @@ from boucle.loop.facts import gather
 from boucle.loop.records import Action, Decision, Hold, Promote, Refuse, Retrain, Rollback
 from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.stage import Stage
+from boucle.models.records import CHAMPION
 from boucle.monitoring.records import Performance, Window
-from boucle.project.charge import CHAMPION, judge
+from boucle.project.charge import judge
 from boucle.serving.api import deploy, wait_acknowledged
 
 Joined = Callable[[Connection], None]

@@ -21,8 +21,8 @@ from boucle.loop.stage import Stage
 from boucle.loop.standing import standing
 from boucle.loop.watch import performance, raise_alerts, watch
 from boucle.models.api import alias, get_version
+from boucle.models.records import CHAMPION
 from boucle.monitoring.api import add_labels, windows
-from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
 from boucle.project.records import ShuffledLabelsDrill, beyond_defaults
@@ -80,7 +80,7 @@ def replay(context: Context, progress: Progress) -> ReplayReport:
         first=plan.first,
         last=plan.last,
         rows=sum(window.rows for window in served),
-        in_charge=in_charge.number if in_charge else first.version.number,
+        in_charge=in_charge.version if in_charge else first.version.number,
         decisions=[decision for decision in decisions if not isinstance(decision.action, Hold)],
         resumed_after=known.done_through if known else None,
         already_complete=bool(known and known.complete),

@@ -21,10 +21,10 @@ from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollba
 from boucle.loop.report_records import DriftCell, Mark, MarkKind, Month, Report, Week
 from boucle.loop.status import objectives
 from boucle.models.api import alias, get_version, list_versions
+from boucle.models.records import CHAMPION
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
 from boucle.packaging.api import open_kept
-from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.pipelines import without_checks
 from boucle.project.replayed import replay_plan
@@ -91,7 +91,7 @@ def _baseline_params(context: Context, stream: Stream, served: Sequence[Window])
         section=without_checks(context.project.data),
         training=context.project.training,
         retrain=context.project.loop.retrain,
-        base=version.dataset_digest,
+        base=version.learned_from,
         first_bundle=version.bundle_digest,
         params=get_run(store, version.run_id).params,
         rows=digest_json([[window.day, window.rows, window.quarantined] for window in served] + [stream.complete]),

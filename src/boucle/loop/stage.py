@@ -44,7 +44,7 @@ class Stage:
         self.time = time
         self.progress = progress
         self.history = History(self.store, self.name, held.stream)
-        self.base = self.version(held.first_version).dataset_digest
+        self.base = self.version(held.first_version).learned_from
         self._base_days: list[tuple[date, Profile]] = []
         self._references: dict[int, Reference] = {}
         self._standing: Standing | None = None
@@ -76,7 +76,7 @@ class Stage:
 
     def metric_of(self, number: int) -> float:
         """The loop's metric in a version's own evaluation."""
-        evaluation = load_evaluation(self.store, self.version(number).evaluation_digest)
+        evaluation = load_evaluation(self.store, self.version(number).measured_by)
         return evaluation.metrics[self.metric].value
 
     def truth(self, labels: pl.Series, *numbers: int) -> tuple[NDArray[np.float64], list[str] | None]:
@@ -138,7 +138,7 @@ class Stage:
         if number not in self._references:
             self._references[number] = reference_of(
                 self.store,
-                self.version(number).dataset_digest,
+                self.version(number).learned_from,
                 self._features(),
                 self.history.predictor(number),
                 self.project.monitoring.drift,
@@ -156,7 +156,7 @@ class Stage:
 
     def last_day_of(self, number: int) -> date:
         """The event day of the newest row in a version's dataset."""
-        last = get_dataset(self.store, self.version(number).dataset_digest).last_at
+        last = get_dataset(self.store, self.version(number).learned_from).last_at
         if last is None:
             raise Damaged(f"the dataset of version {number} has no event time, though the project names a time column")
         return last.date()

@@ -15,11 +15,10 @@ from boucle.loop.records import Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
-from boucle.models.records import AliasMove
+from boucle.models.records import CHAMPION, AliasMove
 from boucle.monitoring.api import alerts, labelled, newest_days, performance, windows
 from boucle.monitoring.records import Alert, Performance, Window
 from boucle.packaging.api import open_kept
-from boucle.project.charge import CHAMPION
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
 
@@ -49,7 +48,7 @@ def status(context: Context) -> StatusReport:
     served = windows(store, name, stream.stream) if stream else []
     return StatusReport(
         project=name,
-        in_charge=now.number if now else None,
+        in_charge=now.version if now else None,
         since=now.effective_at if now else None,
         stream=stream.stream if stream else None,
         served_rows=sum(window.rows for window in served),
@@ -94,7 +93,7 @@ def _live(context: Context, now: AliasMove | None, stream: Stream | None) -> tup
     rows = newest_days(labelled(store, name, stream.stream, first, None), days)
     if rows.is_empty():
         return None, days
-    signature = open_kept(store, get_version(store, name, name, now.number).bundle_digest).signature
+    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
     return performance(rows, list(METRICS[signature.task]), signature), days
 
 
@@ -120,15 +119,15 @@ def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence
         return _service(metric, served)
     if now is None:
         return None, "no version is in charge yet"
-    version = get_version(store, now.project_id, now.model, now.number)
+    version = get_version(store, now.project_id, now.model, now.version)
     if metric == "lead_time_days":
         if not served:
             return None, "nothing was served yet"
-        last = get_dataset(store, version.dataset_digest).last_at
+        last = get_dataset(store, version.learned_from).last_at
         if last is None:
             return None, "the project names no time column"
         return (now.effective_at - last).total_seconds() / 86_400, f"newest row that version {now.number} knows"
-    evaluation = load_evaluation(store, version.evaluation_digest)
+    evaluation = load_evaluation(store, version.measured_by)
     value = evaluation.metrics.get(metric)
     return (None if value is None else value.value), f"evaluation of version {now.number} on {evaluation.rows:,} rows"
 

@@ -92,6 +92,15 @@ class AliasMove(Struct, frozen=True, kw_only=True):
     effective_at: datetime
     """From which event time on it answers: in a replay the replayed moment, live the same as `moved_at`."""
 
+    @property
+    def version(self) -> int:
+        """The version that it points at; NotFound if it was taken away."""
+        if self.number is None:
+            raise NotFound(
+                f"the alias {self.alias!r} of {self.model} was taken away", hint=f"boucle models history {self.model}"
+            )
+        return self.number
+
 
 class ModelFacts(Struct, frozen=True, kw_only=True):
     """A registered model with what stands around it."""

@@ -38,9 +38,7 @@ def delete_model(conn: Connection, project_id: str, model: str, *, book: PermitB
     for alias in tables.aliases_of(conn, project_id, [model])[model]:
         _take_away(conn, project_id, model, alias, book=book, actor=actor, at=at)
     tables.delete_model(conn, project_id, model, to_ms(at))
-    audit.append(
-        conn, project_id=project_id, actor=actor, action="model.delete", subject=model, details={}, at=at
-    )
+    audit.append(conn, project_id=project_id, actor=actor, action="model.delete", subject=model, details={}, at=at)
 
 
 def rename_model(conn: Connection, project_id: str, model: str, new_name: str, *, actor: str, at: datetime) -> None:

@@ -45,7 +45,8 @@ def last_number(conn: Connection, project_id: str, name: str) -> int | None:
 
 def add_model(conn: Connection, project_id: str, name: str, description: str | None, at_ms: int) -> None:
     """Add a model, also under the name of one that was deleted: its numbers go on."""
-    values = {"description": description, "created_ms": at_ms, "updated_ms": at_ms, "deleted_ms": None}
+    values: dict[str, object] = {"description": description, "created_ms": at_ms, "updated_ms": at_ms}
+    values |= {"deleted_ms": None, "renamed_to": None}
     if last_number(conn, project_id, name) is None:
         conn.execute(insert(registered_models).values(project_id=project_id, name=name, last_number=0, **values))
     else:
@@ -57,18 +58,34 @@ def touch_model(conn: Connection, project_id: str, name: str, at_ms: int, **valu
     _change_model(conn, project_id, name, {**values, "updated_ms": at_ms})
 
 
+def may_become(conn: Connection, project_id: str, name: str, new_name: str) -> bool:
+    """Whether a model may take a name: one that was never used, or the one that it had before.
+
+    Under any other the numbers of its versions would stand for something else than they did.
+    """
+    row = conn.execute(_model(project_id, new_name)).mappings().first()
+    return row is None or (row["deleted_ms"] is not None and row["renamed_to"] == name)
+
+
 def rename_model(conn: Connection, project_id: str, name: str, new_name: str, at_ms: int) -> None:
     """Give a model, its versions and the history of its aliases another name; the old one stays used up."""
-    number = last_number(conn, project_id, name)
-    _change_model(conn, project_id, name, {"name": new_name, "updated_ms": at_ms})
+    number = max(last_number(conn, project_id, name) or 0, last_number(conn, project_id, new_name) or 0)
     conn.execute(
-        update(model_versions)
-        .where(model_versions.c.project_id == project_id, model_versions.c.model == new_name)
-        .values(updated_ms=at_ms)
+        delete(registered_models).where(
+            registered_models.c.project_id == project_id, registered_models.c.name == new_name
+        )
     )
+    _change_model(conn, project_id, name, {"name": new_name, "updated_ms": at_ms, "last_number": number})
+    conn.execute(update(model_versions).where(_of(model_versions, project_id, new_name)).values(updated_ms=at_ms))
     conn.execute(
         insert(registered_models).values(
-            project_id=project_id, name=name, created_ms=at_ms, updated_ms=at_ms, deleted_ms=at_ms, last_number=number
+            project_id=project_id,
+            name=name,
+            created_ms=at_ms,
+            updated_ms=at_ms,
+            deleted_ms=at_ms,
+            renamed_to=new_name,
+            last_number=number,
         )
     )
 
@@ -195,9 +212,7 @@ def set_version_tags(
     """Set tags of a version; None takes one away."""
     table = model_version_tags
     for name, value in tags.items():
-        conn.execute(
-            delete(table).where(_of(table, project_id, model), table.c.number == number, table.c.name == name)
-        )
+        conn.execute(delete(table).where(_of(table, project_id, model), table.c.number == number, table.c.name == name))
         if value is not None:
             conn.execute(
                 insert(table).values(project_id=project_id, model=model, number=number, name=name, value=value)

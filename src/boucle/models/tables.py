@@ -24,6 +24,7 @@ registered_models = Table(
     Column("updated_ms", BigInteger, nullable=False),
     # The row of a name outlives its model: a number that was used is never given again.
     Column("deleted_ms", BigInteger),
+    Column("renamed_to", String(256)),
     Column("last_number", Integer, nullable=False),
 )
 

@@ -10,29 +10,19 @@ from boucle.governance.api import explain, gate, issue_permit, policy_of, promot
 from boucle.governance.records import GateReport
 from boucle.kernel.errors import Conflict, GatesRefused, Refused
 from boucle.models.api import ever_pointed_at, history
-from boucle.models.records import ModelVersion
-from boucle.packaging.api import open_kept
+from boucle.models.records import CHAMPION, ModelVersion
 from boucle.project.context import Context
-
-CHAMPION = "champion"
-"""The alias of the version in charge."""
 
 
 def judge(context: Context, version: ModelVersion) -> GateReport:
     """What the project's gates say about a version now; stored, and the policy put in force. Idempotent."""
     store, project = context.store(), context.project
-    return gate(
-        store,
-        version,
-        load_evaluation(store, version.evaluation_digest),
-        open_kept(store, version.bundle_digest).manifest,
-        policy_of(project.objectives, project.governance, project.packaging),
-    )
+    return gate(store, version, policy_of(project.objectives, project.governance, project.packaging))
 
 
 def by_luck(context: Context, version: ModelVersion) -> list[str]:
     """The metrics whose objective this version meets so narrowly that other rows might have said no."""
-    return unsure(context.project.objectives, load_evaluation(context.store(), version.evaluation_digest))
+    return unsure(context.project.objectives, load_evaluation(context.store(), version.measured_by))
 
 
 def take_charge(context: Context, version: ModelVersion, report: GateReport, actor: str) -> int:
@@ -67,4 +57,4 @@ def take_charge(context: Context, version: ModelVersion, report: GateReport, act
         except (Conflict, Refused):
             if not was_in_charge():
                 raise
-    return history(store, version.project_id, version.model, CHAMPION)[-1].number
+    return history(store, version.project_id, version.model, CHAMPION)[-1].version

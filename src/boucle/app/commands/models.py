@@ -36,7 +36,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
             (
                 str(one.number),
                 one.bundle_digest[:12],
-                one.dataset_digest[:12],
+                (one.dataset_digest or "")[:12],
                 one.run_id,
                 one.author,
                 f"{one.created_at:%Y-%m-%d %H:%M}",
@@ -69,7 +69,7 @@ def history(context: typer.Context, alias: Alias = "champion", as_json: AsJson =
             return
         columns = ("effective (UTC)", "version", "actor", "permit", "why")
         rows = [
-            (f"{one.effective_at:%Y-%m-%d %H:%M}", str(one.number), one.actor, one.permit_id, one.reason)
+            (f"{one.effective_at:%Y-%m-%d %H:%M}", str(one.number), one.actor, one.permit_id or "", one.reason)
             for one in moves
         ]
         console(session.color).print(table("", columns, rows, right=("version",)))

@@ -28,14 +28,14 @@ def serve(
     with session.open(stored=True) as project:
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
-        from boucle.project.charge import CHAMPION
+        from boucle.models.records import CHAMPION
         from boucle.serving.api import deploy, hold
 
         name, section, home = project.project.project, project.project.serving, project.home
         champion = alias(project.store(), name, name, CHAMPION)
         if champion is None:
             raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
-        version = get_version(project.store(), name, name, champion.number)
+        version = get_version(project.store(), name, name, champion.version)
         with hold(home, name) as held:
             deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
             project.close()

@@ -3,10 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
-_VERSION = "project_id, model, number, bundle_digest, dataset_digest, evaluation_digest, run_id, author, created_at, note"
+_VERSION = (
+    "project_id, model, number, bundle_digest, dataset_digest, evaluation_digest, run_id, author, created_at, note"
+)
 _MOVE = "project_id, model, alias, sequence, number, permit_id, actor, reason, moved_at, effective_at"
 
 
@@ -41,6 +43,7 @@ def _registry() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.Column("deleted_ms", sa.BigInteger(), nullable=True),
+        sa.Column("renamed_to", sa.String(length=256), nullable=True),
         sa.Column("last_number", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("project_id", "name", name="pk_registered_models"),
     )

@@ -1,0 +1,313 @@
+"""The doors: everything that moves a pointer, takes something away or gives it another name, whoever asks.
+
+Threat model: any client, of any protocol, that may write. What a policy protects moves only if its gates pass now, or
+passed before under the same policy, for exactly the digests that the version has; the judgement, the permit and the
+move are one unit of work. What would empty or unname a protected pointer is refused.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+from sqlalchemy import Connection
+
+from boucle.governance import permits
+from boucle.governance import store as tables
+from boucle.governance.evidence import evidence_of
+from boucle.governance.judging import keep_report, verdict
+from boucle.governance.records import Evidence, GateReport, Permit
+from boucle.kernel.errors import Conflict, InvalidInput, Refused
+from boucle.kernel.points import reach
+from boucle.kernel.store import Store
+from boucle.models import aliases, names, removal
+from boucle.models import store as registry
+from boucle.models.api import known_model, known_version
+from boucle.models.records import AliasMove, ModelVersion, Stage
+
+Out = TypeVar("Out")
+BOOK: Final = permits.Book()
+_PATIENCE: Final = 5
+"""So often a judgement begins anew because the policy changed meanwhile."""
+
+
+def set_alias(
+    store: Store,
+    *,
+    project_id: str,
+    model: str,
+    alias: str,
+    number: int,
+    actor: str,
+    reason: str = "",
+    expected: int | UnsetType | None = UNSET,
+    effective_at: datetime | None = None,
+) -> AliasMove:
+    """Point an alias at a version. Where it points there already nothing happens.
+
+    `expected` is where it points now, None for nowhere: of two who expect the same one wins, the other meets Conflict.
+    GatesRefused with every verdict if a policy protects the alias and its gates say no.
+    """
+    names.check_alias(alias, new=True)
+    at = store.clock.now()
+
+    def turn(conn: Connection, version: ModelVersion, judged: "_Judged | None") -> AliasMove | GateReport:
+        last = registry.newest_move(conn, project_id, model, alias)
+        now = None if last is None else last.number
+        if expected is not UNSET and expected != now:
+            raise Conflict(
+                f"the alias {alias!r} of {model} points at {_shown(now)}, not at {_shown(expected)}: somebody moved it",
+                hint=f"boucle models history {model}",
+            )
+        if last is not None and now == number:
+            return last
+        move = AliasMove(
+            project_id=project_id,
+            model=model,
+            alias=alias,
+            number=number,
+            permit_id=None,
+            actor=actor,
+            reason=reason,
+            moved_at=at,
+            effective_at=effective_at or at,
+        )
+        if judged is None:
+            return aliases.point_alias(conn, move, book=BOOK)
+        permit = judged.permit(conn, version, alias, actor=actor, at=at)
+        if isinstance(permit, GateReport):
+            return permit
+        return aliases.move_alias(
+            conn,
+            permit_id=permit.id,
+            book=BOOK,
+            alias=alias,
+            reason=reason,
+            actor=actor,
+            at=at,
+            effective_at=move.effective_at,
+        )
+
+    move = _through(store, project_id, model, number, alias, turn)
+    reach("alias.set")
+    return move
+
+
+def set_stage(
+    store: Store, *, project_id: str, model: str, number: int, stage: str, archive_existing: bool, actor: str
+) -> None:
+    """Put a version into a stage; `archive_existing` takes those that are in it out, into `Archived`.
+
+    GatesRefused with every verdict if a policy protects the stage and its gates say no; Refused to leave a protected
+    stage for one that is not.
+    """
+    target = names.stage_of(stage)
+    pointer = aliases.pointer_of(target)
+    at = store.clock.now()
+    if archive_existing and target not in ("Staging", "Production"):
+        raise InvalidInput(
+            "Model version transition cannot archive existing model versions because "
+            f"'{target}' is not an Active stage. Valid stages are Staging, Production"
+        )
+
+    def turn(conn: Connection, version: ModelVersion, judged: "_Judged | None") -> GateReport | None:
+        others = [
+            one
+            for one in (registry.all_versions(conn, project_id, model) if archive_existing else [])
+            if one.stage == target and one.number != number
+        ]
+        if version.stage == target and not others:
+            return None
+        if judged is None and version.stage != target:
+            _refuse_leaving(conn, version)
+        permit_id = None
+        if judged is not None:
+            permit = judged.permit(conn, version, pointer, actor=actor, at=at)
+            if isinstance(permit, GateReport):
+                return permit
+            permit_id = permit.id
+        aliases.move_stage(conn, version, target, book=BOOK, permit_id=permit_id, actor=actor, at=at)
+        for one in others:
+            aliases.move_stage(conn, one, "Archived", book=BOOK, permit_id=None, actor=actor, at=at)
+        return None
+
+    _through(store, project_id, model, number, pointer, turn)
+    reach("stage.set")
+
+
+def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor: str) -> None:
+    """Take an alias away; one that points nowhere is gone already. Refused while a policy protects it."""
+    names.check_alias(alias)
+    at = store.clock.now()
+
+    def unit(conn: Connection) -> None:
+        known_model(conn, project_id, model)
+        number = aliases.points_at(conn, project_id, model, alias)
+        if number is None:
+            return
+        _refuse(conn, project_id, model, alias, f"taken away: it points at version {number}")
+        move = AliasMove(
+            project_id=project_id,
+            model=model,
+            alias=alias,
+            number=None,
+            permit_id=None,
+            actor=actor,
+            reason="",
+            moved_at=at,
+            effective_at=at,
+        )
+        aliases.point_alias(conn, move, book=BOOK)
+
+    store.write(unit)
+    reach("alias.deleted")
+
+
+def delete_version(store: Store, *, project_id: str, model: str, number: int, actor: str) -> None:
+    """Take a version away with its aliases. Refused while a protected pointer stands at it."""
+    at = store.clock.now()
+
+    def unit(conn: Connection) -> None:
+        version = known_version(conn, project_id, model, number)
+        _refuse_in_charge(conn, project_id, model, number)
+        removal.delete_version(conn, version, book=BOOK, actor=actor, at=at)
+
+    store.write(unit)
+    reach("version.deleted")
+
+
+def delete_model(store: Store, *, project_id: str, model: str, actor: str) -> None:
+    """Take a model away with all its versions. Refused while a protected pointer stands at any.
+
+    The policy stays with the name.
+    """
+    at = store.clock.now()
+
+    def unit(conn: Connection) -> None:
+        known_model(conn, project_id, model)
+        _refuse_in_charge(conn, project_id, model, None)
+        removal.delete_model(conn, project_id, model, book=BOOK, actor=actor, at=at)
+
+    store.write(unit)
+    reach("model.deleted")
+
+
+def rename_model(store: Store, *, project_id: str, model: str, new_name: str, actor: str) -> None:
+    """Give a model another name. Refused if a policy stands on the old name or the new one: it is bound to the name.
+
+    Conflict for a name that any other model has or had.
+    """
+    names.check_model(new_name)
+    at = store.clock.now()
+
+    def unit(conn: Connection) -> None:
+        known_model(conn, project_id, model)
+        if not registry.may_become(conn, project_id, model, new_name):
+            raise Conflict(
+                f"Registered Model (name={new_name}) already exists, or existed: the numbers of its versions are used"
+            )
+        for name in (model, new_name):
+            if tables.in_force(conn, project_id, name) is not None:
+                raise Refused(
+                    f"{model} cannot be renamed to {new_name}: a policy stands on the name {name}, which a rename "
+                    "would slip past",
+                    hint=f"boucle models policy remove {name}",
+                )
+        removal.rename_model(conn, project_id, model, new_name, actor=actor, at=at)
+
+    store.write(unit)
+    reach("model.renamed")
+
+
+class _Judged(Struct, frozen=True):
+    """The policy in force and the evidence that was read for it, before the unit of work."""
+
+    in_force: tables.InForce
+    evidence: Evidence
+    permit_id: str
+
+    def permit(
+        self, conn: Connection, version: ModelVersion, pointer: str, *, actor: str, at: datetime
+    ) -> Permit | GateReport:
+        """A permit for a version behind a pointer, or the report of the gates that say no."""
+        before = permits.earlier(conn, version, pointer, at)
+        if before is not None:
+            return permits.keep(conn, permits.again(before, permit_id=self.permit_id, to=actor, at=at))
+        report = keep_report(conn, verdict(conn, version, self.evidence, self.in_force.policy, at), actor=actor)
+        if not report.passed:
+            return report
+        return permits.issue(conn, report, alias=pointer, to=actor, permit_id=self.permit_id, at=at)
+
+
+class _Changed(Struct, frozen=True):
+    """Another policy is in force than the one that the evidence was read for."""
+
+
+def _through(
+    store: Store,
+    project_id: str,
+    model: str,
+    number: int,
+    pointer: str,
+    turn: Callable[[Connection, ModelVersion, _Judged | None], Out | GateReport],
+) -> Out:
+    """Let a move through the door, or raise what its gates say.
+
+    Evidence is read and kept before the unit of work, which begins anew if the policy changed in between.
+    """
+    for _ in range(_PATIENCE):
+        with store.visit() as here:
+            version = here.read(lambda conn: known_version(conn, project_id, model, number))
+            found = here.read(lambda conn: tables.in_force(conn, project_id, model))
+            judged = None
+            if found is not None and found.policy.protects(pointer):
+                judged = _Judged(found, evidence_of(here, version, found.policy), here.ids.new("permit"))
+
+            def unit(
+                conn: Connection, found: tables.InForce | None = found, judged: _Judged | None = judged
+            ) -> Out | GateReport | _Changed:
+                if tables.policy_in_force(conn, project_id, model) != (None if found is None else found.digest):
+                    return _Changed()
+                known_model(conn, project_id, model)
+                return turn(conn, known_version(conn, project_id, model, number), judged)
+
+            done = here.write(unit)
+        if isinstance(done, GateReport):
+            raise permits.refusal(done)
+        if not isinstance(done, _Changed):
+            return done
+    raise Conflict(f"the policy of {model} changed {_PATIENCE} times meanwhile", hint="ask again")
+
+
+def _refuse(conn: Connection, project_id: str, model: str, pointer: str, what: str) -> None:
+    if BOOK.protects(conn, project_id, model, pointer):
+        raise Refused(
+            f"a policy protects {pointer!r} of {model}, so that it is not {what}; point it at another version instead",
+            hint=f"boucle models promote {model} NUMBER",
+        )
+
+
+def _refuse_in_charge(conn: Connection, project_id: str, model: str, number: int | None) -> None:
+    """Refuse to take away a version that a protected pointer stands at; None for any version."""
+    for alias, pointed in registry.aliases_of(conn, project_id, [model])[model].items():
+        if number in (None, pointed):
+            _refuse(conn, project_id, model, alias, f"taken away with version {pointed}, which is in charge")
+    for version in registry.all_versions(conn, project_id, model):
+        if number in (None, version.number) and version.stage != "None":
+            pointer = aliases.pointer_of(version.stage)
+            _refuse(conn, project_id, model, pointer, f"taken away with version {version.number}, which is in charge")
+
+
+def _refuse_leaving(conn: Connection, version: ModelVersion) -> None:
+    stage: Stage = version.stage
+    _refuse(
+        conn,
+        version.project_id,
+        version.model,
+        aliases.pointer_of(stage),
+        f"left by version {version.number}: archive it by putting another version there",
+    )
+
+
+def _shown(number: int | UnsetType | None) -> str:
+    return "no version" if number is None else f"version {number}"

@@ -1,0 +1,74 @@
+"""What the gates look at: Boucle's own evaluation of a bundle, or a snapshot of what a client's run reported."""
+
+import msgspec
+
+from boucle.evaluation.api import load_evaluation
+from boucle.evaluation.records import Metric
+from boucle.governance.records import Evidence, Policy
+from boucle.kernel import trees
+from boucle.kernel.digests import canonical_json, short
+from boucle.kernel.errors import Damaged, Refused
+from boucle.kernel.store import Store
+from boucle.models.records import ModelVersion
+from boucle.packaging.records import BundleManifest, Parity
+from boucle.runs.reported import reported
+
+_MANIFEST = "boucle.json"
+
+
+def evidence_of(store: Store, version: ModelVersion, policy: Policy) -> Evidence:
+    """What there is to judge a version by, kept as a blob. Refused if the evaluation is about another bundle."""
+    files = {entry.path: entry for entry in trees.entries(store.blobs, version.bundle_digest)}
+    if version.evaluation_digest is None:
+        return _reported(store, version, policy, files=len(files))
+    evaluation = load_evaluation(store, version.evaluation_digest)
+    if evaluation.bundle_digest != version.bundle_digest:
+        raise Refused(
+            f"the evaluation is about the bundle {short(evaluation.bundle_digest)}, "
+            f"version {version.number} of {version.model} is the bundle {short(version.bundle_digest)}"
+        )
+    return Evidence(
+        digest=version.evaluation_digest,
+        origin="measured",
+        told_by="Boucle's own evaluation",
+        metrics=evaluation.metrics,
+        rows=evaluation.rows,
+        parity=_parity(store, version, files.get(_MANIFEST)),
+        files=len(files),
+    )
+
+
+def _reported(store: Store, version: ModelVersion, policy: Policy, *, files: int) -> Evidence:
+    names = {objective.metric for objective in policy.objectives}
+    values = store.read(
+        lambda conn: reported(conn, version.project_id, names, run_id=version.run_id, model_id=version.model_id)
+    )
+    snapshot = {
+        "reported_about": version.bundle_digest,
+        "run_id": version.run_id,
+        "model_id": version.model_id,
+        "metrics": values,
+    }
+    return Evidence(
+        digest=store.blobs.put(canonical_json(snapshot)),
+        origin="reported",
+        told_by=f"run {version.run_id}"
+        if version.run_id
+        else f"logged model {version.model_id}"
+        if version.model_id
+        else "nobody: it names no run",
+        metrics={name: Metric(value=value, low=value, high=value) for name, value in values.items()},
+        rows=None,
+        parity=None,
+        files=files,
+    )
+
+
+def _parity(store: Store, version: ModelVersion, manifest: trees.TreeEntry | None) -> Parity | None:
+    if manifest is None:
+        return None
+    try:
+        return msgspec.json.decode(store.blobs.get(manifest.digest), type=BundleManifest).parity
+    except msgspec.MsgspecError as error:
+        where = f"version {version.number} of {version.model}"
+        raise Damaged(f"the {_MANIFEST} of {where} is no manifest: {error}") from error

@@ -1,0 +1,67 @@
+"""Which of two policies is stricter: pure rules."""
+
+from typing import Final, TypeVar
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from boucle.governance.records import Objective, Policy
+from boucle.kernel.digests import digest_json
+from boucle.models.records import CHAMPION, Stage
+
+T = TypeVar("T", bound=str)
+_PRODUCTION: Final[Stage] = "Production"
+
+
+def strictest(first: Policy, second: Policy) -> Policy:
+    """The policy that asks for all that either asks for.
+
+    >>> weak, strong = Policy(reviews=1), Policy(reviews=2)
+    >>> strictest(weak, strong).reviews
+    2
+    """
+    metrics = dict.fromkeys(objective.metric for objective in [*first.objectives, *second.objectives])
+    return Policy(
+        objectives=[
+            _together(metric, [one for one in [*first.objectives, *second.objectives] if one.metric == metric])
+            for metric in metrics
+        ],
+        reviews=max(first.reviews, second.reviews),
+        parity_tolerance=min(first.parity_tolerance, second.parity_tolerance),
+        aliases=_union(first.aliases, second.aliases, CHAMPION),
+        stages=_union(first.stages, second.stages, _PRODUCTION),
+        measured=True if True in (first.measured, second.measured) else UNSET,
+    )
+
+
+def weakens(new: Policy | None, old: Policy) -> bool:
+    """Whether a policy, or none, lets pass or unprotects anything that an older one does not.
+
+    >>> weakens(Policy(), Policy(reviews=1)), weakens(Policy(reviews=2), Policy(reviews=1)), weakens(None, Policy())
+    (True, False, True)
+    """
+    return new is None or digest_json(_plain(strictest(new, old))) != digest_json(_plain(strictest(new, new)))
+
+
+def _together(metric: str, objectives: list[Objective]) -> Objective:
+    lows = [one.at_least for one in objectives if one.at_least is not None]
+    highs = [one.at_most for one in objectives if one.at_most is not None]
+    return Objective(metric=metric, at_least=max(lows, default=None), at_most=min(highs, default=None))
+
+
+def _union(first: list[T] | UnsetType, second: list[T] | UnsetType, default: T) -> list[T] | UnsetType:
+    if first is UNSET and second is UNSET:
+        return UNSET
+    both = [*([default] if first is UNSET else first), *([default] if second is UNSET else second)]
+    return sorted(set(both))
+
+
+def _plain(policy: Policy) -> Policy:
+    """The same policy in one order, with nothing unset, so that equal ones are equal."""
+    return replace(
+        policy,
+        objectives=sorted(policy.objectives, key=lambda one: one.metric),
+        aliases=[CHAMPION] if policy.aliases is UNSET else sorted(policy.aliases),
+        stages=[_PRODUCTION] if policy.stages is UNSET else sorted(policy.stages),
+        measured=policy.measured is True,
+    )
