@@ -18,7 +18,6 @@ from boucle.governance.evidence import evidence_of
 from boucle.governance.judging import keep_report, verdict
 from boucle.governance.records import Evidence, GateReport, Permit
 from boucle.kernel.errors import Conflict, InvalidInput, Refused
-from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import aliases, names, removal
 from boucle.models import store as registry
@@ -89,7 +88,6 @@ def set_alias(
         )
 
     move = _through(store, project_id, model, number, alias, turn)
-    reach("alias.set")
     return move
 
 
@@ -132,7 +130,6 @@ def set_stage(
         return None
 
     _through(store, project_id, model, number, pointer, turn)
-    reach("stage.set")
 
 
 def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor: str) -> None:
@@ -160,7 +157,6 @@ def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor
         aliases.point_alias(conn, move, book=BOOK)
 
     store.write(unit)
-    reach("alias.deleted")
 
 
 def delete_version(store: Store, *, project_id: str, model: str, number: int, actor: str) -> None:
@@ -173,7 +169,6 @@ def delete_version(store: Store, *, project_id: str, model: str, number: int, ac
         removal.delete_version(conn, version, book=BOOK, actor=actor, at=at)
 
     store.write(unit)
-    reach("version.deleted")
 
 
 def delete_model(store: Store, *, project_id: str, model: str, actor: str) -> None:
@@ -189,7 +184,6 @@ def delete_model(store: Store, *, project_id: str, model: str, actor: str) -> No
         removal.delete_model(conn, project_id, model, book=BOOK, actor=actor, at=at)
 
     store.write(unit)
-    reach("model.deleted")
 
 
 def rename_model(store: Store, *, project_id: str, model: str, new_name: str, actor: str) -> None:
@@ -216,7 +210,6 @@ def rename_model(store: Store, *, project_id: str, model: str, new_name: str, ac
         removal.rename_model(conn, project_id, model, new_name, actor=actor, at=at)
 
     store.write(unit)
-    reach("model.renamed")
 
 
 class _Judged(Struct, frozen=True):

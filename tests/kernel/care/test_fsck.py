@@ -266,6 +266,9 @@ def test_every_column_that_looks_like_a_digest_is_known_to_name_a_blob_or_not() 
         "permits.bundle_digest",
         "permits.evaluation_digest",
         "pins.digest",
+        "reviews.bundle_digest",
+        "reviews.evaluation_digest",
         "runs.bundle_digest",
         "runs.dataset_digest",
+        "waivers.bundle_digest",
     }, "a column that names a kept blob belongs into this list; another one into references.NO_BLOBS"
