@@ -87,8 +87,7 @@ def set_alias(
             effective_at=move.effective_at,
         )
 
-    move = _through(store, project_id, model, number, alias, turn)
-    return move
+    return _through(store, project_id, model, number, alias, turn)
 
 
 def set_stage(

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 _VERSION = (
     "project_id, model, number, bundle_digest, dataset_digest, evaluation_digest, run_id, author, created_at, note"
