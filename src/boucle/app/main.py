@@ -28,6 +28,7 @@ from boucle.app.commands import (
     serve,
     settings,
     status,
+    sync,
     users,
     webhooks,
 )
@@ -79,6 +80,7 @@ app.command()(gc.gc)
 app.command()(schema.schema)
 app.command()(settings.settings)
 app.command()(completion.completion)
+app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)
 

@@ -5,7 +5,7 @@ so a client that never heard the answer, or two that replay the same spool, chan
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -14,12 +14,15 @@ from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from boucle.kernel.clock import from_ms, to_ms
 from boucle.kernel.digests import Digest
+from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput
 from boucle.kernel.store import Store
 from boucle.runs import artifacts, limits
 from boucle.runs import store as of_runs
 from boucle.runs.artifact_paths import checked
-from boucle.runs.records import MetricPoint, Run
+from boucle.runs.batch import Batch, Point, point
+from boucle.runs.hot_writer import HotWriter
+from boucle.runs.records import Run
 from boucle.runs.spool.frames import scan
 from boucle.runs.spool.records import (
     DECODER,
@@ -91,21 +94,22 @@ class _Batch:
         self._now_ms = now_ms
         self._seq: int | None = None
         self._experiment = 0
-        self._names: set[str] = set()
         self.run_id = run_id
         self.refused: list[str] = []
         if run_id:
             self._find(run_id)
 
     def take(self, records: Sequence[Record]) -> None:
-        points: list[MetricPoint] = []
+        points: list[Point] = []
         for record in records:
             try:
                 match record:
                     case Begin():
                         self._begin(record)
                     case Points():
-                        points += self._points(record)
+                        points += [
+                            point(name, value, record.step, record.at_ms) for name, value in record.values.items()
+                        ]
                     case _ if self._seq is None:
                         self.refused.append("records of a run that nobody began")
                     case Params():
@@ -123,7 +127,10 @@ class _Batch:
         if points and self._seq is None:
             self.refused.append(f"{len(points)} values of a run that nobody began")
         elif points:
-            of_runs.put_points(self._conn, self._run(), points)
+            batch = Batch(project_id=self._project_id, run_id=self.run_id, points=points)
+            self.refused += [
+                error.message for error in HotWriter().apply(raw_of(self._conn), [batch]) if error is not None
+            ]
 
     def _find(self, run_id: str) -> bool:
         row = self._conn.execute(select(runs).where(runs.c.id == run_id)).first()
@@ -220,18 +227,3 @@ class _Batch:
     def _end(self, record: End) -> None:
         mine = (runs.c.seq == self._seq) & (runs.c.status == "running")
         self._conn.execute(update(runs).where(mine).values(status=record.status, ended_ms=record.at_ms))
-
-    def _points(self, record: Points) -> Iterable[MetricPoint]:
-        limits.check_moment(record.at_ms, "metrics")
-        limits.check_step(record.step, "metrics")
-        for name in record.values:
-            if name not in self._names:
-                limits.check_name(name, "metrics")
-                limits.check_text(name, "metrics")
-                self._names.add(name)
-        return [MetricPoint(name, record.step, value, record.at_ms) for name, value in record.values.items()]
-
-    def _run(self) -> Run:
-        found = of_runs.find(self._conn, self.run_id)
-        assert found is not None
-        return found
