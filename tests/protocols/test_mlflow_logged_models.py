@@ -1,0 +1,131 @@
+"""MLflow's logged models: created, finalized, tagged, deleted; a NaN comes back as NaN."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from boucle.kernel.store import Store
+from boucle.runs.experiments import create_experiment
+from boucle.runs.tables import logged_model_metrics, logged_models
+
+from .mlflow_doors import Ask, asker
+
+MODELS = "/mlflow/logged-models"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "home") as opened:
+        create_experiment(opened, "shop", "e")
+        yield opened
+
+
+@pytest.fixture
+def ask(store: Store) -> Ask:
+    return asker(store)
+
+
+def make(ask: Ask, **more: object) -> dict[str, object]:
+    model: dict[str, object] = ask("POST", MODELS, {"experiment_id": "1", "name": "clf", **more}).json["model"]
+    return model
+
+
+def test_a_model_s_life(ask: Ask) -> None:
+    made = make(
+        ask,
+        source_run_id="f" * 32,
+        model_type="classifier",
+        params=[{"key": "depth", "value": "3"}],
+        tags=[{"key": "team", "value": "a"}],
+    )
+    info = made["info"]
+    assert isinstance(info, dict)
+    model_id = info["model_id"]
+    assert info["artifact_uri"] == f"mlflow-artifacts:/1/models/{model_id}/artifacts"
+    assert (info["status"], info["name"]) == ("LOGGED_MODEL_PENDING", "clf")
+    assert made["data"] == {"params": [{"key": "depth", "value": "3"}]}
+    assert len(model_id) == 34
+    assert ask("GET", f"{MODELS}/{model_id}").json["model"] == made
+    ready = ask("PATCH", f"{MODELS}/{model_id}", {"model_id": model_id, "status": "LOGGED_MODEL_READY"})
+    assert ready.json["model"]["info"]["status"] == "LOGGED_MODEL_READY"
+    ask("PATCH", f"{MODELS}/{model_id}/tags", {"tags": [{"key": "team", "value": "b"}, {"key": "x/y", "value": "1"}]})
+    assert ask("DELETE", f"{MODELS}/{model_id}/tags/x%2Fy").json == {}
+    assert ask("DELETE", f"{MODELS}/{model_id}/tags/x%2Fy").status == 404
+    assert ask("POST", f"{MODELS}/{model_id}/params", {"params": [{"key": "n", "value": "1"}]}).json == {}
+    changed = ask("POST", f"{MODELS}/{model_id}/params", {"params": [{"key": "n", "value": "2"}]})
+    assert changed.json["error_code"] == "INVALID_PARAMETER_VALUE"
+    model = ask("GET", f"{MODELS}/{model_id}").json["model"]
+    assert model["info"]["tags"] == [{"key": "team", "value": "b"}]
+    assert [one["value"] for one in model["data"]["params"]] == ["3", "1"]
+    assert ask("DELETE", f"{MODELS}/{model_id}").json == {}
+    assert ask("GET", f"{MODELS}/{model_id}").status == 404
+    assert ask("GET", f"{MODELS}/{model_id}?allow_deleted=true").status == 200
+
+
+def test_its_files_are_artifacts(ask: Ask) -> None:
+    info = make(ask)["info"]
+    assert isinstance(info, dict)
+    path = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    ask("PUT", f"/mlflow-artifacts/artifacts/{path}/MLmodel", b"flavors: {}")
+    one = f"{MODELS}/{info['model_id']}/artifacts"
+    assert ask("GET", f"{one}/directories").json == {
+        "files": [{"path": "MLmodel", "is_dir": False, "file_size": 11}],
+        "root_uri": info["artifact_uri"],
+    }
+    assert ask("GET", f"{one}/files?artifact_file_path=MLmodel").content == b"flavors: {}"
+    assert ask("GET", f"{one}/files").status == 400
+
+
+def test_a_nan_metric_reads_back_as_nan(store: Store, ask: Ask) -> None:
+    info = make(ask)["info"]
+    assert isinstance(info, dict)
+
+    def unit(conn: object) -> None:
+        seq = conn.execute(select(logged_models.c.seq)).scalar_one()  # type: ignore[attr-defined]
+        rows = [("a", None), ("b", 0.5)]
+        for name, value in rows:
+            row = {"model": seq, "run_id": "r", "name": name, "step": 1, "at_ms": 2, "value": value}
+            conn.execute(insert(logged_model_metrics).values(row))  # type: ignore[attr-defined]
+
+    store.write(unit)
+    metrics = ask("GET", f"{MODELS}/{info['model_id']}").json["model"]["data"]["metrics"]
+    assert [(one["key"], one["value"]) for one in metrics] == [("a", "NaN"), ("b", 0.5)]
+    assert metrics[0]["model_id"] == info["model_id"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"experiment_id": ""},
+        {"experiment_id": "x"},
+        {"experiment_id": "99"},
+        {"name": "a/b"},
+        {"name": "a:b"},
+        {"name": "x" * 501},
+        {"params": [{"key": "", "value": "1"}]},
+        {"params": [{"key": "a", "value": 1}]},
+        {"tags": "no list"},
+        {"name": 3},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_refused(ask: Ask, wrong: dict[str, object]) -> None:
+    answer = ask("POST", MODELS, {"experiment_id": "1", "name": "clf", **wrong})
+    assert 400 <= answer.status < 500
+    assert answer.json["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_an_unknown_model_is_not_found(ask: Ask) -> None:
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("PATCH", "/tags"),
+        ("GET", "/artifacts/directories"),
+    ):
+        assert (
+            ask(method, f"{MODELS}/m-nothing{path}", {"status": 2, "tags": []} if method == "PATCH" else b"").status
+            == 404
+        )
