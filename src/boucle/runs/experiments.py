@@ -63,8 +63,7 @@ def create_experiment(store: Store, project_id: str, name: str, tags: Mapping[st
 
 def get_experiment(store: Store, project_id: str, number: int) -> Experiment:
     """One experiment, deleted or not; NotFound if there is none."""
-    if number == DEFAULT:
-        begin(store, project_id)
+    _begun(store, project_id, number)
     return store.read(lambda conn: find_experiment(conn, project_id, number))
 
 
@@ -85,6 +84,7 @@ def experiment_by_name(store: Store, project_id: str, name: str) -> Experiment:
 def rename_experiment(store: Store, project_id: str, number: int, name: str) -> None:
     """Give an active experiment another name."""
     _check_experiment_name(name)
+    _begun(store, project_id, number)
     now_ms = to_ms(store.clock.now())
 
     def unit(conn: Connection) -> None:
@@ -109,6 +109,7 @@ def restore_experiment(store: Store, project_id: str, number: int) -> None:
 def set_experiment_tag(store: Store, project_id: str, number: int, key: str, value: str) -> None:
     """Set a tag of an active experiment."""
     _check_tag(key, value)
+    _begun(store, project_id, number)
 
     def unit(conn: Connection) -> None:
         active_experiment(conn, project_id, number)
@@ -119,6 +120,7 @@ def set_experiment_tag(store: Store, project_id: str, number: int, key: str, val
 
 def delete_experiment_tag(store: Store, project_id: str, number: int, key: str) -> None:
     """Take a tag from an active experiment; NotFound if it has none of that name."""
+    _begun(store, project_id, number)
 
     def unit(conn: Connection) -> None:
         active_experiment(conn, project_id, number)
@@ -173,10 +175,15 @@ def load_experiments(conn: Connection, project_id: str, numbers: list[int]) -> l
     return [found[number] for number in numbers if number in found]
 
 
-def _turn(store: Store, project_id: str, number: int, before: str, after: str) -> None:
-    now_ms = to_ms(store.clock.now())
+def _begun(store: Store, project_id: str, number: int) -> None:
+    """See to the experiment that is there without being made."""
     if number == DEFAULT:
         begin(store, project_id)
+
+
+def _turn(store: Store, project_id: str, number: int, before: str, after: str) -> None:
+    now_ms = to_ms(store.clock.now())
+    _begun(store, project_id, number)
 
     def unit(conn: Connection) -> None:
         found = find_experiment(conn, project_id, number)
