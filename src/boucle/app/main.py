@@ -29,6 +29,7 @@ from boucle.app.commands import (
     settings,
     status,
     sync,
+    up,
     users,
     webhooks,
 )
@@ -66,7 +67,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (init.init, check.check, run.run, serve.serve, replay.replay, status.status, report.report):
+for verb in (init.init, check.check, run.run, serve.serve, up.up, replay.replay, status.status, report.report):
     app.command()(verb)
 app.add_typer(models.app)
 app.add_typer(audit.app)

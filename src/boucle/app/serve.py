@@ -7,7 +7,6 @@ import argparse
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -24,9 +23,10 @@ from granian.server import Server
 from granian.server.common import AbstractServer
 
 from boucle.app import stopping
+from boucle.app.ports import address, check_port
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
-from boucle.kernel.errors import BoucleError, InvalidInput, PortInUse, Unavailable
+from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.serving.client import InferClient
 from boucle.serving.holding import Held, hold
 from boucle.serving.process import READY
@@ -67,8 +67,8 @@ def serve(
     """
     refuse_open_binding(host)
     read_traffic(home, endpoint)
-    _check_port(host, port)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    check_port(host, port)
+    where = address(host, port)
     settings = WorkerSettings(
         home=str(home.absolute()),
         endpoint=endpoint,
@@ -77,8 +77,8 @@ def serve(
         names=list(names),
     )
     with nullcontext(held) if held else hold(home, endpoint) as mine:
-        mine.tell(address)
-        watch = _Watch(home, endpoint, address, announce or _say)
+        mine.tell(where)
+        watch = _Watch(home, endpoint, where, announce or _say)
         forget_ack(home, endpoint)
         try:
             with _signals_kept_from_workers() as stops:
@@ -215,21 +215,6 @@ def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch, stops: _
             ) from error
     finally:
         watch.stop()
-
-
-def _check_port(host: str, port: int) -> None:
-    """Raise PortInUse if somebody listens there: granian would share the port without a word."""
-    if not 1 <= port <= 65_535:
-        raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise PortInUse(
-            f"cannot listen on {host} port {port}: {error.strerror or error}", hint="choose another: --port 8081"
-        ) from error
 
 
 def _say(address: str) -> None:

@@ -89,7 +89,7 @@ def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: 
     if host not in allowed:
         raise Refused(
             f"Host {host_header!r} is not answered here; allowed are {', '.join(sorted(allowed))}",
-            hint=f"add it to serving.names in boucle.yaml if it is yours: names: [{host or 'example.org'}]",
+            hint=f"if it is yours: boucle up --name {host or 'example.org'}, or serving.names in boucle.yaml",
         )
     if origin is not None and not _is_origin_of(origin, allowed):
         raise Refused(

@@ -1,0 +1,31 @@
+"""The port that a server shall listen on."""
+
+import socket
+
+from boucle.kernel.errors import InvalidInput, PortInUse
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise PortInUse if somebody listens there: granian would share the port without a word."""
+    if not 1 <= port <= 65_535:
+        raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        another = port + 1 if port < 65_535 else port - 1
+        raise PortInUse(
+            f"cannot listen on {host} port {port}: {error.strerror or error}",
+            hint=f"choose another: --port {another}",
+        ) from error
+
+
+def address(host: str, port: int) -> str:
+    """Where a server is found.
+
+    >>> address("::1", 5000)
+    'http://[::1]:5000'
+    """
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
