@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import typer
 
-from boucle.app import worker
+from boucle.app import control, worker
 from boucle.app.main import _GLOBAL_FLAGS, _GLOBAL_OPTIONS, EXIT_CODES, app, hoist
 from boucle.kernel.errors import BoucleError
 from boucle.kernel.settings import KNOWN
@@ -25,6 +25,7 @@ from boucle.project.limits import LIMITS
 from boucle.project.records import Project
 from boucle.project.validate import PARAMS, QUALITY, SERVICE
 from boucle.project.yaml_file import read_project
+from boucle.protocols.control import Control
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -236,6 +237,15 @@ class _Nothing:
 def test_every_route_is_in_the_reference() -> None:
     real = [(one.method, f"`{one.path}`", f"`{one.policy}`") for one in worker.routes(_Nothing())]  # type: ignore[arg-type]
     assert [tuple(cells[:3]) for cells in rows(section("## The server"))] == real
+
+
+def test_every_route_of_the_control_plane_is_in_the_reference(store: Any) -> None:
+    made = {one.prefixes[0]: one for one in control.surfaces(Control(store=store, default_project="default"))}
+    headings = {"": "### Of no protocol", "/api/2.0": "### The MLflow protocol"}
+    assert set(made) == set(headings)
+    for prefix, surface in made.items():
+        real = {(one.method, f"`{one.path}`", f"`{one.policy}`") for one in surface.routes}
+        assert {tuple(cells[:3]) for cells in rows(section(headings[prefix]))} == real
 
 
 def test_every_column_of_the_prediction_record_is_in_the_reference() -> None:

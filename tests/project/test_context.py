@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from boucle.kernel.errors import InvalidInput, NotFound
-from boucle.project.context import find_folder, open_context
+from boucle.project.context import open_context
+from boucle.project.folder import find_folder
 from boucle.project.records import Project, beyond_defaults
 
 TEXT = "project: small\ndata: {source: t.csv, target: y, features: {numeric: [x]}}\n"

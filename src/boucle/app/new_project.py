@@ -12,8 +12,8 @@ from boucle.data.records import CsvFormat
 from boucle.data.written_times import WrittenTime
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.paths import write_atomic
+from boucle.project.folder import NAME
 from boucle.project.records import beyond_defaults
-from boucle.project.yaml_file import NAME
 
 _TABLES = (".csv", ".parquet")
 _LIKE_CSV = (".tsv", ".tab", ".txt", ".data", ".dat")

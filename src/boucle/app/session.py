@@ -40,7 +40,7 @@ class Session:
 
     def folder(self) -> Path:
         """The project's folder; NotFound if there is none."""
-        from boucle.project.context import find_folder
+        from boucle.project.folder import find_folder
 
         return find_folder(Path(self.project) if self.project else None)
 

@@ -6,11 +6,11 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from boucle.kernel.errors import NotFound
 from boucle.kernel.settings import resolve, value_of
 from boucle.kernel.store import Store
+from boucle.project.folder import NAME, find_folder
 from boucle.project.records import Project
-from boucle.project.yaml_file import NAME, read_project
+from boucle.project.yaml_file import read_project
 
 
 class Context:
@@ -46,22 +46,6 @@ class Context:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def find_folder(start: Path | None = None) -> Path:
-    """The nearest folder with a boucle.yaml: `start` (or the current folder), else its parents; absolute."""
-    asked = (start or Path.cwd()).absolute()
-    if not asked.exists():
-        raise NotFound(
-            f"there is no folder {asked}", hint="give the folder that holds boucle.yaml: boucle --project FOLDER check"
-        )
-    if asked.is_file():
-        asked = asked.parent
-    for folder in (asked, *asked.parents):
-        if (folder / NAME).is_file():
-            return folder
-    hint = "go to the folder that has one, or name it: boucle --project FOLDER check; `boucle schema` prints its keys"
-    raise NotFound(f"no {NAME} in {asked} or the folders above it", hint=hint)
 
 
 def open_context(folder: Path | None = None, home: Path | None = None) -> Context:

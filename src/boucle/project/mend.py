@@ -21,12 +21,13 @@ from boucle.data.records import (
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import inside
 from boucle.project.edits import apply
+from boucle.project.folder import NAME
 from boucle.project.pipelines import measured
 from boucle.project.problems import Add, Edit, Give, Problem, ProblemsFound, Remove, Rename, Set, dotted, quoted
 from boucle.project.problems import Path as Place
 from boucle.project.records import Project
 from boucle.project.steps.prepare import before, inspect
-from boucle.project.yaml_file import NAME, parse_project
+from boucle.project.yaml_file import parse_project
 
 MOST_ROUNDS: Final = 20
 """Mending one thing can show the next; a file that is not right by then is left to its author."""

@@ -12,12 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from boucle.kernel.errors import InvalidInput, InvalidProject, NotFound, Unavailable
 from boucle.project import problems
+from boucle.project.folder import NAME
 from boucle.project.problems import Problem, ProblemsFound, quoted
 from boucle.project.records import Project
 from boucle.project.shape import Plain, problems_of
 from boucle.project.validate import validate
 
-NAME = "boucle.yaml"
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000
 """Aliases let a short file grow without end; this stops it."""

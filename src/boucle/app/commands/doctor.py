@@ -65,7 +65,8 @@ def _facts(session: Session) -> "Iterator[Fact]":
 def _of_project(folder: Path) -> "Iterator[Fact]":
     from boucle.app import health
     from boucle.app.environment import Fact
-    from boucle.project.yaml_file import NAME, read_project
+    from boucle.project.folder import NAME
+    from boucle.project.yaml_file import read_project
 
     try:
         project = read_project(folder / NAME)

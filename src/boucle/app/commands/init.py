@@ -154,9 +154,9 @@ def _files(
     from msgspec.structs import replace
 
     from boucle.app.new_project import free_name, loader
+    from boucle.project.folder import NAME
     from boucle.project.needs import NAME as NEEDS
     from boucle.project.proposal.render import render_needs, render_project
-    from boucle.project.yaml_file import NAME
 
     files = {NEEDS: render_needs(found.needs)}
     time = times.get(found.needs.time or "")

@@ -14,8 +14,9 @@ def mend(session: "Session", *, quiet: bool) -> list[str]:
     """
     from boucle.kernel.errors import BoucleError
     from boucle.kernel.paths import write_atomic
+    from boucle.project.folder import NAME
     from boucle.project.mend import mend_features, mend_text
-    from boucle.project.yaml_file import NAME, read_text
+    from boucle.project.yaml_file import read_text
 
     path = session.folder() / NAME
     before = read_text(path)
@@ -41,7 +42,7 @@ def _show(session: "Session", before: str, after: str, reasons: list[str]) -> No
     from rich.text import Text
 
     from boucle.app.console import console
-    from boucle.project.yaml_file import NAME
+    from boucle.project.folder import NAME
 
     screen = console(session.color)
     if not reasons:

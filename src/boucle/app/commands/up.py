@@ -73,7 +73,8 @@ def _project(session: Session) -> tuple[str, list[str]]:
         if session.project:
             raise
         return "default", []
-    from boucle.project.yaml_file import NAME, read_project
+    from boucle.project.folder import NAME
+    from boucle.project.yaml_file import read_project
 
     project = read_project(folder / NAME)
     return project.project, project.serving.names
