@@ -82,7 +82,9 @@ def _routes(policy: Policy) -> list[Route]:
 
 def surfaces() -> list[Surface]:
     return [
-        Surface(routes=[Route("GET", "/facts", "public", facts), *_routes("public")], refuse=refuse, max_body_bytes=1000),
+        Surface(
+            routes=[Route("GET", "/facts", "public", facts), *_routes("public")], refuse=refuse, max_body_bytes=1000
+        ),
         Surface(routes=_routes("write"), refuse=refuse_flow, prefixes=("/api/2.0", "/ajax-api/2.0")),
     ]
 

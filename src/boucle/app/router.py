@@ -59,7 +59,7 @@ class Router:
         """Paths without `{name}`, whole: most requests, and all hot ones, cost one look-up."""
         check_table([route for surface in surfaces for route in _placed(surface)])
         for surface in surfaces:
-            for prefix in (*surface.prefixes, *surface.claims):
+            for prefix in (*surface.prefixes, *surface.claims, *(route.path for route in surface.outer)):
                 self._node(prefix).surface = surface
             for route in _placed(surface):
                 self._place(route, surface)
@@ -129,6 +129,7 @@ def _placed(surface: Surface) -> Iterable[Route]:
     for prefix in surface.prefixes:
         for one in surface.routes:
             yield Route(one.method, prefix + one.path, one.policy, one.handler)
+    yield from surface.outer
 
 
 def _walk(

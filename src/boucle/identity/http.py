@@ -184,6 +184,8 @@ class Surface(Struct, frozen=True, kw_only=True):
     Refused, whatever a handler raises; a plain BoucleError for a mistake of ours."""
     prefixes: tuple[str, ...] = ("",)
     """Every route stands behind each of them, such as `/api/2.0` and `/ajax-api/2.0`."""
+    outer: list[Route] = []
+    """Routes that stand behind no prefix."""
     claims: tuple[str, ...] = ()
     """Further prefixes with nothing behind them, where this protocol's clients ask all the same."""
     max_body_bytes: int = MAX_BODY_BYTES

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from boucle.identity.http import Route, Surface
+from boucle.identity.http import Surface
 from boucle.protocols.control import Control
+from boucle.protocols.mlflow import artifacts, logged_models, multipart, webhooks
 from boucle.protocols.mlflow.errors import refuse
 
-NOT_SPOKEN: Final = ("/api/3.0", "/ajax-api/3.0", "/v1/traces", "/version", "/graphql", "/gateway", "/get-artifact")
+NOT_SPOKEN: Final = ("/api/3.0", "/ajax-api/3.0", "/v1/traces", "/version", "/graphql", "/gateway")
 """Where MLflow's client looks for what is not here: traces, evaluation datasets, the gateway. It is told that there is
 no such endpoint, and does without, as with an older server.
 
@@ -17,6 +18,17 @@ routes wrongly; without an answer it takes spans for not supported."""
 
 def surface(control: Control) -> Surface:
     """The routes behind both of the prefixes that MLflow's clients use."""
-    del control
-    routes: list[Route] = []
-    return Surface(routes=routes, refuse=refuse, prefixes=("/api/2.0", "/ajax-api/2.0"), claims=NOT_SPOKEN)
+    store = control.store
+    routes = [
+        *artifacts.routes(store),
+        *multipart.routes(store),
+        *logged_models.routes(store),
+        *webhooks.routes(store),
+    ]
+    return Surface(
+        routes=routes,
+        refuse=refuse,
+        prefixes=("/api/2.0", "/ajax-api/2.0"),
+        outer=artifacts.outer_routes(store),
+        claims=NOT_SPOKEN,
+    )
