@@ -1,4 +1,4 @@
-"""A server of the front with routes for tests: `python front_under_test.py PORT FOLDER`. Each call of a handler is told."""
+"""A server with routes for tests: `python front_under_test.py PORT FOLDER`. It tells of each call of a handler."""
 
 import asyncio
 import hashlib
