@@ -20,6 +20,7 @@ from boucle.models.records import AliasMove, ModelFacts, ModelVersion, Registere
 
 __all__ = [
     "alias",
+    "came_from",
     "create_model",
     "create_version",
     "describe_model",
@@ -37,6 +38,11 @@ __all__ = [
     "version_at",
     "version_facts",
 ]
+
+
+def came_from(conn: Connection) -> set[str]:
+    """The ids of the runs and logged models that versions of any project were made of: part of their history."""
+    return tables.origins(conn)
 
 
 def create_model(

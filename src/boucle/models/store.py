@@ -331,3 +331,9 @@ def _move(row: RowMapping) -> AliasMove:
     values = {name: value for name, value in row.items() if name != "sequence"}
     moments = {name: datetime.fromisoformat(row[name]) for name in ("moved_at", "effective_at")}
     return AliasMove(**{**values, **moments})
+
+
+def origins(conn: Connection) -> set[str]:
+    """The ids of runs and logged models that any version names."""
+    columns = (model_versions.c.run_id, model_versions.c.model_id)
+    return {str(value) for column in columns for value in conn.scalars(select(column).distinct()) if value}

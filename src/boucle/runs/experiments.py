@@ -190,7 +190,7 @@ def _turn(store: Store, project_id: str, number: int, before: str, after: str) -
         if found.lifecycle != before:
             raise NotFound(f"No {before} experiment with id={number} exists; it is {found.lifecycle}")
         conn.execute(update(experiments).where(_is(project_id, number)).values(lifecycle=after, updated_ms=now_ms))
-        mine = (runs.c.project_id == project_id) & (runs.c.experiment_id == number)
+        mine = (runs.c.project_id == project_id) & (runs.c.experiment_id == number) & (runs.c.lifecycle != "purging")
         deleted_ms = now_ms if after == "deleted" else None
         conn.execute(update(runs).where(mine).values(lifecycle=after, deleted_ms=deleted_ms))
 

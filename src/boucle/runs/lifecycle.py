@@ -210,7 +210,9 @@ def _turn(store: Store, project_id: str, run_id: RunId, lifecycle: str, deleted_
     mine = (runs.c.id == run_id) & (runs.c.project_id == project_id)
 
     def unit(conn: Connection) -> None:
-        changed = conn.execute(update(runs).where(mine).values(lifecycle=lifecycle, deleted_ms=deleted_ms))
+        changed = conn.execute(
+            update(runs).where(mine, runs.c.lifecycle != "purging").values(lifecycle=lifecycle, deleted_ms=deleted_ms)
+        )
         if changed.rowcount == 0:
             raise no_run(run_id)
 

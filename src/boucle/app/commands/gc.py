@@ -22,12 +22,17 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Take it away; without this, only tell.")] = False,
     grace: Annotated[str, typer.Option(help="How long what nothing needs stays: 90m, 24h, 7d.")] = "24h",
     cache_days: Annotated[float, typer.Option(min=0, help="Days that a step's unused result stays.")] = 30,
+    deleted_days: Annotated[
+        float, typer.Option(min=0, help="Days that deleted runs, experiments and logged models can be restored.")
+    ] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Take away what nothing needs any more.
 
-    Blobs that no row, kept result, endpoint or pin needs; unused results; what killed processes left; log segments that
-    windows keep; and what is older than `governance.keep_days`. Only tells what would go, unless --delete is given.
+    Blobs that no row, kept result, endpoint or pin needs; unused results; what killed processes left; log segments
+    that windows keep; what is older than `governance.keep_days`; and runs, experiments and logged models that were
+    deleted long enough ago, unless a registered version came from them. Only tells what would go, unless --delete is
+    given.
 
     \b
     Example:
@@ -40,7 +45,14 @@ def gc(
         from boucle.app.console import console, print_json, progress
 
         with progress(session.color) as shown:
-            report = collect(project, delete=delete, grace_s=grace_s, cache_s=cache_days * 86_400, shown=shown)
+            report = collect(
+                project,
+                delete=delete,
+                grace_s=grace_s,
+                cache_s=cache_days * 86_400,
+                deleted_days=deleted_days,
+                shown=shown,
+            )
         if as_json:
             print_json(report)
             return
@@ -53,20 +65,27 @@ def gc(
             tell(f"{len(report.gone):,} things taken away, {size}; {report.kept_blobs:,} blobs are needed")
         elif report.gone or report.expired:
             tell(f"{len(report.gone):,} things would go, {size}; nothing was changed")
-            tell(f"to take them away: boucle gc --delete --grace {grace} --cache-days {cache_days:g}")
+            tell(
+                f"to take them away: boucle gc --delete --grace {grace} --cache-days {cache_days:g} "
+                f"--deleted-days {deleted_days:g}"
+            )
         else:
             tell(f"nothing to take away; {report.kept_blobs:,} blobs are needed")
 
 
-def collect(project: "Context", *, delete: bool, grace_s: float, cache_s: float, shown: "Progress") -> "GcReport":
+def collect(
+    project: "Context", *, delete: bool, grace_s: float, cache_s: float, deleted_days: float, shown: "Progress"
+) -> "GcReport":
     """Garbage collection of a project's store, with what each room knows of its own files."""
     from datetime import timedelta
 
     from boucle.identity.api import local_principal
     from boucle.kernel.care import gc as engine
     from boucle.loop.spent import spent
+    from boucle.models.api import came_from
     from boucle.monitoring.api import expire
     from boucle.pipeline import api as pipeline
+    from boucle.runs.purge import purge_deleted
     from boucle.serving import api as serving
 
     engine.refuse_empty(project.home)
@@ -83,6 +102,11 @@ def collect(project: "Context", *, delete: bool, grace_s: float, cache_s: float,
         expire=None
         if keep_days is None
         else lambda connection: expire(connection, name, keep_days=keep_days, now=now, actor=actor),
+        purge=purge_deleted(
+            before_ms=int((now - timedelta(days=deleted_days)).timestamp() * 1000),
+            spared=store.read(came_from),
+            actor=actor,
+        ),
         grace_s=grace_s,
         delete=delete,
         progress=shown,

@@ -6,6 +6,7 @@ puts or uses at the same time stays, with any grace period and any clock.
 """
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 
 from boucle.kernel import presence
 from boucle.kernel.care.layout import DATABASE, temporaries
-from boucle.kernel.care.records import Candidate, GcReport, Gone, candidate
+from boucle.kernel.care.records import Candidate, GcReport, Gone, Purge, candidate
 from boucle.kernel.care.references import Needed, needed_by_rows, refuse_lost
 from boucle.kernel.care.roots import named_in_database, named_in_files, reachable
 from boucle.kernel.care.turns import care, present_since
@@ -38,6 +39,7 @@ def collect(
     finders: Sequence[Callable[[], Iterable[Candidate | None]]],
     *,
     expire: Callable[[Connection], dict[str, int]] | None = None,
+    purge: Purge | None = None,
     grace_s: float,
     delete: bool,
     progress: Progress,
@@ -45,8 +47,8 @@ def collect(
     """Take away what may go; a dry run, without `delete`, only tells.
 
     `finders` tell what may go beside blobs and temporary files. `expire` takes rows away that are kept too long and
-    tells how many, by table. Damaged, with nothing changed, if what is needed can't be known: what rows need is read to
-    its last byte first.
+    tells how many, by table; `purge` is what goes for good of the rest. Damaged, with nothing changed, if what is
+    needed can't be known: what rows need is read to its last byte first.
     """
     home, blobs = store.home, store.blobs
     with care(home, shared=False, progress=progress), translate(home), progress.task("collect", total=3) as task:
@@ -55,13 +57,17 @@ def collect(
         kept = list(_blobs(blobs.root, grace_s))
         oldest = present_since(blobs.root)  # after the times of all candidates: who comes later changes them
         task.advance(note="what is needed")
-        expired, named, rows_need = _named(store, expire)
+        expired, named, rows_need = _named(store, expire, purge)
         refuse_lost(home, rows_need)
         known: dict[Digest, set[Digest]] = {}
         reachable(blobs, named | named_in_files(home), known)  # refuses while nothing is changed
         task.advance(note="results, folders, logs")
         if expire is not None and delete:
-            expired = store.write(expire)
+            expired |= store.write(expire)
+        if purge is not None and delete:
+            purge.run(store, progress)
+            # What was restored meanwhile is needed after all.
+            named |= store.read(lambda connection: named_in_database(raw_of(connection)))
         gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
         # Of the results only those that are gone now name nothing any more. Rows written since name what is spared.
         needed = reachable(blobs, named | named_in_files(home, without={one.path for one in gone}), known)
@@ -80,7 +86,7 @@ def refuse_empty(home: Path) -> None:
 
 
 def _named(
-    store: Store, expire: Callable[[Connection], dict[str, int]] | None
+    store: Store, expire: Callable[[Connection], dict[str, int]] | None, purge: Purge | None
 ) -> tuple[dict[str, int], set[Digest], Needed]:
     """How many rows would expire, and what the others name and need. Lets the rows expire and then undoes that."""
     found: tuple[dict[str, int], set[Digest], Needed]
@@ -89,12 +95,19 @@ def _named(
         nonlocal found
         expired = expire(connection) if expire else {}
         raw = raw_of(connection)
-        found = expired, named_in_database(raw), needed_by_rows(raw)
+        going = purge.where if purge else {}
+        counts = {table: _count(raw, table, where) for table, where in going.items()}
+        expired |= {table: count for table, count in counts.items() if count}
+        found = expired, named_in_database(raw, going), needed_by_rows(raw, going)
         raise _Undo
 
     with suppress(_Undo):
         (store.read if expire is None else store.write)(look)
     return found
+
+
+def _count(raw: sqlite3.Connection, table: str, where: str) -> int:
+    return int(raw.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0])
 
 
 class _Undo(Exception):  # noqa: N818 - it is no error

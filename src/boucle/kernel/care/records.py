@@ -1,9 +1,14 @@
 """The nouns of care: what may go, what is wrong. Light: the pipeline's and the server's rooms import it."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from boucle.kernel.progress import Progress
+    from boucle.kernel.store import Store
 
 Kind = Literal[
     "step result",
@@ -15,6 +20,15 @@ Kind = Literal[
     "temporary file",
     "blob",
 ]
+
+
+class Purge(Struct, frozen=True):
+    """Rows that go for good, in bounded units of work."""
+
+    where: dict[str, str]
+    """The SQL condition, by table, of the rows that go; they need no blob any more."""
+    run: "Callable[[Store, Progress], None]"
+    """Takes them away."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -47,7 +61,7 @@ class GcReport(Struct, frozen=True, kw_only=True):
     gone: list[Gone]
     kept_blobs: int
     expired: dict[str, int]
-    """Rows by table that were kept longer than `governance.keep_days`."""
+    """Rows by table that were kept longer than `governance.keep_days`, or deleted for longer than `--deleted-days`."""
 
     @property
     def size_bytes(self) -> int:

@@ -6,7 +6,7 @@ here, and a test asks of every new column of that form which of both it is.
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,12 +30,13 @@ Needed = dict[Digest, list[str]]
 """Digests of needed blobs, each with what needs it."""
 
 
-def needed_by_rows(raw: sqlite3.Connection) -> Needed:
-    """The blobs that the database needs, each with its rows and columns."""
+def needed_by_rows(raw: sqlite3.Connection, without: Mapping[str, str] | None = None) -> Needed:
+    """The blobs that the database needs, each with its rows and columns; `without` as in `named_in_database`."""
     found: Needed = {}
     for table, columns, key in _tables(raw):
         named = ", ".join(f'"{column}"' for column in (*key, *columns))
-        for row in raw.execute(f'SELECT {named} FROM "{table}"'):
+        others = f" WHERE NOT ({without[table]})" if without and table in without else ""
+        for row in raw.execute(f'SELECT {named} FROM "{table}"{others}'):
             name = "/".join(str(value) for value in row[: len(key)])
             for column, digest in zip(columns, row[len(key) :], strict=True):
                 if digest is not None:

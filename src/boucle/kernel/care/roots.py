@@ -7,7 +7,7 @@ table or record is covered on the day it is made.
 import hashlib
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Damaged, NotFound
 
 _DIGEST: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_NUMBERS: Final = re.compile("(?:(?:TINY|SMALL|BIG)?INT|INTEGER|DOUBLE|FLOAT|REAL|BOOLEAN)\\b", re.IGNORECASE)
 _PIECE_BYTES: Final = 1 << 20
 
 
@@ -30,13 +31,24 @@ def named_in(data: bytes) -> Iterator[Digest]:
         yield Digest(found.decode())
 
 
-def named_in_database(raw: sqlite3.Connection) -> set[Digest]:
-    """Every digest in any text of any table."""
+def named_in_database(raw: sqlite3.Connection, without: Mapping[str, str] | None = None) -> set[Digest]:
+    """Every digest in any text of any table; `without` the rows that meet these conditions, by table.
+
+    Columns of numbers cannot name any, so the points of metrics, of which there are millions, are not read.
+    """
     found: set[Digest] = set()
     tables = raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (table,) in tables:
         quoted = table.replace('"', '""')
-        for row in raw.execute(f'SELECT * FROM "{quoted}"'):
+        columns = [
+            '"{}"'.format(str(column[1]).replace('"', '""'))
+            for column in raw.execute(f'PRAGMA table_info("{quoted}")').fetchall()
+            if not _NUMBERS.match(column[2])
+        ]
+        if not columns:
+            continue
+        others = f" WHERE NOT ({without[table]})" if without and table in without else ""
+        for row in raw.execute(f'SELECT {", ".join(columns)} FROM "{quoted}"{others}'):
             for value in row:
                 if isinstance(value, str):
                     found.update(named_in(value.encode(errors="replace")))
