@@ -9,7 +9,7 @@ from boucle.app.router import Router
 from boucle.identity.http import CutOff, FileResponse, Request, Response, Route, Surface
 from boucle.kernel.errors import BoucleError
 from boucle.kernel.store import Store
-from boucle.protocols.mlflow import artifacts, logged_models, multipart
+from boucle.protocols.mlflow import artifacts, logged_models, multipart, registry, versions
 from boucle.protocols.mlflow.errors import refuse
 
 
@@ -44,8 +44,9 @@ Ask = Callable[..., Answer]
 
 
 def asker(store: Store) -> Ask:
-    """A function that asks the routes of a store's artifacts and logged models."""
-    routes: list[Route] = [*artifacts.routes(store), *multipart.routes(store), *logged_models.routes(store)]
+    """A function that asks the routes of a store's artifacts, logged models and registry."""
+    rooms = (artifacts, multipart, logged_models, registry, versions)
+    routes: list[Route] = [route for room in rooms for route in room.routes(store)]
     router = Router(
         [
             Surface(routes=artifacts.outer_routes(store), refuse=refuse),
