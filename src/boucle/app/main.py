@@ -19,6 +19,7 @@ from boucle.app.commands import (
     fsck,
     gc,
     init,
+    lineage,
     models,
     pins,
     replay,
@@ -81,6 +82,7 @@ app.command()(gc.gc)
 app.command()(schema.schema)
 app.command()(settings.settings)
 app.command()(completion.completion)
+app.command()(lineage.lineage)
 app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)

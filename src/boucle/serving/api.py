@@ -9,7 +9,7 @@ from boucle.serving.deploy import deploy
 from boucle.serving.holding import hold
 from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
 from boucle.serving.process import ServerProcess
-from boucle.serving.traffic import log_folder, read_ack, read_traffic, wait_acknowledged
+from boucle.serving.traffic import endpoints, log_folder, read_ack, read_traffic, wait_acknowledged
 
 __all__ = [
     "InferClient",
@@ -20,6 +20,7 @@ __all__ = [
     "collectable",
     "damaged_log",
     "deploy",
+    "endpoints",
     "hold",
     "log_folder",
     "read_ack",

@@ -40,6 +40,11 @@ def log_folder(home: Path, endpoint: str) -> Path:
     return endpoint_folder(home, endpoint) / "log"
 
 
+def endpoints(home: Path) -> list[str]:
+    """The endpoints that something was deployed to."""
+    return sorted(file.parent.name for file in serving_root(home).glob("[!.]*/traffic.json"))
+
+
 def traffic_file(home: Path, endpoint: str) -> Path:
     """The file of the desired state."""
     return endpoint_folder(home, endpoint) / "traffic.json"

@@ -1,0 +1,72 @@
+"""`boucle lineage`"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.session import AsJson, session_of
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from boucle.loop.ancestry import Branch
+
+
+def lineage(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="A run id, model/3, model@champion, a digest, data, or an endpoint.")],
+    as_json: AsJson = False,
+    openlineage: Annotated[
+        bool, typer.Option("--openlineage", help="Print the runs in it as OpenLineage events, one a line.")
+    ] = False,
+) -> None:
+    """Show where something came from and what came of it.
+
+    From data over runs, bundles and versions to aliases and deployments, in both directions.
+
+    \b
+    Example:
+      boucle lineage flights@champion
+      boucle lineage flights/3 --openlineage
+    """
+    session = session_of(context)
+    with session.open(stored=True) as project:
+        import json
+
+        from rich.text import Text
+        from rich.tree import Tree
+
+        from boucle.app.console import console, print_json
+        from boucle.loop.ancestry import ancestry
+        from boucle.loop.openlineage import events
+
+        name = project.project.project
+        found = ancestry(project.store(), name, what)
+        if openlineage:
+            for event in events(project.store(), name, found):
+                typer.echo(json.dumps(event))
+            return
+        if as_json:
+            print_json(found)
+            return
+        tree = Tree(Text(_line(found.kind, found.name, found.facts)))
+        for title, branches in (("made from", found.made_from), ("led to", found.led_to)):
+            below = tree.add(Text(title if branches else f"{title} nothing that is known"))
+            for branch in branches:
+                _grow(below, branch)
+        console(session.color).print(tree)
+
+
+def _grow(tree: "Tree", branch: "Branch") -> None:
+    from rich.text import Text
+
+    again = " (shown above)" if branch.repeated else ""
+    below = tree.add(Text(_line(branch.kind, branch.name, branch.facts) + again))
+    for one in branch.branches:
+        _grow(below, one)
+
+
+def _line(kind: str, name: str, facts: dict[str, str]) -> str:
+    told = ", ".join(f"{key} {value}" for key, value in facts.items() if value)
+    short = name[:12] if len(name) == 64 else name
+    return f"{kind} {short}" + (f"  ({told})" if told else "")

@@ -1,0 +1,250 @@
+"""Lineage in both directions: from data over runs, bundles and versions to aliases and deployments, and back."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct, field
+from sqlalchemy import Connection
+
+from boucle.data.api import get_version as get_dataset
+from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
+from boucle.kernel.store import Store
+from boucle.models import store as registry
+from boucle.models.api import known_version
+from boucle.models.origins import versions_from
+from boucle.models.records import ModelVersion
+from boucle.runs import origins
+from boucle.runs.store import find as find_run
+from boucle.serving.api import endpoints, read_traffic
+
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_DEEPEST: Final = 12
+
+
+class Thing(Struct, frozen=True):
+    """One thing that lineage knows; kind and name say which."""
+
+    kind: str
+    name: str
+
+
+class Branch(Struct, frozen=True, kw_only=True):
+    """A thing, with what is behind it in one direction."""
+
+    kind: str
+    name: str
+    facts: dict[str, str] = field(default_factory=dict)
+    branches: list["Branch"] = field(default_factory=list)
+    repeated: bool = False
+    """Whether it is shown with its own branches elsewhere."""
+
+
+class Ancestry(Struct, frozen=True, kw_only=True):
+    """Where a thing came from, and what came of it."""
+
+    kind: str
+    name: str
+    facts: dict[str, str]
+    made_from: list[Branch]
+    led_to: list[Branch]
+
+
+def ancestry(store: Store, project_id: str, what: str) -> Ancestry:
+    """The lineage of a run id, `model/3`, `model@champion`, a digest, the name of data, or an endpoint.
+
+    NotFound if nothing is called so.
+    """
+
+    def query(conn: Connection) -> Ancestry:
+        graph = _Graph(store, conn, project_id)
+        start = graph.resolve(what)
+        return Ancestry(
+            kind=start.kind,
+            name=start.name,
+            facts=graph.facts(start),
+            made_from=_branches(start, graph.before, graph.facts, {start}),
+            led_to=_branches(start, graph.after, graph.facts, {start}),
+        )
+
+    return store.read(query)
+
+
+def _branches(
+    of: Thing,
+    step: Callable[[Thing], Sequence[Thing]],
+    facts: Callable[[Thing], dict[str, str]],
+    seen: set[Thing],
+    depth: int = 0,
+) -> list[Branch]:
+    found = []
+    for one in dict.fromkeys(step(of)):
+        known = one in seen or depth >= _DEEPEST
+        seen.add(one)
+        below = [] if known else _branches(one, step, facts, seen, depth + 1)
+        found.append(Branch(kind=one.kind, name=one.name, facts=facts(one), branches=below, repeated=known))
+    return found
+
+
+class _Graph:
+    """The edges, asked of the rooms that own them."""
+
+    def __init__(self, store: Store, conn: Connection, project_id: str) -> None:
+        self._store = store
+        self._conn = conn
+        self._project = project_id
+
+    def resolve(self, what: str) -> Thing:
+        """What a person's word stands for."""
+        model, slash, number = what.rpartition("/")
+        if slash and number.isascii() and number.isdecimal() and len(number) < 10:
+            version = known_version(self._conn, self._project, model, int(number))
+            return Thing("version", f"{version.model}/{version.number}")
+        model, at, alias = what.rpartition("@")
+        if at and model:
+            move = registry.newest_move(self._conn, self._project, model, alias)
+            if move is None or move.number is None:
+                raise NotFound(f"model {model!r} has no alias {alias!r}", hint="boucle models list")
+            return Thing("alias", what)
+        if find_run(self._conn, what) is not None:
+            return Thing("run", what)
+        if what.startswith("m-") and origins.run_of_model(self._conn, self._project, what) is not None:
+            return Thing("logged model", what)
+        if _DIGEST.fullmatch(what):
+            if origins.runs_of_bundle(self._conn, self._project, what) or self._versions("bundle_digest", what):
+                return Thing("bundle", what)
+            if origins.runs_of_data(self._conn, self._project, what):
+                return Thing("data", what)
+        if what in endpoints(self._store.home):
+            return Thing("deployment", what)
+        prints = origins.fingerprints_named(self._conn, self._project, what)
+        if len(prints) == 1:
+            return Thing("data", prints[0])
+        if prints:
+            raise InvalidInput(
+                f"there are {len(prints)} states of the data {what!r}; name one by its digest",
+                hint=f"boucle lineage {prints[-1]}",
+                details={"digests": prints},
+            )
+        raise NotFound(
+            f"nothing is called {what[:100]!r} in project {self._project!r}; known are ids of runs, model/number, "
+            "model@alias, digests of 64 digits, names of data, endpoints",
+            hint="boucle models list",
+        )
+
+    def before(self, of: Thing) -> list[Thing]:
+        """What a thing was made from."""
+        match of.kind:
+            case "run":
+                used = origins.data_of_run(self._conn, self._project, of.name)
+                return [Thing("data", one.fingerprint) for one in used]
+            case "bundle":
+                made = origins.runs_of_bundle(self._conn, self._project, of.name)
+                made = made or [one.run_id for one in self._versions("bundle_digest", of.name) if one.run_id]
+                return [Thing("run", one) for one in made]
+            case "logged model":
+                run = origins.run_of_model(self._conn, self._project, of.name)
+                return [Thing("run", run)] if run else []
+            case "version":
+                return self._before_version(self._version(of.name))
+            case "alias":
+                model, _, alias = of.name.rpartition("@")
+                move = registry.newest_move(self._conn, self._project, model, alias)
+                return [Thing("version", f"{model}/{move.number}")] if move and move.number is not None else []
+            case "deployment":
+                champion = read_traffic(self._store.home, of.name).champion
+                versions = self._versions("bundle_digest", champion.bundle_digest)
+                mine = [one for one in versions if one.number == champion.number and one.model == of.name] or versions
+                return [_named(one) for one in mine] or [Thing("bundle", champion.bundle_digest)]
+        return []
+
+    def after(self, of: Thing) -> list[Thing]:
+        """What came of a thing."""
+        match of.kind:
+            case "data":
+                return [Thing("run", one) for one in origins.runs_of_data(self._conn, self._project, of.name)]
+            case "run":
+                return self._after_run(of.name)
+            case "bundle":
+                return [_named(one) for one in self._versions("bundle_digest", of.name)]
+            case "logged model":
+                return [_named(one) for one in self._versions("model_id", of.name)]
+            case "version":
+                version = self._version(of.name)
+                aliases = registry.aliases_of(self._conn, self._project, [version.model]).get(version.model, {})
+                found = [
+                    Thing("alias", f"{version.model}@{name}")
+                    for name, number in sorted(aliases.items())
+                    if number == version.number
+                ]
+                return found + [Thing("deployment", one) for one in self._endpoints(version)]
+            case "alias":  # what answers with the version that it names
+                return [
+                    Thing("deployment", one)
+                    for version in self.before(of)
+                    for one in self._endpoints(self._version(version.name))
+                ]
+        return []
+
+    def facts(self, of: Thing) -> dict[str, str]:
+        """A few words about a thing."""
+        match of.kind:
+            case "data":
+                return self._facts_of_data(of.name)
+            case "run":
+                run = find_run(self._conn, of.name)
+                if run is None:
+                    return {}
+                code = run.tags.get("git.revision") or run.tags.get("mlflow.source.git.commit")
+                facts = {"name": run.name, "experiment": run.experiment, "status": run.status, "by": run.user}
+                return facts | ({"code": code[:12]} if code else {})
+            case "version":
+                version = self._version(of.name)
+                return {"author": version.author, "why": version.note}
+        return {}
+
+    def _facts_of_data(self, fingerprint: str) -> dict[str, str]:
+        for run in origins.runs_of_data(self._conn, self._project, fingerprint)[:1]:
+            for one in origins.data_of_run(self._conn, self._project, run):
+                if one.fingerprint == fingerprint and one.name:
+                    return {"name": one.name, "source": one.source}
+        try:
+            dataset = get_dataset(self._store, fingerprint)  # type: ignore[arg-type]  # 64 digits
+        except BoucleError:
+            return {}
+        return {"rows": f"{dataset.rows:,}", "columns": str(len(dataset.columns))}
+
+    def _before_version(self, version: ModelVersion) -> list[Thing]:
+        if version.model_id:
+            return [Thing("logged model", version.model_id)]
+        return [Thing("bundle", version.bundle_digest)]
+
+    def _after_run(self, run_id: str) -> list[Thing]:
+        run = find_run(self._conn, run_id)
+        given = [Thing("bundle", run.bundle_digest)] if run is not None and run.bundle_digest else []
+        models = origins.models_of_run(self._conn, self._project, run_id)
+        given += [Thing("logged model", one) for one in models]
+        known = {run.bundle_digest if run is not None else None}
+        for version in self._versions("run_id", run_id):
+            if version.model_id not in models and version.bundle_digest not in known:
+                given.append(Thing("bundle", version.bundle_digest))
+        return given
+
+    def _versions(self, kind: str, value: str) -> list[ModelVersion]:
+        return versions_from(self._conn, self._project, kind, value)  # type: ignore[arg-type]  # names of columns
+
+    def _version(self, name: str) -> ModelVersion:
+        model, _, number = name.rpartition("/")
+        return known_version(self._conn, self._project, model, int(number))
+
+    def _endpoints(self, version: ModelVersion) -> list[str]:
+        found = []
+        for name in endpoints(self._store.home):
+            champion = read_traffic(self._store.home, name).champion
+            if champion.bundle_digest == version.bundle_digest and champion.number == version.number:
+                found.append(name)
+        return found
+
+
+def _named(version: ModelVersion) -> Thing:
+    return Thing("version", f"{version.model}/{version.number}")

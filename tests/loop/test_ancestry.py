@@ -1,0 +1,97 @@
+"""Lineage in both directions, on a store that a pipeline and a client wrote to."""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import boucle
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.store import Store
+from boucle.loop.ancestry import Ancestry, Branch, ancestry
+from boucle.loop.openlineage import events
+from boucle.models.api import get_version
+
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("golden")
+    with tarfile.open(max(GOLDEN.glob("home-*.tar.xz"))) as tar:
+        tar.extractall(folder, filter="tar")
+    return folder / ".boucle"
+
+
+def kinds(branches: list[Branch]) -> set[str]:
+    return {one.kind for one in branches} | {kind for one in branches for kind in kinds(one.branches)}
+
+
+def found_in(branches: list[Branch], kind: str) -> list[Branch]:
+    return [one for one in branches if one.kind == kind] + [
+        below for one in branches for below in found_in(one.branches, kind)
+    ]
+
+
+@pytest.mark.slow
+def test_a_deployment_leads_back_to_its_data_and_the_data_to_the_deployment(home: Path) -> None:
+    with Store.open(home) as store:
+        deployed = ancestry(store, "orders", "orders")
+        assert (deployed.kind, kinds(deployed.made_from)) == ("deployment", {"version", "bundle", "run", "data"})
+        (version,) = found_in(deployed.made_from, "version")
+        (data,) = found_in(deployed.made_from, "data")
+        model, _, number = version.name.partition("/")
+        assert get_version(store, "orders", model, int(number)).dataset_digest == data.name
+        forward = ancestry(store, "orders", data.name)
+        assert kinds(forward.led_to) >= {"run", "bundle", "version", "alias", "deployment"}
+        assert version.name in [one.name for one in found_in(forward.led_to, "version")]
+        by_alias = ancestry(store, "orders", "orders@champion")
+        assert [one.name for one in by_alias.made_from] == [version.name]
+        assert kinds(by_alias.led_to) == {"deployment"}
+        assert ancestry(store, "orders", version.name).kind == "version"
+
+
+@pytest.mark.slow
+def test_what_a_client_logged_is_found_by_its_name(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUCLE_SPOOL", str(tmp_path / "spool"))
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n1,2\n")
+    with boucle.start_run("by hand", home=home, project="orders") as run:
+        digest = run.log_dataset("rows", table)
+    with Store.open(home) as store:
+        found = ancestry(store, "orders", "rows")
+        assert (found.kind, found.name, found.facts["name"]) == ("data", digest, "rows")
+        assert [one.name for one in found.led_to] == [run.id]
+        table.write_text("a,b\n1,3\n")
+        with boucle.start_run("by hand", home=home, project="orders") as other:
+            other.log_dataset("rows", table)
+        with pytest.raises(InvalidInput, match="2 states of the data 'rows'"):
+            ancestry(store, "orders", "rows")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["nothing", "orders/99", "orders@nobody", "f" * 64, "", "/", "@", "..", "\0"])
+def test_what_is_not_there_is_told(home: Path, what: str) -> None:
+    with Store.open(home) as store, pytest.raises(NotFound):
+        ancestry(store, "orders", what)
+
+
+@pytest.mark.slow
+def test_events_are_as_openlineage_publishes_them(home: Path) -> None:
+    schema: dict[str, Any] = json.loads((HERE / "schemas" / "OpenLineage-2-0-2.json").read_text())
+    judge = jsonschema.Draft202012Validator(
+        {**schema, "$ref": "#/$defs/RunEvent"}, format_checker=jsonschema.FormatChecker()
+    )
+    with Store.open(home) as store:
+        of: Ancestry = ancestry(store, "orders", "orders@champion")
+        told = events(store, "orders", of)
+    assert [one["eventType"] for one in told] == ["START", "COMPLETE"]
+    for event in told:
+        judge.validate(event)
+    assert [one["name"] for one in told[1]["outputs"]] == [one.name for one in found_in(of.made_from, "version")]
+    with pytest.raises(jsonschema.ValidationError):
+        judge.validate({**told[0], "eventType": "BEGIN"})
