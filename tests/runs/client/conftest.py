@@ -38,7 +38,8 @@ def program(tmp_path: Path, root: Path) -> Callable[..., "subprocess.Popen[str]"
 
     def start(text: str, *arguments: object) -> "subprocess.Popen[str]":
         file = tmp_path / "train.py"
-        file.write_text(text)
+        if not file.exists():  # another process of the same test may be reading it
+            file.write_text(text)
         return subprocess.Popen(
             [sys.executable, str(file), *map(str, arguments)],
             stdout=subprocess.PIPE,

@@ -85,7 +85,7 @@ def test_eight_processes_killed_while_they_log_lose_nothing(program: Program, ho
         run_id = process.stdout.readline().strip()
         for _ in range(500):
             line = process.stdout.readline()
-            assert line, process.stderr.read()
+            assert line, (process.wait(), process.stderr.read())
             acknowledged[run_id] = int(line)
     for process in processes:
         os.kill(process.pid, signal.SIGKILL)
