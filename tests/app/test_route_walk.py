@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
-from boucle.protocols.control import Control
 
 from boucle.app import control
 from boucle.app.router import Router
@@ -29,6 +28,7 @@ from boucle.identity.records import GRANTS, Policy
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Refused
 from boucle.kernel.store import Store
+from boucle.protocols.control import Control
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 ACTOR: Final = "person:root"
