@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Column, Connection, Table, select
+from sqlalchemy import Column, Connection, select
 
 from boucle.runs.hot_writer import no_run
 from boucle.runs.records import MetricPoint, RunId
@@ -60,10 +60,12 @@ def view(conn: Connection, project_id: str, run_id: RunId) -> RunView:
 
 def load_views(conn: Connection, seqs: Sequence[int]) -> list[RunView]:
     """Runs by their numbers, in that order, with a few queries for all of them."""
-    metrics = _by_run(conn, run_metrics, seqs, run_metrics.c.name, _point)
-    params = _by_run(conn, run_params, seqs, run_params.c.name, lambda row: (row.name, row.value))
-    tags = _by_run(conn, run_tags, seqs, run_tags.c.name, lambda row: (row.name, row.value))
-    models = _by_run(conn, run_models, seqs, run_models.c.model_id, lambda row: (row.role, row.model_id, row.step))
+    value = run_metrics.c
+    metrics = _by_run(conn, seqs, [value.run, value.name, value.step, value.value, value.at_ms], _point)
+    params = _by_run(conn, seqs, [run_params.c.run, run_params.c.name, run_params.c.value], _pair)
+    tags = _by_run(conn, seqs, [run_tags.c.run, run_tags.c.name, run_tags.c.value], _pair)
+    of_model = [run_models.c.run, run_models.c.model_id, run_models.c.role, run_models.c.step]
+    models = _by_run(conn, seqs, of_model, lambda row: (row[2], row[1], row[3]))
     used = _datasets(conn, seqs)
     rows = {}
     for some in _chunks(seqs):
@@ -93,16 +95,22 @@ def load_views(conn: Connection, seqs: Sequence[int]) -> list[RunView]:
 
 
 def _point(row: Any) -> MetricPoint:
-    return MetricPoint(row.name, row.step, math.nan if row.value is None else row.value, row.at_ms)
+    _, name, step, value, at_ms = row
+    return MetricPoint(name, step, math.nan if value is None else value, at_ms)
+
+
+def _pair(row: Any) -> tuple[str, str]:
+    return row[1], row[2]
 
 
 def _by_run(
-    conn: Connection, table: Table, seqs: Sequence[int], order: Column[Any], value: Callable[[Any], T]
+    conn: Connection, seqs: Sequence[int], columns: Sequence[Column[Any]], value: Callable[[Any], T]
 ) -> dict[int, list[T]]:
+    """Values by run, in the order of the second column; the first is the run."""
     found: dict[int, list[T]] = {}
     for some in _chunks(seqs):
-        for row in conn.execute(select(table).where(table.c.run.in_(some)).order_by(table.c.run, order)):
-            found.setdefault(row.run, []).append(value(row))
+        for row in conn.execute(select(*columns).where(columns[0].in_(some)).order_by(*columns[:2])).tuples().all():
+            found.setdefault(row[0], []).append(value(row))
     return found
 
 
