@@ -241,7 +241,11 @@ def test_every_route_is_in_the_reference() -> None:
 
 def test_every_route_of_the_control_plane_is_in_the_reference(store: Any) -> None:
     made = {one.prefixes[0]: one for one in control.surfaces(Control(store=store, default_project="default"))}
-    headings = {"": "### Of no protocol", "/api/2.0": "### The MLflow protocol"}
+    headings = {
+        "": "### Of no protocol",
+        "/api/2.0": "### The MLflow protocol",
+        "/api/v1": "### Boucle's own protocol",
+    }
     assert set(made) == set(headings)
     for prefix, surface in made.items():
         real = {(one.method, f"`{one.path}`", f"`{one.policy}`") for one in [*surface.routes, *surface.outer]}

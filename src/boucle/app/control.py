@@ -23,6 +23,7 @@ from boucle.identity.accounts import open_door
 from boucle.identity.http import Request, Response, Route, Surface
 from boucle.protocols.control import Control
 from boucle.protocols.mlflow import surface as mlflow
+from boucle.protocols.native import surface as native
 from boucle.protocols.native.errors import refuse
 
 CONNECTIONS: Final = 1024
@@ -46,7 +47,7 @@ _LOGGING: Final = {
 
 def surfaces(control: Control) -> list[Surface]:
     """Every protocol that is spoken here."""
-    return [_plain(control), mlflow.surface(control)]
+    return [_plain(control), mlflow.surface(control), native.surface(control)]
 
 
 def make_front(control: Control, names: Sequence[str] = ()) -> Front:

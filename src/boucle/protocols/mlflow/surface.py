@@ -4,8 +4,21 @@ from typing import Final
 
 from boucle.identity.http import Surface
 from boucle.protocols.control import Control
-from boucle.protocols.mlflow import artifacts, logged_models, multipart, webhooks
+from boucle.protocols.mlflow import (
+    artifacts,
+    experiments,
+    inputs,
+    log,
+    logged_models,
+    metrics,
+    multipart,
+    registry,
+    runs,
+    versions,
+    webhooks,
+)
 from boucle.protocols.mlflow.errors import refuse
+from boucle.runs.inbox import Inbox
 
 NOT_SPOKEN: Final = ("/api/3.0", "/ajax-api/3.0", "/v1/traces", "/version", "/graphql", "/gateway")
 """Where MLflow's client looks for what is not here: traces, evaluation datasets, the gateway. It is told that there is
@@ -20,6 +33,13 @@ def surface(control: Control) -> Surface:
     """The routes behind both of the prefixes that MLflow's clients use."""
     store = control.store
     routes = [
+        *experiments.routes(store),
+        *runs.routes(store),
+        *log.routes(Inbox(store)),
+        *metrics.routes(store),
+        *inputs.routes(store),
+        *registry.routes(store),
+        *versions.routes(store),
         *artifacts.routes(store),
         *multipart.routes(store),
         *logged_models.routes(store),
