@@ -59,16 +59,15 @@ def test_the_rest_of_a_path_is_one_value() -> None:
     assert ROUTER.find("GET", "/api/2.0/artifacts").values == {}
 
 
-def test_a_path_is_decoded_once() -> None:
-    assert ROUTER.find("GET", "/v2/models/a%2Fb%20%C3%A9").values == {"model": "a/b é"}
-    assert ROUTER.find("GET", "/v2/models/%252e").values == {"model": "%2e"}
-    assert ROUTER.find("PUT", "/api/2.0/artifacts/a%2Fb/c+d").values == {"path": "a/b/c+d"}
-    assert ROUTER.find("GET", "/%68ealth").door.route.path == "/health"
+def test_a_path_that_is_decoded_is_not_decoded_again() -> None:
+    assert ROUTER.find("GET", "/v2/models/a b é").values == {"model": "a b é"}
+    assert ROUTER.find("GET", "/v2/models/%2e%2e").values == {"model": "%2e%2e"}
+    assert ROUTER.find("PUT", "/api/2.0/artifacts/%2e%2e/c+d").values == {"path": "%2e%2e/c+d"}
 
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "*", "v2", "/v1", "/v2/", "//v2", "/v2/models/", "/v2/models/a/b", "/v2/models//infer", "/v2%2Fmodels",
+    ["", "/", "*", "v2", "/v1", "/v2/", "//v2", "/v2/models/", "/v2/models/a/b", "/v2/models//infer",
      "/api/2.0", "/api/2.0/", "/api/2.0/artifacts/", "//api/2.0/artifacts/x", "/version", "/p/x/p/y/health", "/V2",
      "/health;x", "/p"],
 )  # fmt: skip
@@ -79,11 +78,10 @@ def test_other_paths_are_not_found(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v2/models/%ff", "/v2/models/a%00b", "/v2/models/a%0a", "/v2/models/%C2%85", "/v2/models/..", "/v2/models/%2e%2e",
-     "/v2/models/.", "/api/2.0/artifacts/../x", "/api/2.0/artifacts/a/..%2fb", "/api/2.0/artifacts/a%2f..%2fb",
-     "/api/2.0/artifacts/%2e%2e/x", "/api/2.0/artifacts/a//b", "/api/2.0/artifacts/a/", "/api/2.0/artifacts/%2fetc",
-     "/api/2.0/artifacts/a%5cb", "/api/2.0/artifacts/a\\b", "/api/2.0/artifacts/./a", "/p//health", "/p/..%2f/health",
-     "/p/%2e%2e/health", "/p/a%2fb/health", "/p/a b/health", "/p/-x/health", f"/p/{'x' * 101}/health", "/p/%ff/health"],
+    ["/v2/models/\ufffd", "/v2/models/a\0b", "/v2/models/a\n", "/v2/models/\x85", "/v2/models/..", "/v2/models/.",
+     "/api/2.0/artifacts/../x", "/api/2.0/artifacts/a/../b", "/api/2.0/artifacts/a//b", "/api/2.0/artifacts/a/",
+     "/api/2.0/artifacts//etc", "/api/2.0/artifacts/a\\b", "/api/2.0/artifacts/./a", "/p//health", "/p/..//health",
+     "/p/../health", "/p/a b/health", "/p/-x/health", f"/p/{'x' * 101}/health", "/p/\ufffd/health", "/p/a%2fb/health"],
 )  # fmt: skip
 def test_what_no_path_may_be_is_said(path: str) -> None:
     with pytest.raises(BadPath):
@@ -91,17 +89,17 @@ def test_what_no_path_may_be_is_said(path: str) -> None:
 
 
 def test_a_path_may_begin_with_its_project() -> None:
-    for name in ("flights", "a", "1.2_x-y", "x" * 100, "p", "%66lights"):
+    for name in ("flights", "a", "1.2_x-y", "x" * 100, "p"):
         found = ROUTER.find("GET", f"/p/{name}/api/2.0/artifacts/x")
-        assert (found.project, found.path) == (name.replace("%66", "f"), "/api/2.0/artifacts/x")
+        assert (found.project, found.path) == (name, "/api/2.0/artifacts/x")
     assert ROUTER.find("GET", "/health").project is None
 
 
 def test_every_path_has_the_surface_that_tells_its_errors() -> None:
     for path in ("/api/2.0", "/api/2.0/x", "/ajax-api/2.0/artifacts/../x", "/api/3.0/mlflow/traces", "/version",
-                 "/p/x/api/2.0/y", "/p/..%2f/api/2.0/y", "/%61pi/2.0/x", "/api/2.0/%ff"):  # fmt: skip
+                 "/p/x/api/2.0/y", "/p/../api/2.0/y", "/api/2.0/\ufffd", "/p/x/api/2.0/\0"):  # fmt: skip
         assert ROUTER.surface_of(path) is FLOW, path
-    for path in ("", "*", "/", "/api", "/api/2.00", "//api/2.0/x", "/p", "/p/x", "/p/..%2f", "/versions", "/%ff"):
+    for path in ("", "*", "/", "/api", "/api/2.00", "//api/2.0/x", "/p", "/p/x", "/p/../", "/versions", "/\ufffd"):
         assert ROUTER.surface_of(path) is PLAIN, path
 
 
@@ -124,11 +122,7 @@ def test_surfaces_that_clash_or_leave_paths_unanswered_stop_the_server_from_star
         Router([FLOW])
 
 
-@given(
-    st.lists(
-        st.sampled_from(["/", ".", "..", "%2e", "%2f", "%5c", "%", "a", "p", "api", "2.0", "artifacts", "%00", "é"])
-    )
-)
+@given(st.lists(st.sampled_from(["/", ".", "..", "%2e", "\\", "%", "a", "p", "api", "2.0", "artifacts", "\0", "é"])))
 def test_no_spelling_brings_a_rest_that_is_not_plain(pieces: list[str]) -> None:
     for prefix in ("", "/api/2.0/artifacts/", "/p/x/api/2.0/artifacts/"):
         try:

@@ -26,7 +26,7 @@ _ESTABLISHED: Final = 1
 class StreamBody:
     """A body that is still coming. Not for several readers."""
 
-    __slots__ = ("_client", "_comes", "_declared", "_encoding", "_protocol", "_taken")
+    __slots__ = ("_client", "_comes", "_declared", "_encoding", "_pieces", "_protocol", "_taken")
 
     def __init__(self, headers: Headers, protocol: Any, client: str) -> None:
         declared = headers.get("content-length")
@@ -36,6 +36,7 @@ class StreamBody:
         self._encoding = headers.get("content-encoding")
         self._protocol = protocol
         self._client = client
+        self._pieces: AsyncIterator[bytes] | None = None
         self._taken = False
 
     async def read(self, limit: int, /) -> bytes:
@@ -67,7 +68,7 @@ class StreamBody:
         """See `identity.http.Body`."""
         self._take()
         size = 0
-        pieces = aiter(self._protocol)
+        self._pieces = pieces = aiter(self._protocol)
         while True:
             try:
                 async with asyncio.timeout(IDLE_S):
@@ -90,12 +91,12 @@ class StreamBody:
         if not self._comes or (self._declared is not None and not _UNREAD_BYTES < self._declared <= PATIENCE_BYTES):
             return
         size = 0
-        with suppress(TimeoutError, RuntimeError):
+        # RSGI's body has one iterator; a second one finds nothing.
+        pieces = self._pieces or aiter(self._protocol)
+        with suppress(TimeoutError, RuntimeError, StopAsyncIteration):
             async with asyncio.timeout(PATIENCE_S):
-                async for piece in self._protocol:
-                    size += len(piece)
-                    if size > PATIENCE_BYTES:
-                        return
+                while size <= PATIENCE_BYTES:
+                    size += len(await anext(pieces))
 
     def _take(self) -> None:
         if self._encoding not in (None, "", "identity"):

@@ -1,20 +1,20 @@
 """From the tables of routes to the route that answers a request.
 
-A path is taken apart and decoded once, here, segment by segment; nobody behind decodes again. So `%2F` is a sign inside
-a segment and never a border between two, and what a policy is looked up for is what the handler gets.
+RSGI hands paths over decoded, so nobody here decodes them again. `%2F` is a slash like any other, and what a policy is
+looked up for is what the handler gets.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from inspect import iscoroutinefunction
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from boucle.identity.api import check_table
 from boucle.identity.http import BadPath, NoRoute, Route, Surface, WrongMethod
 
 _PROJECT: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNREADABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ufffd]")
+"""U+FFFD stands where bytes were that are not UTF-8."""
 
 
 class Door(NamedTuple):
@@ -174,24 +174,10 @@ def _check_rest(rest: str) -> None:
 
 
 def _segments(path: str) -> list[str]:
-    """A path's segments, decoded.
-
-    >>> _segments("/models/a%2Fb%20c")
-    ['', 'models', 'a/b c']
-    """
-    segments = path.split("/")
-    if "%" in path:
-        segments = [_decoded(segment) for segment in segments]
-    if _CONTROL.search(path if "%" not in path else "".join(segments)):
-        raise BadPath(f"the path {path[:200]!r} has control characters")
-    return segments
-
-
-def _decoded(segment: str) -> str:
-    try:
-        return unquote_to_bytes(segment).decode()
-    except UnicodeDecodeError as error:
-        raise BadPath(f"the path segment {segment[:100]!r} is not UTF-8 when it is decoded") from error
+    """A path's segments; BadPath if it has control characters, or was not UTF-8 before it was decoded."""
+    if _UNREADABLE.search(path):
+        raise BadPath(f"the path {path[:200]!r} has control characters, or is not UTF-8 when it is decoded")
+    return path.split("/")
 
 
 def _project(path: str) -> tuple[str, str]:
@@ -201,10 +187,9 @@ def _project(path: str) -> tuple[str, str]:
     (('flights', '/api/2.0/x'), ('flights', '/'))
     """
     name, slash, rest = path[3:].partition("/")
-    decoded = _decoded(name)
-    if not _PROJECT.fullmatch(decoded):
+    if not _PROJECT.fullmatch(name):
         raise BadPath(
-            f"the project {decoded[:120]!r} in the path has no name for one; allowed are a letter or digit, then at "
+            f"the project {name[:120]!r} in the path has no name for one; allowed are a letter or digit, then at "
             "most 99 letters, digits, dots, dashes and underscores"
         )
-    return decoded, slash + rest or "/"
+    return name, slash + rest or "/"

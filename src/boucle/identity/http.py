@@ -106,7 +106,7 @@ class Request:
         self.method: Final = method
         """Upper case; `HEAD` is answered by the route of `GET`."""
         self.path: Final = path
-        """Without the project's `/p/NAME`, not decoded."""
+        """Without the project's `/p/NAME`, decoded."""
         self.values: Final = values if values is not None else {}
         """What stands for the `{name}` segments of the route's path, decoded and checked."""
         self.headers: Final[Headers] = headers if headers is not None else {}
