@@ -6,6 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
+from boucle.app import stopping
 from boucle.app.control import run
 from boucle.app.front import Front
 from boucle.identity.api import LocalDoor, Policy
@@ -95,5 +96,6 @@ if __name__ == "__main__":
         front = Front(surfaces(), door=LocalDoor(), names=["boucle.example"])
         run(front, "127.0.0.1", port, lambda: print("ready", flush=True))  # noqa: T201
         front.close()
+        stopping.leave(0)  # as `boucle up` does: granian's threads do not survive the interpreter's own end
     except BoucleError as error:
         sys.exit(error.message)
