@@ -44,10 +44,10 @@ def up(
     from boucle.kernel.store import Store
     from boucle.protocols.control import Control
 
-    check_port(host, port)
     is_new = not (home / "boucle.db").exists()
     if not is_loopback(host) and is_new:  # refused before anything is made
         refuse_open_binding(host, has_users=False)
+    check_port(host, port)
     with Store.open(home) as store:
         refuse_open_binding(host, has_users=is_loopback(host) or has_users(store))
         where = address(host, port)
