@@ -39,6 +39,13 @@ def test_the_errors_load_nothing_heavy() -> None:
     assert not loaded_by("import boucle; boucle.BoucleError").intersection(HEAVY)
 
 
+def test_starting_a_run_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import boucle; boucle.start_run; boucle.tracked")
+    outside = loaded - loaded_by("pass") - sys.stdlib_module_names
+    assert {name for name in outside if not name.startswith("_")} - {"typing_extensions"} == {"boucle", "msgspec"}
+    assert not loaded & {"http", "ssl", "email", "asyncio", "sqlite3", "importlib.metadata"}
+
+
 def test_help_loads_nothing_heavy() -> None:
     loaded = loaded_by("from boucle.app.main import run_command\nrun_command(['--help'])")
     assert not loaded.intersection([*HEAVY, "msgspec", "ruamel", "jinja2"])
