@@ -72,8 +72,22 @@ def test_from_the_first_user_to_the_last(folder: Path, capsys: pytest.CaptureFix
 def test_what_is_not_possible_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
 ) -> None:
-    assert folder.exists()
+    Store.open(folder / ".boucle").close()
     assert run_command(["users", *words]) == code
     shown = " ".join(capsys.readouterr().err.split())
     assert said in shown
     assert "5" * 64 not in shown
+
+
+def test_asking_makes_no_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["users", "list"]) == 2
+    assert "boucle users add NAME --role admin" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_no_other_address_is_listened_on_while_there_are_no_users(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["up", "--host", "0.0.0.0", "--port", "50871"]) == 3
+    assert "boucle users add NAME --role admin" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.session import AsJson, Session, session_of
+from boucle.kernel.errors import NothingStored
 
 if TYPE_CHECKING:
     from boucle.identity.records import NewToken
@@ -35,7 +36,7 @@ def add(
     Example:
       boucle users add ada --role admin
     """
-    with _opened(context) as (session, store):
+    with _opened(context, new=True) as (session, store):
         from boucle.identity import accounts
         from boucle.identity.api import local_principal
 
