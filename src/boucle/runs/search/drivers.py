@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal_column, select
 
-from boucle.kernel.search.compiler import compare
+from boucle.kernel.search.compiler import compare, unindexed
 from boucle.kernel.search.records import Clause
 from boucle.runs.tables import run_metrics, run_params, run_tags
 
@@ -23,14 +23,16 @@ def members(clause: Clause, project_id: str, experiment_ids: Sequence[int], dial
             run_metrics.c.name == name,
             compare(run_metrics.c.value, comparator, value, dialect, nan=True),
         )
-    if clause.key.family not in {"param", "tag"} or comparator == "IS NULL":
+    if clause.key.family not in {"param", "tag"} or comparator not in {"=", "IS NOT NULL"}:
         return None
     table: Table = run_params if clause.key.family == "param" else run_tags
     found = select(table.c.run).where(table.c.name == name)
     if comparator == "IS NOT NULL":
         return found
     if comparator == "=":
-        found = found.where(_prefix(table) == str(value)[:_PREFIX])
+        # SQLite would put the value into the expression as well and then not know its index again.
+        same = unindexed(table.c.value, dialect) == value
+        return found.where(_prefix(table) == str(value)[:_PREFIX], same)
     return found.where(compare(table.c.value, comparator, value, dialect))
 
 
