@@ -44,7 +44,7 @@ class Inbox:
             self._waiting.append(letter)
             is_first = len(self._waiting) == 1
         if is_first:
-            self._ask()
+            loop.call_soon(self._ask)  # once all requests that are here already have come this far
         await letter.told
 
     def log_now(self, batches: Sequence[Batch]) -> None:
