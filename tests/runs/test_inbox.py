@@ -3,6 +3,8 @@
 import asyncio
 import math
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +191,34 @@ def test_two_stores_of_one_home_write_one_run(store: Store) -> None:
     assert _values(store, run.id) == [(step, float(step)) for step in range(20)]
     (newest,) = get_run(store, "p", run.id).metrics
     assert newest.value == 19.0
+
+
+_OTHER = """
+import sys
+from pathlib import Path
+from boucle.kernel.store import Store
+from boucle.runs.batch import Batch, param, point
+from boucle.runs.inbox import Inbox
+home, run_id, me = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with Store.open(home) as store:
+    inbox = Inbox(store)
+    for step in range(50):
+        points = [point("loss", me + step / 100, step, me), point(f"own{me}", 1.0, step, 0)]
+        inbox.log_now([Batch(project_id="p", run_id=run_id, points=points, params=[param("depth", "3")])])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_log_to_one_run(store: Store) -> None:
+    run = create_run(store, "p")
+    command = [sys.executable, "-c", _OTHER, str(store.home), run.id]
+    others = [subprocess.Popen([*command, str(me)]) for me in range(2)]
+    assert [other.wait(60) for other in others] == [0, 0]
+    assert len(_values(store, run.id)) == 100
+    found = get_run(store, "p", run.id)
+    assert {one.name: one.step for one in found.metrics} == {"loss": 49, "own0": 49, "own1": 49}
+    assert next(one.value for one in found.metrics if one.name == "loss") == 1.49
+    assert found.params == [("depth", "3")]
 
 
 def test_a_closed_store_fails_who_waits(tmp_path: Path) -> None:
