@@ -13,7 +13,7 @@ import pytest
 from boucle.identity.http import Request, Response
 from boucle.kernel.errors import BoucleError
 from boucle.kernel.store import Store
-from boucle.protocols.mlflow import experiments, inputs, log, metrics, runs
+from boucle.protocols.mlflow import experiments, inputs, log, metrics, runs, search
 from boucle.protocols.mlflow.errors import refuse
 from boucle.runs.inbox import Inbox
 
@@ -25,6 +25,7 @@ class Doors:
         self.store = store
         self.project = project
         found = [*experiments.routes(store), *runs.routes(store), *metrics.routes(store), *inputs.routes(store)]
+        found += search.routes(store)
         self._routes = {(route.method, route.path): route for route in [*found, *log.routes(Inbox(store))]}
 
     def post(self, path: str, message: object = None, *, raw: bytes | None = None) -> tuple[int, dict[str, Any]]:

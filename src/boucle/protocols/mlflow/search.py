@@ -1,0 +1,123 @@
+"""MLflow's doors by which experiments and runs are searched."""
+
+from typing import Final
+
+from msgspec import Struct, field
+from sqlalchemy import Connection
+
+from boucle.identity.http import Request, Response, Route
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.store import Store
+from boucle.protocols.mlflow.entities import (
+    ExperimentMessage,
+    Run,
+    experiment_message,
+    experiment_number,
+    run_message,
+)
+from boucle.protocols.mlflow.errors import reply
+from boucle.protocols.mlflow.messages import asked
+from boucle.runs.experiments import begin, load_experiments
+from boucle.runs.search.experiments import search_experiments
+from boucle.runs.search.runs import View, search_runs
+from boucle.runs.views import load_views
+
+_VIEWS: Final[dict[str, View]] = {
+    "ACTIVE_ONLY": "active",
+    "DELETED_ONLY": "deleted",
+    "ALL": "all",
+    "1": "active",
+    "2": "deleted",
+    "3": "all",
+}
+_PAGE: Final = 1000
+
+
+class SearchExperiments(Struct, frozen=True, kw_only=True):
+    """What `experiments/search` is sent."""
+
+    max_results: int = _PAGE
+    page_token: str = ""
+    filter: str = ""
+    order_by: list[str] = field(default_factory=list)
+    view_type: str | int = "ACTIVE_ONLY"
+
+
+class SearchRuns(Struct, frozen=True, kw_only=True):
+    """What `runs/search` is sent."""
+
+    experiment_ids: list[str] = field(default_factory=list)
+    filter: str = ""
+    run_view_type: str | int = "ACTIVE_ONLY"
+    max_results: int = _PAGE
+    order_by: list[str] = field(default_factory=list)
+    page_token: str = ""
+
+
+class FoundExperiments(Struct, frozen=True, omit_defaults=True):
+    """A page of experiments."""
+
+    experiments: list[ExperimentMessage] = field(default_factory=list)
+    next_page_token: str | None = None
+
+
+class FoundRuns(Struct, frozen=True, omit_defaults=True):
+    """A page of runs."""
+
+    runs: list[Run] = field(default_factory=list)
+    next_page_token: str | None = None
+
+
+def routes(store: Store) -> list[Route]:
+    """Every door."""
+
+    def of_experiments(request: Request) -> Response:
+        message = asked(request, SearchExperiments)
+        begin(store, request.project)
+
+        def ask(conn: Connection) -> FoundExperiments:
+            page = search_experiments(
+                conn,
+                request.project,
+                filter_text=message.filter,
+                view=_view(message.view_type),
+                order_by=message.order_by,
+                max_results=message.max_results,
+                page_token=message.page_token or None,
+            )
+            found = load_experiments(conn, request.project, page.items)
+            return FoundExperiments([experiment_message(one) for one in found], page.token)
+
+        return reply(store.read(ask))
+
+    def of_runs(request: Request) -> Response:
+        message = asked(request, SearchRuns)
+        numbers = [experiment_number(text) for text in message.experiment_ids]
+
+        def ask(conn: Connection) -> FoundRuns:
+            page = search_runs(
+                conn,
+                request.project,
+                numbers,
+                filter_text=message.filter,
+                view=_view(message.run_view_type),
+                order_by=message.order_by,
+                max_results=message.max_results,
+                page_token=message.page_token or None,
+            )
+            return FoundRuns([run_message(run) for run in load_views(conn, page.items)], page.token)
+
+        return reply(store.read(ask))
+
+    return [
+        Route("POST", "/mlflow/experiments/search", "read", of_experiments),
+        Route("GET", "/mlflow/experiments/search", "read", of_experiments),
+        Route("POST", "/mlflow/runs/search", "read", of_runs),
+    ]
+
+
+def _view(asked_for: str | int) -> View:
+    found = _VIEWS.get(str(asked_for))
+    if found is None:
+        raise InvalidInput(f"the view type is {str(asked_for)[:40]!r}; allowed are ACTIVE_ONLY, DELETED_ONLY and ALL")
+    return found
