@@ -109,7 +109,7 @@ def _by_run(
     """Values by run, in the order of the second column; the first is the run."""
     found: dict[int, list[T]] = {}
     for some in _chunks(seqs):
-        for row in conn.execute(select(*columns).where(columns[0].in_(some)).order_by(*columns[:2])).tuples().all():
+        for row in conn.execute(select(*columns).where(columns[0].in_(some)).order_by(*columns[:2])):
             found.setdefault(row[0], []).append(value(row))
     return found
 

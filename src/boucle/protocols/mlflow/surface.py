@@ -14,6 +14,7 @@ from boucle.protocols.mlflow import (
     multipart,
     registry,
     runs,
+    search,
     versions,
     webhooks,
 )
@@ -38,6 +39,7 @@ def surface(control: Control) -> Surface:
         *log.routes(Inbox(store)),
         *metrics.routes(store),
         *inputs.routes(store),
+        *search.routes(store),
         *registry.routes(store),
         *versions.routes(store),
         *artifacts.routes(store),
