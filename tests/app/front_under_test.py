@@ -6,7 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
-from boucle.app import stopping
+from boucle.app import body, stopping
 from boucle.app.control import run
 from boucle.app.front import Front
 from boucle.identity.api import LocalDoor, Policy
@@ -32,6 +32,12 @@ def plain(request: Request) -> Answer:
 async def hot(request: Request) -> Answer:
     """Runs on the loop."""
     return told(request, str(len(await request.read())))
+
+
+async def read_and_refused(request: Request) -> Answer:
+    """Refuses after it has read the body."""
+    await request.read()
+    raise NotFound("nothing here")
 
 
 async def stream(request: Request) -> Answer:
@@ -74,6 +80,7 @@ def _routes(policy: Policy) -> list[Route]:
         *(Route(method, "/plain/{name}", policy, plain) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
         *(Route(method, "/hot", policy, hot) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
         Route("PUT", "/stream", policy, stream),
+        Route("PUT", "/read-and-refused", policy, read_and_refused),
         Route("PUT", "/unread/{path...}", policy, unread),
         Route("GET", "/file/{path...}", policy, file),
         Route("GET", "/slow", policy, slow),
@@ -92,6 +99,7 @@ def surfaces() -> list[Surface]:
 
 if __name__ == "__main__":
     port = int(sys.argv[1])
+    body.IDLE_S = 1.0  # type: ignore[misc]
     try:
         front = Front(surfaces(), door=LocalDoor(), names=["boucle.example"])
         run(front, "127.0.0.1", port, lambda: print("ready", flush=True))  # noqa: T201

@@ -249,6 +249,8 @@ def test_a_body_past_the_limit_is_413_and_the_client_sees_it(served: Served) -> 
 def test_a_refusal_reaches_a_client_that_is_still_sending(served: Served) -> None:
     for path, status in (("/unread/a/b", 404), (f"{FLOW}/nothing", 404), ("/stream/x", 404)):
         assert send(served, "PUT", path, b"x" * (20 << 20))[0] == status
+    for size in (10, 100_000, 2_000_000):
+        assert send(served, "PUT", "/read-and-refused", b"x" * size)[0] == 404
     assert send(served, "PUT", "/stream", b"x" * (20 << 20), {"Origin": "https://evil.example"})[0] == 403
 
 
@@ -287,6 +289,14 @@ def test_a_body_of_unclear_length_is_no_5xx(served: Served, rest: bytes) -> None
     answer = raw(served, b"PUT /stream HTTP/1.1\r\nHost: localhost\r\n" + rest)
     assert not re.search(rb"HTTP/1.1 5", answer), answer
     assert send(served, "GET", "/hot")[0] == 200
+
+
+@pytest.mark.parametrize("rest", CUT)
+def test_a_body_that_stops_coming_is_given_up(served: Served, rest: bytes) -> None:
+    for path in (b"/hot", b"/stream"):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+            connection.sendall(b"PUT " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + rest)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408")
 
 
 def test_a_chunked_body_that_is_whole_is_taken(served: Served) -> None:

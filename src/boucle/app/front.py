@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
-from boucle.app.body import StreamBody
+from boucle.app.body import StreamBody, sweep
 from boucle.app.files import NoSuchRange, send_file
 from boucle.app.router import Match, Router
 from boucle.identity.api import Door, Policy, Principal, admit
 from boucle.identity.http import (
     Answer,
     BadPath,
+    CutOff,
     FileResponse,
     Headers,
     NoRoute,
@@ -74,6 +75,9 @@ class Front:
         self._default_project = default_project
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._sweeping = loop.create_task(sweep())
+
     def close(self) -> None:
         """Wait for the plain handlers that still run."""
         self._pool.shutdown()
@@ -88,7 +92,8 @@ class Front:
         except BoucleError as error:
             if isinstance(error, Unauthenticated) and error.delay_s:
                 await asyncio.sleep(error.delay_s)
-            await body.drain()
+            if not isinstance(error, CutOff):
+                await body.drain()
             answer = self._refusal(scope, error)
         except Exception:  # noqa: BLE001 - the HTTP edge: a mistake of ours must not end the server
             _log.exception("internal error on %s %s", scope.method, scope.path)

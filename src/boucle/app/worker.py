@@ -131,12 +131,13 @@ class Worker:
         )
         table = routes(Handlers(self._endpoint, settings.max_body_bytes))
         surface = Surface(routes=table, refuse=_refusal)
-        self._front = Front([surface], door=LocalDoor(), names=settings.names).__rsgi__
+        self._front = Front([surface], door=LocalDoor(), names=settings.names)
         self._following: asyncio.Task[None] | None = None
         self._told: str | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         self._refresh()
+        self._front.__rsgi_init__(loop)
         self._following = loop.create_task(self._follow(os.getppid()))
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
@@ -149,7 +150,7 @@ class Worker:
         os._exit(0)
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
-        await self._front(scope, protocol)
+        await self._front.__rsgi__(scope, protocol)
 
     async def _follow(self, parent: int) -> None:
         """Take up changes of the traffic file, and end with the server's main process."""
