@@ -8,14 +8,19 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
+from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
+from boucle.runs.hot_sqlite import read_points
 from boucle.runs.hot_writer import no_run
 from boucle.runs.limits import MAX_INT64, MIN_INT64
 from boucle.runs.records import MetricPoint, RunId
 from boucle.runs.tables import datasets, run_datasets, run_metrics, run_points, runs
 
 PAGE: Final = 25_000
+"""As many points MLflow's client asks for at once."""
+MOST: Final = 1_000_000
+"""As many points are told at once where no limit is asked for: some 60 MB."""
 MAX_RUNS: Final = 100
 MAX_SAMPLED: Final = 2_500
 MAX_DATASETS: Final = 1_000
@@ -46,9 +51,8 @@ def history(store: Store, project_id: str, run_id: RunId, name: str, *, offset: 
         series = _series(conn, project_id, [run_id], name).get(run_id)
         if series is None:
             return Page([], None)
-        query = select(run_points).where(_points.series == series).order_by(_points.at_ms, _points.step, _points.value)
-        rows = conn.execute(query.offset(offset).limit(limit + 1)).all()
-        found = [_point(name, *row[1:]) for row in rows[:limit]]
+        rows = read_points(raw_of(conn), series, offset, limit + 1)
+        found = [_point(name, *row) for row in rows[:limit]]
         return Page(found, offset + limit if len(rows) > limit else None)
 
     return store.read(ask)
@@ -187,5 +191,5 @@ def _nearest(found: Sequence[_Row], wanted: _Row, spared: Sequence[_Row]) -> int
     return min(free, key=lambda at: (abs(found[at][0] - wanted[0]), abs(found[at][1] - wanted[1])))
 
 
-def _point(name: str, step: int, at_ms: int, value: float, is_nan: bool) -> MetricPoint:
+def _point(name: str, step: int, at_ms: int, value: float, is_nan: bool | int) -> MetricPoint:
     return MetricPoint(name, step, math.nan if is_nan else value, at_ms)

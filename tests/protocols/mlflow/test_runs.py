@@ -263,3 +263,13 @@ def test_models_of_older_clients_are_listed_in_a_tag(doors: Doors) -> None:
     assert json.loads(_tags(doors.seen(run_id))["mlflow.log-model.history"]) == [model, model]
     for text in ("", "{", "[]", "{}"):
         assert _code(doors.post("runs/log-model", {"run_id": run_id, "model_json": text})) == _INVALID
+
+
+def test_a_history_without_a_limit_is_whole(doors: Doors) -> None:
+    run_id = doors.run()["info"]["run_id"]
+    for first in range(0, 26_000, 1000):
+        metrics = [{"key": "a", "value": 1, "timestamp": 1, "step": first + step} for step in range(1000)]
+        doors.made("runs/log-batch", {"run_id": run_id, "metrics": metrics})
+    found = doors.asked("metrics/get-history", run_id=run_id, metric_key="a")
+    assert len(found["metrics"]) == 26_000
+    assert "next_page_token" not in found

@@ -65,7 +65,7 @@ def routes(store: Store) -> list[Route]:
             message.run,
             message.metric_key,
             offset=_offset(message.page_token),
-            limit=min(limit or history.PAGE, history.PAGE),
+            limit=min(limit or history.MOST, history.MOST),
         )
         token = "" if page.next_offset is None else _token(page.next_offset)
         return reply(Page(metric_messages(page.points), token))
