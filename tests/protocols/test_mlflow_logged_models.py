@@ -64,6 +64,25 @@ def test_a_model_s_life(ask: Ask) -> None:
     assert ask("GET", f"{MODELS}/{model_id}?allow_deleted=true").status == 200
 
 
+def test_models_are_searched_page_by_page(ask: Ask) -> None:
+    for name in ("a", "b", "c"):
+        make(ask, name=name, params=[{"key": "lr", "value": "0.1" if name < "c" else "0.2"}])
+    asked = {
+        "experiment_ids": ["1"],
+        "filter": "params.lr = 0.1",
+        "order_by": [{"field_name": "name"}],
+        "max_results": 1,
+    }
+    first = ask("POST", f"{MODELS}/search", asked).json
+    assert [one["info"]["name"] for one in first["models"]] == ["a"]
+    second = ask("POST", f"{MODELS}/search", {**asked, "page_token": first["next_page_token"]}).json
+    assert [one["info"]["name"] for one in second["models"]] == ["b"]
+    assert "next_page_token" not in second
+    wrong = ask("POST", f"{MODELS}/search", {"experiment_ids": ["1"], "filter": "params.lr >"})
+    assert (wrong.status, wrong.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert ask("POST", f"{MODELS}/search", {"experiment_ids": ["1"], "datasets": [{}]}).status == 400
+
+
 def test_its_files_are_artifacts(ask: Ask) -> None:
     info = make(ask)["info"]
     assert isinstance(info, dict)

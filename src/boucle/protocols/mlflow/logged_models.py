@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
@@ -13,6 +14,8 @@ from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import KeyValue, asked, missing
 from boucle.runs import logged_models
 from boucle.runs.artifacts import model_uri
+from boucle.runs.search import logged_models as searches
+from boucle.runs.search.logged_models import search_logged_models
 
 _STATUSES: Final = {
     "UNSPECIFIED": "LOGGED_MODEL_STATUS_UNSPECIFIED",
@@ -52,12 +55,40 @@ class Tags(Struct, frozen=True):
     tags: list[KeyValue] = []
 
 
+class OnDataset(Struct, frozen=True):
+    """A dataset that metrics are narrowed to."""
+
+    dataset_name: str = ""
+    dataset_digest: str | None = None
+
+
+class OrderBy(Struct, frozen=True):
+    """A key to order by."""
+
+    field_name: str = ""
+    ascending: bool = True
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+class Search(Struct, frozen=True):
+    """Fields of `logged-models/search`."""
+
+    experiment_ids: list[str] = []
+    filter: str | None = None
+    datasets: list[OnDataset] = []
+    max_results: int | None = None
+    order_by: list[OrderBy] = []
+    page_token: str | None = None
+
+
 def routes(store: Store) -> list[Route]:
     """The routes behind MLflow's prefixes."""
     doors = _Doors(store)
     one = "/mlflow/logged-models/{model_id}"
     return [
         Route("POST", "/mlflow/logged-models", "write", doors.create),
+        Route("POST", "/mlflow/logged-models/search", "read", doors.search),
         Route("GET", one, "read", doors.get),
         Route("PATCH", one, "write", doors.finalize),
         Route("DELETE", one, "write", doors.delete),
@@ -91,6 +122,32 @@ class _Doors:
         deleted = request.query.get("allow_deleted", ["false"])[-1].lower() == "true"
         model = logged_models.get_logged_model(self.store, request.project, _id(request), deleted=deleted)
         return reply({"model": message_of(model)})
+
+    def search(self, request: Request) -> Response:
+        """`POST logged-models/search`"""
+        message = asked(request, Search)
+        if any(not one.dataset_name for one in message.datasets):
+            raise missing("dataset_name")
+
+        def query(conn: Connection) -> tuple[list[logged_models.LoggedModel], str | None]:
+            page = search_logged_models(
+                conn,
+                request.project,
+                [_experiment(one) for one in message.experiment_ids],
+                filter_text=message.filter or "",
+                datasets=[searches.OnDataset(one.dataset_name, one.dataset_digest) for one in message.datasets],
+                order_by=[
+                    searches.OrderBy(one.field_name, one.ascending, one.dataset_name, one.dataset_digest)
+                    for one in message.order_by
+                ],
+                max_results=message.max_results or 100,
+                page_token=message.page_token,
+            )
+            return logged_models.load_logged_models(conn, page.items), page.token
+
+        models, token = self.store.read(query)
+        answer: dict[str, Any] = {"models": [message_of(model) for model in models]}
+        return reply(answer | ({"next_page_token": token} if token else {}))
 
     def finalize(self, request: Request) -> Response:
         """`PATCH logged-models/{model_id}`"""
