@@ -2,7 +2,6 @@
 
 import msgspec
 
-from boucle.evaluation.api import load_evaluation
 from boucle.evaluation.records import Metric
 from boucle.governance.records import Evidence, Policy
 from boucle.kernel import trees
@@ -21,6 +20,8 @@ def evidence_of(store: Store, version: ModelVersion, policy: Policy) -> Evidence
     files = {entry.path: entry for entry in trees.entries(store.blobs, version.bundle_digest)}
     if version.evaluation_digest is None:
         return _reported(store, version, policy, files=len(files))
+    from boucle.evaluation.api import load_evaluation  # loads numpy, Polars and treelite: half of `boucle up`'s memory
+
     evaluation = load_evaluation(store, version.evaluation_digest)
     if evaluation.bundle_digest != version.bundle_digest:
         raise Refused(
