@@ -1,7 +1,6 @@
 """What is logged to a run in one request: metrics, params and tags, checked before anything is written."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field
@@ -112,13 +111,3 @@ def check_unique(params: Sequence[tuple[str, str, str]]) -> None:
         raise InvalidInput(
             f"Duplicate parameter keys have been submitted: {twice[:10]}; a request gives each param one value"
         )
-
-
-def as_number(point: Point) -> float:
-    """The value of a point as it was logged."""
-    return math.nan if point.is_nan else point.value
-
-
-def newest(points: Iterable[Point]) -> Point:
-    """The point that counts as a metric's value: the largest step, then moment, then value; a NaN counts as 0."""
-    return max(points, key=lambda point: (point.step, point.at_ms, point.value))
