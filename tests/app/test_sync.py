@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import boucle
 from boucle.app.main import run_command
 from boucle.kernel.store import Store
 from boucle.runs.api import list_runs
@@ -45,3 +46,20 @@ def test_what_cannot_be_sent_is_kept_and_told(
     assert run_command(["sync"]) == 5
     assert "cannot be reached" in " ".join(capsys.readouterr().err.split())
     assert len(list(root.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_lineage_of_a_tracked_run_needs_no_project_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOUCLE_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    assert run_command(["lineage", "rows"]) == 2
+    assert "nothing is stored yet" in capsys.readouterr().err
+    with boucle.start_run("trees", "mine") as run:
+        run.log_dataset("rows", "rows.csv")
+    assert run_command(["lineage", run.id]) == 0
+    assert "name rows" in capsys.readouterr().out
+    assert run_command(["lineage", "rows", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["led_to"][0]["name"] == run.id

@@ -60,11 +60,24 @@ class Session:
         self.color = settings["color"].value
         return Path(settings["home"].value).absolute()
 
-    def stored_home(self) -> Path:
+    def project_name(self) -> str:
+        """The project's name; `default` where there is no boucle.yaml."""
+        try:
+            folder = self.folder()
+        except NotFound:
+            if self.project:
+                raise
+            return "default"
+        from boucle.project.folder import NAME
+        from boucle.project.yaml_file import read_project
+
+        return read_project(folder / NAME).project
+
+    def stored_home(self, *, anywhere: bool = False) -> Path:
         """The store's folder; NothingStored if there is nothing yet, Damaged if the database was lost."""
         from boucle.kernel.store import refuse_lost
 
-        home = self.home()
+        home = self.home(anywhere=anywhere)
         refuse_lost(home)
         if not (home / "boucle.db").exists():
             raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")

@@ -14,17 +14,22 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
+from boucle.runs import artifacts
 from boucle.runs import store as tables
 from boucle.runs.code_version import code_version
+from boucle.runs.environment import environment_document
 from boucle.runs.records import PARENT_TAG, MetricPoint, ParamValue, Run, RunId, RunStatus
+from boucle.runs.traced import origin_tags
 
 __all__ = [
     "code_version",
     "finish_run",
     "get_run",
+    "keep_environment",
     "list_runs",
     "log_metrics",
     "metric_history",
+    "origin_tags",
     "record_run",
     "start_run",
 ]
@@ -32,6 +37,18 @@ __all__ = [
 _LONGEST_NAME: Final = 250
 _LARGEST_LIMIT: Final = 10_000
 _LARGEST_STEP: Final = 2**53
+
+
+def keep_environment(store: Store, run: Run) -> None:
+    """Keep this process's environment as an artifact of a run. The same environment is the same blob."""
+    document = environment_document()[0].encode()
+    digest = store.blobs.put(document)
+
+    def unit(conn: Connection) -> None:
+        place = artifacts.place_of_run(conn, run.project_id, run.id, "boucle/environment.json")
+        artifacts.put(conn, run.project_id, place, digest, len(document), to_ms(store.clock.now()))
+
+    store.write(unit)
 
 
 def start_run(

@@ -43,11 +43,12 @@ _SPOOL: Final = re.compile("[0-9a-f]{32}")
 _TOLD: Final = 20
 
 
-def take(store: Store, project_id: str, spool: str, start: int, data: bytes) -> Taken:
+def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, principal: str | None = None) -> Taken:
     """Take a batch of frames that begins at a position of a spool; durable when it returns.
 
     A record that cannot be stored is passed over and told. Where blobs are missing that the batch names, nothing is
-    taken. A gap after the known position is frames that the client lost: they are past help.
+    taken. A gap after the known position is frames that the client lost: they are past help. `principal` is who sent
+    it, which a run that it begins keeps as a tag.
     """
     if not _SPOOL.fullmatch(spool) or not 0 <= start < 1 << 62:
         raise InvalidInput(f"spool {spool[:60]!r} at {start}; allowed are 32 hexadecimal digits and a position")
@@ -73,7 +74,7 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes) -> 
         if end <= known:
             return Taken(position=known)
         run_id = "" if row is None else row.run_id
-        batch = _Batch(conn, project_id, run_id, now_ms)
+        batch = _Batch(conn, project_id, run_id, principal)
         batch.take([one for behind, one in records if behind > known])
         values = {"run_id": batch.run_id, "position": end, "updated_ms": now_ms}
         if row is None:
@@ -88,10 +89,10 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes) -> 
 class _Batch:
     """One batch on its way into the tables, within a unit of work."""
 
-    def __init__(self, conn: Connection, project_id: str, run_id: str, now_ms: int) -> None:
+    def __init__(self, conn: Connection, project_id: str, run_id: str, principal: str | None) -> None:
         self._conn = conn
         self._project_id = project_id
-        self._now_ms = now_ms
+        self._principal = principal
         self._seq: int | None = None
         self._experiment = 0
         self.run_id = run_id
@@ -166,7 +167,7 @@ class _Batch:
         )
         self._find(record.run)
         self._params(record.params)
-        self._tags(record.tags)
+        self._tags(record.tags | ({"boucle.principal": self._principal} if self._principal else {}))
 
     def _params(self, values: dict[str, ParamValue]) -> None:
         rows: list[dict[str, str]] = []

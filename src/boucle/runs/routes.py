@@ -19,7 +19,9 @@ def routes(store: Store) -> list[Route]:
         given = request.query.get("from", ["0"])[0]
         if not (given.isascii() and given.isdecimal() and len(given) < 19):
             raise InvalidInput(f"from is {given[:60]!r}; allowed are whole numbers from 0")
-        taken = take(store, request.project, request.values["spool"], int(given), request.body)
+        taken = take(
+            store, request.project, request.values["spool"], int(given), request.body, principal=request.principal.name
+        )
         return Response(body=msgspec.json.encode(taken))
 
     async def blob(request: Request) -> Response:

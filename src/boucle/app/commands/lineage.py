@@ -30,20 +30,23 @@ def lineage(
       boucle lineage flights/3 --openlineage
     """
     session = session_of(context)
-    with session.open(stored=True) as project:
-        import json
+    home = session.stored_home(anywhere=True)
 
-        from rich.text import Text
-        from rich.tree import Tree
+    import json
 
-        from boucle.app.console import console, print_json
-        from boucle.loop.ancestry import ancestry
-        from boucle.loop.openlineage import events
+    from rich.text import Text
+    from rich.tree import Tree
 
-        name = project.project.project
-        found = ancestry(project.store(), name, what)
+    from boucle.app.console import console, print_json
+    from boucle.kernel.store import Store
+    from boucle.loop.ancestry import ancestry
+    from boucle.loop.openlineage import events
+
+    name = session.project_name()
+    with Store.open(home) as store:
+        found = ancestry(store, name, what)
         if openlineage:
-            for event in events(project.store(), name, found):
+            for event in events(store, name, found):
                 typer.echo(json.dumps(event))
             return
         if as_json:

@@ -10,7 +10,7 @@ from boucle.packaging.records import Bundle, PackagingSection
 from boucle.pipeline.api import StepContext
 from boucle.project.steps.prepare import Prepared
 from boucle.project.steps.search import Found
-from boucle.runs.api import record_run
+from boucle.runs.api import keep_environment, origin_tags, record_run
 from boucle.training.api import fit
 from boucle.training.records import TrainingSection
 
@@ -65,5 +65,7 @@ def build(context: StepContext) -> Built:
         },
         dataset_digest=prepared.dataset.digest,
         bundle_digest=bundle.digest,
+        tags=origin_tags(context.project_root),
     )
+    keep_environment(context.store, run)
     return Built(bundle=bundle, run_id=run.id)

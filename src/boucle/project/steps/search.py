@@ -6,7 +6,7 @@ from boucle.data.records import DataSection
 from boucle.evaluation.api import metric_for
 from boucle.pipeline.api import StepContext
 from boucle.project.steps.prepare import Prepared
-from boucle.runs.api import record_run
+from boucle.runs.api import origin_tags, record_run
 from boucle.runs.records import ParamValue
 from boucle.training.api import search
 from boucle.training.records import TrainingSection, Trial
@@ -77,4 +77,5 @@ def _record_trial(context: StepContext, params: SearchParams, prepared: Prepared
         params=trial.params,
         metrics={metric: trial.score, "seconds": trial.seconds} | folds,
         dataset_digest=prepared.dataset.digest,
+        tags=origin_tags(context.project_root),
     )
