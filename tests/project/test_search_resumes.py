@@ -55,7 +55,7 @@ def make(folder: Path) -> Path:
 
 def trials(folder: Path) -> list[str]:
     with Store.open(folder / ".boucle") as store:
-        query = text("SELECT name FROM runs WHERE name LIKE 'trial-%' ORDER BY started_at")
+        query = text("SELECT name FROM runs WHERE name LIKE 'trial-%' ORDER BY started_ms, seq")
         return list(store.read(lambda connection: connection.execute(query).scalars().all()))
 
 
