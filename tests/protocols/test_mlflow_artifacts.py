@@ -66,6 +66,10 @@ def test_deleting_a_folder_takes_what_is_in_it(ask: Ask, at: str) -> None:
     assert ask("DELETE", f"{ROOT}/{at}/model").json == {}
     assert [one["path"] for one in ask("GET", f"{ROOT}?path={at}").json["files"]] == ["b.txt"]
     assert ask("GET", f"{ROOT}/{at}/model/MLmodel").json["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    assert ask("DELETE", f"{ROOT}/{at}/").json == {}
+    assert ask("GET", f"{ROOT}?path={at}").json == {}
+    assert ask("DELETE", f"{ROOT}/1/models/m-nothing/artifacts/").status == 404
+    assert ask("PUT", f"{ROOT}/{at}/", b"x").status == 400
 
 
 def test_a_body_that_is_cut_off_leaves_nothing_and_what_was_there_stays(store: Store, ask: Ask, at: str) -> None:

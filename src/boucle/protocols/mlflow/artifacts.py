@@ -42,6 +42,9 @@ def routes(store: Store) -> list[Route]:
         Route("GET", f"{root}/{{path...}}", "read", doors.download),
         Route("PUT", f"{root}/{{path...}}", "write", doors.upload),
         Route("DELETE", f"{root}/{{path...}}", "write", doors.delete),
+        # The client's way to say "all of them": a slash at the end.
+        Route("DELETE", f"{root}/{{experiment}}/{{run_id}}/artifacts/", "write", doors.delete_all),
+        Route("DELETE", f"{root}/{{experiment}}/models/{{model_id}}/artifacts/", "write", doors.delete_all),
         Route("GET", "/mlflow-artifacts/presigned/{path...}", "read", _not_presigned("download")),
         Route("GET", "/mlflow/artifacts/list", "read", doors.list_of_run),
         Route("POST", "/mlflow/artifacts/presigned-upload-url", "write", _not_presigned("upload")),
@@ -80,6 +83,14 @@ class _Doors:
     def delete(self, request: Request) -> Response:
         """`DELETE mlflow-artifacts/artifacts/{path}`"""
         place = _writable(self._place(request.values["path"]))
+        self.store.write(lambda conn: artifacts.remove(conn, request.project, place))
+        return EMPTY
+
+    def delete_all(self, request: Request) -> Response:
+        """`DELETE mlflow-artifacts/artifacts/{experiment}/{run_id}/artifacts/`, and that of a logged model"""
+        experiment, model_id = request.values["experiment"], request.values.get("model_id")
+        owner = f"models/{model_id}" if model_id else request.values["run_id"]
+        place = self._place(f"{experiment}/{owner}/artifacts")
         self.store.write(lambda conn: artifacts.remove(conn, request.project, place))
         return EMPTY
 
