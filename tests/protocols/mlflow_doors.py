@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from boucle.app.router import Router
 from boucle.identity.http import CutOff, FileResponse, Request, Response, Route, Surface
@@ -60,7 +61,7 @@ def asker(store: Store) -> Ask:
         if isinstance(content, bytes):
             headers.setdefault("content-length", str(len(content)))
         try:
-            match = router.find(method, path)
+            match = router.find(method, unquote(path, errors="replace"))
             request = Request(
                 method, match.path, values=match.values, query=query, headers=headers, body=content, project="shop"
             )

@@ -148,3 +148,19 @@ def test_an_unknown_model_is_not_found(ask: Ask) -> None:
             ask(method, f"{MODELS}/m-nothing{path}", {"status": 2, "tags": []} if method == "PATCH" else b"").status
             == 404
         )
+
+
+def test_a_search_finds_by_filter_in_pages(ask: Ask) -> None:
+    for number in range(3):
+        make(ask, params=[{"key": "depth", "value": str(number)}])
+    body = {"experiment_ids": ["1"], "order_by": [{"field_name": "creation_timestamp", "ascending": True}]}
+    first = ask("POST", f"{MODELS}/search", {**body, "max_results": 2}).json
+    assert len(first["models"]) == 2
+    rest = ask("POST", f"{MODELS}/search", {**body, "max_results": 2, "page_token": first["next_page_token"]}).json
+    assert len(rest["models"]) == 1
+    assert "next_page_token" not in rest
+    found = ask("POST", f"{MODELS}/search", {**body, "filter": "params.depth = '1'"}).json["models"]
+    assert [one["data"]["params"][0]["value"] for one in found] == ["1"]
+    assert ask("POST", f"{MODELS}/search", {**body, "filter": "params.depth = '9'"}).json == {}
+    for wrong in ({"experiment_ids": []}, {"filter": "nonsense"}, {"max_results": 0}, {"page_token": "x"}):
+        assert ask("POST", f"{MODELS}/search", {**body, **wrong}).json["error_code"] == "INVALID_PARAMETER_VALUE"

@@ -93,7 +93,7 @@ def routes(store: Store) -> list[Route]:
         Route("PATCH", one, "write", doors.finalize),
         Route("DELETE", one, "write", doors.delete),
         Route("PATCH", f"{one}/tags", "write", doors.set_tags),
-        Route("DELETE", f"{one}/tags/{{tag_key}}", "write", doors.delete_tag),
+        Route("DELETE", f"{one}/tags/{{tag_key...}}", "write", doors.delete_tag),
         Route("POST", f"{one}/params", "write", doors.log_params),
     ]
 
