@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
+from boucle.runs import artifacts
 from boucle.runs.api import finish_run, list_runs, log_metrics, metric_history, record_run, start_run
 from boucle.runs.records import MetricPoint
 from boucle.serving.prediction_log import PredictionLog, read_frames
@@ -62,6 +64,8 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
         run = start_run(store, project_id=PROJECT, experiment="live", name=what, params={})
         log_metrics(store, run.id, [MetricPoint("m", 1, 0.5, 0)])
         say(f"metric {run.id}")
+        _log_artifact(store, run.id, what)
+        say(f"artifact {run.id}")
         finish_run(store, run.id)
         say(f"finished {run.id}")
         assert log.append(_frame(what, 1.0))
@@ -73,6 +77,20 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
             tree = trees.freeze(store.blobs, folder)
             trees.materialise(store.blobs, tree, store.home / "trees" / tree)
             say(f"tree {tree}")
+
+
+def _log_artifact(store: Store, run_id: str, what: str) -> None:
+    """A file that comes in pieces, as over HTTP."""
+    with store.visit() as visitor, visitor.blobs.receive() as incoming:
+        for piece in what:
+            incoming.write(piece.encode())
+        digest = incoming.finish()
+
+        def unit(conn: Any) -> None:
+            place = artifacts.place_of_run(conn, PROJECT, run_id, "model/what")
+            artifacts.put(conn, PROJECT, place, digest, incoming.size, 1)
+
+        visitor.write(unit)
 
 
 def _run_out_of_space(folder: Path, name: str) -> None:
@@ -125,6 +143,9 @@ def _seen(store: Store) -> Iterator[str]:
             assert set(run.params) == {"n"}
             yield f"run {run.name}"
             continue
+        for entry in store.read(lambda conn, run_id=run.id: artifacts.all_of(conn, PROJECT, run_id, "")):
+            assert store.blobs.get(entry.digest) == run.name.encode()
+            yield f"artifact {run.id}"
         if metric_history(store, run.id, "m"):
             yield f"metric {run.id}"
         if run.status == "finished":
