@@ -77,10 +77,10 @@ def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("folder")
 def test_models_history_of_an_alias_that_never_moved(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(["models", "history"], capsys) == []
-    assert run_command(["models", "version-at", "2013-07-15"]) == 2
+    assert run_command(["models", "history", "--at", "2013-07-15"]) == 2
     error = capsys.readouterr().err
     assert "no version was `champion` at 2013-07-15T00:00:00+00:00" in error
-    assert "next: boucle models history --alias champion" in error
+    assert "next: boucle models history small --alias champion" in error
 
 
 @pytest.mark.usefixtures("folder")

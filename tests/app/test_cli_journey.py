@@ -159,7 +159,7 @@ def test_status(replayed: Path) -> None:
 
 
 def test_which_version_was_in_charge(replayed: Path) -> None:
-    answer = told(replayed, "models", "version-at", "2013-03-01")
+    answer = told(replayed, "models", "history", "--at", "2013-03-01")
     assert answer == {"alias": "champion", "at": "2013-03-01T00:00:00Z", "version": 1}
     assert "first training" in shown(replayed, "models", "history")
 

@@ -29,7 +29,7 @@ def offered(line: str) -> list[str]:
     [
         ("che", ["check"]),
         ("aud", ["audit"]),
-        ("models ve", ["version-at"]),
+        ("models hi", ["history"]),
         ("run --fo", ["--force"]),
         ("run --col", ["--color"]),
         ("run --color ", ["auto", "always", "never"]),

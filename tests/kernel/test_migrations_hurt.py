@@ -129,7 +129,12 @@ WITHOUT_A_STORE = {"init", "check", "restore", "schema", "settings", "completion
 NEEDED = {
     "backup": ["backup.tar"],
     "fsck": ["--repair"],
-    "models version-at": ["2024-02-01T00:00:00Z"],
+    "models show": ["flights", "1"],
+    "models promote": ["flights", "1"],
+    "models approve": ["flights", "1"],
+    "models reject": ["flights", "1"],
+    "models waive": ["flights", "1", "parity", "--reason", "r"],
+    **{f"models policy {verb}": ["flights"] for verb in ("show", "set", "remove", "approve", "reject")},
     "pins add": ["abcd", "--reason", "r"],
     "pins remove": ["abcd"],
 }

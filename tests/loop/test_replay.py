@@ -139,7 +139,7 @@ def test_a_promotion_that_turns_out_worse_is_rolled_back(tmp_path: Path, mislead
     history = facts(folder, "models", "history")
     assert [move["number"] for move in history] == [1, 1, 2, 1]
     assert "version 1 is better than version 2" in history[-1]["reason"]
-    assert facts(folder, "models", "version-at", "2024-02-01")["version"] == 2
+    assert facts(folder, "models", "history", "--at", "2024-02-01")["version"] == 2
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ other than the one who asks. A project's file may change the policy that it set 
 is kept, unless that policy asks for reviews; it never weakens one that was set here.
 """
 
+import math
 from datetime import datetime
 from typing import Final
 
@@ -179,6 +180,7 @@ def enter(
 
 def of_project(found: tables.InForce | None, asked: Policy) -> Policy:
     """The policy that a project's file leads to: what it says, or what is in force where that must not be weakened."""
+    _check(asked)
     if found is None or (found.set_by is None and found.policy.reviews == 0):
         return asked
     if not weakens(found.policy, asked):
@@ -200,7 +202,11 @@ def _open(conn: Connection, project_id: str, model: str) -> list[PolicyChange]:
 def _check(policy: Policy) -> None:
     if policy.reviews < 0:
         raise InvalidInput(f"a policy asks for {policy.reviews} reviews; allowed are 0 and more")
+    if not (math.isfinite(policy.parity_tolerance) and policy.parity_tolerance >= 0):
+        raise InvalidInput(f"parity_tolerance is {policy.parity_tolerance}; allowed are 0 and more")
     for objective in policy.objectives:
+        if not all(math.isfinite(one) for one in (objective.at_least, objective.at_most) if one is not None):
+            raise InvalidInput(f"the limit of the objective {objective.metric!r} is no number")
         if objective.at_least is None and objective.at_most is None:
             raise InvalidInput(f"the objective {objective.metric!r} has no limit; give at_least or at_most")
     for alias in policy.aliases or []:

@@ -1,0 +1,208 @@
+"""`boucle models policy`"""
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.registry import Comment, In, Name, registry
+from boucle.app.session import AsJson
+from boucle.kernel.errors import InvalidInput, NotFound, Refused
+
+if TYPE_CHECKING:
+    from boucle.governance.records import Objective, PolicyChange, Verdict
+    from boucle.models.records import Stage
+
+app = typer.Typer(name="policy", help="What a version needs before a protected alias moves.", no_args_is_help=True)
+
+_OBJECTIVE = re.compile(r"\s*(.+?)\s*(>=|<=)\s*([-+0-9.eE]+)\s*")
+
+
+@app.command()
+def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson = False) -> None:
+    """Show the policy in force on a model, and changes of it that wait for approvals.
+
+    \b
+    Example:
+      boucle models policy show flights
+    """
+    with registry(context, project) as found:
+        from msgspec import UNSET
+
+        from boucle.app.console import console, print_json
+        from boucle.governance import api
+
+        held = api.policy_on(found.store, found.project_id, name)
+        changes = api.open_changes(found.store, found.project_id, name)
+        if held is None:
+            raise NotFound(f"there is no policy on {name}", hint=f"boucle models policy set {name} --reviews 1")
+        policy = held.policy
+        if as_json:
+            print_json({"policy": policy, "digest": held.digest, "set_by": held.set_by, "changes": changes})
+            return
+        screen = console(found.session.color)
+        screen.print(f"policy {held.digest[:12]} on {name}, set by {held.set_by or 'boucle.yaml'}")
+        for one in policy.objectives:
+            bounds = ((">=", one.at_least), ("<=", one.at_most))
+            screen.print(
+                "  " + " and ".join(f"{one.metric} {sign} {value:g}" for sign, value in bounds if value is not None)
+            )
+        screen.print(f"  {policy.reviews} reviews; parity within {policy.parity_tolerance:g} where it is Boucle's own")
+        aliases = ["champion"] if policy.aliases is UNSET else policy.aliases
+        stages = ["Production"] if policy.stages is UNSET else policy.stages
+        screen.print(f"  protects {', '.join([*aliases, *(f'stage {stage}' for stage in stages)]) or 'nothing'}")
+        if policy.measured is True:
+            screen.print("  only what Boucle measured counts")
+        for change in changes:
+            what = "its removal" if change.policy is None else "a weaker one"
+            screen.print(f"waits: {what}, asked for by {change.asked_by}: boucle models policy approve {name}")
+
+
+@app.command("set")
+def set_(
+    context: typer.Context,
+    name: Name,
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC>=VALUE", help="A bound, >= or <=; may come several times.")
+    ] = None,
+    reviews: Annotated[int, typer.Option(min=0, help="Approvals of persons other than the author.")] = 0,
+    alias: Annotated[
+        list[str] | None, typer.Option(help="An alias that it protects; default: champion. May come several times.")
+    ] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="A stage that it protects; default: Production. May come several times.")
+    ] = None,
+    measured: Annotated[bool, typer.Option("--measured", help="Only what Boucle itself measured counts.")] = False,
+    tolerance: Annotated[float, typer.Option(help="The largest difference of a compiled model.")] = 1e-9,
+    reason: Comment = "",
+    project: In = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a policy on a model's name. A stricter one is in force at once, a weaker one once it is approved.
+
+    Whatever is not given is not asked for: this is the whole policy.
+
+    \b
+    Example:
+      boucle models policy set flights --objective "auc>=0.75" --reviews 1
+    """
+    with registry(context, project) as found:
+        from msgspec import UNSET
+
+        from boucle.governance import api
+        from boucle.governance.records import Policy
+        from boucle.models.names import stage_of
+
+        stages: list[Stage] = [stage_of(one) for one in stage or []]
+        policy = Policy(
+            objectives=[_objective(one) for one in objective or []],
+            reviews=reviews,
+            parity_tolerance=tolerance,
+            aliases=alias or UNSET,
+            stages=stages or UNSET,
+            measured=True if measured else UNSET,
+        )
+        change = api.set_policy(
+            found.store, found.principal(), project_id=found.project_id, model=name, policy=policy, reason=reason
+        )
+        _tell(found.session.color, name, change, as_json=as_json)
+
+
+@app.command()
+def remove(
+    context: typer.Context, name: Name, reason: Comment = "", project: In = None, as_json: AsJson = False
+) -> None:
+    """Ask for a model's policy to be taken away; it is once other persons approve.
+
+    \b
+    Example:
+      boucle models policy remove flights --reason "retired"
+    """
+    with registry(context, project) as found:
+        from boucle.governance import api
+
+        change = api.set_policy(
+            found.store, found.principal(), project_id=found.project_id, model=name, policy=None, reason=reason
+        )
+        _tell(found.session.color, name, change, as_json=as_json)
+
+
+@app.command()
+def approve(
+    context: typer.Context, name: Name, comment: Comment = "", project: In = None, as_json: AsJson = False
+) -> None:
+    """Approve the change of a policy that was asked for last, with a reviewer's token in BOUCLE_TOKEN.
+
+    \b
+    Example:
+      boucle models policy approve flights
+    """
+    _review(context, name, "approve", comment, project, as_json=as_json)
+
+
+@app.command()
+def reject(
+    context: typer.Context, name: Name, comment: Comment = "", project: In = None, as_json: AsJson = False
+) -> None:
+    """Reject the change of a policy that was asked for last, with a reviewer's token in BOUCLE_TOKEN.
+
+    \b
+    Example:
+      boucle models policy reject flights --comment "not before the audit"
+    """
+    _review(context, name, "reject", comment, project, as_json=as_json)
+
+
+def _review(
+    context: typer.Context, name: str, verdict: "Verdict", comment: str, project: str | None, *, as_json: bool
+) -> None:
+    with registry(context, project) as found:
+        from boucle.app.console import console, print_json
+        from boucle.governance.api import review_change
+
+        change = review_change(
+            found.store,
+            found.principal(),
+            project_id=found.project_id,
+            model=name,
+            verdict=verdict,
+            comment=comment,
+        )
+        if as_json:
+            print_json(change)
+        else:
+            state = "waits for further approvals" if change.entered_at is None else "is in force"
+            console(found.session.color).print(f"the change of the policy of {name} {state}")
+
+
+def _tell(color: str | None, name: str, change: "PolicyChange | None", *, as_json: bool) -> None:
+    """Say that a policy is in force; Refused for one that waits, which is kept."""
+    from boucle.app.console import console, print_json
+
+    if change is not None:
+        raise Refused(
+            f"this is weaker than the policy in force on {name}, so it waits until other persons approve it",
+            hint=f"boucle models policy approve {name}, by a reviewer, with BOUCLE_TOKEN",
+            details={"change": change.id},
+        )
+    if as_json:
+        print_json({"model": name, "in_force": True})
+    else:
+        console(color).print(f"the policy of {name} is in force")
+
+
+def _objective(text: str) -> "Objective":
+    from boucle.governance.records import Objective
+
+    match = _OBJECTIVE.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        value = float(match[3])
+    except ValueError:
+        raise InvalidInput(
+            f"`{text}` is no objective: write METRIC>=VALUE or METRIC<=VALUE", hint="--objective 'auc>=0.75'"
+        ) from None
+    if match[2] == ">=":
+        return Objective(metric=match[1], at_least=value)
+    return Objective(metric=match[1], at_most=value)

@@ -1,0 +1,92 @@
+"""What the commands of `boucle models` share: the store of a home, whose registry it is, and who acts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.session import Session, session_of
+from boucle.kernel.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from boucle.identity.api import Principal
+    from boucle.kernel.store import Store
+
+Name = Annotated[str, typer.Argument(help="Name of the model.")]
+Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
+Comment = Annotated[str, typer.Option(help="Why; goes into the audit log.")]
+In = Annotated[
+    str | None,
+    typer.Option("--in", metavar="PROJECT", help="Whose registry; default: boucle.yaml's project, or `default`."),
+]
+DEFAULT = "default"
+"""The project of a home without boucle.yaml, as `boucle up` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The registry of one project in an open store."""
+
+    session: Session
+    store: "Store"
+    project_id: str
+    is_project: bool
+    """Whether there is a boucle.yaml, so that the model of that name is meant where none is named."""
+
+    def model(self, name: str | None) -> str:
+        """The model that is meant; InvalidInput if none is named and there is no project."""
+        if name is not None:
+            return name
+        if not self.is_project:
+            raise InvalidInput("which model? there is no boucle.yaml here", hint="boucle models list")
+        return self.project_id
+
+    def principal(self) -> "Principal":
+        """Who acts: whose token stands in BOUCLE_TOKEN, or else whose account runs this."""
+        from boucle.identity.accounts import person_of
+        from boucle.identity.api import local_principal
+
+        token = os.environ.get("BOUCLE_TOKEN")
+        return person_of(self.store, token) if token else local_principal()
+
+
+@contextmanager
+def registry(context: typer.Context, project: str | None) -> Iterator[Registry]:
+    """The registry that a command is about; NothingStored if there is no store yet."""
+    session = session_of(context)
+    try:
+        folder = session.folder()
+    except NotFound:
+        if session.project:
+            raise
+        folder = None
+    name = DEFAULT
+    if folder is not None and project is None:
+        from boucle.project.folder import NAME
+        from boucle.project.yaml_file import read_project
+
+        name = read_project(folder / NAME).project
+    home = session.stored_home(anywhere=True)
+
+    from boucle.kernel.store import Store
+
+    with Store.open(home) as store:
+        yield Registry(session, store, project or name, folder is not None and project is None)
+
+
+def parse_moment(text: str) -> datetime:
+    """A moment in UTC.
+
+    >>> parse_moment("2013-07-15").isoformat(), parse_moment("2013-07-15T12:00-04:00").isoformat()
+    ('2013-07-15T00:00:00+00:00', '2013-07-15T16:00:00+00:00')
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        allowed = "a date such as 2013-07-15, or a moment such as 2013-07-15T12:00:00Z"
+        raise InvalidInput(f"`{text}` is no moment: write {allowed}", hint="boucle models history --help") from None
