@@ -263,3 +263,33 @@ def test_files_that_are_not_kept_pass_no_gate(store: Store, ask: Ask) -> None:
     governance.set_policy(store, local_principal(), project_id="shop", model="flights", policy=Policy())
     answer = ask("POST", f"{MODELS}/alias", {"name": "flights", "alias": "champion", "version": "1"})
     assert "Boucle keeps no file of 's3://bucket/model'" in refused(answer, 403, "PERMISSION_DENIED")
+
+
+def test_models_and_versions_are_found_page_by_page(ask: Ask, run_id: str) -> None:
+    for name in ("a", "b", "a", "c", "a"):
+        made(ask, run_id, name)
+    ask("POST", f"{MODELS}/create", {"name": "p", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]})
+    ask("POST", f"{VERSIONS}/set-tag", {"name": "a", "version": "2", "key": "good", "value": "yes"})
+
+    def models(query: str) -> list[str]:
+        return [one["name"] for one in ask("GET", f"{MODELS}/search?{query}").json.get("registered_models", [])]
+
+    def versions(query: str) -> list[str]:
+        found = ask("GET", f"{VERSIONS}/search?{query}").json.get("model_versions", [])
+        return [f"{one['name']}/{one['version']}" for one in found]
+
+    assert (models(""), models("filter=name%20LIKE%20'A%25'"), models("filter=name%20ILIKE%20'A%25'")) == (
+        ["a", "b", "c"],
+        [],
+        ["a"],
+    )
+    assert models("filter=tags.%60mlflow.prompt.is_prompt%60%20%3D%20'true'") == ["p"]
+    assert models("order_by=name%20DESC&max_results=2") == ["c", "b"]
+    assert versions("") == ["a/3", "a/2", "a/1", "b/1", "c/1"]
+    assert versions("filter=name%3D'a'&order_by=version_number%20ASC") == ["a/1", "a/2", "a/3"]
+    assert versions("filter=tags.good%3D'yes'") == ["a/2"]
+    assert len(versions(f"filter=run_id%3D'{run_id}'")) == 5
+    first = ask("GET", f"{VERSIONS}/search?max_results=2").json
+    assert versions(f"max_results=2&page_token={first['next_page_token']}") == ["a/1", "b/1"]
+    refused(ask("GET", f"{VERSIONS}/search?filter=nonsense"), 400, "INVALID_PARAMETER_VALUE")
+    refused(ask("GET", f"{MODELS}/search?max_results=1001"), 400, "INVALID_PARAMETER_VALUE")

@@ -121,3 +121,12 @@ def tags_of(given: list[KeyValue]) -> dict[str, str]:
 
 def _pairs(tags: Mapping[str, str]) -> list[KeyValue]:
     return [KeyValue(name, value) for name, value in tags.items()]
+
+
+class Search(Struct, frozen=True):
+    """Fields of `registered-models/search` and `model-versions/search`; 0 results stand for the default number."""
+
+    filter: str = ""
+    max_results: int = 0
+    order_by: list[str] = []
+    page_token: str = ""

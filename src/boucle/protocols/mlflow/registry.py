@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
@@ -11,10 +12,11 @@ from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.models import names
 from boucle.models.records import ModelFacts, RegisteredModel
+from boucle.models.search import search_models
 from boucle.models.sources import find_named
 from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import KeyValue, asked
-from boucle.protocols.mlflow.registered import model_message, needed, number_of, tags_of, version_message
+from boucle.protocols.mlflow.registered import Search, model_message, needed, number_of, tags_of, version_message
 
 
 class Create(Struct, frozen=True):
@@ -78,6 +80,7 @@ def routes(store: Store) -> list[Route]:
         Route("PATCH", f"{base}/update", "write", doors.update),
         Route("POST", f"{base}/rename", "write", doors.rename),
         Route("DELETE", f"{base}/delete", "write", doors.delete),
+        Route("GET", f"{base}/search", "read", doors.search),
         Route("GET", f"{base}/get-latest-versions", "read", doors.latest),
         Route("POST", f"{base}/get-latest-versions", "read", doors.latest),
         Route("POST", f"{base}/set-tag", "write", doors.set_tag),
@@ -147,6 +150,25 @@ class _Doors:
         facts = self._facts(models.get_model(self.store, request.project, message.name))
         found = [version_message(one) for one in facts.latest if not stages or one.version.stage in stages]
         return reply({"model_versions": found} if found else {})
+
+    def search(self, request: Request) -> Response:
+        """`GET registered-models/search`"""
+        message = asked(request, Search)
+
+        def ask(conn: Connection) -> dict[str, object]:
+            page = search_models(
+                conn,
+                request.project,
+                filter_text=message.filter,
+                order_by=message.order_by,
+                max_results=message.max_results or 100,
+                page_token=message.page_token or None,
+            )
+            found = [model_message(one) for one in models.model_facts(conn, page.items)]
+            more = {} if page.token is None else {"next_page_token": page.token}
+            return {**({"registered_models": found} if found else {}), **more}
+
+        return reply(self.store.read(ask))
 
     def set_tag(self, request: Request) -> Response:
         """`POST registered-models/set-tag`"""

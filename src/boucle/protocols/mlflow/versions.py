@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
 from boucle.models import api as models
+from boucle.models.search import search_versions
 from boucle.models.sources import is_elsewhere, make_version
 from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import KeyValue, asked
-from boucle.protocols.mlflow.registered import needed, number_of, place_of, tags_of, version_message
+from boucle.protocols.mlflow.registered import Search, needed, number_of, place_of, tags_of, version_message
 
 
 class Create(Struct, frozen=True):
@@ -69,6 +71,7 @@ def routes(store: Store) -> list[Route]:
         Route("PATCH", f"{base}/update", "write", doors.update),
         Route("POST", f"{base}/transition-stage", "write", doors.transition),
         Route("DELETE", f"{base}/delete", "write", doors.delete),
+        Route("GET", f"{base}/search", "read", doors.search),
         Route("GET", f"{base}/get-download-uri", "read", doors.download_uri),
         Route("POST", f"{base}/set-tag", "write", doors.set_tag),
         Route("DELETE", f"{base}/delete-tag", "write", doors.delete_tag),
@@ -147,6 +150,25 @@ class _Doors:
         version = models.get_version(self.store, request.project, message.name, number_of(message.version))
         elsewhere = version.source is not None and is_elsewhere(version.source)
         return reply({"artifact_uri": version.source if elsewhere else place_of(version.model, version.number)})
+
+    def search(self, request: Request) -> Response:
+        """`GET model-versions/search`"""
+        message = asked(request, Search)
+
+        def ask(conn: Connection) -> dict[str, object]:
+            page = search_versions(
+                conn,
+                request.project,
+                filter_text=message.filter,
+                order_by=message.order_by,
+                max_results=message.max_results or 10_000,
+                page_token=message.page_token or None,
+            )
+            found = [version_message(one) for one in models.version_facts(conn, page.items)]
+            more = {} if page.token is None else {"next_page_token": page.token}
+            return {**({"model_versions": found} if found else {}), **more}
+
+        return reply(self.store.read(ask))
 
     def set_tag(self, request: Request) -> Response:
         """`POST model-versions/set-tag`"""
