@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.session import Session, session_of
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from boucle.identity.api import Principal
@@ -58,24 +58,13 @@ class Registry:
 def registry(context: typer.Context, project: str | None) -> Iterator[Registry]:
     """The registry that a command is about; NothingStored if there is no store yet."""
     session = session_of(context)
-    try:
-        folder = session.folder()
-    except NotFound:
-        if session.project:
-            raise
-        folder = None
-    name = DEFAULT
-    if folder is not None and project is None:
-        from boucle.project.folder import NAME
-        from boucle.project.yaml_file import read_project
-
-        name = read_project(folder / NAME).project
+    name = DEFAULT if project is not None else session.project_name()
     home = session.stored_home(anywhere=True)
 
     from boucle.kernel.store import Store
 
     with Store.open(home) as store:
-        yield Registry(session, store, project or name, folder is not None and project is None)
+        yield Registry(session, store, project or name, name != DEFAULT)
 
 
 def parse_moment(text: str) -> datetime:

@@ -118,7 +118,7 @@ def search_versions(
     rows = fetch(conn, query, terms, begin_after(page_token, mark, terms), max_results + 1)
     keys = [order.key for order in asked.orders]
     name, number = keys.index(_NAME), keys.index(_NUMBER)
-    chosen = [(str(values[name]), values[number]) for _, values in rows[:max_results]]
+    chosen = [(str(values[name]), int(str(values[number]))) for _, values in rows[:max_results]]
     found: dict[tuple[str, int], ModelVersion] = {}
     for first in range(0, len(chosen), _CHUNK):
         same = tuple_(model_versions.c.model, model_versions.c.number).in_(chosen[first : first + _CHUNK])
