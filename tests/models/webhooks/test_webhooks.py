@@ -24,7 +24,7 @@ def made(store: Store, url: str, *, name: str = "ci", secret: str | None = None)
 
 def tell(store: Store, version: str = "3") -> None:
     data = {"name": "fraud", "alias": "champion", "version": version}
-    store.write(lambda conn: api.emit(conn, store.ids, "p", ALIAS, data, store.clock.now()))
+    store.write(lambda conn: api.emit(conn, "p", ALIAS, data, store.clock.now()))
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_one_of_two_processes_delivers(store: Store) -> None:
 
 def test_an_event_that_does_not_happen_is_told_to_nobody(store: Store, hook: Webhook) -> None:
     def unit(conn: object) -> None:
-        api.emit(conn, store.ids, "p", ALIAS, {}, store.clock.now())  # type: ignore[arg-type]
+        api.emit(conn, "p", ALIAS, {}, store.clock.now())  # type: ignore[arg-type]
         raise Refused("no")
 
     with pytest.raises(Refused):

@@ -42,6 +42,7 @@ def up(
     from boucle.identity.accounts import has_users
     from boucle.identity.api import is_loopback, refuse_open_binding
     from boucle.kernel.store import Store
+    from boucle.models.webhooks.delivery import Dispatcher
     from boucle.protocols.control import Control
 
     is_new = not (home / "boucle.db").exists()
@@ -59,8 +60,13 @@ def up(
             told = f"{where} answers for project {project}, stored in {home}; Ctrl-C stops it"
             typer.echo(f"{made}{told}; MLFLOW_TRACKING_URI={where}")
 
-        run(front, host, port, announce)
-        front.close()
+        webhooks = Dispatcher(store)
+        webhooks.start()
+        try:
+            run(front, host, port, announce)
+        finally:
+            front.close()
+            webhooks.stop()
     # Granian's threads outlive the loop; all is answered, written and closed, so nothing waits for them.
     stopping.leave(0)
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from boucle.kernel import audit
 from boucle.kernel.clock import to_ms
+from boucle.kernel.digests import digest_json
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused
-from boucle.kernel.ids import Ids
 from boucle.kernel.store import Store
 from boucle.models.webhooks import rules
 from boucle.models.webhooks import store as tables
@@ -156,14 +156,23 @@ def list_hosts(store: Store) -> list[Host]:
     return store.read(tables.all_hosts)
 
 
-def emit(conn: Connection, ids: Ids, project_id: str, event: str, data: Mapping[str, object], at: datetime) -> None:
+def emit(conn: Connection, project_id: str, event: str, data: Mapping[str, object], at: datetime) -> None:
     """Tell the project's webhooks of an event, in the unit of work that makes it happen: both are there, or neither."""
     told = [one for one in tables.all_of(conn, project_id) if one.status == "ACTIVE" and event in one.events]
     body = message(event, data, at)
     tables.enqueue(
         conn,
         project_id,
-        [Delivery(id=ids.new_hex(), webhook_id=one.id, body=body, attempts=0, next_ms=to_ms(at)) for one in told],
+        [
+            Delivery(
+                id=digest_json([one.id, to_ms(at), body])[:32],
+                webhook_id=one.id,
+                body=body,
+                attempts=0,
+                next_ms=to_ms(at),
+            )
+            for one in told
+        ],
     )
 
 

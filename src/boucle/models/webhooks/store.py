@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from boucle.kernel.database import metadata
 from boucle.models.webhooks.records import Delivery, Host, Webhook
@@ -136,10 +137,10 @@ def all_hosts(conn: Connection) -> list[Host]:
 
 
 def enqueue(conn: Connection, project_id: str, deliveries: Sequence[Delivery]) -> None:
-    """Send something on its way."""
+    """Send something on its way; what is on its way already is not sent twice."""
     if deliveries:
         rows = [{**msgspec.structs.asdict(one), "project_id": project_id} for one in deliveries]
-        conn.execute(insert(webhook_deliveries), rows)
+        conn.execute(insert_or_ignore(webhook_deliveries).on_conflict_do_nothing(), rows)
 
 
 def due(conn: Connection, at_ms: int, limit: int) -> list[Delivery]:
