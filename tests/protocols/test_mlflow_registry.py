@@ -9,6 +9,8 @@ from boucle.governance.records import Objective, Policy
 from boucle.identity.api import local_principal
 from boucle.kernel import audit
 from boucle.kernel.store import Store
+from boucle.models.webhooks import api as webhooks
+from boucle.models.webhooks.records import EVENTS
 from boucle.runs import logged_models
 from boucle.runs.api import record_run
 
@@ -293,3 +295,21 @@ def test_models_and_versions_are_found_page_by_page(ask: Ask, run_id: str) -> No
     assert versions(f"max_results=2&page_token={first['next_page_token']}") == ["a/1", "b/1"]
     refused(ask("GET", f"{VERSIONS}/search?filter=nonsense"), 400, "INVALID_PARAMETER_VALUE")
     refused(ask("GET", f"{MODELS}/search?max_results=1001"), 400, "INVALID_PARAMETER_VALUE")
+
+
+def test_webhooks_are_told_of_what_happens(store: Store, ask: Ask, run_id: str) -> None:
+    webhooks.allow_host(store, "hooks.example.org", actor="person:ada")
+    webhooks.create(
+        store,
+        project_id="shop",
+        name="all",
+        url="https://hooks.example.org/x",
+        events=[one for one in EVENTS if not one.startswith("prompt")],
+        actor="person:ada",
+    )
+    made(ask, run_id)
+    ask("POST", f"{VERSIONS}/set-tag", {"name": "flights", "version": "1", "key": "k", "value": "v"})
+    ask("DELETE", f"{VERSIONS}/delete-tag", {"name": "flights", "version": "1", "key": "k"})
+    ask("POST", f"{MODELS}/alias", {"name": "flights", "alias": "champion", "version": "1"})
+    ask("DELETE", f"{MODELS}/alias", {"name": "flights", "alias": "champion"})
+    assert [waiting for waiting, _ in webhooks.waiting(store).values()] == [6]

@@ -27,7 +27,7 @@ from boucle.kernel.digests import short
 from boucle.kernel.errors import Conflict, Refused
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
-from boucle.models import aliases
+from boucle.models import aliases, events
 from boucle.models.api import get_version
 from boucle.models.records import AliasMove, ModelVersion
 
@@ -132,7 +132,7 @@ def promote(
     def unit(conn: Connection) -> AliasMove:
         if joined is not None:
             joined(conn)
-        return aliases.move_alias(
+        moved = aliases.move_alias(
             conn,
             permit_id=permit.id,
             book=BOOK,
@@ -142,6 +142,8 @@ def promote(
             at=at,
             effective_at=effective_at,
         )
+        events.alias_moved(conn, store.ids, moved)
+        return moved
 
     move = store.write(unit)
     reach("alias.promoted")
@@ -176,7 +178,7 @@ def rollback(
         if aliases.points_at(conn, project_id, model, alias) == number:
             raise Conflict(f"the alias {alias!r} of {model} points at version {number} already")
         permit = permits.keep(conn, permits.again(earlier, permit_id=permit_id, to=actor, at=at))
-        return aliases.move_alias(
+        moved = aliases.move_alias(
             conn,
             permit_id=permit.id,
             book=BOOK,
@@ -186,6 +188,8 @@ def rollback(
             at=at,
             effective_at=effective_at,
         )
+        events.alias_moved(conn, store.ids, moved)
+        return moved
 
     move = store.write(unit)
     reach("alias.rolled_back")

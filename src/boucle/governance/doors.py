@@ -19,7 +19,7 @@ from boucle.governance.judging import keep_report, verdict
 from boucle.governance.records import Evidence, GateReport, Permit
 from boucle.kernel.errors import Conflict, InvalidInput, Refused
 from boucle.kernel.store import Store
-from boucle.models import aliases, names, removal
+from boucle.models import aliases, events, names, removal
 from boucle.models import store as registry
 from boucle.models.api import known_model, known_version
 from boucle.models.records import AliasMove, ModelVersion, Stage
@@ -72,11 +72,11 @@ def set_alias(
             effective_at=effective_at or at,
         )
         if judged is None:
-            return aliases.point_alias(conn, move, book=BOOK)
+            return _told(conn, store, aliases.point_alias(conn, move, book=BOOK))
         permit = judged.permit(conn, version, alias, actor=actor, at=at)
         if isinstance(permit, GateReport):
             return permit
-        return aliases.move_alias(
+        moved = aliases.move_alias(
             conn,
             permit_id=permit.id,
             book=BOOK,
@@ -86,6 +86,7 @@ def set_alias(
             at=at,
             effective_at=move.effective_at,
         )
+        return _told(conn, store, moved)
 
     return _through(store, project_id, model, number, alias, turn)
 
@@ -153,7 +154,7 @@ def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor
             moved_at=at,
             effective_at=at,
         )
-        aliases.point_alias(conn, move, book=BOOK)
+        _told(conn, store, aliases.point_alias(conn, move, book=BOOK))
 
     store.write(unit)
 
@@ -269,6 +270,12 @@ def _through(
         if not isinstance(done, _Changed):
             return done
     raise Conflict(f"the policy of {model} changed {_PATIENCE} times meanwhile", hint="ask again")
+
+
+def _told(conn: Connection, store: Store, move: AliasMove) -> AliasMove:
+    """A move that webhooks are told of."""
+    events.alias_moved(conn, store.ids, move)
+    return move
 
 
 def _refuse(conn: Connection, project_id: str, model: str, pointer: str, what: str) -> None:

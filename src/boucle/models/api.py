@@ -14,7 +14,7 @@ from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Conflict, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
-from boucle.models import names
+from boucle.models import events, names
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelFacts, ModelVersion, RegisteredModel, VersionFacts
 
@@ -69,6 +69,7 @@ def create_model(
         tables.add_model(conn, project_id, name, description, to_ms(at))
         tables.set_model_tags(conn, project_id, name, tags or {})
         audit.append(conn, project_id=project_id, actor=author, action="model.create", subject=name, details={}, at=at)
+        events.model_made(conn, store.ids, project_id, name, description, at)
         return known_model(conn, project_id, name)
 
     return store.write(unit)
@@ -121,6 +122,7 @@ def create_version(
         tables.set_version_tags(conn, project_id, model, version.number, tags or {})
         tables.touch_model(conn, project_id, model, to_ms(at))
         _tell_registered(conn, version)
+        events.version_made(conn, store.ids, version, tags or {})
         return version
 
     return store.write(unit)
@@ -169,6 +171,7 @@ def register(
         tables.add_version(conn, version)
         tables.touch_model(conn, project_id, model, to_ms(at))
         _tell_registered(conn, version)
+        events.version_made(conn, store.ids, version, {})
         return version
 
     reach("version.known")
@@ -282,10 +285,12 @@ def describe_version(store: Store, project_id: str, model: str, number: int, des
 def tag_model(store: Store, project_id: str, name: str, key: str, value: str | None) -> None:
     """Set a tag of a model; None takes it away, if it is there."""
     names.check_tag(key, value)
+    at = store.clock.now()
 
     def unit(conn: Connection) -> None:
         known_model(conn, project_id, name)
         tables.set_model_tags(conn, project_id, name, {key: value})
+        events.model_tagged(conn, store.ids, project_id, name, key, value, at)
 
     store.write(unit)
 
@@ -293,10 +298,12 @@ def tag_model(store: Store, project_id: str, name: str, key: str, value: str | N
 def tag_version(store: Store, project_id: str, model: str, number: int, key: str, value: str | None) -> None:
     """Set a tag of a version; None takes it away, if it is there."""
     names.check_tag(key, value)
+    at = store.clock.now()
 
     def unit(conn: Connection) -> None:
         known_version(conn, project_id, model, number)
         tables.set_version_tags(conn, project_id, model, number, {key: value})
+        events.version_tagged(conn, store.ids, project_id, model, number, key, value, at)
 
     store.write(unit)
 

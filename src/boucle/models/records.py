@@ -13,6 +13,8 @@ STAGES: Final[tuple[Stage, ...]] = ("None", "Staging", "Production", "Archived")
 """Where a version stands; several versions may stand in one."""
 CHAMPION: Final = "champion"
 """The alias of the version in charge."""
+PROMPT: Final = "mlflow.prompt.is_prompt"
+"""The tag of what is no model but a prompt: its text is in the tags, and it has no files."""
 
 
 class RegisteredModel(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,7 @@ from boucle.kernel.search.parser import parse_filter, parse_orders
 from boucle.kernel.search.records import Filter, Key, Language, Order
 from boucle.models import store as tables
 from boucle.models.languages import MODEL_VERSIONS, REGISTERED_MODELS
-from boucle.models.records import ModelVersion, RegisteredModel
-from boucle.models.sources import PROMPT
+from boucle.models.records import PROMPT, ModelVersion, RegisteredModel
 from boucle.models.tables import model_version_tags, model_versions, registered_model_tags, registered_models
 
 MOST_MODELS: Final = 1000

@@ -18,13 +18,11 @@ from boucle.kernel.trees import TreeEntry
 from boucle.models import names
 from boucle.models import store as tables
 from boucle.models.api import create_version, known_model, known_version
-from boucle.models.records import ModelVersion
+from boucle.models.records import PROMPT, ModelVersion
 from boucle.runs.artifact_paths import place_of
 from boucle.runs.artifacts import freeze_tree, tree_of
 from boucle.runs.logged_models import get_logged_model
 
-PROMPT: Final = "mlflow.prompt.is_prompt"
-"""The tag of what is no model but a prompt: its text is in the tags, and it has no files."""
 _MODEL_ID: Final = re.compile(r"m-[0-9a-f]{32}")
 _ELSEWHERE: Final = frozenset(
     {"s3", "gs", "wasb", "wasbs", "abfs", "abfss", "dbfs", "hdfs", "viewfs", "r2", "http", "https", "hf", "ftp", "sftp"}
