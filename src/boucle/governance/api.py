@@ -142,7 +142,7 @@ def promote(
             at=at,
             effective_at=effective_at,
         )
-        events.alias_moved(conn, store.ids, moved)
+        events.alias_moved(conn, moved)
         return moved
 
     move = store.write(unit)
@@ -188,7 +188,7 @@ def rollback(
             at=at,
             effective_at=effective_at,
         )
-        events.alias_moved(conn, store.ids, moved)
+        events.alias_moved(conn, moved)
         return moved
 
     move = store.write(unit)

@@ -72,7 +72,7 @@ def set_alias(
             effective_at=effective_at or at,
         )
         if judged is None:
-            return _told(conn, store, aliases.point_alias(conn, move, book=BOOK))
+            return _told(conn, aliases.point_alias(conn, move, book=BOOK))
         permit = judged.permit(conn, version, alias, actor=actor, at=at)
         if isinstance(permit, GateReport):
             return permit
@@ -86,7 +86,7 @@ def set_alias(
             at=at,
             effective_at=move.effective_at,
         )
-        return _told(conn, store, moved)
+        return _told(conn, moved)
 
     return _through(store, project_id, model, number, alias, turn)
 
@@ -154,7 +154,7 @@ def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor
             moved_at=at,
             effective_at=at,
         )
-        _told(conn, store, aliases.point_alias(conn, move, book=BOOK))
+        _told(conn, aliases.point_alias(conn, move, book=BOOK))
 
     store.write(unit)
 
@@ -272,9 +272,9 @@ def _through(
     raise Conflict(f"the policy of {model} changed {_PATIENCE} times meanwhile", hint="ask again")
 
 
-def _told(conn: Connection, store: Store, move: AliasMove) -> AliasMove:
+def _told(conn: Connection, move: AliasMove) -> AliasMove:
     """A move that webhooks are told of."""
-    events.alias_moved(conn, store.ids, move)
+    events.alias_moved(conn, move)
     return move
 
 

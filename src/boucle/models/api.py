@@ -69,7 +69,7 @@ def create_model(
         tables.add_model(conn, project_id, name, description, to_ms(at))
         tables.set_model_tags(conn, project_id, name, tags or {})
         audit.append(conn, project_id=project_id, actor=author, action="model.create", subject=name, details={}, at=at)
-        events.model_made(conn, store.ids, project_id, name, description, at)
+        events.model_made(conn, project_id, name, description, at)
         return known_model(conn, project_id, name)
 
     return store.write(unit)
@@ -122,7 +122,7 @@ def create_version(
         tables.set_version_tags(conn, project_id, model, version.number, tags or {})
         tables.touch_model(conn, project_id, model, to_ms(at))
         _tell_registered(conn, version)
-        events.version_made(conn, store.ids, version, tags or {})
+        events.version_made(conn, version, tags or {})
         return version
 
     return store.write(unit)
@@ -171,7 +171,7 @@ def register(
         tables.add_version(conn, version)
         tables.touch_model(conn, project_id, model, to_ms(at))
         _tell_registered(conn, version)
-        events.version_made(conn, store.ids, version, {})
+        events.version_made(conn, version, {})
         return version
 
     reach("version.known")
@@ -290,7 +290,7 @@ def tag_model(store: Store, project_id: str, name: str, key: str, value: str | N
     def unit(conn: Connection) -> None:
         known_model(conn, project_id, name)
         tables.set_model_tags(conn, project_id, name, {key: value})
-        events.model_tagged(conn, store.ids, project_id, name, key, value, at)
+        events.model_tagged(conn, project_id, name, key, value, at)
 
     store.write(unit)
 
@@ -303,7 +303,7 @@ def tag_version(store: Store, project_id: str, model: str, number: int, key: str
     def unit(conn: Connection) -> None:
         known_version(conn, project_id, model, number)
         tables.set_version_tags(conn, project_id, model, number, {key: value})
-        events.version_tagged(conn, store.ids, project_id, model, number, key, value, at)
+        events.version_tagged(conn, project_id, model, number, key, value, at)
 
     store.write(unit)
 
