@@ -19,7 +19,12 @@ def write(results: Path, page: Path) -> None:
 
 
 def table(member: dict) -> list[str]:
-    """Rows of a Markdown table: a peer each, median with least and most seconds, and its ratio to Boucle."""
+    """Rows of a Markdown table: a peer each where all cases are seconds of whole processes, else a case each."""
+    return _by_peer(member) if "seconds" in member["peers"]["boucle"] else _by_case(member)
+
+
+def _by_peer(member: dict) -> list[str]:
+    """A row for a peer: median with least and most seconds, and its ratio to Boucle."""
     cases, peers = member["cases"], member["peers"]
     head = ["tool", "version", *(word for name in cases.values() for word in (f"{name}, s", "ratio")), "what it keeps"]
     rows = [head, ["---"] * len(head)]
@@ -35,14 +40,48 @@ def table(member: dict) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
+def _by_case(member: dict) -> list[str]:
+    """A row for a case: each peer's median, and how many times better Boucle's is than the second peer's."""
+    peers = list(member["peers"].values())
+    first = f"{peers[1]['name']} {peers[1]['version']}"
+    head = ["", "unit", "Boucle", first, "ratio", *(peer["name"] for peer in peers[2:])]
+    rows = [head, ["---"] * len(head)]
+    for key, case in member["cases"].items():
+        ours, theirs, *others = (peer["values"].get(key) for peer in peers)
+        if ours:
+            ratio = _ratio(case, ours, theirs) if theirs else ""
+            rows.append([case["name"], case["unit"], *map(_middle, (ours, theirs)), ratio, *map(_middle, others)])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _ratio(case: dict, ours: list[float], theirs: list[float]) -> str:
+    better = median(theirs) / median(ours) if case["better"] == "less" else median(ours) / median(theirs)
+    return f"{better:.1f} x"
+
+
+def _middle(values: list[float] | None) -> str:
+    if not values:
+        return ""
+    middle = median(values)
+    return f"{middle:,.0f}" if middle >= 100 else f"{middle:.1f}" if middle >= 10 else f"{middle:.3g}"
+
+
 def _section(member: dict) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in member["machine"].items())
-    rounds = len(member["peers"]["boucle"]["seconds"]["first"])
+    ours = member["peers"]["boucle"]
     parts = [
         f"## {member['title']}",
         member["about"],
         "\n".join(table(member)),
-        f"Medians of {rounds} rounds in which the tools took turns, least and most in brackets.",
+        _rounds(ours),
         f"Measured on {member['day']} with `{member['command']}`: {machine}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _rounds(ours: dict) -> str:
+    if "seconds" in ours:
+        rounds = len(ours["seconds"]["first"])
+        return f"Medians of {rounds} rounds in which the tools took turns, least and most in brackets."
+    rounds = len(ours["values"]["start"])
+    return f"Medians of {rounds} rounds, fewer where one takes long; the servers took turns."
