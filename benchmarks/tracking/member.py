@@ -16,11 +16,11 @@ from tracking.peers import Peer, both
 HERE = Path(__file__).parent
 SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000, "100k": 100_000}
 TITLE = "Tracking: beside MLflow's server"
-ABOUT = """`boucle up` and `mlflow server` (SQLite, one worker: its fastest setting), each with a folder of its own, asked by
+ABOUT = """`boucle up` and `mlflow server` (SQLite, one worker: its fastest), each with a folder of its own, asked by
 the same programs over HTTP on the loopback. Both answer a write once it is synced to the disk. Load is made by a
 program in C (`load.c`) on the same cores as the server; what it reaches against an empty Granian application is in the
 last column, and is the limit of this way to measure. Runs for searches are written into each server's SQLite file by
-its own schema while it is stopped (`fill.py`), everything else by HTTP. A ratio says how many times better Boucle is."""
+its schema while it is stopped (`fill.py`), the rest by HTTP. A ratio says how many times better Boucle is."""
 # What is measured: name, unit, which is better.
 CASES = {
     "start": ("start to healthy, fresh folder", "s", "less"),
