@@ -31,7 +31,8 @@ def _values() -> dict[str, float]:
 def _fill_mlflow(connection: sqlite3.Connection, begin: int, end: int) -> None:
     numbers = range(begin, end)
     rows = "INSERT INTO {} ({}) VALUES ({})"
-    runs = "run_uuid, name, artifact_uri, start_time, end_time, source_type, user_id, status, lifecycle_stage, experiment_id"
+    runs = "run_uuid, name, artifact_uri, start_time, end_time, "
+    runs += "source_type, user_id, status, lifecycle_stage, experiment_id"
     connection.executemany(
         rows.format("runs", runs, "?, ?, ?, ?, ?, 'LOCAL', 'ann', 'FINISHED', 'active', 0"),
         (
