@@ -27,7 +27,7 @@ class Asker:
         self._connection = http.client.HTTPConnection(self._address, timeout=30)
 
     def __call__(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
-        """Ask; `body` is bytes as they are, or something to write as JSON. OSError or HTTPException without an answer."""
+        """Ask; `body` is bytes, or something to write as JSON. OSError or HTTPException if there is no answer."""
         sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         try:
             self._connection.request(method, self._prefix + path, sent, headers or {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""`boucle up` is killed while eight clients write: what it has answered stays, and what is sent again is not doubled."""
+"""`boucle up` is killed while eight clients write: what it answered stays, what is sent again is not doubled."""
 
 import http.client
 import itertools
