@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"})
 
 import mlflow
 
