@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities.paged_list import PagedList
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
+COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 FIRST_MS = 1_500_000_000_000
 GIVEN_NAME = re.compile(r"[a-z]+-[a-z]+-\d{1,4}")
 
@@ -71,6 +72,7 @@ class Seen:
             elif len(whole) > 3:
                 text = text.replace(whole, name)
         text = re.sub(r"\b1[5-9]\d{11}\b", "<ms>", text)
+        text = COMMIT.sub("<commit>", text)
         return ID.sub(lambda found: ids.setdefault(found[0], f"<id {len(ids) + 1}>"), text)
 
 
