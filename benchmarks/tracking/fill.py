@@ -16,7 +16,7 @@ def fill(key: str, database: Path, begin: int, end: int) -> None:
     random.seed(begin)
     with sqlite3.connect(database) as connection:
         (_fill_boucle if key == "boucle" else _fill_mlflow)(connection, begin, end)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
 

@@ -9,6 +9,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+VERSIONS = "mlflow.modelVersions"  # a tag that MLflow's server sets too, not only its client
 NAME = re.compile(r"\{id\d+\}")
 
 
@@ -57,19 +58,26 @@ def _missing(at: str, recorded: Any, answer: Any, bound: dict[str, str]) -> list
                 _missing(f"{at}.{key}", one, answer[key], bound) if key in answer else [f"{at}.{key} is missing"]
             )
         ]
-    if isinstance(recorded, list) and isinstance(answer, list) and len(recorded) == len(answer):
-        pairs = zip(_ordered(recorded), _ordered(answer), strict=True)
-        return [line for n, (one, other) in enumerate(pairs) for line in _missing(f"{at}.{n}", one, other, bound)]
+    if isinstance(recorded, list) and isinstance(answer, list):
+        by_key = _by_key(recorded), _by_key(answer)
+        if None not in by_key:
+            return _missing(at, *by_key, bound)
+        if len(recorded) == len(answer):
+            pairs = zip(recorded, answer, strict=True)
+            return [line for n, (one, other) in enumerate(pairs) for line in _missing(f"{at}.{n}", one, other, bound)]
     if isinstance(recorded, str) and isinstance(answer, str):
         return [] if _same(recorded, answer, bound) else [f"{at} is {answer!r} instead of {recorded!r}"]
     return [] if recorded == answer else [f"{at} is {answer!r} instead of {recorded!r}"]
 
 
-def _ordered(values: list[Any]) -> list[Any]:
-    """Tags, params and metrics come in any order."""
-    if all(isinstance(one, dict) and "key" in one for one in values):
-        return sorted(values, key=lambda one: (one["key"], one.get("step", 0)))
-    return values
+def _by_key(values: list[Any]) -> dict[str, Any] | None:
+    """Tags, params and metrics, which come in any order; not the history of one metric, nor what has no key."""
+    found = {one["key"]: one for one in values if isinstance(one, dict) and "key" in one and one["key"] != VERSIONS}
+    return found if found and len(found) + sum(_is_versions(one) for one in values) == len(values) else None
+
+
+def _is_versions(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("key") == VERSIONS
 
 
 def _same(recorded: str, answer: str, bound: dict[str, str]) -> bool:

@@ -68,7 +68,6 @@ def play(see):
     see("load_table parquet", lambda: mlflow.load_table("tab.parquet", run_ids=[one]).to_dict("list"))
     see("load_table none", lambda: mlflow.load_table("none.json"))
     see("list by mlflow.artifacts", lambda: [f.path for f in mlflow.artifacts.list_artifacts(run_id=one, artifact_path="trees")])
-    see("metric beside a figure", lambda: client.get_run(one).info.artifact_uri)
     store = mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(run.info.artifact_uri)
     see("delete a file", store.delete_artifacts, "a.txt")
     see("delete a folder", store.delete_artifacts, "trees/sub")

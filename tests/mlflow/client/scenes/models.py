@@ -88,9 +88,10 @@ def made(see, client, exp, info, one):
     see("params changed", client.log_model_params, bare.model_id, {"q": "3"})
     see("finalize", lambda: _model(client.finalize_logged_model(bare.model_id, "FAILED")))
     see("finalize oddly", client.finalize_logged_model, bare.model_id, "DONE")
-    see("without a name", lambda: bool(client.create_logged_model(exp).name))
+    odd = client.create_experiment("models odd")
+    see("without a name", lambda: bool(client.create_logged_model(odd).name))
     for name in ("a/b", "a:b", "a.b", "a%b", "", "x" * 600, "é"):
-        see(f"named {name[:5]!r} {len(name)}", lambda name=name: client.create_logged_model(exp, name=name).name[:9])
+        see(f"named {name[:5]!r} {len(name)}", lambda name=name: len(client.create_logged_model(odd, name=name).name) > 0)
     see("in none such", lambda: client.create_logged_model("98765", name="x"))
     see("external", lambda: _model(mlflow.create_external_model(name="ext", params={"a": "1"})))
     see("initialized", lambda: _model(mlflow.initialize_logged_model(name="init", tags={"x": "y"})))

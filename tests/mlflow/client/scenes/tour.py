@@ -29,7 +29,7 @@ def play(see):
         mlflow.log_input(mlflow.data.from_pandas(pd.DataFrame({"a": [1]}), source="s3://b/t.csv", name="table"), context="train")
         mlflow.log_text("hello", "texts/hello.txt")
         mlflow.log_dict({"a": 1}, "d.json")
-        mlflow.log_image(np.zeros((2, 2, 3), dtype=np.uint8), key="dog", step=1)
+        mlflow.log_image(np.zeros((2, 2, 3), dtype=np.uint8), "images/i.png")
         mlflow.log_table({"q": ["a"]}, "tab.json")
         mlflow.load_table("tab.json", extra_columns=["run_id"])
         with mlflow.start_run(run_name="child", nested=True):
