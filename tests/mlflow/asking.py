@@ -48,4 +48,3 @@ class Asker:
     def close(self) -> None:
         """End the connection; the next question makes another."""
         self._connection.close()
-        self._connection = http.client.HTTPConnection(self._address, timeout=30)

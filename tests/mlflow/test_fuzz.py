@@ -75,8 +75,10 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder, port = tmp_path_factory.mktemp("fuzz"), servers.free_port()
     with servers.running(servers.boucle_command(folder, port), port, folder) as server:
-        yield Target(folder, Asker(server.url))
-        assert Asker(server.url)("GET", "/health").status == 200
+        ask = Asker(server.url)
+        yield Target(folder, ask)
+        assert ask("GET", "/health").status == 200
+        ask.close()
 
 
 def a_field_is_wrong(target: Target, data: st.DataObject) -> None:

@@ -47,22 +47,22 @@ class Seen:
     def masked(self) -> dict[str, Any]:
         """The calls without anything that differs between two runs of the same server."""
         ids: dict[str, str] = {}
-        return {self._text(step, ids): self._mask(value, ids) for step, value in self.calls.items()}
+        return {self._text(step, ids): self._mask(value, ids, "") for step, value in self.calls.items()}
 
-    def _mask(self, value: Any, ids: dict[str, str]) -> Any:
+    def _mask(self, value: Any, ids: dict[str, str], key: str) -> Any:
         if isinstance(value, dict):
             # Keys are masked too: metrics of a model may be named by ids.
-            return {self._text(name, ids): self._mask(one, ids) for name, one in value.items()}
+            return {self._text(name, ids): self._mask(one, ids, name) for name, one in value.items()}
         if isinstance(value, list):
-            return [self._mask(one, ids) for one in value]
+            return [self._mask(one, ids, key) for one in value]
         if isinstance(value, str):
-            return self._text(value, ids)
+            return self._text(value, ids, key)
         if isinstance(value, int) and not isinstance(value, bool) and value > FIRST_MS:
             return "<ms>"
         return value
 
-    def _text(self, text: str, ids: dict[str, str]) -> str:
-        if text in self._masks:
+    def _text(self, text: str, ids: dict[str, str], key: str = "") -> str:
+        if text in self._masks and (not text.isdigit() or key in ("", "experiment_id")):
             return self._masks[text]
         if GIVEN_NAME.fullmatch(text):
             return "<given name>"
