@@ -48,6 +48,12 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """Until it is told to stop; the last write is answered too."""
+        try:
+            self._write()
+        finally:
+            self._ask.close()
+
+    def _write(self) -> None:
         made = self._ask.mlflow("POST", "runs/create", {"experiment_id": "0", "start_time": 1})
         self.run_id = made.body["run"]["info"]["run_id"]
         for write in self._writes():
@@ -117,6 +123,7 @@ def test_killed_under_load_it_keeps_what_it_answered(tmp_path: Path, rounds: int
         ask = Asker(server.url)
         for writer in writers:
             _check(ask, writer)
+        ask.close()
     finally:
         server.kill()
     told = Counter(write.found[0] for writer in writers for write in writer.acknowledged)
