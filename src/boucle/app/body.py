@@ -18,8 +18,6 @@ IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
 _AT_ONCE_BYTES: Final = 1 << 20
 """A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces."""
-_UNREAD_BYTES: Final = 64 << 10
-"""A body with a smaller Content-Length is in the server's buffer already if nobody reads it."""
 _ESTABLISHED: Final = 1
 """TCP_ESTABLISHED in Linux's tcp_states.h."""
 
@@ -78,8 +76,11 @@ class StreamBody:
             raise CutOff(f"the body ended after {size:,} of its {self._declared:,} bytes")
 
     async def drain(self) -> None:
-        """Read on to the end, if that is near: a client that is cut off while it sends never sees the answer."""
-        if not self._comes or (self._declared is not None and not _UNREAD_BYTES < self._declared <= PATIENCE_BYTES):
+        """Read on to the end, if that is near: a client that is cut off while it sends never sees the answer.
+
+        A small one too: if it comes after the answer, the server below ends the connection without saying so.
+        """
+        if not self._comes or (self._declared is not None and self._declared > PATIENCE_BYTES):
             return
         size = 0
         with suppress(TimeoutError, RuntimeError, StopAsyncIteration):  # RSGIProtocolClosed, if it was read already
