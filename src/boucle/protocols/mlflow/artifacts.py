@@ -96,7 +96,7 @@ class _Doors:
 
     def list_below(self, request: Request) -> Response:
         """`GET mlflow-artifacts/artifacts?path=`: names relative to the folder."""
-        path = _asked(request, "path").strip("/")
+        path = _asked(request, "path").rstrip("/")
         place = place_of(path) if path else None
         if place is None:
             return _listed([])
@@ -108,7 +108,7 @@ class _Doors:
 
     def list_of_run(self, request: Request) -> Response:
         """`GET mlflow/artifacts/list`: names relative to the run."""
-        run_id, path = _run_id(request), _asked(request, "path").strip("/")
+        run_id, path = _run_id(request), _asked(request, "path").rstrip("/")
 
         def query(conn: Connection) -> Response:
             place = artifacts.place_of_run(conn, request.project, run_id, path)
@@ -119,7 +119,7 @@ class _Doors:
 
     def list_of_model(self, request: Request) -> Response:
         """`GET mlflow/logged-models/{model_id}/artifacts/directories`: names relative to the model."""
-        model_id, path = request.values["model_id"], _asked(request, "artifact_directory_path").strip("/")
+        model_id, path = request.values["model_id"], _asked(request, "artifact_directory_path").rstrip("/")
 
         def query(conn: Connection) -> Response:
             place = artifacts.place_of_model(conn, request.project, model_id, path)

@@ -62,7 +62,7 @@ def version_message(facts: VersionFacts) -> VersionMessage:
         user_id=version.author,
         current_stage=version.stage,
         status="READY",
-        description=version.note if version.source is None and not version.description else version.description,
+        description=(version.note if version.source is None and not version.description else version.description) or "",
         source=version.source or place_of(version.model, version.number),
         run_id=version.run_id or None,
         run_link=version.run_link or None,
