@@ -35,6 +35,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "fsck",
         "gc",
         "init",
+        "lineage",
         "models approve",
         "models history",
         "models list",
@@ -58,6 +59,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "serve",
         "settings",
         "status",
+        "sync",
         "up",
         "users add",
         "users list",
@@ -65,6 +67,10 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "users revoke",
         "users role",
         "users token",
+        "webhooks allow",
+        "webhooks forbid",
+        "webhooks hosts",
+        "webhooks list",
     }
 
 

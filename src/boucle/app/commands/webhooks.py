@@ -41,7 +41,7 @@ def allow(
 
 
 @app.command()
-def forbid(context: typer.Context, host: Host) -> None:
+def forbid(context: typer.Context, host: Host, as_json: AsJson = False) -> None:
     """Let webhooks call a host no more.
 
     \b
@@ -50,12 +50,15 @@ def forbid(context: typer.Context, host: Host) -> None:
     """
     session = session_of(context)
     with session.store() as store:
-        from boucle.app.console import console
+        from boucle.app.console import console, print_json
         from boucle.identity.api import local_principal
         from boucle.models.webhooks import api
 
-        api.forbid_host(store, host, actor=local_principal().name)
-        console(session.color).print(f"webhooks may not call {host}")
+        forbidden = api.forbid_host(store, host, actor=local_principal().name)
+        if as_json:
+            print_json(forbidden)
+        else:
+            console(session.color).print(f"webhooks may not call {forbidden.host}")
 
 
 @app.command()

@@ -139,16 +139,19 @@ def allow_host(store: Store, host: str, *, actor: str, private: bool = False) ->
     return store.write(unit)
 
 
-def forbid_host(store: Store, host: str, *, actor: str) -> None:
-    """Let webhooks call a host no more; NotFound if they were not let."""
+def forbid_host(store: Store, host: str, *, actor: str) -> Host:
+    """Let webhooks call a host no more, and return it as it was; NotFound if they were not let."""
     at, name = store.clock.now(), rules.host_of(host)
 
-    def unit(conn: Connection) -> None:
-        if not tables.remove_host(conn, name):
+    def unit(conn: Connection) -> Host:
+        known = tables.find_host(conn, name)
+        if known is None:
             raise NotFound(f"webhooks may not call {name!r} anyway", hint="boucle webhooks hosts")
+        tables.remove_host(conn, name)
         _tell_host(conn, name, "webhook_host.forbid", actor, at, {})
+        return known
 
-    store.write(unit)
+    return store.write(unit)
 
 
 def list_hosts(store: Store) -> list[Host]:

@@ -120,9 +120,9 @@ def add_host(conn: Connection, host: Host) -> None:
     conn.execute(insert(webhook_hosts).values(msgspec.structs.asdict(host)))
 
 
-def remove_host(conn: Connection, host: str) -> bool:
-    """Allow a host no more; whether it was allowed."""
-    return conn.execute(delete(webhook_hosts).where(webhook_hosts.c.host == host)).rowcount > 0
+def remove_host(conn: Connection, host: str) -> None:
+    """Allow a host no more."""
+    conn.execute(delete(webhook_hosts).where(webhook_hosts.c.host == host))
 
 
 def find_host(conn: Connection, host: str) -> Host | None:
