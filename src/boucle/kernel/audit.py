@@ -21,6 +21,7 @@ from boucle.kernel.audit_chain import (
 )
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import canonical_json
+from boucle.kernel.engines import raw_of
 from boucle.kernel.paths import write_atomic
 from boucle.kernel.points import reach
 
@@ -145,12 +146,12 @@ def _in_chain(connection: Connection, head: AuditHead) -> bool:
 
 
 _NEWEST: Final = "SELECT sequence, hash FROM audit_log ORDER BY sequence DESC LIMIT 1"
-"""As text: it is asked after each commit, and to build and look up a statement costs 15 times what SQLite needs."""
+"""For the driver: it is asked after each commit, and SQLAlchemy spends 15 times what SQLite does."""
 
 
 def _head(connection: Connection) -> AuditHead:
-    row = connection.exec_driver_sql(_NEWEST).one_or_none()
-    return AuditHead(row.sequence, row.hash) if row is not None else AuditHead(0, GENESIS)
+    row = raw_of(connection).execute(_NEWEST).fetchone()
+    return AuditHead(*row) if row is not None else AuditHead(0, GENESIS)
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

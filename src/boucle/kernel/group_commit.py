@@ -55,6 +55,7 @@ class Writer:
         self._engine = connect_engine(path, mode="write")
         event.listen(self._engine, "commit", self._guard)
         event.listen(self._engine, "rollback", self._guard)
+        self._connection: Connection | None = None
         self._in_unit = False
         self._shorten_at = LONG_WAL_BYTES
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -82,22 +83,37 @@ class Writer:
                 self._closed = True
                 self._jobs.put(None)
         self._thread.join()
-        self._engine.dispose()
 
     def _serve(self) -> None:
         while (first := self._jobs.get()) is not None:
             group = [first]
             try:
-                with turn(self._lock), self._engine.connect() as connection:
+                with turn(self._lock):
+                    connection = self._connected()
                     self._commit(connection, group)
                     reach("commit.followed")
                     self._bound_log(raw_of(connection))
             except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
                 for job in group:
                     job.error = job.error or explain(error, self._path)
-                self._engine.dispose()  # a connection that failed half-way may hold a lock; the next group begins anew
+                self._disconnect()  # a connection that failed half-way may hold a lock; the next group begins anew
             for job in group:
                 job.acknowledge()
+        self._disconnect()
+
+    def _connected(self) -> Connection:
+        """The connection of all groups: taking one for each would cost more than a small group's statements."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        elif self._connection.in_transaction():  # by SQLAlchemy's account, which no COMMIT on the driver's reaches
+            self._connection.rollback()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
 
     def _commit(self, connection: Connection, group: list[_Job]) -> None:
         raw = raw_of(connection)
