@@ -82,7 +82,7 @@ class Database:
         try:
             try:
                 return _ask(self._readers, query)
-            except DBAPIError as error:
+            except (DBAPIError, sqlite3.Error) as error:  # the latter of what is asked below SQLAlchemy
                 if not wants_room(error):
                     raise
             with self._alone:
@@ -92,9 +92,10 @@ class Database:
                 return _ask(self._lone_reader, query)
         except (msgspec.MsgspecError, ValueError) as error:
             raise damaged(self.path, f"a row cannot be read: {error}") from error
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
             explained = explain(error, self.path)
-            if explained is error or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if explained is error or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY:
                 raise  # a query that tries to write is a mistake in the code, not a problem of the disk
             raise explained from error
 

@@ -3,6 +3,8 @@
 import json
 import math
 from collections.abc import Sequence
+from itertools import islice
+from operator import le
 from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -11,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
-from boucle.runs.hot_sqlite import read_points
+from boucle.runs.hot_sqlite import read_moments, read_points, read_points_by_step
 from boucle.runs.hot_writer import no_run
 from boucle.runs.limits import MAX_INT64, MIN_INT64
 from boucle.runs.records import MetricPoint, RunId
@@ -33,6 +35,8 @@ class Page(NamedTuple):
 
     points: list[MetricPoint]
     next_offset: int | None
+    rises: bool = False
+    """Whether the moments of all points rise with their steps, as far as was looked: to be told to the next page."""
 
 
 class UsedDataset(Struct, frozen=True):
@@ -44,16 +48,35 @@ class UsedDataset(Struct, frozen=True):
     context: str | None
 
 
-def history(store: Store, project_id: str, run_id: RunId, name: str, *, offset: int = 0, limit: int = PAGE) -> Page:
-    """Values of one metric, by moment, then step, then value; none if the run has no such metric."""
+def history(
+    store: Store,
+    project_id: str,
+    run_id: RunId,
+    name: str,
+    *,
+    offset: int = 0,
+    limit: int = PAGE,
+    rises: bool | None = None,
+) -> Page:
+    """Values of one metric, by moment, then step, then value; none if the run has no such metric.
+
+    The moments of most metrics rise with their steps. Then that order is the primary key's, and no page has to sort
+    all points, which costs more than to read them. The first page finds out, and the next ones are told by `rises`.
+    """
 
     def ask(conn: Connection) -> Page:
         series = _series(conn, project_id, [run_id], name).get(run_id)
         if series is None:
             return Page([], None)
-        rows = read_points(raw_of(conn), series, offset, limit + 1)
+        raw = raw_of(conn)
+        known = rises
+        if known is None:
+            moments = read_moments(raw, series)
+            known = all(map(le, moments, islice(moments, 1, None)))
+        read = read_points_by_step if known else read_points
+        rows = read(raw, series, offset, limit + 1)
         found = [_point(name, *row) for row in rows[:limit]]
-        return Page(found, offset + limit if len(rows) > limit else None)
+        return Page(found, offset + limit if len(rows) > limit else None, known)
 
     return store.read(ask)
 

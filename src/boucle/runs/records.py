@@ -40,7 +40,7 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.tags.get(PARENT_TAG)
 
 
-class MetricPoint(Struct, frozen=True):
+class MetricPoint(Struct, frozen=True, gc=False):
     """One value of a metric at a step and a moment."""
 
     name: str

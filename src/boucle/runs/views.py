@@ -3,17 +3,18 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Connection, select
 
+from boucle.kernel.engines import raw_of
+from boucle.runs import hot_sqlite as sql
 from boucle.runs.hot_writer import no_run
 from boucle.runs.records import MetricPoint, RunId
-from boucle.runs.tables import datasets, run_datasets, run_metrics, run_models, run_params, run_tags, runs
+from boucle.runs.tables import runs
 
 T = TypeVar("T")
-_CHUNK: Final = 500
 
 
 class DatasetInput(Struct, frozen=True, kw_only=True):
@@ -60,42 +61,48 @@ def view(conn: Connection, project_id: str, run_id: RunId) -> RunView:
 
 def load_views(conn: Connection, seqs: Sequence[int]) -> list[RunView]:
     """Runs by their numbers, in that order, with a few queries for all of them."""
-    value = run_metrics.c
-    metrics = _by_run(conn, seqs, [value.run, value.name, value.step, value.value, value.at_ms], _point)
-    params = _by_run(conn, seqs, [run_params.c.run, run_params.c.name, run_params.c.value], _pair)
-    tags = _by_run(conn, seqs, [run_tags.c.run, run_tags.c.name, run_tags.c.value], _pair)
-    of_model = [run_models.c.run, run_models.c.model_id, run_models.c.role, run_models.c.step]
-    models = _by_run(conn, seqs, of_model, lambda row: (row[2], row[1], row[3]))
-    used = _datasets(conn, seqs)
-    rows = {}
-    for some in _chunks(seqs):
-        rows.update({row.seq: row for row in conn.execute(select(runs).where(runs.c.seq.in_(some)))})
+    raw = raw_of(conn)
+    metrics = _by_run(sql.read_newest(raw, seqs), _point)
+    params = _by_run(sql.read_params(raw, seqs), _pair)
+    tags = _by_run(sql.read_tags(raw, seqs), _pair)
+    models = _by_run(sql.read_models(raw, seqs), lambda row: row[1:])
+    used = _by_run(sql.read_datasets(raw, seqs), _dataset)
+    rows = {row[0]: row for row in sql.read_runs(raw, seqs)}
     return [
         RunView(
             seq=seq,
-            id=row.id,
-            project_id=row.project_id,
-            experiment_id=row.experiment_id,
-            name=row.name,
-            status=row.status,
-            lifecycle=row.lifecycle,
-            user=row.user,
-            started_ms=row.started_ms,
-            ended_ms=row.ended_ms,
+            id=run_id,
+            project_id=project_id,
+            experiment_id=experiment_id,
+            name=name,
+            status=status,
+            lifecycle=lifecycle,
+            user=user,
+            started_ms=started_ms,
+            ended_ms=ended_ms,
             metrics=metrics.get(seq, []),
             params=params.get(seq, []),
             tags=tags.get(seq, []),
             datasets=used.get(seq, []),
-            models_in=[model for role, model, _ in models.get(seq, []) if role == "input"],
-            models_out=[(model, step) for role, model, step in models.get(seq, []) if role == "output"],
+            models_in=[model for model, role, _ in models.get(seq, []) if role == "input"],
+            models_out=[(model, step) for model, role, step in models.get(seq, []) if role == "output"],
         )
-        for seq in seqs
-        if (row := rows.get(seq)) is not None
+        for seq, run_id, project_id, experiment_id, name, status, lifecycle, user, started_ms, ended_ms in [
+            rows[seq] for seq in seqs if seq in rows
+        ]
     ]
 
 
+def _by_run(rows: Sequence[Any], value: Callable[[Any], T]) -> dict[int, list[T]]:
+    """Values by run, which is the first of each row."""
+    found: dict[int, list[T]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(value(row))
+    return found
+
+
 def _point(row: Any) -> MetricPoint:
-    _, name, step, value, at_ms = row
+    _, name, value, step, at_ms = row
     return MetricPoint(name, step, math.nan if value is None else value, at_ms)
 
 
@@ -103,36 +110,14 @@ def _pair(row: Any) -> tuple[str, str]:
     return row[1], row[2]
 
 
-def _by_run(
-    conn: Connection, seqs: Sequence[int], columns: Sequence[Column[Any]], value: Callable[[Any], T]
-) -> dict[int, list[T]]:
-    """Values by run, in the order of the second column; the first is the run."""
-    found: dict[int, list[T]] = {}
-    for some in _chunks(seqs):
-        for row in conn.execute(select(*columns).where(columns[0].in_(some)).order_by(*columns[:2])):
-            found.setdefault(row[0], []).append(value(row))
-    return found
-
-
-def _datasets(conn: Connection, seqs: Sequence[int]) -> dict[int, list[DatasetInput]]:
-    found: dict[int, list[DatasetInput]] = {}
-    joined = select(run_datasets.c.run, run_datasets.c.tags, datasets).join(
-        datasets, datasets.c.id == run_datasets.c.dataset
+def _dataset(row: Any) -> DatasetInput:
+    _, tags, name, fingerprint, source_type, source, schema, profile = row
+    return DatasetInput(
+        name=name,
+        fingerprint=fingerprint,
+        source_type=source_type,
+        source=source,
+        schema=schema,
+        profile=profile,
+        tags=json.loads(tags),
     )
-    for some in _chunks(seqs):
-        for row in conn.execute(joined.where(run_datasets.c.run.in_(some)).order_by(run_datasets.c.run, datasets.c.id)):
-            used = DatasetInput(
-                name=row.name,
-                fingerprint=row.fingerprint,
-                source_type=row.source_type,
-                source=row.source,
-                schema=row.schema,
-                profile=row.profile,
-                tags=json.loads(row.tags),
-            )
-            found.setdefault(row.run, []).append(used)
-    return found
-
-
-def _chunks(seqs: Sequence[int]) -> list[Sequence[int]]:
-    return [seqs[first : first + _CHUNK] for first in range(0, len(seqs), _CHUNK)]

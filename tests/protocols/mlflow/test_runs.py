@@ -108,6 +108,22 @@ def test_a_history_comes_in_pages(doors: Doors) -> None:
         assert _code(doors.get("metrics/get-history", run_id=run_id, metric_key="a", **query)) == _INVALID
 
 
+@pytest.mark.parametrize("limit", [3, 10, 20])
+def test_a_history_is_ordered_by_moment_also_where_steps_go_back(doors: Doors, limit: int) -> None:
+    run_id = doors.run()["info"]["run_id"]
+    points = [(step * 3 % 10, 5 + step // 3) for step in range(10)]  # (step, moment): moments come in threes
+    metrics = [{"key": "a", "value": step, "timestamp": moment, "step": step} for step, moment in points]
+    doors.made("runs/log-batch", {"run_id": run_id, "metrics": metrics})
+    found: list[tuple[int, int]] = []
+    token = ""
+    while True:
+        page = doors.asked("metrics/get-history", run_id=run_id, metric_key="a", max_results=limit, page_token=token)
+        found += [(one["step"], one["timestamp"]) for one in page["metrics"]]
+        if not (token := page.get("next_page_token", "")):
+            break
+    assert found == sorted(points, key=lambda point: (point[1], point[0]))
+
+
 def test_a_long_history_is_sampled_with_its_ends_and_extremes(doors: Doors) -> None:
     run_id = doors.run()["info"]["run_id"]
     values = [float(step % 50) for step in range(1000)]

@@ -24,8 +24,8 @@ _OURS: Final = {theirs: ours for ours, theirs in STATUSES.items()} | {
 }
 
 
-class Metric(Struct, frozen=True, omit_defaults=True):
-    """A point of a metric."""
+class Metric(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A point of a metric. Its fields refer to nothing further, so the garbage collector need not look at them."""
 
     key: str
     value: float | str

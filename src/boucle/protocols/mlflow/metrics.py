@@ -59,15 +59,17 @@ def routes(store: Store) -> list[Route]:
         limit = message.max_results
         if limit is not None and limit <= 0:
             raise InvalidInput(f"max_results is {limit:.6g}; it must be a positive integer")
+        offset, rises = _begin(message.page_token)
         page = history.history(
             store,
             request.project,
             message.run,
             message.metric_key,
-            offset=_offset(message.page_token),
+            offset=offset,
             limit=min(limit or history.MOST, history.MOST),
+            rises=rises,
         )
-        token = "" if page.next_offset is None else _token(page.next_offset)
+        token = "" if page.next_offset is None else _token(page.next_offset, page.rises)
         return reply(Page(metric_messages(page.points), token))
 
     def get_bulk(request: Request) -> Response:
@@ -132,22 +134,23 @@ def _steps(first: int | None, last: int | None) -> tuple[int, int] | None:
     return first, last
 
 
-def _token(offset: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"offset": offset}).encode()).decode()
+def _token(offset: int, rises: bool) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"offset": offset, "rises": rises}).encode()).decode()
 
 
-def _offset(token: str) -> int:
-    """Where a page begins.
+def _begin(token: str) -> tuple[int, bool | None]:
+    """Where a page begins, and what the first one found out about all points.
 
-    >>> _offset(_token(25_000))
-    25000
+    >>> _begin(_token(25_000, True)), _begin("")
+    ((25000, True), (0, None))
     """
     if not token:
-        return 0
+        return 0, None
     try:
-        offset = json.loads(base64.urlsafe_b64decode(token))["offset"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        offset = None
-    if not isinstance(offset, int) or not 0 <= offset <= MAX_INT64:
+        told = json.loads(base64.urlsafe_b64decode(token))
+        offset, rises = told["offset"], told.get("rises")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        offset = rises = None
+    if not isinstance(offset, int) or not 0 <= offset <= MAX_INT64 or not isinstance(rises, bool | None):
         raise InvalidInput(f"Invalid page token {token[:100]!r}; use the one of the page before")
-    return offset
+    return offset, rises
