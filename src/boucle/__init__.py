@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from boucle.project.context import Context, open_context
     from boucle.project.lifecycle import check_project, run_project
     from boucle.project.yaml_file import read_project
+    from boucle.protocols.native.client import Registry
     from boucle.runs.client.run import ActiveRun
     from boucle.runs.client.start import start_run, tracked
 
@@ -31,6 +32,7 @@ __all__ = [
     "Context",
     "CsvFormat",
     "Pipeline",
+    "Registry",
     "Silent",
     "Step",
     "StepContext",
@@ -51,6 +53,7 @@ _HOMES = {
     "Context": "boucle.project.context",
     "CsvFormat": "boucle.data.records",
     "Pipeline": "boucle.pipeline.graph",
+    "Registry": "boucle.protocols.native.client",
     "Silent": "boucle.kernel.progress",
     "Step": "boucle.pipeline.step",
     "StepContext": "boucle.pipeline.step",

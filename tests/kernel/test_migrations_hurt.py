@@ -129,6 +129,7 @@ WITHOUT_A_STORE = {"init", "check", "restore", "schema", "settings", "completion
 NEEDED = {
     "backup": ["backup.tar"],
     "fsck": ["--repair"],
+    "lineage": ["flights/1"],
     "models show": ["flights", "1"],
     "models promote": ["flights", "1"],
     "models approve": ["flights", "1"],

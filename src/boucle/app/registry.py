@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,11 +46,9 @@ class Registry:
 
     def principal(self) -> "Principal":
         """Who acts: whose token stands in BOUCLE_TOKEN, or else whose account runs this."""
-        from boucle.identity.accounts import person_of
-        from boucle.identity.api import local_principal
+        from boucle.identity.accounts import who_acts
 
-        token = os.environ.get("BOUCLE_TOKEN")
-        return person_of(self.store, token) if token else local_principal()
+        return who_acts(self.store, os.environ.get("BOUCLE_TOKEN"))
 
 
 @contextmanager
@@ -65,17 +62,3 @@ def registry(context: typer.Context, project: str | None) -> Iterator[Registry]:
 
     with Store.open(home) as store:
         yield Registry(session, store, project or name, name != DEFAULT)
-
-
-def parse_moment(text: str) -> datetime:
-    """A moment in UTC.
-
-    >>> parse_moment("2013-07-15").isoformat(), parse_moment("2013-07-15T12:00-04:00").isoformat()
-    ('2013-07-15T00:00:00+00:00', '2013-07-15T16:00:00+00:00')
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        allowed = "a date such as 2013-07-15, or a moment such as 2013-07-15T12:00:00Z"
-        raise InvalidInput(f"`{text}` is no moment: write {allowed}", hint="boucle models history --help") from None

@@ -75,12 +75,10 @@ class Session:
 
     def stored_home(self, *, anywhere: bool = False) -> Path:
         """The store's folder; NothingStored if there is nothing yet, Damaged if the database was lost."""
-        from boucle.kernel.store import refuse_lost
+        from boucle.kernel.store import refuse_unmade
 
         home = self.home(anywhere=anywhere)
-        refuse_lost(home)
-        if not (home / "boucle.db").exists():
-            raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
+        refuse_unmade(home)
         return home
 
     @contextmanager

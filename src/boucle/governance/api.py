@@ -20,9 +20,20 @@ from boucle.governance.doors import (
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import NOT_QUALITY, explain, next_step, policy_of, unsure
 from boucle.governance.judging import keep_report, report_about, verdict
-from boucle.governance.policies import digest_of, enter, needed, of_project, open_changes, policy_on, set_policy
+from boucle.governance.policies import (
+    digest_of,
+    enter,
+    needed,
+    of_project,
+    open_changes,
+    policy_on,
+    policy_state,
+    refuse_waiting,
+    set_policy,
+)
 from boucle.governance.records import GateReport, Permit, Policy, Review, Waiver
 from boucle.governance.reviews import review_change, review_version, waive
+from boucle.governance.standing import standing
 from boucle.kernel.digests import short
 from boucle.kernel.errors import Conflict, Refused
 from boucle.kernel.points import reach
@@ -50,7 +61,9 @@ __all__ = [
     "open_changes",
     "policy_of",
     "policy_on",
+    "policy_state",
     "promote",
+    "refuse_waiting",
     "rename_model",
     "review_change",
     "review_version",
@@ -58,6 +71,7 @@ __all__ = [
     "set_alias",
     "set_policy",
     "set_stage",
+    "standing",
     "unsure",
     "waive",
 ]

@@ -98,6 +98,22 @@ def next_step(report: GateReport) -> str:
     return f"boucle models show {where}"
 
 
+def way_on(report: GateReport) -> str:
+    """What to do about the first thing that keeps a version from taking charge, for somebody who sees the verdicts."""
+    where = f"{_quoted(report.model)} {report.number}"
+    failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
+    if not failed:
+        return f"boucle models promote {where}"
+    if "artifacts" in failed:
+        return "register it again, from a run or a logged model of this server"
+    if failed == ["reviews"]:
+        return f"boucle models approve {where}, by a reviewer, with BOUCLE_TOKEN"
+    return (
+        f"register a version that passes {failed[0]}; or let it pass, as a reviewer with BOUCLE_TOKEN: "
+        f"boucle models waive {where} '{failed[0]}' --reason REASON"
+    )
+
+
 def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]:
     """The metrics whose objective is met by a value whose interval reaches beyond the limit: it may be luck."""
     return [

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.gates import standing_reviews
-from boucle.governance.records import Policy, PolicyChange
+from boucle.governance.records import Policy, PolicyChange, PolicyState
 from boucle.governance.strictness import strictest, weakens
 from boucle.identity.api import Principal
 from boucle.kernel import audit
@@ -91,6 +91,26 @@ def set_policy(
 def policy_on(store: Store, project_id: str, model: str) -> tables.InForce | None:
     """The policy in force on a name, with who set it; None if there is none."""
     return store.read(lambda conn: tables.in_force(conn, project_id, model))
+
+
+def policy_state(store: Store, project_id: str, model: str) -> PolicyState:
+    """The policy in force on a name, and the changes of it that wait; NotFound if there is none."""
+    found = policy_on(store, project_id, model)
+    if found is None:
+        raise NotFound(f"there is no policy on {model}", hint=f"boucle models policy set {model} --reviews 1")
+    return PolicyState(
+        policy=found.policy, digest=found.digest, set_by=found.set_by, changes=open_changes(store, project_id, model)
+    )
+
+
+def refuse_waiting(change: PolicyChange | None) -> None:
+    """Raise Refused for a policy that was set but waits for approvals; it is kept."""
+    if change is not None:
+        raise Refused(
+            f"this is weaker than the policy in force on {change.model}, so it waits until other persons approve it",
+            hint=f"boucle models policy approve {change.model}, by a reviewer, with BOUCLE_TOKEN",
+            details={"change": change.id},
+        )
 
 
 def open_changes(store: Store, project_id: str, model: str) -> list[PolicyChange]:

@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
-from boucle.models.records import CHAMPION, Stage
+from boucle.models.records import CHAMPION, ModelVersion, Stage
 from boucle.packaging.records import Parity
 
 
@@ -155,6 +155,33 @@ class Waiver(Struct, frozen=True, kw_only=True):
     approved_by: str
     granted_at: datetime
     expires_at: datetime
+
+
+class PolicyState(Struct, frozen=True, kw_only=True):
+    """The policy in force on a model, and what may replace it."""
+
+    policy: Policy
+    digest: Digest
+    set_by: str | None
+    """None if the project's file says so."""
+    changes: list[PolicyChange]
+    """Those that wait for approvals, oldest first."""
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """A version, what its gates say now, what persons said, and what comes next."""
+
+    version: ModelVersion
+    tags: dict[str, str]
+    aliases: list[str]
+    report: GateReport | None
+    """None if there is no policy."""
+    reviews: list[Review]
+    waivers: list[Waiver]
+    permits: list[Permit]
+    """That were issued for it, used ones too."""
+    next: str | None
+    """What to do so that it takes charge; None where nothing is missing."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

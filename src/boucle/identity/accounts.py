@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from boucle.identity import store as rows
 from boucle.identity.door import UserDoor
+from boucle.identity.principals import local_principal
 from boucle.identity.records import GRANTS, NewToken, Principal, Role, Token, User
 from boucle.identity.tokens import compose, hash_of, looks_like_one
 from boucle.kernel import audit
@@ -147,6 +148,11 @@ def person_of(store: Store, token: str) -> Principal:
     if not found.has_users:
         raise Refused("there are no users, so nobody has a token", hint="boucle users add NAME --role admin")
     return UserDoor(store.people, lambda: found, store.clock).principal_of(f"Bearer {token}", "127.0.0.1")
+
+
+def who_acts(store: Store, token: str | None) -> Principal:
+    """Who acts on this machine: whose token it is, or else whose account runs this."""
+    return person_of(store, token) if token else local_principal()
 
 
 def _issue(store: Store, conn: Connection, user: str, scope: Role | None, days: int, actor: str) -> NewToken:

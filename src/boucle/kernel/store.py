@@ -14,6 +14,7 @@ from boucle.kernel.blobs import BlobStore
 from boucle.kernel.clock import Clock, SystemClock
 from boucle.kernel.database import Database
 from boucle.kernel.engines import damaged
+from boucle.kernel.errors import NothingStored
 from boucle.kernel.generation import Generation
 from boucle.kernel.ids import Ids, RandomIds
 from boucle.kernel.paths import make_folder, translate
@@ -118,6 +119,13 @@ def refuse_lost(home: Path) -> None:
     path = home / "boucle.db"
     if trace is not None and version_of(path) is None:
         raise damaged(path, f"it is missing or empty, though {trace}")
+
+
+def refuse_unmade(home: Path) -> None:
+    """Raise NothingStored where nothing was ever stored, so that asking makes no store; Damaged for a lost database."""
+    refuse_lost(home)
+    if not (home / "boucle.db").exists():
+        raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
 
 
 def _trace(home: Path) -> str | None:

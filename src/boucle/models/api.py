@@ -4,14 +4,14 @@ What moves a pointer or takes something away is `boucle.governance.api`'s.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
 from boucle.kernel.clock import to_ms
 from boucle.kernel.digests import Digest, short
-from boucle.kernel.errors import Conflict, NotFound
+from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import events, names
@@ -32,11 +32,13 @@ __all__ = [
     "list_models",
     "list_versions",
     "model_facts",
+    "moment_of",
     "register",
     "tag_model",
     "tag_version",
     "version_at",
     "version_facts",
+    "version_then",
 ]
 
 
@@ -333,6 +335,32 @@ def version_at(store: Store, project_id: str, model: str, alias: str, at: dateti
     """
     move = store.read(lambda conn: tables.newest_move(conn, project_id, model, alias, effective_by=at))
     return None if move is None else move.number
+
+
+def version_then(store: Store, project_id: str, model: str, alias: str, at: datetime) -> int:
+    """As `version_at`; NotFound if there was none, or there is no such model."""
+    number = version_at(store, project_id, model, alias, at)
+    if number is None:
+        raise NotFound(
+            f"no version was `{alias}` at {at.isoformat()}", hint=f"boucle models history {model} --alias {alias}"
+        )
+    return number
+
+
+def moment_of(text: str) -> datetime:
+    """A moment that somebody wrote; UTC where it names no zone.
+
+    >>> moment_of("2013-07-15").isoformat(), moment_of("2013-07-15T12:00-04:00").isoformat()
+    ('2013-07-15T00:00:00+00:00', '2013-07-15T16:00:00+00:00')
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        allowed = "a date such as 2013-07-15, or a moment such as 2013-07-15T12:00:00Z"
+        raise InvalidInput(
+            f"`{text[:100]}` is no moment: write {allowed}", hint="boucle models history --help"
+        ) from None
 
 
 def _tell_registered(conn: Connection, version: ModelVersion) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from boucle.app.registry import Comment, In, Name, registry
 from boucle.app.session import AsJson
-from boucle.kernel.errors import InvalidInput, NotFound, Refused
+from boucle.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from boucle.governance.records import Objective, PolicyChange, Verdict
@@ -32,13 +32,10 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         from boucle.app.console import console, print_json
         from boucle.governance import api
 
-        held = api.policy_on(found.store, found.project_id, name)
-        changes = api.open_changes(found.store, found.project_id, name)
-        if held is None:
-            raise NotFound(f"there is no policy on {name}", hint=f"boucle models policy set {name} --reviews 1")
+        held = api.policy_state(found.store, found.project_id, name)
         policy = held.policy
         if as_json:
-            print_json({"policy": policy, "digest": held.digest, "set_by": held.set_by, "changes": changes})
+            print_json(held)
             return
         screen = console(found.session.color)
         screen.print(f"policy {held.digest[:12]} on {name}, set by {held.set_by or 'boucle.yaml'}")
@@ -53,7 +50,7 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         screen.print(f"  protects {', '.join([*aliases, *(f'stage {stage}' for stage in stages)]) or 'nothing'}")
         if policy.measured is True:
             screen.print("  only what Boucle measured counts")
-        for change in changes:
+        for change in held.changes:
             what = "its removal" if change.policy is None else "a weaker one"
             screen.print(f"waits: {what}, asked for by {change.asked_by}: boucle models policy approve {name}")
 
@@ -178,13 +175,9 @@ def _review(
 def _tell(color: str | None, name: str, change: "PolicyChange | None", *, as_json: bool) -> None:
     """Say that a policy is in force; Refused for one that waits, which is kept."""
     from boucle.app.console import console, print_json
+    from boucle.governance.api import refuse_waiting
 
-    if change is not None:
-        raise Refused(
-            f"this is weaker than the policy in force on {name}, so it waits until other persons approve it",
-            hint=f"boucle models policy approve {name}, by a reviewer, with BOUCLE_TOKEN",
-            details={"change": change.id},
-        )
+    refuse_waiting(change)
     if as_json:
         print_json({"model": name, "in_force": True})
     else:

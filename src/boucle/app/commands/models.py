@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.commands import model_policies
-from boucle.app.registry import Comment, In, Name, Number, Registry, parse_moment, registry
+from boucle.app.registry import Comment, In, Name, Number, Registry, registry
 from boucle.app.session import AsJson
-from boucle.kernel.errors import NotFound
 
 if TYPE_CHECKING:
     from boucle.governance.records import Verdict
@@ -91,32 +90,28 @@ def show(context: typer.Context, name: Name, number: Number, project: In = None,
     """
     with registry(context, project) as found:
         from boucle.app.console import console, mark, print_json, table
-        from boucle.governance import api as governance
-        from boucle.models import api
+        from boucle.governance.api import standing
 
-        version = api.get_version(found.store, found.project_id, name, number)
-        facts = found.store.read(lambda conn: api.version_facts(conn, [version]))[0]
-        report = governance.judge_now(found.store, version)
-        reviews = [one for one in governance.list_reviews(found.store, found.project_id, name) if one.number == number]
+        told = standing(found.store, found.project_id, name, number)
         if as_json:
-            print_json({"version": version, "tags": facts.tags, "aliases": facts.aliases, "report": report})
+            print_json(told)
             return
-        screen = console(found.session.color)
+        version, report, screen = told.version, told.report, console(found.session.color)
         source = version.source or f"run {version.run_id}"
         screen.print(f"version {number} of {name}, made by {version.author} at {version.created_at:%Y-%m-%d %H:%M} UTC")
         screen.print(f"  from {source}, bundle {version.bundle_digest[:12]}, stage {version.stage}", soft_wrap=True)
-        if facts.aliases:
-            screen.print(f"  behind {', '.join(facts.aliases)}")
+        if told.aliases:
+            screen.print(f"  behind {', '.join(told.aliases)}")
         if report is None:
             screen.print("no policy: whoever may write moves its aliases")
             return
         rows = [(mark(one.passed), one.gate, one.message) for one in report.verdicts]
         screen.print(table("gates", ("", "gate", "verdict"), rows))
-        if reviews:
-            said = [(f"{one.reviewed_at:%Y-%m-%d}", one.reviewer, one.verdict, one.comment) for one in reviews]
+        if told.reviews:
+            said = [(f"{one.reviewed_at:%Y-%m-%d}", one.reviewer, one.verdict, one.comment) for one in told.reviews]
             screen.print(table("reviews", ("day", "who", "said", "why"), said))
-        if not report.passed:
-            screen.print(f"next: {governance.next_step(report)}", soft_wrap=True)
+        if told.next is not None:
+            screen.print(f"next: {told.next}", soft_wrap=True)
 
 
 @app.command()
@@ -140,19 +135,15 @@ def history(
       boucle models history
       boucle models history flights --at 2013-07-15T12:00:00-04:00
     """
-    moment = None if at is None else parse_moment(at)
+    from boucle.models import api
+
+    moment = None if at is None else api.moment_of(at)
     with registry(context, project) as found:
         from boucle.app.console import console, print_json, table
-        from boucle.models import api
 
         model, screen = found.model(name), console(found.session.color)
         if moment is not None:
-            number = api.version_at(found.store, found.project_id, model, alias, moment)
-            if number is None:
-                raise NotFound(
-                    f"no version was `{alias}` at {moment.isoformat()}",
-                    hint=f"boucle models history {model} --alias {alias}",
-                )
+            number = api.version_then(found.store, found.project_id, model, alias, moment)
             if as_json:
                 print_json({"alias": alias, "at": moment, "version": number})
             else:

@@ -37,7 +37,7 @@ def destination(url: str | None, home: str | Path | None, project: str | None) -
             f"project is {project!r}; allowed are 1 to 100 letters, digits, _, . and -, a letter or digit first"
         )
     if url is not None and home is not None:
-        raise InvalidInput(f"url is {url!r} and home is {str(home)!r}; a run goes to one of both: leave one out")
+        raise InvalidInput(f"url is {url!r} and home is {str(home)!r}; it is one of both: leave one out")
     if home is None:
         url = url or _url_of_environment()
         if url is not None:

@@ -73,7 +73,7 @@ class HttpTarget:
     def _ask(self, method: str, path: str, body: object, size: int | None = None) -> bytes:
         with LOADING:
             import http.client
-        headers = {"content-type": "application/octet-stream", **_authorization()}
+        headers = {"content-type": "application/octet-stream", **authorization()}
         if size is not None:
             headers["content-length"] = str(size)
         try:
@@ -132,8 +132,9 @@ class StoreTarget:
         return self._store
 
 
-def _authorization() -> dict[str, str]:
-    token = os.environ.get("BOUCLE_TOKEN") or os.environ.get("MLFLOW_TRACKING_TOKEN")
+def authorization(token: str | None = None) -> dict[str, str]:
+    """The header that says who asks: by a token, or as the environment has it."""
+    token = token or os.environ.get("BOUCLE_TOKEN") or os.environ.get("MLFLOW_TRACKING_TOKEN")
     if token:
         return {"authorization": f"Bearer {token}"}
     name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")

@@ -1,0 +1,39 @@
+"""Reading requests of Boucle's own protocol, and answering them."""
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from boucle.identity.http import Request, Response
+from boucle.kernel.errors import InvalidInput
+
+T = TypeVar("T", bound=Struct)
+
+
+def asked(request: Request, kind: type[T]) -> T:
+    """What the body asks for. Unlike MLflow's protocol, a field that is not known is refused."""
+    try:
+        return msgspec.json.decode(request.body or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        allowed = ", ".join(kind.__struct_fields__)
+        raise InvalidInput(f"the body is not as it must be: {error}; its fields are {allowed}") from error
+
+
+def of_query(request: Request, name: str) -> str | None:
+    """A parameter of the query, the last one of that name."""
+    given = request.query.get(name)
+    return given[-1] if given else None
+
+
+def number_of(request: Request) -> int:
+    """The number of the version that the path names."""
+    text = request.values["version"]
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 19 and int(text) > 0):
+        raise InvalidInput(f"the version is {text[:60]!r}; allowed are whole numbers from 1")
+    return int(text)
+
+
+def reply(content: object) -> Response:
+    """A record, or several, as `--json` prints them."""
+    return Response(body=msgspec.json.encode(content))
