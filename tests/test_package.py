@@ -40,7 +40,7 @@ def test_the_errors_load_nothing_heavy() -> None:
 
 
 def test_starting_a_run_loads_nothing_heavy() -> None:
-    loaded = loaded_by("import boucle; boucle.start_run; boucle.tracked")
+    loaded = loaded_by("import boucle; boucle.start_run; boucle.tracked; boucle.Registry")
     outside = loaded - loaded_by("pass") - sys.stdlib_module_names
     assert {name for name in outside if not name.startswith("_")} - {"typing_extensions"} == {"boucle", "msgspec"}
     assert not loaded & {"http", "ssl", "email", "asyncio", "sqlite3", "importlib.metadata"}

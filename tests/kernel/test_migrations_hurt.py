@@ -124,7 +124,7 @@ def test_a_migration_may_be_killed_in_each_statement(tmp_path: Path, existing: b
     assert kill_in_each_statement(tmp_path, existing=existing, step=1) > 15
 
 
-WITHOUT_A_STORE = {"init", "check", "restore", "schema", "settings", "completion", "doctor", "explain"}
+WITHOUT_A_STORE = {"init", "check", "restore", "schema", "settings", "completion", "doctor", "explain", "sync"}
 """Commands that open no store, or look at it themselves: each has tests of its own."""
 NEEDED = {
     "backup": ["backup.tar"],
@@ -138,6 +138,13 @@ NEEDED = {
     **{f"models policy {verb}": ["flights"] for verb in ("show", "set", "remove", "approve", "reject")},
     "pins add": ["abcd", "--reason", "r"],
     "pins remove": ["abcd"],
+    "users add": ["ada", "--role", "admin"],
+    "users token": ["ada"],
+    "users role": ["ada", "reader"],
+    "users revoke": ["0011223344556677"],
+    "users remove": ["ada"],
+    "webhooks allow": ["hooks.example"],
+    "webhooks forbid": ["hooks.example"],
 }
 """What else must be given to a command."""
 

@@ -1,0 +1,360 @@
+"""Every door of the registry on a real home and server with users: MLflow's protocol, the native one, CLI, SDK."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import boucle
+from boucle.app.main import run_command
+from boucle.governance import api as governance
+from boucle.governance.records import Objective, Policy
+from boucle.identity import accounts
+from boucle.identity.api import GRANTS, Principal, local_principal
+from boucle.kernel import trees
+from boucle.kernel.errors import (
+    Conflict,
+    GatesRefused,
+    InvalidInput,
+    NotFound,
+    NothingStored,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
+from boucle.kernel.store import Store
+from boucle.models import api as models
+
+pytestmark = pytest.mark.slow
+STRICT = Policy(reviews=1)
+MISSING = "0 approvals by persons, at least 1 is required"
+AUTHOR, REVIEWER, ADMIN = "person:trainer", "person:grace", "person:root"
+
+
+class Told(NamedTuple):
+    """What a door said."""
+
+    opened: bool
+    text: str
+    """Message and hint of a refusal."""
+
+
+class House(NamedTuple):
+    """A home, its server, and everybody's token."""
+
+    home: Path
+    port: int
+    tokens: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: object = None, *, who: str = "trainer") -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"authorization": f"Bearer {self.tokens[who]}", "content-type": "application/json"}
+        try:
+            connection.request(method, path, json.dumps(body or {}), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    with Store.open(folder / ".boucle") as store:
+        roles = {"root": "admin", "trainer": "author", "grace": "reviewer", "rea": "reader"}
+        tokens = {name: accounts.add(store, name, role, actor=ADMIN).text for name, role in roles.items()}
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "boucle", "up", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert "MLFLOW_TRACKING_URI" in process.stdout.readline()
+        yield House(folder / ".boucle", port, tokens)
+    finally:
+        process.terminate()
+        _, errors = process.communicate()
+    assert "Traceback" not in errors
+
+
+def furnish(house: House, model: str, tmp_path: Path) -> None:
+    """Version 1 in charge of alias and stage, version 2 waiting for a review, under a policy."""
+    (tmp_path / "model").mkdir()
+    who: dict[str, Any] = {"project_id": "default", "model": model}
+    with Store.open(house.home) as store:
+        models.create_model(store, project_id="default", name=model, author=AUTHOR)
+        for number in (1, 2):
+            (tmp_path / "model" / "weights").write_text(f"{model} {number}")
+            digest = trees.freeze(store.blobs, tmp_path / "model")
+            models.create_version(store, **who, bundle_digest=digest, author=AUTHOR, source=None)
+        governance.set_policy(store, local_principal(), **who, policy=STRICT)
+        reviewer = Principal(REVIEWER, "person", GRANTS["reviewer"], "reviewer")
+        governance.review_version(store, reviewer, **who, number=1, verdict="approve")
+        governance.set_alias(store, **who, alias="champion", number=1, actor=AUTHOR)
+        governance.set_stage(store, **who, number=1, stage="Production", archive_existing=False, actor=AUTHOR)
+
+
+def in_charge(house: House, model: str) -> tuple[int | None, list[str]]:
+    with Store.open(house.home) as store:
+        move = models.alias(store, "default", model, "champion")
+        return None if move is None else move.number, [
+            one.stage for one in models.list_versions(store, "default", model)
+        ]
+
+
+Door = Callable[[House, str, pytest.MonkeyPatch, pytest.CaptureFixture[str]], Told]
+
+
+def by_mlflow(method: str, path: str, **body: object) -> Door:
+    def go(house: House, model: str, *_: object) -> Told:
+        status, told = house.ask(method, f"/api/2.0/mlflow/{path}", {"name": model, **body})
+        assert status in (200, 403), told
+        return Told(status == 200, told.get("message", ""))
+
+    return go
+
+
+def by_native(method: str, path: str, **body: object) -> Door:
+    def go(house: House, model: str, *_: object) -> Told:
+        status, told = house.ask(method, f"/api/v1/models/{model}{path}", body)
+        assert status in (200, 403), told
+        refusal = told.get("error", {})
+        return Told(status == 200, f"{refusal.get('message')}; {refusal.get('hint')}")
+
+    return go
+
+
+def by_command(*words: str) -> Door:
+    def go(house: House, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
+        monkeypatch.chdir(house.home.parent)
+        monkeypatch.setenv("BOUCLE_TOKEN", house.tokens["trainer"])
+        code = run_command(["models", words[0], model, *words[1:]])
+        assert code in (0, 3)
+        return Told(code == 0, " ".join(capsys.readouterr().err.split()))
+
+    return go
+
+
+def by_sdk(*, server: bool) -> Door:
+    def go(house: House, model: str, *_: object) -> Told:
+        try:
+            registry(house, "trainer", server=server).promote(model, 2, reason="better")
+        except GatesRefused as error:
+            verdicts: Any = error.details["verdicts"]
+            failed = [one["gate"] for one in verdicts if not one["passed"]]
+            return Told(failed != ["reviews"], f"{error.message}; {error.hint}")
+        return Told(True, "")
+
+    return go
+
+
+def registry(house: House, who: str, *, server: bool) -> boucle.Registry:
+    place = {"url": house.url} if server else {"home": str(house.home)}
+    return boucle.Registry(**place, project="default", token=house.tokens[who])
+
+
+NEEDS_APPROVAL: dict[str, Door] = {
+    "alias, MLflow": by_mlflow("POST", "registered-models/alias", alias="champion", version="2"),
+    "stage, MLflow": by_mlflow("POST", "model-versions/transition-stage", version="2", stage="Production"),
+    "stage and archive, MLflow": by_mlflow(
+        "POST", "model-versions/transition-stage", version="2", stage="production", archive_existing_versions=True
+    ),
+    "alias, native": by_native("PUT", "/aliases/champion", version=2),
+    "stage, native": by_native("PUT", "/versions/2/stage", stage="Production"),
+    "stage and archive, native": by_native("PUT", "/versions/2/stage", stage="Production", archive_existing=True),
+    "alias, CLI": by_command("promote", "2"),
+    "alias, SDK at the server": by_sdk(server=True),
+    "alias, SDK at the home": by_sdk(server=False),
+}
+NEVER_OPEN: dict[str, Door] = {
+    "take the alias away, MLflow": by_mlflow("DELETE", "registered-models/alias", alias="champion"),
+    "leave the stage, MLflow": by_mlflow("POST", "model-versions/transition-stage", version="1", stage="Archived"),
+    "delete the version, MLflow": by_mlflow("DELETE", "model-versions/delete", version="1"),
+    "delete the model, MLflow": by_mlflow("DELETE", "registered-models/delete"),
+    "rename the model, MLflow": by_mlflow("POST", "registered-models/rename", new_name="free"),
+    "leave the stage, native": by_native("PUT", "/versions/1/stage", stage="Archived"),
+    "take the policy away, native": by_native("DELETE", "/policy"),
+    "set another policy, native": by_native("PUT", "/policy", policy={}),
+    "approve without the role, native": by_native("POST", "/versions/2/approve"),
+    "waive without the role, native": by_native("POST", "/versions/2/waivers", gate="parity", reason="r"),
+    "approve the policy's change without the role, native": by_native("POST", "/policy/approve"),
+    "approve without the role, CLI": by_command("approve", "2"),
+    "waive without the role, CLI": by_command("waive", "2", "parity", "--reason", "r"),
+}
+WAYS_TO_APPROVE: list[Callable[[House, str], object]] = [
+    lambda house, model: house.ask("POST", f"/api/v1/models/{model}/versions/2/approve", who="grace"),
+    lambda house, model: registry(house, "grace", server=True).approve(model, 2, comment="fine"),
+    lambda house, model: registry(house, "grace", server=False).approve(model, 2),
+]
+
+
+@pytest.mark.parametrize("number", range(len(NEEDS_APPROVAL)), ids=list(NEEDS_APPROVAL))
+def test_a_door_is_shut_until_another_person_approves(
+    house: House, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door, model = list(NEEDS_APPROVAL.values())[number], f"shut{number}"
+    furnish(house, model, tmp_path)
+    told = door(house, model, monkeypatch, capsys)
+    assert not told.opened
+    assert MISSING in told.text
+    assert f"boucle models approve {model} 2" in told.text
+    assert in_charge(house, model) == (1, ["Production", "None"])
+    WAYS_TO_APPROVE[number % len(WAYS_TO_APPROVE)](house, model)
+    assert door(house, model, monkeypatch, capsys).opened
+    assert in_charge(house, model) != (1, ["Production", "None"])
+
+
+@pytest.mark.parametrize("number", range(len(NEVER_OPEN)), ids=list(NEVER_OPEN))
+def test_a_door_around_the_gates_is_shut(
+    house: House, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door, model = list(NEVER_OPEN.values())[number], f"never{number}"
+    furnish(house, model, tmp_path)
+    told = door(house, model, monkeypatch, capsys)
+    assert not told.opened
+    assert "boucle " in told.text, "the next command"
+    assert in_charge(house, model) == (1, ["Production", "None"])
+
+
+def test_the_native_protocol_tells_of_models(house: House, tmp_path: Path) -> None:
+    furnish(house, "told", tmp_path)
+    base = "/api/v1/models"
+    listed = [one for one in house.ask("GET", base, who="rea")[1] if one["model"]["name"] == "told"]
+    assert listed == [house.ask("GET", f"{base}/told", who="rea")[1]]
+    assert listed[0]["aliases"] == {"champion": 1}
+    assert [one["number"] for one in house.ask("GET", f"{base}/told/versions", who="rea")[1]] == [1, 2]
+    assert house.ask("GET", f"{base}/told/policy", who="rea")[1]["policy"]["reviews"] == 1
+    (move,) = house.ask("GET", f"{base}/told/aliases/champion", who="rea")[1]
+    at = move["effective_at"].replace("+", "%2B")
+    assert house.ask("GET", f"{base}/told/aliases/champion?at={at}", who="rea")[1]["version"] == 1
+    for path, status in {
+        "/told/aliases/champion?at=2013-07-15": 404,
+        "/told/aliases/champion?at=soon": 400,
+        "/told/versions/0": 400,
+        "/told/versions/9": 404,
+        "/none/versions": 404,
+        "/none/policy": 404,
+        "/none/aliases/champion": 404,
+    }.items():
+        answer = house.ask("GET", base + path, who="rea")
+        assert (answer[0], list(answer[1])) == (status, ["error"]), path
+    for body in ({}, {"version": "2"}, {"version": 2, "forse": True}):
+        status, told = house.ask("PUT", f"{base}/told/aliases/champion", body)
+        assert status == 400
+        assert "its fields are version, reason, instead_of" in told["error"]["message"]
+
+
+def test_a_policy_from_set_to_gone_over_http(house: House) -> None:
+    place = "/api/v1/models/gated/policy"
+    policy = {"objectives": [{"metric": "auc", "at_least": 0.75}], "reviews": 1}
+    status, told = house.ask("PUT", place, {"policy": policy}, who="root")
+    assert (status, told["set_by"], told["changes"]) == (200, ADMIN, [])
+    status, told = house.ask("PUT", place, {"policy": {"reviews": 1}, "reason": "too strict"}, who="root")
+    assert (status, told["error"]["hint"]) == (
+        403,
+        "boucle models policy approve gated, by a reviewer, with BOUCLE_TOKEN",
+    )
+    change = told["error"]["details"]["change"]
+    assert house.ask("POST", f"{place}/reject", {"change": change}, who="grace")[1]["entered_at"] is None
+    assert house.ask("POST", f"{place}/approve", {"change": change}, who="grace")[1]["entered_at"] is not None
+    assert house.ask("DELETE", f"{place}?reason=over", who="root")[0] == 403
+    assert house.ask("GET", place)[1]["changes"][0]["policy"] is None
+    assert house.ask("POST", f"{place}/approve", who="grace")[0] == 200
+    assert house.ask("GET", place)[0] == 404
+
+
+@pytest.mark.parametrize("server", [True, False], ids=["at the server", "at the home"])
+def test_the_sdk_tells_and_refuses_alike(house: House, tmp_path: Path, server: bool) -> None:
+    model = f"sdk {server}, 1"  # a name that a path must spell otherwise
+    furnish(house, model, tmp_path)
+    with Store.open(house.home) as store:
+        weaker = Policy(reviews=1, objectives=[Objective(metric="auc", at_least=0.75)])
+        governance.set_policy(store, local_principal(), project_id="default", model=model, policy=weaker)
+    mine = registry(house, "trainer", server=server)
+    assert [one.number for one in mine.versions(model)] == [1, 2]
+    standing = mine.standing(model, 2)
+    assert standing.report is not None
+    assert [one.gate for one in standing.report.verdicts if not one.passed] == ["objective(auc)", "reviews"]
+    assert standing.next is not None
+    assert f"boucle models waive '{model}' 2 'objective(auc)'" in standing.next
+    (move,) = mine.history(model)
+    assert mine.history(model, at=move.effective_at) == mine.history(model, at=move.effective_at.isoformat()) == 1
+    refusals: list[tuple[type[boucle.BoucleError], str, Callable[[], object]]] = [
+        (NotFound, "no version was `champion`", lambda: mine.history(model, at="2013-07-15")),
+        (InvalidInput, "is no moment", lambda: mine.history(model, at="soon")),
+        (NotFound, "nothing is called", lambda: mine.versions("../other")),
+        (NotFound, "no version 9", lambda: mine.standing(model, 9)),
+        (Conflict, "somebody moved it", lambda: mine.promote(model, 2, instead_of=7)),
+        (GatesRefused, "auc was not reported", lambda: mine.promote(model, 2)),
+        (Refused, "reviewer may review", lambda: mine.approve(model, 2)),
+        (Refused, "author or admin may write", lambda: registry(house, "rea", server=server).promote(model, 2)),
+        (Unauthenticated, "", lambda: boucle.Registry(**place(house, server), token="boucle_x").versions(model)),
+    ]
+    for kind, said, act in refusals:
+        with pytest.raises(kind) as refused:
+            act()
+        assert type(refused.value) is kind
+        assert said in refused.value.message
+        assert refused.value.hint, said
+
+
+def place(house: House, server: bool) -> dict[str, str]:
+    return {"url": house.url} if server else {"home": str(house.home)}
+
+
+def test_the_sdk_without_a_server_or_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NothingStored):
+        boucle.Registry().versions("flights")
+    assert list(tmp_path.iterdir()) == []
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        boucle.Registry(f"http://127.0.0.1:{port}").versions("flights")
+
+
+def test_the_commands_from_a_policy_to_its_history(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`boucle models` as persons give it, each with their own token."""
+    furnish(house, "by_hand", tmp_path)
+    monkeypatch.chdir(house.home.parent)
+
+    def give(who: str, *words: str, code: int = 0) -> str:
+        monkeypatch.setenv("BOUCLE_TOKEN", house.tokens[who])
+        capsys.readouterr()
+        assert run_command(["models", *words]) == code
+        shown = capsys.readouterr()
+        return " ".join((shown.out + shown.err).split())
+
+    give("root", "policy", "set", "by_hand", "--objective", "auc>=0.75", "--reviews", "1")
+    assert "auc >= 0.75 1 reviews" in give("rea", "policy", "show", "by_hand")
+    shown = give("rea", "show", "by_hand", "2")
+    assert "next: register a version that passes objective(auc); or let it pass, as a reviewer" in shown
+    assert "boucle models show by_hand 2" in give("trainer", "promote", "by_hand", "2", code=3)
+    give("grace", "waive", "by_hand", "2", "objective(auc)", "--reason", "first week", "--days", "1")
+    assert "next: boucle models approve by_hand 2" in give("rea", "show", "by_hand", "2")
+    give("trainer", "approve", "by_hand", "2", code=3)
+    give("grace", "approve", "by_hand", "2", "--comment", "slices look fine")
+    assert "next: boucle models promote by_hand 2" in give("rea", "show", "by_hand", "2")
+    assert "champion of by_hand is version 2" in give("trainer", "promote", "by_hand", "2")
+    assert "next:" not in give("rea", "show", "by_hand", "2")
+    first, second = json.loads(give("rea", "history", "by_hand", "--json"))
+    assert (first["number"], second["number"]) == (1, 2)
+    for move in (first, second):
+        told = json.loads(give("rea", "history", "by_hand", "--at", move["effective_at"], "--json"))
+        assert told["version"] == move["number"]
+    assert "waits" in give("root", "policy", "remove", "by_hand", code=3)
+    assert "asked for by person:root" in give("rea", "policy", "show", "by_hand")
+    give("grace", "policy", "approve", "by_hand")
+    assert "there is no policy" in give("rea", "policy", "show", "by_hand", code=2)
