@@ -6,8 +6,9 @@ import logging
 import warnings
 
 import lightning
-import mlflow
 import torch
+
+import mlflow
 from mlflow import MlflowClient
 
 
