@@ -242,13 +242,15 @@ def test_the_native_protocol_tells_of_models(house: House, tmp_path: Path) -> No
         "/told/aliases/champion?at=soon": 400,
         "/told/versions/0": 400,
         "/told/versions/9": 404,
+        "/told/versions/999999999999999999": 404,
         "/none/versions": 404,
         "/none/policy": 404,
         "/none/aliases/champion": 404,
     }.items():
         answer = house.ask("GET", base + path, who="rea")
         assert (answer[0], list(answer[1])) == (status, ["error"]), path
-    for body in ({}, {"version": "2"}, {"version": 2, "forse": True}):
+    assert house.ask("PUT", f"{base}/told/aliases/champion", {"version": 10**30})[0] == 404
+    for body in ({}, {"version": "2"}, {"version": 2, "forse": True}, {"version": 2, "reason": "x" * 10_001}):
         status, told = house.ask("PUT", f"{base}/told/aliases/champion", body)
         assert status == 400
         assert "its fields are version, reason, instead_of" in told["error"]["message"]
@@ -310,6 +312,16 @@ def test_the_sdk_tells_and_refuses_alike(house: House, tmp_path: Path, server: b
 
 def place(house: House, server: bool) -> dict[str, str]:
     return {"url": house.url} if server else {"home": str(house.home)}
+
+
+def test_without_users_nobody_approves(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "home") as store:
+        models.create_model(store, project_id="default", name="flights", author=AUTHOR)
+    alone = boucle.Registry(home=tmp_path / "home")
+    with pytest.raises(Refused, match="only a user who is reviewer may review") as refused:
+        alone.approve("flights", 1)
+    assert "boucle users add NAME --role reviewer" in str(refused.value.hint)
+    assert alone.versions("flights") == []
 
 
 def test_the_sdk_without_a_server_or_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Where a version stands: the verdict of every gate now, what persons said, its permits, and what comes next."""
 
+from sqlalchemy import Connection
+
 from boucle.governance import store as tables
 from boucle.governance.gates import way_on
 from boucle.governance.judging import report_about
@@ -15,25 +17,21 @@ def standing(store: Store, project_id: str, model: str, number: int) -> Standing
     version = get_version(store, project_id, model, number)
     found = store.read(lambda conn: tables.in_force(conn, project_id, model))
     report = None if found is None else report_about(store, version, found.policy, store.clock.now())
-    (facts,) = store.read(lambda conn: version_facts(conn, [version]))
-    return Standing(
-        version=version,
-        tags=facts.tags,
-        aliases=facts.aliases,
-        report=report,
-        reviews=[
-            one
-            for one in store.read(lambda conn: tables.all_reviews(conn, project_id, model))
-            if (one.number, one.bundle_digest) == (number, version.bundle_digest)
-        ],
-        waivers=[
-            one
-            for one in store.read(lambda conn: tables.all_waivers(conn, project_id, model))
-            if (one.number, one.bundle_digest) == (number, version.bundle_digest)
-        ],
-        permits=store.read(lambda conn: tables.all_permits(conn, project_id, model, number)),
-        next=None if found is None or report is None else _next(facts, found.policy, report),
-    )
+
+    def ask(conn: Connection) -> Standing:
+        (facts,) = version_facts(conn, [version])
+        return Standing(
+            version=version,
+            tags=facts.tags,
+            aliases=facts.aliases,
+            report=report,
+            reviews=[one for one in tables.all_reviews(conn, project_id, model) if one.number == number],
+            waivers=[one for one in tables.all_waivers(conn, project_id, model) if one.number == number],
+            permits=tables.all_permits(conn, project_id, model, number),
+            next=None if found is None or report is None else _next(facts, found.policy, report),
+        )
+
+    return store.read(ask)
 
 
 def _next(facts: VersionFacts, policy: Policy, report: GateReport) -> str | None:

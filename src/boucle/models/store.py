@@ -19,6 +19,8 @@ from boucle.models.tables import (
 )
 
 _COLUMNS: Final = [column for column in model_versions.c if column.name != "deleted_ms"]
+_LARGEST: Final = 2**63 - 1
+"""The largest number that SQLite can be asked for."""
 
 
 def find_model(conn: Connection, project_id: str, name: str) -> RegisteredModel | None:
@@ -100,6 +102,8 @@ def delete_model(conn: Connection, project_id: str, name: str, at_ms: int) -> No
 
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:
     """One version, or None; one that was deleted is none."""
+    if number > _LARGEST:
+        return None
     rows = _versions(conn, project_id, model, model_versions.c.number == number)
     return rows[0] if rows else None
 

@@ -1,14 +1,16 @@
 """Reading requests of Boucle's own protocol, and answering them."""
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from boucle.identity.http import Request, Response
 from boucle.kernel.errors import InvalidInput
 
 T = TypeVar("T", bound=Struct)
+Words: TypeAlias = Annotated[str, Meta(max_length=10_000)]
+"""What somebody says; it goes into the audit log."""
 
 
 def asked(request: Request, kind: type[T]) -> T:

@@ -12,7 +12,7 @@ from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
 from boucle.models import api as models
-from boucle.protocols.native.messages import asked, number_of, of_query, reply
+from boucle.protocols.native.messages import Words, asked, number_of, of_query, reply
 
 BASE: Final = "/models"
 ONE: Final = f"{BASE}/{{name}}"
@@ -24,7 +24,7 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
     """What moves an alias."""
 
     version: int
-    reason: str = ""
+    reason: Words = ""
     instead_of: int | UnsetType | None = UNSET
     """Only if it points at this version now; null: only if it points nowhere."""
 

@@ -9,7 +9,7 @@ from boucle.governance import api as governance
 from boucle.governance.records import Policy, Verdict
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
-from boucle.protocols.native.messages import asked, number_of, of_query, reply
+from boucle.protocols.native.messages import Words, asked, number_of, of_query, reply
 from boucle.protocols.native.registry import ONE, VERSION
 
 POLICY: Final = f"{ONE}/policy"
@@ -18,13 +18,13 @@ POLICY: Final = f"{ONE}/policy"
 class Word(Struct, frozen=True, forbid_unknown_fields=True):
     """What a reviewer says about a version."""
 
-    comment: str = ""
+    comment: Words = ""
 
 
 class WordOnChange(Struct, frozen=True, forbid_unknown_fields=True):
     """What a reviewer says about a change of a policy."""
 
-    comment: str = ""
+    comment: Words = ""
     change: str | None = None
     """Which change; without it the one that was asked for last."""
 
@@ -33,7 +33,7 @@ class Waiving(Struct, frozen=True, forbid_unknown_fields=True):
     """Which gate passes, why and for how long."""
 
     gate: str
-    reason: str
+    reason: Words
     days: float = 7
 
 
@@ -41,7 +41,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole policy."""
 
     policy: Policy
-    reason: str = ""
+    reason: Words = ""
 
 
 def routes(store: Store) -> list[Route]:
