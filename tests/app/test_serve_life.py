@@ -160,7 +160,7 @@ def test_a_taken_port_is_told(serving_home: Home) -> None:
             Unavailable, match=rf"ended with status 5 .*cannot listen on 127\.0\.0\.1 port {port}"
         ) as told:
             ServerProcess(serving_home.path, "flights", port=port).__enter__()
-    assert "hint: choose another: --port 8081" in told.value.message
+    assert "hint: choose another: --port" in told.value.message
 
 
 def test_an_endpoint_has_one_server(serving_home: Home) -> None:

@@ -225,6 +225,7 @@ LEFT = {
     "boucle.db-shm": "boucle.db-shm",
     "boucle.db.lock*": "boucle.db.lock",
     "care.lock*": "care.lock",
+    "identity.json": "identity.json",
     "blobs/present/<any>": "blobs/present/99999999-1-1",
     "blobs/use.lock*": "blobs/use.lock",
     "cache/work/**": "cache/work/99999999-a/file",

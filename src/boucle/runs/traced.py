@@ -17,6 +17,12 @@ _SECRET: Final = re.compile(
 )
 _IN_URL: Final = re.compile(r"(\w+://)[^/\s@]+@")
 _LONGEST: Final = 8000
+_MLFLOW: Final = {
+    "git.revision": "mlflow.source.git.commit",
+    "git.branch": "mlflow.source.git.branch",
+    "git.remote": "mlflow.source.git.repoURL",
+}
+"""What MLflow's clients call the same."""
 
 
 @functools.cache
@@ -29,9 +35,7 @@ def origin_tags(folder: Path) -> dict[str, str]:
 def code_tags(folder: Path) -> dict[str, str]:
     """Which version of the code a folder holds, also in MLflow's words; empty if nobody knows."""
     tags = detect(folder)
-    known = {"revision": "commit", "branch": "branch", "remote": "repoURL"}
-    also = {f"mlflow.source.git.{name}": tags[f"git.{ours}"] for ours, name in known.items() if f"git.{ours}" in tags}
-    return tags | also
+    return tags | {_MLFLOW[name]: value for name, value in tags.items() if name in _MLFLOW}
 
 
 def process_tags(folder: Path, argv: Sequence[str]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def routes(store: Store) -> list[Route]:
         Route("POST", f"{base}/create", "write", doors.create),
         Route("GET", f"{base}/get", "read", doors.get),
         Route("PATCH", f"{base}/update", "write", doors.update),
-        Route("POST", f"{base}/rename", "write", doors.rename),
+        Route("POST", f"{base}/rename", "write", doors.give_name),
         Route("DELETE", f"{base}/delete", "write", doors.delete),
         Route("GET", f"{base}/search", "read", doors.search),
         Route("GET", f"{base}/get-latest-versions", "read", doors.latest),
@@ -120,7 +120,7 @@ class _Doors:
         models.describe_model(self.store, request.project, message.name, message.description)
         return self._told(request, message.name)
 
-    def rename(self, request: Request) -> Response:
+    def give_name(self, request: Request) -> Response:
         """`POST registered-models/rename`"""
         message = asked(request, Rename)
         needed(name=message.name, new_name=message.new_name.strip())
