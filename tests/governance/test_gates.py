@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.evaluation.records import Evaluation, Metric
-from boucle.governance.gates import explain, judge, policy_of, unsure
+from boucle.governance.gates import explain, judge, policy_of, unsure, way_on
 from boucle.governance.records import Evidence, GateReport, GovernanceSection, Objective, Policy
 from boucle.kernel.digests import Digest, digest_json
 from boucle.models.records import ModelVersion
@@ -112,6 +112,20 @@ def test_a_value_is_unsure_whose_interval_reaches_beyond_the_limit() -> None:
         "auc_roc",
         "log_loss",
     ]
+
+
+def test_the_way_on_is_a_command_that_helps() -> None:
+    high, low = Objective(metric="auc_roc", at_least=0.9), Objective(metric="auc_roc", at_least=0.6)
+    evaluation, policy = evaluation_of(auc_roc=0.71), Policy()
+    both = way_on(judged(evaluation, high, needed=1), policy) or ""
+    assert "register a version that passes objective(auc_roc); or let it pass" in both
+    assert both.endswith("boucle models waive flights 3 'objective(auc_roc)' --reason REASON")
+    waits = way_on(judged(evaluation, low, needed=1), policy) or ""
+    assert waits.startswith("boucle models approve flights 3")
+    passed = judged(evaluation, low)
+    assert way_on(passed, policy) == "boucle models promote flights 3"
+    assert way_on(passed, Policy(aliases=["live"])) == "boucle models promote flights 3 --alias live"
+    assert way_on(passed, Policy(aliases=[], stages=["Production"])) is None
 
 
 def test_a_metric_that_was_not_measured_fails() -> None:

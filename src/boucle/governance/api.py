@@ -18,20 +18,19 @@ from boucle.governance.doors import (
     set_stage,
 )
 from boucle.governance.evidence import evidence_of
-from boucle.governance.gates import NOT_QUALITY, explain, next_step, policy_of, unsure
-from boucle.governance.judging import keep_report, report_about, verdict
+from boucle.governance.gates import NOT_QUALITY, explain, policy_of, unsure
+from boucle.governance.judging import keep_report, verdict
 from boucle.governance.policies import (
     digest_of,
     enter,
     needed,
     of_project,
-    open_changes,
     policy_on,
     policy_state,
     refuse_waiting,
     set_policy,
 )
-from boucle.governance.records import GateReport, Permit, Policy, Review, Waiver
+from boucle.governance.records import GateReport, Permit, Policy
 from boucle.governance.reviews import review_change, review_version, waive
 from boucle.governance.standing import standing
 from boucle.kernel.digests import short
@@ -51,14 +50,9 @@ __all__ = [
     "find_permit",
     "gate",
     "issue_permit",
-    "judge_now",
     "list_permits",
     "list_reports",
-    "list_reviews",
-    "list_waivers",
     "needed",
-    "next_step",
-    "open_changes",
     "policy_of",
     "policy_on",
     "policy_state",
@@ -112,12 +106,6 @@ def gate(store: Store, version: ModelVersion, policy: Policy) -> GateReport:
         if kept is not None:
             return kept
     raise Conflict(f"the policy of {version.model} changed {_PATIENCE} times meanwhile", hint="boucle run")
-
-
-def judge_now(store: Store, version: ModelVersion) -> GateReport | None:
-    """What the gates would say about a version now, nothing stored; None if there is no policy."""
-    found = policy_on(store, version.project_id, version.model)
-    return None if found is None else report_about(store, version, found.policy, store.clock.now())
 
 
 def issue_permit(store: Store, report: GateReport, *, alias: str, to: str) -> Permit:
@@ -218,16 +206,6 @@ def list_reports(store: Store, project_id: str, model: str, number: int) -> list
 def list_permits(store: Store, project_id: str, model: str) -> list[Permit]:
     """Every permit of a model by the moment of issue, as the clock told it."""
     return store.read(lambda conn: tables.all_permits(conn, project_id, model))
-
-
-def list_reviews(store: Store, project_id: str, model: str) -> list[Review]:
-    """What persons said about a model's versions and policies, oldest first."""
-    return store.read(lambda conn: tables.all_reviews(conn, project_id, model))
-
-
-def list_waivers(store: Store, project_id: str, model: str) -> list[Waiver]:
-    """Every waiver of a model, expired ones too, oldest first."""
-    return store.read(lambda conn: tables.all_waivers(conn, project_id, model))
 
 
 def find_permit(store: Store, permit_id: str) -> Permit | None:

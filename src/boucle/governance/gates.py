@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from boucle.evaluation.records import Evaluation
@@ -18,7 +19,7 @@ from boucle.governance.records import (
     Waiver,
 )
 from boucle.kernel.digests import digest_json
-from boucle.models.records import ModelVersion
+from boucle.models.records import CHAMPION, ModelVersion
 from boucle.packaging.records import PackagingSection, Parity
 
 NOT_QUALITY: Final = frozenset(
@@ -98,12 +99,15 @@ def next_step(report: GateReport) -> str:
     return f"boucle models show {where}"
 
 
-def way_on(report: GateReport) -> str:
-    """What to do about the first thing that keeps a version from taking charge, for somebody who sees the verdicts."""
+def way_on(report: GateReport, policy: Policy) -> str | None:
+    """What to do so that a version takes charge, for somebody who sees the verdicts; None if no alias is protected."""
     where = f"{_quoted(report.model)} {report.number}"
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
     if not failed:
-        return f"boucle models promote {where}"
+        aliases = [CHAMPION] if policy.aliases is UNSET else policy.aliases
+        if not aliases:
+            return None
+        return f"boucle models promote {where}" + ("" if CHAMPION in aliases else f" --alias {aliases[0]}")
     if "artifacts" in failed:
         return "register it again, from a run or a logged model of this server"
     if failed == ["reviews"]:

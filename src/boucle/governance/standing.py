@@ -36,4 +36,4 @@ def standing(store: Store, project_id: str, model: str, number: int) -> Standing
 
 def _next(facts: VersionFacts, policy: Policy, report: GateReport) -> str | None:
     here = [*facts.aliases, pointer_of(facts.version.stage)]
-    return None if report.passed and any(policy.protects(pointer) for pointer in here) else way_on(report)
+    return None if report.passed and any(policy.protects(pointer) for pointer in here) else way_on(report, policy)
