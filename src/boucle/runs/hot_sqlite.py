@@ -8,7 +8,7 @@ statement it is 600,000 and 120,000.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -48,6 +48,25 @@ def find_run(raw: sqlite3.Connection, run_id: str) -> tuple[int, str, int, str] 
         "SELECT seq, project_id, experiment_id, lifecycle FROM runs WHERE id = ?", (run_id,)
     ).fetchone()
     return found
+
+
+def find_lifecycle(raw: sqlite3.Connection, project_id: str, experiment: int) -> str | None:
+    """The lifecycle of an experiment."""
+    found = raw.execute(
+        "SELECT lifecycle FROM experiments WHERE project_id = ? AND id = ?", (project_id, experiment)
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
+def add_run(raw: sqlite3.Connection, row: Mapping[str, object]) -> int:
+    """A new row of `runs`; its number."""
+    number = raw.execute(
+        "INSERT INTO runs (id, project_id, experiment_id, name, status, lifecycle, user, started_ms)"
+        " VALUES (:id, :project_id, :experiment_id, :name, :status, :lifecycle, :user, :started_ms)",
+        row,
+    ).lastrowid
+    assert number is not None
+    return number
 
 
 def find_series(raw: sqlite3.Connection, run: int, name: str) -> tuple[int, int, int, float | None] | None:
@@ -187,6 +206,15 @@ def write_tags(raw: sqlite3.Connection, values: Sequence[Any]) -> None:
 def write_model_points(raw: sqlite3.Connection, values: Sequence[Any]) -> None:
     """Add values (model, run id, metric, step, moment, value, dataset's name and fingerprint)."""
     _write(raw, _MODEL_POINTS, values)
+
+
+def change_run(raw: sqlite3.Connection, run: int, status: str | None, ended_ms: int | None, name: str | None) -> None:
+    """Change what is not None."""
+    raw.execute(
+        "UPDATE runs SET status = coalesce(?, status), ended_ms = coalesce(?, ended_ms), name = coalesce(?, name)"
+        " WHERE seq = ?",
+        (status, ended_ms, name, run),
+    )
 
 
 def name_run(raw: sqlite3.Connection, run: int, name: str) -> None:

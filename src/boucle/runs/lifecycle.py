@@ -9,15 +9,18 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from boucle.kernel.clock import to_ms
+from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
+from boucle.runs import hot_sqlite as sql
 from boucle.runs.batch import NAME_TAG
 from boucle.runs.batch import tag as checked_tag
-from boucle.runs.experiments import DEFAULT, active_experiment, begin
+from boucle.runs.experiments import DEFAULT, active_experiment
 from boucle.runs.hot_writer import no_run, not_active
 from boucle.runs.limits import (
     MAX_INPUT_TAG,
     MAX_INPUT_TAG_NAME,
+    MAX_INT64,
     MAX_NAME,
     MAX_TAG,
     check_dataset,
@@ -28,6 +31,7 @@ from boucle.runs.limits import (
 )
 from boucle.runs.names import new_name
 from boucle.runs.records import RunId
+from boucle.runs.store import ensure_default
 from boucle.runs.tables import datasets, logged_models, run_datasets, run_models, run_tags, runs
 from boucle.runs.views import DatasetInput, RunView, view
 
@@ -61,9 +65,9 @@ def create_run(
     _check_run_name(kept[NAME_TAG])
     check_length(user, _MAX_USER, "user_id")
     check_text(user, "user_id")
-    started_ms = to_ms(store.clock.now()) if started_ms is None else started_ms
+    now = store.clock.now()
+    started_ms = to_ms(now) if started_ms is None else started_ms
     check_moment(started_ms, "start_time")
-    begin(store, project_id)
     row = {
         "id": store.ids.new_hex(),
         "project_id": project_id,
@@ -76,9 +80,13 @@ def create_run(
     }
 
     def unit(conn: Connection) -> int:
-        active_experiment(conn, project_id, experiment_id)
-        seq: int = conn.execute(insert(runs).values(**row).returning(runs.c.seq)).scalar_one()
-        conn.execute(insert(run_tags), [{"run": seq, "name": key, "value": value} for key, value in kept.items()])
+        raw = raw_of(conn)
+        is_number = 0 <= experiment_id <= MAX_INT64
+        if not is_number or sql.find_lifecycle(raw, project_id, experiment_id) != "active":
+            ensure_default(conn, project_id, now)  # of a project that is new
+            active_experiment(conn, project_id, experiment_id)
+        seq = sql.add_run(raw, row)
+        sql.write_tags(raw, [part for key, value in kept.items() for part in (seq, key, value)])
         return seq
 
     return RunView(seq=store.write(unit), tags=sorted(kept.items()), **row)  # type: ignore[arg-type]
@@ -100,15 +108,13 @@ def update_run(
         check_moment(ended_ms, "end_time")
     if name:
         _check_run_name(name)
-    given = {"status": status, "ended_ms": ended_ms, "name": name or None}
-    changes = {key: value for key, value in given.items() if value is not None}
 
     def unit(conn: Connection) -> RunView:
         seq = active_run(conn, project_id, run_id)
-        if changes:
-            conn.execute(update(runs).where(runs.c.seq == seq).values(**changes))
+        raw = raw_of(conn)
+        sql.change_run(raw, seq, status, ended_ms, name or None)
         if name:
-            put_tag(conn, seq, NAME_TAG, name)
+            sql.write_tags(raw, [seq, NAME_TAG, name])
         return view(conn, project_id, run_id)
 
     return store.write(unit)
@@ -191,13 +197,13 @@ def record_model(store: Store, project_id: str, run_id: RunId, model: Mapping[st
 
 def active_run(conn: Connection, project_id: str, run_id: RunId) -> int:
     """The number of a run that may be written to."""
-    query = select(runs.c.seq, runs.c.lifecycle).where(runs.c.id == run_id, runs.c.project_id == project_id)
-    found = conn.execute(query).first()
-    if found is None:
+    found = sql.find_run(raw_of(conn), run_id)
+    if found is None or found[1] != project_id:
         raise no_run(run_id)
-    if found.lifecycle != "active":
-        raise not_active(run_id, found.lifecycle)
-    return int(found.seq)
+    seq, _, _, lifecycle = found
+    if lifecycle != "active":
+        raise not_active(run_id, lifecycle)
+    return seq
 
 
 def put_tag(conn: Connection, seq: int, key: str, value: str) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from boucle.kernel.engines import raw_of
 from boucle.runs import hot_sqlite as sql
 from boucle.runs.hot_writer import no_run
 from boucle.runs.records import MetricPoint, RunId
-from boucle.runs.tables import runs
 
 T = TypeVar("T")
 
@@ -53,10 +52,10 @@ class RunView(Struct, frozen=True, kw_only=True):
 
 def view(conn: Connection, project_id: str, run_id: RunId) -> RunView:
     """One run, deleted or not; NotFound if the project has none of that id."""
-    seq = conn.scalar(select(runs.c.seq).where(runs.c.id == run_id, runs.c.project_id == project_id))
-    if seq is None:
+    found = sql.find_run(raw_of(conn), run_id)
+    if found is None or found[1] != project_id:
         raise no_run(run_id)
-    return load_views(conn, [seq])[0]
+    return load_views(conn, [found[0]])[0]
 
 
 def load_views(conn: Connection, seqs: Sequence[int]) -> list[RunView]:

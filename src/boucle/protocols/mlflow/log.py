@@ -21,7 +21,7 @@ _LARGEST: Final = 2 * MAX_BATCH_BYTES
 """Of a body; a batch that is past MLflow's limit but not far from it is refused in words of its own."""
 
 
-class MetricMessage(Struct, frozen=True):
+class MetricMessage(Struct, frozen=True, gc=False):
     """A point of a metric, as a batch has it."""
 
     key: str = ""
