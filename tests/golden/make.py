@@ -207,7 +207,8 @@ def _copy(source: Path, name: str) -> None:
 def _without_locks(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
-    return None if ".lock" in member.name or member.name.endswith("server.log") else member
+    left = ".lock" in member.name or member.name.endswith("server.log") or "/present/" in member.name
+    return None if left else member
 
 
 def main() -> None:

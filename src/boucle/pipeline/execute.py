@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,7 @@ def run(
     steps = pipeline.steps.values()
     plan = {step.name: ingredients_of(step, code, project_root, environment) for step in steps}
     cache.sweep()
-    with progress.task(pipeline.name, total=len(plan)) as task:
+    with closing(cache.blobs), progress.task(pipeline.name, total=len(plan)) as task:
         execution = Execution(pipeline, plan, around, task, threads=threads, force=force)
         execution.run()
         if execution.errors:

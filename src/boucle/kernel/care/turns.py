@@ -12,7 +12,7 @@ from typing import Final
 from boucle.kernel import presence
 from boucle.kernel.errors import Conflict
 from boucle.kernel.locks import turn
-from boucle.kernel.paths import make_folder, translate
+from boucle.kernel.paths import is_writable, make_folder, translate
 from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress, Silent
 
@@ -81,9 +81,9 @@ def present_since(root: Path) -> int | None:
 
 
 def _began(file: Path) -> int | None:
-    """When a user began; None, and nothing left of it, if it is no more."""
+    """When a user began; None, and where one may write nothing left of it, if it is no more."""
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None  # it has just left, and what it needs has been named
     try:
@@ -92,9 +92,10 @@ def _began(file: Path) -> int | None:
         return os.fstat(descriptor).st_mtime_ns
     finally:
         os.close(descriptor)
-    reach("presence.dead")
-    file.unlink(missing_ok=True)
-    reach("presence.gone")
+    if is_writable(file.parent):
+        reach("presence.dead")
+        file.unlink(missing_ok=True)
+        reach("presence.gone")
     return None
 
 
