@@ -27,7 +27,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _values(store: Store, run_id: str, name: str = "loss") -> list[tuple[int, float]]:
-    return [(found.step, found.value) for found in history(store, "p", run_id, name).points]
+    rows = history(store, "p", run_id, name).points
+    return [(step, math.nan if is_nan else value) for step, _, value, is_nan in rows]
 
 
 def _log(inbox: Inbox, *batches: Batch) -> list[BaseException | None]:

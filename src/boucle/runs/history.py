@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
-from boucle.runs.hot_sqlite import read_moments, read_points, read_points_by_step
+from boucle.runs.hot_sqlite import PointRow, read_moments, read_points, read_points_by_step
 from boucle.runs.hot_writer import no_run
 from boucle.runs.limits import MAX_INT64, MIN_INT64
 from boucle.runs.records import MetricPoint, RunId
@@ -33,7 +33,7 @@ _points = run_points.c
 class Page(NamedTuple):
     """Some of the points, and where the next page begins if there is one."""
 
-    points: list[MetricPoint]
+    points: list[PointRow]
     next_offset: int | None
     rises: bool = False
     """Whether the moments of all points rise with their steps, as far as was looked: to be told to the next page."""
@@ -69,14 +69,15 @@ def history(
         if series is None:
             return Page([], None)
         raw = raw_of(conn)
+        rows = [] if rises is False else read_points_by_step(raw, series, offset, limit + 1)
         known = rises
         if known is None:
-            moments = read_moments(raw, series)
+            is_all = offset == 0 and len(rows) <= limit
+            moments = [row[1] for row in rows] if is_all else read_moments(raw, series)
             known = all(map(le, moments, islice(moments, 1, None)))
-        read = read_points_by_step if known else read_points
-        rows = read(raw, series, offset, limit + 1)
-        found = [_point(name, *row) for row in rows[:limit]]
-        return Page(found, offset + limit if len(rows) > limit else None, known)
+        if not known:
+            rows = read_points(raw, series, offset, limit + 1)
+        return Page(rows[:limit], offset + limit if len(rows) > limit else None, known)
 
     return store.read(ask)
 

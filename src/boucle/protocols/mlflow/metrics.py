@@ -3,16 +3,18 @@
 import base64
 import json
 from collections.abc import Sequence
+from math import isfinite
 
 from msgspec import Struct, field
 
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
-from boucle.protocols.mlflow.entities import Metric, metric_messages
+from boucle.protocols.mlflow.entities import Metric, metric_messages, number
 from boucle.protocols.mlflow.errors import reply
 from boucle.protocols.mlflow.messages import Named, asked, missing
 from boucle.runs import history
+from boucle.runs.hot_sqlite import PointRow
 from boucle.runs.limits import MAX_INT64, check_step
 from boucle.runs.records import MetricPoint
 
@@ -70,7 +72,7 @@ def routes(store: Store) -> list[Route]:
             rises=rises,
         )
         token = "" if page.next_offset is None else _token(page.next_offset, page.rises)
-        return reply(Page(metric_messages(page.points), token))
+        return reply(Page(_of_rows(message.metric_key, page.points), token))
 
     def get_bulk(request: Request) -> Response:
         message = asked(request, GetBulk)
@@ -99,6 +101,14 @@ def routes(store: Store) -> list[Route]:
         Route("GET", f"{here}/get-history", "read", get_history),
         Route("GET", f"{here}/get-history-bulk", "read", get_bulk),
         Route("GET", f"{here}/get-history-bulk-interval", "read", get_interval),
+    ]
+
+
+def _of_rows(key: str, rows: Sequence[PointRow]) -> list[Metric]:
+    """Messages straight from rows: `metric_messages` makes a second object for each point."""
+    return [
+        Metric(key, "NaN" if is_nan else value if isfinite(value) else number(value), at_ms, step)
+        for step, at_ms, value, is_nan in rows
     ]
 
 
