@@ -39,8 +39,10 @@ def code_tags(folder: Path) -> dict[str, str]:
 
 
 def process_tags(folder: Path, argv: Sequence[str]) -> dict[str, str]:
-    """By which command, where and in which process."""
+    """By which command, where and in which process; also the seed of Python's hashes where one is set."""
+    hash_seed = os.environ.get("PYTHONHASHSEED", "")
     return {
+        **({"boucle.hash_seed": hash_seed} if hash_seed.isdecimal() else {}),
         "mlflow.source.name": (argv[0] if argv and argv[0] else "python")[:_LONGEST],
         "mlflow.source.type": "NOTEBOOK" if "ipykernel" in sys.modules else "LOCAL",
         "boucle.command": without_secrets(" ".join(masked(argv)))[:_LONGEST],

@@ -116,7 +116,25 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_wrong_input_is_told_at_once_and_a_finished_run_takes_nothing(home: Path) -> None:
+    with pytest.raises(InvalidInput, match="seed is 'x'"):
+        boucle.start_run(seed="x", home=home)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="say it once"):
+        boucle.start_run(params={"seed": 1}, seed=2, home=home)
     run = boucle.start_run(home=home)
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+        (run.log, (5,), "metrics are 5; allowed are names with numbers"),
+        (run.log, (None,), "metrics are None"),
+        (run.log, ({"": 1},), "a name is empty"),
+        (run.log, ({3: 1},), "3 cannot name anything"),
+        (run.log_params, (5,), "params are 5"),
+        (run.set_tags, ("a",), "tags are 'a'"),
+        (run.log_file, (5,), "path is 5"),
+        (run.log_text, (5, "a.txt"), "artifact a.txt is 5; allowed is text"),
+        (run.log_text, ("a", None), "artifact name is None"),
+    ]
+    for call, arguments, words in calls:
+        with pytest.raises(InvalidInput, match=words):
+            call(*arguments)
     with pytest.raises(InvalidInput, match="metric 'loss' is 'low'"):
         run.log({"loss": "low"})  # type: ignore[dict-item]
     with pytest.raises(InvalidInput, match="step is 'x'"):
@@ -132,10 +150,50 @@ def test_wrong_input_is_told_at_once_and_a_finished_run_takes_nothing(home: Path
 
 
 @pytest.mark.slow
-def test_a_run_is_shown_as_a_table_without_markup_of_its_own(home: Path) -> None:
-    with boucle.start_run("<b>", "<script>", home=home) as run:
+def test_a_file_that_is_not_there_is_told_once_and_counted(
+    home: Path, opened: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with boucle.start_run(home=home) as run:
+        for name in ("/nope", str(tmp_path), "also\0not"):
+            run.log_file(name, "plot.png")
+        assert run.dropped == 3
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
+    assert "artifact plot.png could not be kept: '/nope' is no file; training goes on" in caplog.text
+    assert get_run(opened, run.id).status == "finished"
+
+
+@pytest.mark.slow
+def test_a_seed_is_a_param_and_a_tag(home: Path, opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "11")
+    with boucle.start_run(params={"depth": 3}, seed=7, home=home) as run:
+        pass
+    found = get_run(opened, run.id)
+    assert found.params == {"depth": 3, "seed": 7}
+    assert (found.tags["boucle.seed"], found.tags["boucle.hash_seed"]) == ("7", "11")
+
+
+@pytest.mark.slow
+def test_a_run_is_shown_with_all_it_has_and_without_markup_of_its_own(home: Path) -> None:
+    with boucle.start_run("<b>", "<script>", params={"depth": 3}, home=home) as run:
         run.log("loss", 0.25)
+        run.log({"loss": 0.125, "auc": 0.75}, step=1)
+        run.log("late", 1, step=1)
+        run.log_params({"depth": 4, "note": "<u>"})
+        assert "running" in run._repr_html_()
     html = run._repr_html_()
-    assert "<script>" not in html
-    assert "0.25" in html
+    assert not any(tag in html for tag in ("<script>", "<b>", "<u>"))
+    assert all(word in html for word in ("0.125", "0.75", "late", ">3<", "finished", "duration", str(home)))
+    assert "0.25" not in html
+    assert repr(run) == f"<run {run.id} '<script>' of '<b>': finished>"
     assert pickle.loads(pickle.dumps(run)).id == run.id
+
+
+@pytest.mark.slow
+def test_a_run_with_very_many_names_shows_some_and_keeps_few(home: Path) -> None:
+    with boucle.start_run(home=home) as run:
+        for number in range(25_000):
+            run.log(f"m{number}", 1.0)
+        assert len(run._newest) <= 20_000
+        html = run._repr_html_()
+    assert html.count("<tr>") < 70
+    assert "more metrics" in html

@@ -65,7 +65,7 @@ def build(context: StepContext) -> Built:
         },
         dataset_digest=prepared.dataset.digest,
         bundle_digest=bundle.digest,
-        tags=origin_tags(context.project_root),
+        tags=origin_tags(context.project_root) | {"boucle.seed": str(params.training.seed)},
     )
     keep_environment(context.store, run)
     return Built(bundle=bundle, run_id=run.id)

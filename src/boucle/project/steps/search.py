@@ -77,5 +77,5 @@ def _record_trial(context: StepContext, params: SearchParams, prepared: Prepared
         params=trial.params,
         metrics={metric: trial.score, "seconds": trial.seconds} | folds,
         dataset_digest=prepared.dataset.digest,
-        tags=origin_tags(context.project_root),
+        tags=origin_tags(context.project_root) | {"boucle.seed": str(params.training.seed)},
     )

@@ -138,7 +138,9 @@ class Threads:
         """Tell at the end what was lost on the way."""
         if self.dropped or any(feed.spool.dropped for feed in self.feeds):
             lost = self.dropped + sum(feed.spool.dropped for feed in self.feeds)
-            _log.error("tracking lost %d records of this process, as there was no room for them", lost)
+            _log.error(
+                "tracking lost %d records of this process: files that could not be read, or no room for them", lost
+            )
 
     def sync_now(self) -> None:
         for feed in list(self.feeds):

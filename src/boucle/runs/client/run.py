@@ -1,8 +1,6 @@
 """A run as the training program holds it: everything logged is in a spool before the call returns."""
 
-import operator
 import os
-import re
 import tempfile
 import threading
 import time
@@ -14,7 +12,16 @@ from typing import Final, Literal, SupportsFloat, SupportsIndex
 import msgspec
 
 from boucle.kernel.errors import Conflict, InvalidInput
-from boucle.runs import limits
+from boucle.runs.client.checks import (
+    LARGEST_STEP,
+    MOST_AT_ONCE,
+    artifact_name,
+    as_metrics,
+    check_name,
+    checked_params,
+    checked_step,
+    checked_tags,
+)
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.feeds import Feed, Threads
 from boucle.runs.client.targets import open_target
@@ -33,11 +40,10 @@ from boucle.runs.spool.records import (
 )
 from boucle.runs.spool.spool import Spool
 
-LARGEST_STEP: Final = 2**53
+MOST_NAMES: Final = 10_000
 FINISH_S: Final = 10.0
 BESIDE_S: Final = 5.0
 """How long the end of a run waits for what is found out beside it."""
-_BAD_PATH: Final = re.compile(r"[\0-\x1f\x7f\\]")
 Status = Literal["running", "finished", "failed", "interrupted"]
 
 
@@ -53,8 +59,10 @@ class ActiveRun:
         self._destination = target
         self._root = root
         self._threads = threads
-        self._names: set[str] = set()
-        self._last: dict[str, float] = {}
+        self._newest: dict[str, float] = {}
+        """The newest value of each metric; its names are those that were checked."""
+        self._params = dict(begin.params)
+        self._ended_ms: int | None = None
         self._gate = threading.Lock()
         self._beside: list[threading.Thread] = []
         self.status: Status = "running"
@@ -83,34 +91,43 @@ class ActiveRun:
     ) -> None:
         """Log values of metrics at a step: `run.log({"loss": 0.3}, step=5)` or `run.log("loss", 0.3, step=5)`."""
         if type(metrics) is not dict:
-            metrics = _as_metrics(metrics, value)
-        names = self._names
+            metrics = as_metrics(metrics, value)
+        newest = self._newest
         for name, one in metrics.items():
-            if type(one) is not float or name not in names:
+            if type(one) is not float or name not in newest:
                 metrics = self._checked(metrics)
                 break
         if type(step) is not int or not -LARGEST_STEP <= step <= LARGEST_STEP:
-            step = _checked_step(step)
+            step = checked_step(step)
         if not self._write(ENCODER.encode((POINTS, at_ms or time.time_ns() // 1_000_000, step, metrics))):
             self._check_open()
-        self._last = metrics  # type: ignore[assignment]  # checked above
+        newest.update(metrics)  # type: ignore[arg-type]  # checked above
 
     def log_params(self, params: Mapping[str, ParamValue]) -> None:
         """Log params; one that has a value already keeps it."""
-        self._add(Params(checked_params(params)))
+        found = checked_params(params)
+        self._add(Params(found))
+        self._params = {**found, **self._params}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; one that is there already gets the new value."""
         self._add(Tags(checked_tags(tags)))
 
     def log_file(self, path: str | os.PathLike[str], name: str | None = None) -> None:
-        """Keep a copy of a file as an artifact, called `name` or as the file is. Takes as long as copying does."""
-        source = Path(path)
-        self._check_open()
-        artifact = _artifact_name(name or source.name)
-        if not source.is_file():
-            raise InvalidInput(f"{str(source)!r} is no file; allowed are files that can be read")
+        """Keep a copy of a file as an artifact, called `name` or as the file is. Takes as long as copying does.
+
+        A file that is not there or cannot be read is told once and counted in `dropped`.
+        """
         try:
+            source = Path(path)
+        except TypeError as error:
+            raise InvalidInput(f"path is {path!r}; allowed is the path of a file") from error
+        self._check_open()
+        artifact = artifact_name(name or source.name)
+        try:
+            if not source.is_file():  # a pipe would be waited for
+                self._feed.spool.lose(f"artifact {artifact} could not be kept: {str(source)!r} is no file")
+                return
             digest, size = self._feed.spool.put_file(source)
         except OSError as error:
             self._feed.spool.lose(f"artifact {artifact} could not be kept: {error}")
@@ -120,7 +137,9 @@ class ActiveRun:
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as an artifact."""
         self._check_open()
-        artifact = _artifact_name(name)
+        artifact = artifact_name(name)
+        if not isinstance(text, str):
+            raise InvalidInput(f"artifact {artifact} is {text!r:.100}; allowed is text")
         try:
             with tempfile.NamedTemporaryFile(prefix="boucle-") as file:
                 file.write(text.encode(errors="replace"))
@@ -155,8 +174,9 @@ class ActiveRun:
                 if self.status != status:
                     raise Conflict(f"run {self.id} has ended as {self.status!r} already and cannot end as {status!r}")
                 return
+            self._ended_ms = time.time_ns() // 1_000_000
             if self._begin.is_owner:
-                self._add(End(status, time.time_ns() // 1_000_000))
+                self._add(End(status, self._ended_ms))
             self.status = status
             self._write = _ended
             self._feed.closing = True
@@ -184,13 +204,21 @@ class ActiveRun:
         return join_run, (ENCODER.encode(begin), self._destination.encoded(), str(self._root))
 
     def __repr__(self) -> str:
-        return f"<run {self.name} ({self.id}) of {self.experiment}: {self.status}>"
+        return f"<run {self.id} {_short(self.name)!r} of {_short(self.experiment)!r}: {self.status}>"
 
     def _repr_html_(self) -> str:
-        from boucle.runs.client.shown import as_html
+        from boucle.runs.client.shown import as_html, duration
 
-        rows = {"run": self.id, "experiment": self.experiment, "status": self.status, "to": str(self._destination)}
-        return as_html(self.name, rows, self._last)
+        ended_ms = self._ended_ms or time.time_ns() // 1_000_000
+        facts = {
+            "run": self.id,
+            "experiment": self.experiment,
+            "status": self.status,
+            "duration": duration(ended_ms - self._begin.started_ms),
+            "server" if self._destination.url else "store": str(self._destination),
+            "project": self._destination.project or "the server's default",
+        }
+        return as_html(self.name, facts, self._params.copy(), self._newest.copy())
 
     def beside(self, work: Callable[[], None]) -> None:
         """Do something in a thread that the run's end waits for a little."""
@@ -234,16 +262,16 @@ class ActiveRun:
     def _checked(self, metrics: Mapping[str, SupportsFloat]) -> dict[str, float]:
         found = {}
         for name, value in metrics.items():
-            if name not in self._names:
-                _check_name(name)
-                if len(self._names) < 10_000:
-                    self._names.add(name)
+            if name not in self._newest:
+                check_name(name)
             try:
                 found[name] = float(value)
             except (TypeError, ValueError) as error:
                 raise InvalidInput(f"metric {name!r} is {value!r}; allowed are numbers") from error
-        if len(found) > 10_000:
-            raise InvalidInput(f"{len(found):,} metrics at once; allowed are 10,000")
+        if len(found) > MOST_AT_ONCE:
+            raise InvalidInput(f"{len(found):,} metrics at once; allowed are {MOST_AT_ONCE:,}")
+        if len(self._newest) >= MOST_NAMES:  # names that never end must not fill the memory
+            self._newest.clear()
         return found
 
     def _check_open(self) -> None:
@@ -256,73 +284,5 @@ def _ended(payload: bytes) -> bool:
     return False
 
 
-def _as_metrics(metrics: Mapping[str, SupportsFloat] | str, value: SupportsFloat | None) -> dict[str, SupportsFloat]:
-    if isinstance(metrics, str):
-        if value is None:
-            raise InvalidInput(f"metric {metrics!r} has no value", hint=f'run.log("{metrics}", 0.5, step=1)')
-        return {metrics: value}
-    return dict(metrics)
-
-
-def _checked_step(step: SupportsIndex) -> int:
-    try:
-        number = operator.index(step)
-    except TypeError as error:
-        raise InvalidInput(f"step is {step!r}; allowed are whole numbers") from error
-    if abs(number) > LARGEST_STEP:
-        raise InvalidInput(f"step is {number}; allowed are -2**53 to 2**53")
-    return number
-
-
-def shortened(params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    """Params whose texts are cut to what a store takes."""
-    return {name: value[:500] if isinstance(value, str) else value for name, value in params.items()}
-
-
-def check_text(what: str, text: str, longest: int) -> None:
-    """Raise InvalidInput for text that no store takes."""
-    try:
-        text.encode()
-    except (UnicodeEncodeError, AttributeError) as error:
-        raise InvalidInput(f"{what} is {text!r}; allowed is text") from error
-    if len(text) > longest or "\0" in text:
-        raise InvalidInput(f"{what} is {text[:60]!r}, {len(text)} characters; allowed are {longest}, without NUL")
-
-
-def _check_name(name: str) -> None:
-    if not isinstance(name, str):
-        raise InvalidInput(f"{name!r} cannot name anything in a run; allowed is text")
-    limits.check_name(name, "name")
-    limits.check_text(name, "name")
-
-
-def checked_params(params: Mapping[str, object]) -> dict[str, ParamValue]:
-    found: dict[str, ParamValue] = {}
-    for name, value in params.items():
-        _check_name(name)
-        plain = value if isinstance(value, str | int | float | bool | None) else str(value)
-        if isinstance(plain, int) and not -(2**63) <= plain < 2**63:
-            plain = str(plain)
-        if isinstance(plain, str):
-            check_text(f"param {name!r}", plain, 6000)
-        found[name] = plain
-    return found
-
-
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    found = {}
-    for name, value in tags.items():
-        _check_name(name)
-        found[name] = str(value)
-        check_text(f"tag {name!r}", found[name], 8000)
-    return found
-
-
-def _artifact_name(name: str) -> str:
-    parts = name.split("/")
-    if not name or len(name) > 500 or _BAD_PATH.search(name) or any(one in ("", ".", "..") for one in parts):
-        raise InvalidInput(
-            f"artifact name {name!r} is no relative path; allowed are names such as plots/roc.png, without . and .."
-        )
-    check_text("artifact name", name, 500)
-    return name
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -16,7 +16,7 @@ import msgspec
 
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.ids import RandomIds
-from boucle.runs.client import run as of_run
+from boucle.runs.client import checks
 from boucle.runs.client.destination import Destination, destination, spool_root
 from boucle.runs.client.feeds import Threads
 from boucle.runs.client.run import ActiveRun
@@ -51,6 +51,7 @@ def start_run(
     params: Mapping[str, ParamValue] | None = None,
     tags: Mapping[str, str] | None = None,
     *,
+    seed: int | None = None,
     url: str | None = None,
     home: str | Path | None = None,
     project: str | None = None,
@@ -59,22 +60,26 @@ def start_run(
     """Begin a run, and return at once; code version, environment and the like are found out beside it.
 
     It goes to the server at `url`, BOUCLE_URL or MLFLOW_TRACKING_URI; without one, or with `home`, into the store of
-    this folder. The server may be away: what is logged waits in `spool` (BOUCLE_SPOOL), on this machine.
+    this folder. The server may be away: what is logged waits in `spool` (BOUCLE_SPOOL), on this machine. `seed` is
+    recorded, as the param `seed` and the tag `boucle.seed`; setting it is up to the program.
     """
     where = destination(url, home, project)
     run_id = _process.ids.new_hex()
     title = name or f"run {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    of_run.check_text("experiment", experiment or "Default", 250)
-    of_run.check_text("name", title, 250)
+    checks.check_text("experiment", experiment or "Default", 250)
+    checks.check_text("name", title, 250)
     user = _user()
+    known = checks.checked_params({} if params is None else params)
+    seed_param, seed_tag = checks.seed_facts(seed, known)
+    given = checks.checked_tags({} if tags is None else tags)
     begin = Begin(
         run=run_id,
         experiment=experiment or "Default",
         name=title,
         user=user,
         started_ms=time.time_ns() // 1_000_000,
-        params=of_run.checked_params(params or {}),
-        tags={"mlflow.user": user, "mlflow.runName": title, **of_run.checked_tags(tags or {})},
+        params={**known, **seed_param},
+        tags={"mlflow.user": user, "mlflow.runName": title, **seed_tag, **given},
         is_owner=True,
     )
     run = _adopt(ActiveRun(begin, where, spool_root(spool), _process.threads))
@@ -119,7 +124,7 @@ def tracked(
                     for key, value in bound.arguments.items()
                     if isinstance(value, str | int | float | bool | None) and key != "run"
                 }
-                run.log_params(of_run.shortened(plain))
+                run.log_params(checks.shortened(plain))
                 result = inner(*args, **kwargs)
                 if isinstance(result, dict):
                     run.log({k: v for k, v in result.items() if isinstance(k, str) and isinstance(v, int | float)})

@@ -72,7 +72,7 @@ class Spool:
         self._late: list[bytes] = []
         self._inside = False
         self._retry_at = 0.0
-        self._told = False
+        self._told = self._lost = self._full = False
         self._at = self._room = 0
         self._buffer: mmap.mmap | bytearray = bytearray()
         self._owner: int | None = None
@@ -185,9 +185,11 @@ class Spool:
         return hasher.hexdigest(), size
 
     def lose(self, message: str) -> None:
-        """Count a record that could not even be made, and say why."""
+        """Count a record that could not even be made, and say of the first one why."""
         self.dropped += 1
-        _log.error("%s; training goes on", message)
+        if not self._lost:
+            self._lost = True
+            _log.warning("%s; training goes on, and further ones are only counted", message)
 
     def abandon(self) -> None:
         """Forget the parent's files in a forked child, and leave them to it."""
@@ -256,7 +258,8 @@ class Spool:
 
     def _drop(self) -> None:
         self.dropped += 1
-        if self.dropped == 1:
+        if not self._full:
+            self._full = True
             _log.error("tracking is losing records: the spool is full and nothing takes them; training goes on")
 
     def _tell(self, message: str) -> None:
