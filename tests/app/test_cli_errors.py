@@ -81,7 +81,7 @@ def test_with_debug_the_traceback_is_shown(folder: Path) -> None:
 COMMANDS = [["check"], ["run"], ["replay"], ["status"], ["report"], ["serve"], ["audit", "verify"], ["models", "list"]]
 
 
-@pytest.mark.parametrize("words", COMMANDS[:-1], ids=" ".join)
+@pytest.mark.parametrize("words", COMMANDS[:-2], ids=" ".join)
 def test_outside_a_project(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.app.session import Session, session_of
+from boucle.app.session import DEFAULT, Session, session_of
 from boucle.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ In = Annotated[
     str | None,
     typer.Option("--in", metavar="PROJECT", help="Whose registry; default: boucle.yaml's project, or `default`."),
 ]
-DEFAULT = "default"
-"""The project of a home without boucle.yaml, as `boucle up` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,5 @@ def registry(context: typer.Context, project: str | None) -> Iterator[Registry]:
     """The registry that a command is about; NothingStored if there is no store yet."""
     session = session_of(context)
     name = DEFAULT if project is not None else session.project_name()
-    home = session.stored_home(anywhere=True)
-
-    from boucle.kernel.store import Store
-
-    with Store.open(home) as store:
+    with session.store() as store:
         yield Registry(session, store, project or name, name != DEFAULT)

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.kernel.errors import NotFound, NothingStored
+from boucle.kernel.errors import NotFound
 
 if TYPE_CHECKING:
     from boucle.kernel.settings import Setting
     from boucle.kernel.store import Store
     from boucle.project.context import Context
+    from boucle.project.records import Project
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as one JSON document.")]
+
+DEFAULT = "default"
+"""The project of a home without boucle.yaml."""
 
 _THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
 """What the libraries that compute read when they are loaded."""
@@ -44,49 +48,49 @@ class Session:
 
         return find_folder(Path(self.project) if self.project else None)
 
-    def home(self, *, anywhere: bool = False) -> Path:
-        """The store's folder, whether or not there is one, or a project that can be read.
-
-        NotFound without a project, unless a home is named or `anywhere` allows one in the current folder.
-        """
-        try:
-            folder = self.folder()
-        except NotFound:
-            named = self.flags.get("home") or os.environ.get("BOUCLE_HOME")
-            if self.project or not (named or anywhere):
-                raise
-            folder = Path.cwd()
-        settings = {setting.name: setting for setting in self.settings(folder)}
-        self.color = settings["color"].value
-        return Path(settings["home"].value).absolute()
-
-    def project_name(self) -> str:
-        """The project's name; `default` where there is no boucle.yaml."""
-        try:
-            folder = self.folder()
-        except NotFound:
-            if self.project:
-                raise
-            return "default"
+    def project_file(self) -> "Project | None":
+        """What boucle.yaml says; None where there is none, unless a folder was named that must have one."""
+        folder = self._folder_if_any()
+        if folder is None:
+            return None
         from boucle.project.folder import NAME
         from boucle.project.yaml_file import read_project
 
-        return read_project(folder / NAME).project
+        return read_project(folder / NAME)
 
-    def stored_home(self, *, anywhere: bool = False) -> Path:
+    def project_name(self) -> str:
+        """The project's name; `default` where there is no boucle.yaml, as `boucle up` has it."""
+        project = self.project_file()
+        return DEFAULT if project is None else project.project
+
+    def home(self) -> Path:
+        """The store's folder, in any folder, whether or not there is a store, or a project that can be read."""
+        settings = self._counting(self._folder_if_any() or Path.cwd())
+        return Path(settings["home"].value).absolute()
+
+    def stored_home(self) -> Path:
         """The store's folder; NothingStored if there is nothing yet, Damaged if the database was lost."""
+        home = self.home()
         from boucle.kernel.store import refuse_unmade
 
-        home = self.home(anywhere=anywhere)
-        refuse_unmade(home)
+        refuse_unmade(home, hint=self.maker())
         return home
 
+    def maker(self) -> str:
+        """The command that makes a store here."""
+        return "boucle up" if self._folder_if_any() is None else "boucle run"
+
     @contextmanager
-    def store(self) -> Iterator["Store"]:
-        """The store, made if there is none yet, with or without a project around it; closed afterwards."""
+    def store(self, *, new: bool = False) -> Iterator["Store"]:
+        """The store, with or without a project around it; closed afterwards.
+
+        NothingStored if there is none yet, so that asking makes none, unless `new` lets one be made.
+        """
+        home = self.home() if new else self.stored_home()
+        self._log_as(self._counting(self._folder_if_any() or Path.cwd()))
         from boucle.kernel.store import Store
 
-        with Store.open(self.home(anywhere=True)) as store:
+        with Store.open(home) as store:
             yield store
 
     @contextmanager
@@ -97,11 +101,8 @@ class Session:
         database was lost.
         """
         folder = self.folder()
-        settings = {setting.name: setting for setting in self.settings(folder)}
-        self.color = settings["color"].value
-        logging.basicConfig(
-            stream=sys.stderr, level=settings["log_level"].value.upper(), format="%(levelname)s %(message)s"
-        )
+        settings = self._counting(folder)
+        self._log_as(settings)
         if settings["threads"].source != "default":
             for variable in _THREADS:
                 os.environ.setdefault(variable, settings["threads"].value)
@@ -109,13 +110,28 @@ class Session:
         from boucle.project.context import open_context
 
         with open_context(folder, Path(settings["home"].value)) as context:
-            if stored and not (context.home / "boucle.db").exists():
-                from boucle.kernel.store import refuse_lost
-
-                refuse_lost(context.home)
-                message = f"nothing is stored yet for the project `{context.project.project}` in {context.home}"
-                raise NothingStored(message, hint="boucle run")
+            if stored:
+                self.stored_home()
             yield context
+
+    def _folder_if_any(self) -> Path | None:
+        try:
+            return self.folder()
+        except NotFound:
+            if self.project:
+                raise
+            return None
+
+    def _counting(self, folder: Path) -> "dict[str, Setting]":
+        settings = {setting.name: setting for setting in self.settings(folder)}
+        self.color = settings["color"].value
+        return settings
+
+    @staticmethod
+    def _log_as(settings: "Mapping[str, Setting]") -> None:
+        logging.basicConfig(
+            stream=sys.stderr, level=settings["log_level"].value.upper(), format="%(levelname)s %(message)s"
+        )
 
 
 def session_of(context: typer.Context) -> Session:

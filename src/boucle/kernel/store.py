@@ -121,11 +121,14 @@ def refuse_lost(home: Path) -> None:
         raise damaged(path, f"it is missing or empty, though {trace}")
 
 
-def refuse_unmade(home: Path) -> None:
-    """Raise NothingStored where nothing was ever stored, so that asking makes no store; Damaged for a lost database."""
+def refuse_unmade(home: Path, *, hint: str = "boucle run") -> None:
+    """Raise NothingStored where nothing was ever stored, so that asking makes no store; Damaged for a lost database.
+
+    `hint` is the command that makes one.
+    """
     refuse_lost(home)
     if not (home / "boucle.db").exists():
-        raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
+        raise NothingStored(f"nothing is stored yet in {home}", hint=hint)
 
 
 def _trace(home: Path) -> str | None:

@@ -18,11 +18,11 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
       boucle audit verify
     """
     session = session_of(context)
-    with session.open(stored=True) as project:
+    with session.store() as store:
         from boucle.app.console import console, mark, print_json, table
         from boucle.kernel import audit
 
-        report = audit.verify(project.store())
+        report = audit.verify(store)
         if as_json:
             print_json(report)
         else:

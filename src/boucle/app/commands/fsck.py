@@ -34,7 +34,7 @@ def fsck(
     session = session_of(context)
     home = session.home()
     if not home.is_dir() or not any(home.iterdir()):
-        raise NothingStored(f"nothing is stored yet in {home}", hint="boucle run")
+        raise NothingStored(f"nothing is stored yet in {home}", hint=session.maker())
     from boucle.app.console import print_json, progress
 
     if repair:
@@ -108,11 +108,12 @@ def _served(home: Path) -> "Iterator[StoreProblem]":
 
 
 def _anchor(session: Session) -> None:
-    with session.open(stored=True) as project:
+    project_id = session.project_name()
+    with session.store() as store:
         from boucle.identity.api import local_principal
         from boucle.kernel.care.repair import anchor_audit_head
 
-        anchor_audit_head(project.store(), project_id=project.project.project, actor=local_principal().name)
+        anchor_audit_head(store, project_id=project_id, actor=local_principal().name)
 
 
 def _facts(problem: "StoreProblem") -> dict[str, object]:

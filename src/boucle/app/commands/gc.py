@@ -12,7 +12,7 @@ from boucle.kernel.errors import InvalidInput
 if TYPE_CHECKING:
     from boucle.kernel.care.records import GcReport
     from boucle.kernel.progress import Progress
-    from boucle.project.context import Context
+    from boucle.kernel.store import Store
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -39,14 +39,21 @@ def gc(
       boucle gc
       boucle gc --delete --grace 7d
     """
+    from boucle.kernel.care import gc as engine
+
     grace_s = parse_seconds(grace)
     session = session_of(context)
-    with session.open(stored=True) as project:
+    project = session.project_file()
+    keep_days = None if project is None else project.governance.keep_days
+    engine.refuse_empty(session.stored_home())
+    with session.store() as store:
         from boucle.app.console import console, print_json, progress
 
         with progress(session.color) as shown:
             report = collect(
-                project,
+                store,
+                session.project_name() if project is None else project.project,
+                keep_days=keep_days,
                 delete=delete,
                 grace_s=grace_s,
                 cache_s=cache_days * 86_400,
@@ -74,9 +81,20 @@ def gc(
 
 
 def collect(
-    project: "Context", *, delete: bool, grace_s: float, cache_s: float, deleted_days: float, shown: "Progress"
+    store: "Store",
+    name: str,
+    *,
+    keep_days: int | None,
+    delete: bool,
+    grace_s: float,
+    cache_s: float,
+    deleted_days: float,
+    shown: "Progress",
 ) -> "GcReport":
-    """Garbage collection of a project's store, with what each room knows of its own files."""
+    """Garbage collection of a store, with what each room knows of its own files.
+
+    `keep_days` counts for what was served and seen of the project `name`; None keeps it.
+    """
     from datetime import timedelta
 
     from boucle.identity.api import local_principal
@@ -88,16 +106,14 @@ def collect(
     from boucle.runs.purge import purge_deleted
     from boucle.serving import api as serving
 
-    engine.refuse_empty(project.home)
-    store, name, keep_days = project.store(), project.project.project, project.project.governance.keep_days
     now = store.clock.now()
     is_spent = spent(store, name, None if keep_days is None else now - timedelta(days=keep_days))
     actor = local_principal().name
     return engine.collect(
         store,
         [
-            lambda: pipeline.collectable(project.home, cache_s),
-            lambda: serving.collectable(project.home, is_spent, grace_s),
+            lambda: pipeline.collectable(store.home, cache_s),
+            lambda: serving.collectable(store.home, is_spent, grace_s),
         ],
         expire=None
         if keep_days is None

@@ -30,7 +30,7 @@ def lineage(
       boucle lineage flights/3 --openlineage
     """
     session = session_of(context)
-    home = session.stored_home(anywhere=True)
+    home = session.stored_home()
 
     import json
 

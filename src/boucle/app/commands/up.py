@@ -1,12 +1,10 @@
 """`boucle up`"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from boucle.app.session import Session, session_of
-from boucle.kernel.errors import NotFound
+from boucle.app.session import DEFAULT, Session, session_of
 
 _ANY = ("0.0.0.0", "::")
 """Listens on every address, and is none by which to call a server."""
@@ -33,7 +31,7 @@ def up(
       export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
     """
     session = session_of(context)
-    home = session.home(anywhere=True)
+    home = session.home()
     project, names = _project(session)
 
     from boucle.app import stopping
@@ -73,14 +71,5 @@ def up(
 
 def _project(session: Session) -> tuple[str, list[str]]:
     """The default project and the further Host names that its file lists."""
-    try:
-        folder: Path = session.folder()
-    except NotFound:
-        if session.project:
-            raise
-        return "default", []
-    from boucle.project.folder import NAME
-    from boucle.project.yaml_file import read_project
-
-    project = read_project(folder / NAME)
-    return project.project, project.serving.names
+    project = session.project_file()
+    return (DEFAULT, []) if project is None else (project.project, project.serving.names)

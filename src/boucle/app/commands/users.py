@@ -169,10 +169,10 @@ def remove(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
 def _opened(context: typer.Context, *, new: bool = False) -> "Iterator[tuple[Session, Store]]":
     """The store; with `new` it is made if there is none, as users may come before the first run."""
     session = session_of(context)
-    home = session.home(anywhere=True)
+    home = session.home()
     if not new and not (home / "boucle.db").exists():
         raise NothingStored(f"nothing is stored yet in {home}", hint="boucle users add NAME --role admin")
-    with session.store() as store:
+    with session.store(new=True) as store:
         yield session, store
 
 

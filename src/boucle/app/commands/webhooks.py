@@ -28,7 +28,7 @@ def allow(
       boucle webhooks allow ci.internal --private
     """
     session = session_of(context)
-    with session.store() as store:
+    with session.store(new=True) as store:
         from boucle.app.console import console, print_json
         from boucle.identity.api import local_principal
         from boucle.models.webhooks import api
