@@ -8,6 +8,7 @@ crash; here whatever started `boucle up` sees its end and starts it again.
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
@@ -31,6 +32,9 @@ CONNECTIONS: Final = 1024
 DRAIN_S: Final = 10.0
 """How long a stopping server waits for the answers that are under way."""
 _READY_S: Final = 0.002
+_SWITCH_S: Final = 0.0005
+"""How long a thread that computes keeps Python's lock while another wants it. The writer gives it up at each statement
+and waits for the loop to get it back; with Python's 5 ms, single metrics come at a tenth less a second."""
 _log: Final = logging.getLogger("boucle.control")
 _LOGGING: Final = {
     "version": 1,
@@ -60,6 +64,7 @@ def run(front: Front, host: str, port: int, announce: Callable[[], None]) -> Non
 
     `announce` is called once the port answers. A second signal ends the process at once.
     """
+    sys.setswitchinterval(_SWITCH_S)
     asyncio.run(_run(front, host, port, announce))
 
 
