@@ -100,6 +100,7 @@ def surfaces() -> list[Surface]:
 if __name__ == "__main__":
     port = int(sys.argv[1])
     body.IDLE_S = 1.0  # type: ignore[misc]
+    body.ALL_BYTES = 8 << 20  # type: ignore[misc]
     try:
         front = Front(surfaces(), door=LocalDoor(), names=["boucle.example"])
         run(front, "127.0.0.1", port, lambda: print("ready", flush=True))  # noqa: T201

@@ -139,6 +139,8 @@ def test_a_stranger_reaches_no_handler_by_any_method(served: Served, method: str
         b"Host: \xff\r\n",
         b"Host: localhost\r\nOrigin: \xff\xfe\r\n",
         b"Host: localhost\r\nOrigin: https://evil.example\r\nOrigin: http://localhost\r\n",
+        b"Host: localhost\r\nOrigin: http://localhost\r\nOrigin: https://evil.example\r\n",
+        b"Host: localhost\r\nOrigin: http://localhost:9999\r\n",
     ],
 )
 def test_a_host_or_origin_that_could_mean_another_is_refused(served: Served, head: bytes) -> None:
@@ -150,7 +152,8 @@ def test_a_host_or_origin_that_could_mean_another_is_refused(served: Served, hea
 def test_names_that_are_listed_are_let_in(served: Served) -> None:
     for host in ("boucle.example", "Boucle.Example:5000", "localhost.", "127.0.0.1:80", "[::1]"):
         assert send(served, "GET", "/hot", headers={"Host": host})[0] == 200
-    assert send(served, "GET", "/hot", headers={"Origin": "http://localhost:8888"})[0] == 200
+    own = f"http://127.0.0.1:{served.port}"
+    assert send(served, "GET", "/hot", headers={"Origin": own})[0] == 200
 
 
 def test_an_address_as_target_is_answered_for_our_name_only(served: Served) -> None:
@@ -305,6 +308,25 @@ def test_a_chunked_body_that_is_whole_is_taken(served: Served) -> None:
     end = hashlib.sha256(b"").hexdigest().encode()
     empty = b"PUT /stream HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert b"0 " + end in raw_open(served, empty, end)
+
+
+def test_many_large_bodies_at_once_are_bounded_together(served: Served) -> None:
+    """Twelve clients that send 2 MiB each and then wait; those past the bound, here 8 MiB, are told to come again."""
+    size = 2 << 20
+    waiting = [socket.create_connection(("127.0.0.1", served.port), timeout=30) for _ in range(12)]
+    try:
+        for connection in waiting:
+            head = b"POST /hot HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+            connection.sendall(head + b"x" * (size - 1))
+        for connection in waiting:
+            connection.sendall(b"x")
+        statuses = [int(connection.recv(200).split()[1]) for connection in waiting]
+    finally:
+        for connection in waiting:
+            connection.close()
+    assert set(statuses) == {200, 503}, statuses
+    assert statuses.count(200) >= 4  # while one is told, its room is free again
+    assert send(served, "POST", "/hot", b"x" * size)[0] == 200
 
 
 def test_memory_is_flat_while_300_mb_stream_through(served: Served) -> None:

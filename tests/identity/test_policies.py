@@ -49,7 +49,8 @@ def test_a_foreign_or_malformed_host_is_refused(host: str | None) -> None:
 @pytest.mark.parametrize(
     "origin",
     ["null", "", "https://evil.example", "http://localhost.evil.example", "http://localhost@evil.example",
-     "file://localhost", "http://[", "localhost"],
+     "file://localhost", "http://[", "localhost", "http://localhost:8888", "http://localhost", "http://127.0.0.1:8080",
+     "http://localhost:8080/", "http://u@localhost:8080"],
 )  # fmt: skip
 def test_a_foreign_page_is_refused_whatever_the_policy(origin: str) -> None:
     for policy in ("public", "predict", "operate"):
@@ -57,9 +58,9 @@ def test_a_foreign_page_is_refused_whatever_the_policy(origin: str) -> None:
             ask(policy, origin=origin)
 
 
-def test_a_page_of_this_machine_is_let_in() -> None:
-    ask(origin="http://localhost:8888")
-    ask(origin="http://127.0.0.1")
+def test_a_page_of_this_server_is_let_in() -> None:
+    ask(origin="http://localhost:8080")
+    ask(host="[::1]:80", origin="http://[::1]:80")
 
 
 def test_a_further_name_is_answered_when_the_project_lists_it() -> None:

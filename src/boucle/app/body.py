@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from boucle.identity.http import CutOff, Headers, NotUnderstood, TooLarge
+from boucle.kernel.errors import Unavailable
 
 PATIENCE_BYTES: Final = 256 << 20
 PATIENCE_S: Final = 20.0
 """What nobody wants to read is read on for so much and so long at most: a client that still sends sees the answer."""
+ALL_BYTES: Final = 256 << 20
+"""What bodies that come in pieces may keep in memory together, however many clients send at once."""
 IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
 _AT_ONCE_BYTES: Final = 1 << 20
@@ -46,15 +49,16 @@ class StreamBody:
         too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
         if self._declared is not None and self._declared > limit:
             raise too_large
-        kept: list[bytes] = []
-        size = 0
-        async for piece in self.chunks():
-            size += len(piece)
-            if size > limit:
-                kept.clear()
-                raise too_large
-            kept.append(piece)
-        return b"".join(kept)
+        kept = bytearray()  # small pieces in a list would tear holes into the memory that they leave behind
+        try:
+            async for piece in self.chunks():
+                if len(kept) + len(piece) > limit:
+                    raise too_large
+                _hold(len(piece))
+                kept += piece
+            return bytes(kept)
+        finally:
+            _hold(-len(kept))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `identity.http.Body`."""
@@ -96,6 +100,20 @@ class StreamBody:
         if self._taken:
             raise RuntimeError("a body can be read once")
         self._taken = True
+
+
+_held = 0
+
+
+def _hold(size_bytes: int) -> None:
+    """Count what the bodies that are coming keep in memory together; Unavailable if it gets too much."""
+    global _held
+    if size_bytes > 0 and _held + size_bytes > ALL_BYTES:
+        raise Unavailable(
+            f"bodies of {_held:,} bytes are on their way here already, and allowed are {ALL_BYTES:,}",
+            hint="send it again in a moment",
+        )
+    _held += size_bytes
 
 
 _waiting: Final[dict[asyncio.Task[Any], float]] = {}

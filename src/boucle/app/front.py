@@ -146,8 +146,8 @@ class Front:
         if len(set(hosts)) > 1:
             raise Refused(f"the request names several hosts: {', '.join(hosts)[:200]}; allowed is one")
         origin = headers.get("origin")
-        if origin is None and "origin" in headers:
-            origin = ""  # it is there, and not ASCII
+        if "origin" in headers and (origin is None or len(headers.get_all("origin")) > 1):
+            origin = ""  # it is there, and not ASCII, or not the only one
         return admit(
             policy,
             door=self._door,

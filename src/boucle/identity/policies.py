@@ -69,8 +69,8 @@ def admit(
     """Let a request in and tell who acts, or raise: Refused for its Host or its Origin, Unauthenticated, Refused for
     the policy, in this order.
 
-    `allowed_hosts` are answered besides the loopback names; ports do not matter. A request without Origin comes from a
-    program, not from a page. A path that no route answers is admitted as the policy `read`, so that strangers cannot
+    `allowed_hosts` are answered besides the loopback names, whatever the port. A request without Origin comes from a
+    program, not from a page; with one it comes from a page, which must be this server's own. A path that no route answers is admitted as the policy `read`, so that strangers cannot
     tell what there is.
     """
     check_origin(host_header=host_header, origin=origin, allowed_hosts=allowed_hosts)
@@ -91,10 +91,10 @@ def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: 
             f"Host {host_header!r} is not answered here; allowed are {', '.join(sorted(allowed))}",
             hint=f"if it is yours: boucle up --name {host or 'example.org'}, or serving.names in boucle.yaml",
         )
-    if origin is not None and not _is_origin_of(origin, allowed):
+    if origin is not None and not _is_origin_of(origin, host_header or "", allowed_hosts):
         raise Refused(
-            f"Origin {origin!r} is a foreign web page; allowed are pages of {', '.join(sorted(allowed))}",
-            hint="call the endpoint from a program instead of a page",
+            f"Origin {origin!r} is a foreign web page; allowed are pages of this server itself",
+            hint="call it from a program instead of a page; a name by which a proxy is reached: boucle up --name HOST",
         )
 
 
@@ -169,9 +169,16 @@ def host_name(header: str) -> str:
     return match["name"] if match else ""
 
 
-def _is_origin_of(origin: str, allowed: Collection[str]) -> bool:
+def _is_origin_of(origin: str, host_header: str, names: Collection[str]) -> bool:
+    """Whether a page came from here: from the very address that it now asks, or a listed name, whatever its port.
+
+    Another port of this machine is another server, whose pages are as foreign as any.
+    """
     try:
         parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and host_name(parts.netloc) in allowed
     except ValueError:
         return False
+    if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+        return False
+    name = host_name(parts.netloc)
+    return bool(name) and (parts.netloc.lower() == host_header.lower() or name in {listed.lower() for listed in names})
