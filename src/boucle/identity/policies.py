@@ -70,8 +70,8 @@ def admit(
     the policy, in this order.
 
     `allowed_hosts` are answered besides the loopback names, whatever the port. A request without Origin comes from a
-    program, not from a page; with one it comes from a page, which must be this server's own. A path that no route answers is admitted as the policy `read`, so that strangers cannot
-    tell what there is.
+    program, not from a page; with one it comes from a page, which must be this server's own. A path that no route
+    answers is admitted as the policy `read`, so that strangers cannot tell what there is.
     """
     check_origin(host_header=host_header, origin=origin, allowed_hosts=allowed_hosts)
     if policy == "public":
