@@ -110,9 +110,9 @@ class Writer:
         return self._connection
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # `close` would roll back first, which may fail once more, and end this thread
         self._engine.dispose()
 
     def _commit(self, connection: Connection, group: list[_Job]) -> None:
