@@ -83,6 +83,7 @@ def test_a_body_that_is_cut_off_leaves_nothing_and_what_was_there_stays(store: S
 LEADING_AWAY = ["..", "../x", "%2e%2e/x", "%2e%2e%2fx", "%252e%252e/x", "%252e%252e%252fx", "a%5cb", "%5c..%5cx", "%00"]
 LEADING_AWAY += [
     "a//b",
+    "/etc",
     "/etc/passwd",
     "%2fetc%2fpasswd",
     "C:/x",
@@ -106,6 +107,8 @@ def test_no_name_leads_outside(store: Store, ask: Ask, at: str, run: str, tmp_pa
         ask("PUT", f"{ROOT}/{at}/{name}", b"planted"),
         ask("DELETE", f"{ROOT}/{at}/{name}"),
         ask("GET", f"{ROOT}?path={at}/{name}"),
+        ask("GET", f"{ROOT}?path={name}"),
+        ask("GET", f"/mlflow/artifacts/list?run_id={run}&path={name}"),
         ask("GET", f"{ROOT}/{name}"),
         ask("PUT", f"{ROOT}/{name}", b"planted"),
         ask("GET", f"/get-artifact?run_id={run}&path={name}"),

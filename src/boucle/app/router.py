@@ -90,11 +90,9 @@ class Router:
 
     def surface_of(self, path: str) -> Surface:
         """Whose error tells that something is wrong with a request for this path."""
-        try:
-            segments = _segments(_project(path)[1] if path.startswith("/p/") else path)
-        except BadPath:
-            segments = path.split("/")[3:] if path.startswith("/p/") else path.split("/")
-            segments = [*([""] if path.startswith("/p/") else []), *segments]
+        if path.startswith("/p/"):  # whatever stands for the project; slashes in it leave empty segments behind
+            path = "/" + path[3:].partition("/")[2].lstrip("/")
+        segments = path.split("/")
         node, surface = self._root, self._root.surface
         for segment in segments[1:]:
             if (below := node.literal.get(segment)) is None:
@@ -189,7 +187,7 @@ def _project(path: str) -> tuple[str, str]:
     name, slash, rest = path[3:].partition("/")
     if not _PROJECT.fullmatch(name):
         raise BadPath(
-            f"the project {name[:120]!r} in the path has no name for one; allowed are a letter or digit, then at "
+            f"{name[:120]!r} in the path is no name of a project; allowed are a letter or digit, then at "
             "most 99 letters, digits, dots, dashes and underscores"
         )
     return name, slash + rest or "/"

@@ -18,6 +18,7 @@ from boucle.runs import artifacts
 from boucle.runs import store as tables
 from boucle.runs.code_version import code_version
 from boucle.runs.environment import environment_document
+from boucle.runs.limits import check_title
 from boucle.runs.records import PARENT_TAG, MetricPoint, ParamValue, Run, RunId, RunStatus
 from boucle.runs.traced import origin_tags
 
@@ -175,6 +176,8 @@ def metric_history(store: Store, run_id: RunId, name: str) -> list[MetricPoint]:
 
 def _add(store: Store, run: Run, points: Sequence[MetricPoint]) -> None:
     _check_names([run.experiment, run.name, *run.params, *run.tags])
+    for where, text in (("experiment", run.experiment), ("name", run.name)):
+        check_title(text, where)
     _check_points(points)
     for name, value in run.params.items():
         if isinstance(value, float) and not math.isfinite(value):

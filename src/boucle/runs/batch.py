@@ -17,6 +17,7 @@ from boucle.runs.limits import (
     check_name,
     check_step,
     check_text,
+    check_title,
     cut,
 )
 from boucle.runs.records import RunId
@@ -100,6 +101,7 @@ def tag(name: str, value: str, where: str = "") -> tuple[str, str]:
     check_text(value, f"{where}value")
     if name == NAME_TAG:
         check_length(value, MAX_NAME, f"{where}value")
+        check_title(value, f"{where}value")
     return name, cut(value, MAX_TAG)
 
 

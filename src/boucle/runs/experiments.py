@@ -11,7 +11,7 @@ from boucle.kernel.clock import to_ms
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.runs.batch import good_name
-from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text
+from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text, check_title
 from boucle.runs.store import ensure_default
 from boucle.runs.tables import experiment_tags, experiments, runs
 
@@ -205,7 +205,7 @@ def _check_experiment_name(name: str) -> None:
     if not name.strip():
         raise InvalidInput(f"Invalid experiment name: {name[:20]!r}; a name has at least one character")
     check_length(name, MAX_EXPERIMENT_NAME, "name")
-    check_text(name, "name")
+    check_title(name, "name")
 
 
 def _check_tag(key: str, value: str) -> None:

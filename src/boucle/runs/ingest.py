@@ -150,7 +150,7 @@ class _Batch:
         if self._find(record.run):
             return
         for what in (record.experiment, record.name, record.user):
-            limits.check_text(what, "run")
+            limits.check_title(what, "run")
             limits.check_length(what, limits.MAX_NAME, "run")
         limits.check_moment(record.started_ms, "started_ms")
         of_runs.add(

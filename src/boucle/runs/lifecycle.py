@@ -28,6 +28,7 @@ from boucle.runs.limits import (
     check_moment,
     check_step,
     check_text,
+    check_title,
 )
 from boucle.runs.names import new_name
 from boucle.runs.records import RunId
@@ -64,7 +65,7 @@ def create_run(
     kept[NAME_TAG] = name or named or new_name(_names)
     _check_run_name(kept[NAME_TAG])
     check_length(user, _MAX_USER, "user_id")
-    check_text(user, "user_id")
+    check_title(user, "user_id")
     now = store.clock.now()
     started_ms = to_ms(now) if started_ms is None else started_ms
     check_moment(started_ms, "start_time")
@@ -156,7 +157,8 @@ def log_inputs(
         for key, value in dataset.tags.items():
             check_length(key, MAX_INPUT_TAG_NAME, f"datasets[{at}].tags.key")
             check_length(value, MAX_INPUT_TAG, f"datasets[{at}].tags.value")
-            check_text(key + value, f"datasets[{at}].tags")
+            check_title(key, f"datasets[{at}].tags.key")
+            check_text(value, f"datasets[{at}].tags.value")
 
     def unit(conn: Connection) -> None:
         seq = active_run(conn, project_id, run_id)
@@ -227,7 +229,7 @@ def _turn(store: Store, project_id: str, run_id: RunId, lifecycle: str, deleted_
 
 def _check_run_name(name: str) -> None:
     check_length(name, MAX_NAME, "run_name")
-    check_text(name, "run_name")
+    check_title(name, "run_name")
 
 
 def _dataset(conn: Connection, project_id: str, number: int, used: DatasetInput) -> int:

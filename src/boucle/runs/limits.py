@@ -28,6 +28,8 @@ MAX_INPUT_TAG: Final = 500
 MAX_INT64: Final = (1 << 63) - 1
 MIN_INT64: Final = -(1 << 63)
 
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What moves a terminal's cursor or breaks a line; in a name it would forge what is shown."""
 _CHARACTERS: Final = re.compile(r"[/\w.\- :]*")
 _SHOWN: Final = 100
 
@@ -77,6 +79,19 @@ def check_text(text: str, where: str) -> None:
             text.encode()
         except UnicodeEncodeError as error:
             raise InvalidInput(f"{where} is no valid Unicode text: {error.reason}") from error
+
+
+def check_title(text: str, where: str) -> None:
+    """Raise InvalidInput for a name that cannot be shown on one line as it is; `check_text` is in it.
+
+    >>> check_title("a\\tb", "name")
+    Traceback (most recent call last):
+    ...
+    boucle.kernel.errors.InvalidInput: name is 'a\\tb', with a control character; allowed is one line of text
+    """
+    check_text(text, where)
+    if _CONTROL.search(text):
+        raise InvalidInput(f"{where} is {text[:_SHOWN]!r}, with a control character; allowed is one line of text")
 
 
 def check_moment(milliseconds: int, where: str) -> None:
@@ -131,7 +146,7 @@ def check_dataset(dataset: Dataset, where: str) -> None:
         ("profile", dataset.profile or "", MAX_DATASET_PROFILE),
     ):
         check_length(text, limit, f"{where}.{field}")
-        check_text(text, f"{where}.{field}")
+        (check_title if field in ("name", "digest") else check_text)(text, f"{where}.{field}")
     for field, text in (("name", dataset.name), ("digest", dataset.fingerprint)):
         if not text:
             raise InvalidInput(f"Missing value for required parameter '{where}.{field}'.")

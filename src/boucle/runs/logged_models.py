@@ -14,7 +14,7 @@ from boucle.kernel.clock import to_ms
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.runs.experiments import active_experiment, begin
-from boucle.runs.limits import MAX_PARAM, MAX_TAG, check_length, check_name, check_text, cut
+from boucle.runs.limits import MAX_PARAM, MAX_TAG, check_length, check_name, check_text, check_title, cut
 from boucle.runs.tables import logged_model_metrics, logged_model_params, logged_model_tags, logged_models
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def create_logged_model(
     for where, text in (("model_type", model_type), ("source_run_id", source_run_id)):
         if text is not None:
             check_length(text, 500 if where == "model_type" else 64, where)
-            check_text(text, where)
+            check_title(text, where)
     begin(store, project_id)
     now_ms = to_ms(store.clock.now())
 
@@ -217,7 +217,7 @@ def _check_model_name(name: str) -> None:
     if not name or any(character in _FORBIDDEN for character in name):
         raise InvalidInput(f"Invalid model name ({name[:100]!r}): it must not be empty or contain any of {_FORBIDDEN}")
     check_length(name, _LONGEST_NAME, "name")
-    check_text(name, "name")
+    check_title(name, "name")
 
 
 def _by_model(conn: Connection, table: Table, seqs: Sequence[int]) -> dict[int, list[Mapping[str, Any]]]:

@@ -186,7 +186,7 @@ def quoted(text: str) -> str:
 
 name = st.sampled_from(["a", "`b c`"])
 text = st.sampled_from([*TEXTS, "%", "x%", "_", "%Y", "[x%", "É"]).map(quoted)
-number = st.sampled_from(["0", "1", "-1.5", "2.5", "1e400"])
+number = st.sampled_from(["0", "1", "-1.5", "2.5", "1e300"])
 sign = st.sampled_from(list(SIGNS))
 compared = st.sampled_from(["=", "!=", "LIKE", "ILIKE"])
 clause = st.one_of(

@@ -10,6 +10,7 @@ There is no OR and there are no brackets around clauses, so a filter has no dept
 
 import re
 from collections.abc import Sequence
+from math import isinf
 from typing import Final, get_args
 
 from boucle.kernel.errors import InvalidInput
@@ -25,7 +26,7 @@ from boucle.kernel.search.records import (
     Subject,
     Value,
 )
-from boucle.kernel.search.scanner import Scanner
+from boucle.kernel.search.scanner import Scanner, cut
 
 MOST_CLAUSES: Final = 100
 MOST_LISTED: Final = 10_000
@@ -175,12 +176,14 @@ def _value(scanner: Scanner, key: Key, subject: Subject, language: Language) -> 
     number = scanner.number()
     if number is None and subject.kind == "integer":
         number = scanner.string()
-    if number is not None and _INTEGER.fullmatch(number):
-        return _integer(number)
-    if number is None or subject.kind == "integer":
+    is_whole = number is not None and _INTEGER.fullmatch(number) is not None
+    if number is None or (subject.kind == "integer" and not is_whole):
         what = "a whole number, as in 12" if subject.kind == "integer" else "a number, as in 0.5"
         scanner.fail(shown, f"for {_shown(key)} {what}, without quotes", at=start)
-    return float(number)
+    found = _integer(number) if is_whole else float(number)
+    if isinf(found) and subject.kind == "number":
+        scanner.fail(shown, f"for {_shown(key)} a number up to 1.7e308", at=start)
+    return found
 
 
 def _integer(text: str) -> int | float:
@@ -207,7 +210,7 @@ def _list(scanner: Scanner) -> tuple[str, ...]:
 
 
 def _shown(key: Key) -> str:
-    return key.name if key.family == "attribute" else f"{_SHOWN_AS[key.family]}.{key.name}"
+    return cut(key.name if key.family == "attribute" else f"{_SHOWN_AS[key.family]}.{key.name}")
 
 
 def _either(words: Sequence[str]) -> str:

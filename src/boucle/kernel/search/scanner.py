@@ -18,6 +18,7 @@ _TEXT_QUOTES: Final = {
 }
 """The second of each is for a text that ends with a backslash."""
 _SHOWN: Final = 24
+_TOLD: Final = 200
 
 
 class Scanner:
@@ -125,7 +126,7 @@ class Scanner:
         """Refuse the text: what was found where, and what is allowed there."""
         where = (self.at if at is None else at) + 1
         raise InvalidInput(
-            f"{self.title}, character {where}: found {found}; expected {allowed}", details={"character": where}
+            f"{self.title}, character {where}: found {cut(found)}; expected {allowed}", details={"character": where}
         )
 
     def _read(self, pattern: re.Pattern[str], group: int) -> str | None:
@@ -135,3 +136,8 @@ class Scanner:
         self.at = found.end()
         self.skip()
         return found[group]
+
+
+def cut(text: str) -> str:
+    """What a message repeats of a text that somebody sent."""
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}..."

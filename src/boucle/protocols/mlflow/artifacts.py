@@ -96,7 +96,7 @@ class _Doors:
 
     def list_below(self, request: Request) -> Response:
         """`GET mlflow-artifacts/artifacts?path=`: names relative to the folder."""
-        path = _asked(request, "path").rstrip("/")
+        path = _folder(request, "path")
         place = place_of(path) if path else None
         if place is None:
             return _listed([])
@@ -108,7 +108,7 @@ class _Doors:
 
     def list_of_run(self, request: Request) -> Response:
         """`GET mlflow/artifacts/list`: names relative to the run."""
-        run_id, path = _run_id(request), _asked(request, "path").rstrip("/")
+        run_id, path = _run_id(request), _folder(request, "path")
 
         def query(conn: Connection) -> Response:
             place = artifacts.place_of_run(conn, request.project, run_id, path)
@@ -119,7 +119,7 @@ class _Doors:
 
     def list_of_model(self, request: Request) -> Response:
         """`GET mlflow/logged-models/{model_id}/artifacts/directories`: names relative to the model."""
-        model_id, path = request.values["model_id"], _asked(request, "artifact_directory_path").rstrip("/")
+        model_id, path = request.values["model_id"], _folder(request, "artifact_directory_path")
 
         def query(conn: Connection) -> Response:
             place = artifacts.place_of_model(conn, request.project, model_id, path)
@@ -271,6 +271,12 @@ def _writable(place: Place) -> Place:
 
 def _asked(request: Request, name: str) -> str:
     return request.query.get(name, [""])[-1]
+
+
+def _folder(request: Request, name: str) -> str:
+    """A folder, which may end with a slash. What stands alone as `/` leads outside like any absolute name."""
+    path = _asked(request, name)
+    return checked(path if path.startswith("/") else path.rstrip("/"), empty=True)
 
 
 def _needed(request: Request, name: str) -> str:

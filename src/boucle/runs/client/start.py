@@ -21,6 +21,7 @@ from boucle.runs.client.destination import Destination, destination, spool_root
 from boucle.runs.client.feeds import Threads
 from boucle.runs.client.run import ActiveRun
 from boucle.runs.client.targets import LOADING
+from boucle.runs.limits import check_title
 from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue
 
 P = ParamSpec("P")
@@ -66,8 +67,9 @@ def start_run(
     where = destination(url, home, project)
     run_id = _process.ids.new_hex()
     title = name or f"run {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    checks.check_text("experiment", experiment or "Default", 250)
-    checks.check_text("name", title, 250)
+    for what, text in (("experiment", experiment or "Default"), ("name", title)):
+        checks.check_text(what, text, 250)
+        check_title(text, what)
     user = _user()
     known = checks.checked_params({} if params is None else params)
     seed_param, seed_tag = checks.seed_facts(seed, known)
