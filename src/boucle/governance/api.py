@@ -33,7 +33,7 @@ from boucle.governance.policies import (
 from boucle.governance.records import GateReport, Permit, Policy
 from boucle.governance.reviews import review_change, review_version, waive
 from boucle.governance.standing import standing
-from boucle.kernel.digests import short
+from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Conflict, Refused
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
@@ -171,12 +171,14 @@ def rollback(
     Conflict if it points there already, Refused if no such permit was used or the policy changed since.
     """
     version = get_version(store, project_id, model, number)
+    found = policy_on(store, project_id, model)
+    evidence = None if found is None else evidence_of(store, version, found.policy).digest
     at, permit_id = store.clock.now(), store.ids.new("permit")
 
     def unit(conn: Connection) -> AliasMove:
         if joined is not None:
             joined(conn)
-        earlier = _earlier_permit(conn, version, alias, at)
+        earlier = _earlier_permit(conn, version, alias, at, evidence)
         if aliases.points_at(conn, project_id, model, alias) == number:
             raise Conflict(f"the alias {alias!r} of {model} points at version {number} already")
         permit = permits.keep(conn, permits.again(earlier, permit_id=permit_id, to=actor, at=at))
@@ -213,9 +215,11 @@ def find_permit(store: Store, permit_id: str) -> Permit | None:
     return store.read(lambda conn: tables.find_permit(conn, permit_id))
 
 
-def _earlier_permit(conn: Connection, version: ModelVersion, alias: str, at: datetime) -> Permit:
+def _earlier_permit(
+    conn: Connection, version: ModelVersion, alias: str, at: datetime, evidence: Digest | None
+) -> Permit:
     """The newest used permit that put this version behind the alias under the policy in force."""
-    found = permits.earlier(conn, version, alias, at)
+    found = permits.earlier(conn, version, alias, at, evidence=evidence)
     if found is not None:
         return found
     used = permits.used(conn, version, alias)
@@ -228,7 +232,7 @@ def _earlier_permit(conn: Connection, version: ModelVersion, alias: str, at: dat
     if used[-1].policy_digest == in_force:
         raise Refused(
             f"the permit of version {version.number} of {version.model} counts no longer: it was rejected since, or "
-            "rests on a waiver that has expired",
+            "rests on a waiver that has expired or forgave other evidence",
             hint=f"boucle models show {version.model} {version.number}",
         )
     raise Refused(

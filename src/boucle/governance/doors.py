@@ -223,7 +223,7 @@ class _Judged(Struct, frozen=True):
         self, conn: Connection, version: ModelVersion, pointer: str, *, actor: str, at: datetime
     ) -> Permit | GateReport:
         """A permit for a version behind a pointer, or the report of the gates that say no."""
-        before = permits.earlier(conn, version, pointer, at)
+        before = permits.earlier(conn, version, pointer, at, evidence=self.evidence.digest)
         if before is not None:
             return permits.keep(conn, permits.again(before, permit_id=self.permit_id, to=actor, at=at))
         report = keep_report(conn, verdict(conn, version, self.evidence, self.in_force.policy, at), actor=actor)

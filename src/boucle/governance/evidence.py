@@ -55,7 +55,7 @@ def _reported(store: Store, version: ModelVersion, policy: Policy, *, files: int
         origin="reported",
         told_by=f"run {version.run_id}"
         if version.run_id
-        else f"logged model {version.model_id}"
+        else f"any run: no run made the logged model {version.model_id}"
         if version.model_id
         else "nobody: it names no run",
         metrics={name: Metric(value=value, low=value, high=value) for name, value in values.items()},

@@ -1,5 +1,7 @@
 """Gates: pure rules that judge one version by one policy."""
 
+import math
+import sys
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
@@ -18,7 +20,7 @@ from boucle.governance.records import (
     Review,
     Waiver,
 )
-from boucle.kernel.digests import digest_json
+from boucle.kernel.digests import Digest, digest_json, short
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.packaging.records import PackagingSection, Parity
 
@@ -52,32 +54,42 @@ def judge(
     evidence: Evidence,
     policy: Policy,
     *,
+    authors: Collection[str] = (),
     reviews: Sequence[Review] = (),
     waivers: Collection[Waiver] = (),
     at: datetime,
 ) -> GateReport:
     """All verdicts about a version: one per objective, `parity` where it is Boucle's own, `artifacts`, `reviews`.
 
-    `reviews` are all that persons said about the model, oldest first; only those about exactly these digests count.
-    `waivers` may hold others' and expired ones.
+    `reviews` are all that persons said about the model, oldest first; only those about exactly these digests count, and
+    none of an author. `waivers` may hold others' and void ones.
     """
+    authors, asked = {version.author, *authors}, digest_json(policy)
     parity = [] if evidence.parity is None else [_parity(evidence.parity, policy.parity_tolerance)]
     verdicts = [
         *(_objective(objective, version, evidence, policy) for objective in policy.objectives),
         *parity,
         *([] if evidence.files else [_no_artifacts(version)]),
-        _reviews(version, evidence, reviews, policy.reviews),
+        _reviews(version, evidence, reviews, policy.reviews, authors),
     ]
-    live = {one.gate: one for one in waivers if _covers(one, version, at) and one.gate not in NEVER_WAIVED}
+    live: dict[str, Waiver] = {}
+    void: dict[str, str] = {}
+    for one in waivers:
+        if one.number == version.number and one.gate not in NEVER_WAIVED:
+            reason = _void(one, version, evidence, asked, authors, at)
+            if reason is None:
+                live[one.gate] = one
+            else:
+                void[one.gate] = f"; the waiver of {one.approved_by} is void: {reason}"
     used = [live[verdict.gate] for verdict in verdicts if not verdict.passed and verdict.gate in live]
-    verdicts = [_waived(one, live[one.gate]) if not one.passed and one.gate in live else one for one in verdicts]
+    verdicts = [_with_waiver(verdict, live.get(verdict.gate), void.get(verdict.gate, "")) for verdict in verdicts]
     return GateReport(
         project_id=version.project_id,
         model=version.model,
         number=version.number,
         bundle_digest=version.bundle_digest,
         evaluation_digest=evidence.digest,
-        policy_digest=digest_json(policy),
+        policy_digest=asked,
         passed=all(verdict.passed for verdict in verdicts),
         verdicts=verdicts,
         judged_at=at,
@@ -138,6 +150,11 @@ def _within(objective: Objective, low: float, high: float) -> bool:
     return enough and (objective.at_most is None or high <= objective.at_most)
 
 
+def _is_finite(value: float) -> bool:
+    """Whether a value is a number; the largest one is what MLflow's clients keep for infinity."""
+    return math.isfinite(value) and abs(value) < sys.float_info.max
+
+
 def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, policy: Policy) -> GateVerdict:
     gate, required = f"objective({objective.metric})", _required(objective)
     metric = evidence.metrics.get(objective.metric)
@@ -152,7 +169,8 @@ def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, 
             return verdict(
                 False, f"{objective.metric} is not in the evaluation, {required} is required; measured are {known}"
             )
-        how = f"log it to {evidence.told_by}" if version.run_id or version.model_id else "register it with its run"
+        about = f" about the logged model {version.model_id}" if version.model_id else ""
+        how = f"log it to {evidence.told_by}{about}" if version.run_id else "register it with its run"
         return verdict(
             False, f"{objective.metric} was not reported by {evidence.told_by}, {required} is required; {how}"
         )
@@ -165,6 +183,8 @@ def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, 
     passed = _within(objective, metric.value, metric.value)
     if policy.measured is True and evidence.origin != "measured":
         return verdict(False, f"{seen}; the policy asks for what Boucle measured")
+    if not _is_finite(metric.value):
+        return verdict(False, f"{seen}, which is no finite number; {required} is required")
     return verdict(passed, f"{seen}, {required} is required")
 
 
@@ -199,19 +219,21 @@ def _no_artifacts(version: ModelVersion) -> GateVerdict:
     )
 
 
-def standing_reviews(reviews: Sequence[Review], *, author: str) -> dict[str, Review]:
-    """The newest word of each person but the author, oldest first given."""
-    return {review.reviewer: review for review in reviews if review.reviewer != author}
+def standing_reviews(reviews: Sequence[Review], *, authors: Collection[str]) -> dict[str, Review]:
+    """The newest word of each person who is no author, oldest first given."""
+    return {review.reviewer: review for review in reviews if review.reviewer not in authors}
 
 
-def _reviews(version: ModelVersion, evidence: Evidence, reviews: Sequence[Review], needed: int) -> GateVerdict:
+def _reviews(
+    version: ModelVersion, evidence: Evidence, reviews: Sequence[Review], needed: int, authors: Collection[str]
+) -> GateVerdict:
     about = [
         review
         for review in reviews
         if (review.number, review.bundle_digest, review.evaluation_digest)
         == (version.number, version.bundle_digest, evidence.digest)
     ]
-    standing = standing_reviews(about, author=version.author)
+    standing = standing_reviews(about, authors=authors)
     given = sorted(name for name, review in standing.items() if review.verdict == "approve")
     against = sorted(name for name, review in standing.items() if review.verdict == "reject")
     message = f"{len(given)} approvals by persons{_named(given)}, at least {needed} is required"
@@ -230,12 +252,30 @@ def _named(names: Sequence[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _covers(waiver: Waiver, version: ModelVersion, at: datetime) -> bool:
-    same = (waiver.number, waiver.bundle_digest) == (version.number, version.bundle_digest)
-    return same and at < waiver.expires_at and waiver.approved_by != version.author
+def _void(
+    waiver: Waiver, version: ModelVersion, evidence: Evidence, policy: Digest, authors: Collection[str], at: datetime
+) -> str | None:
+    """Why a waiver no longer forgives what it forgave; None if it does."""
+    if at >= waiver.expires_at:
+        return f"it expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC"
+    if waiver.approved_by in authors:
+        return "that is an author"
+    for name, forgiven, now in (
+        ("files", waiver.bundle_digest, version.bundle_digest),
+        ("evidence", waiver.evaluation_digest, evidence.digest),
+        ("policy", waiver.policy_digest, policy),
+    ):
+        if forgiven != now:
+            return f"it was about the {name} {short(forgiven)}, now it is {short(now)}"
+    return None
 
 
-def _waived(verdict: GateVerdict, waiver: Waiver) -> GateVerdict:
+def _with_waiver(verdict: GateVerdict, waiver: Waiver | None, void: str) -> GateVerdict:
+    """A verdict as it is with the waiver of its gate, or with why that is void."""
+    if verdict.passed:
+        return verdict
+    if waiver is None:
+        return replace(verdict, message=verdict.message + void)
     message = (
         f"{verdict.message}; waived by {waiver.approved_by} until {waiver.expires_at:%Y-%m-%d %H:%M} UTC: "
         f"{waiver.reason}"

@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from boucle.governance import store as tables
+from boucle.governance.authors import authors_of
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import judge
 from boucle.governance.records import Evidence, GateReport, Policy
@@ -22,11 +23,12 @@ def report_about(store: Store, version: ModelVersion, policy: Policy, at: dateti
 
 
 def verdict(conn: Connection, version: ModelVersion, evidence: Evidence, policy: Policy, at: datetime) -> GateReport:
-    """What the gates say about this evidence, with the reviews and waivers as this transaction sees them."""
+    """What the gates say about this evidence, with authors, reviews and waivers as this transaction sees them."""
     return judge(
         version,
         evidence,
         policy,
+        authors=authors_of(conn, version),
         reviews=tables.all_reviews(conn, version.project_id, version.model),
         waivers=tables.all_waivers(conn, version.project_id, version.model),
         at=at,

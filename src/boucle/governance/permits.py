@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.governance import store as tables
+from boucle.governance.authors import authors_of
 from boucle.governance.gates import explain, next_step, standing_reviews
 from boucle.governance.records import GateReport, GateVerdict, Permit, Waiver
 from boucle.kernel import audit
@@ -114,19 +115,24 @@ def keep(conn: Connection, permit: Permit) -> Permit:
     return permit
 
 
-def earlier(conn: Connection, version: ModelVersion, pointer: str, at: datetime) -> Permit | None:
+def earlier(
+    conn: Connection, version: ModelVersion, pointer: str, at: datetime, *, evidence: Digest | None
+) -> Permit | None:
     """The newest used permit that put this very version behind a pointer under the policy in force; None if none did.
 
-    One that rests on a waiver counts while the waiver does, and none counts once a person rejected what it was about.
+    One that rests on a waiver counts while the waiver does, which forgave one evidence only; and none counts once a
+    person rejected what it was about.
     """
+    authors = authors_of(conn, version)
     in_force = tables.policy_in_force(conn, version.project_id, version.model)
     said = tables.all_reviews(conn, version.project_id, version.model)
     for permit in reversed(used(conn, version, pointer)):
         if permit.policy_digest != in_force or permit.bundle_digest != version.bundle_digest:
             continue
         about = [one for one in said if (one.number, one.bundle_digest) == (version.number, version.bundle_digest)]
-        rejected = any(one.verdict == "reject" for one in standing_reviews(about, author=version.author).values())
-        if not rejected and not _expired(conn, permit, at):
+        rejected = any(one.verdict == "reject" for one in standing_reviews(about, authors=authors).values())
+        forgiven = not permit.waivers or permit.evaluation_digest == evidence
+        if not rejected and forgiven and not _expired(conn, permit, at):
             return permit
     return None
 

@@ -52,8 +52,6 @@ def set_policy(
         found = tables.in_force(conn, project_id, model)
         if found is None and policy is None:
             raise NotFound(f"there is no policy on {model}", hint=f"boucle models policy set {model} --help")
-        if found is not None and policy is not None and found.digest == digest_json(policy):
-            return None
         if found is None or not weakens(policy, found.policy):
             enter(conn, project_id, model, policy, actor=principal.name, set_by=principal.name, at=at)
             return None
@@ -61,7 +59,7 @@ def set_policy(
             id=change_id,
             project_id=project_id,
             model=model,
-            base=found.digest,
+            base=found.sequence,
             policy=policy,
             asked_by=principal.name,
             reason=reason,
@@ -146,7 +144,7 @@ def enter_if_approved(conn: Connection, change: PolicyChange, at: datetime) -> P
     """Put a change in force if enough persons approve it and none is against it."""
     found = tables.in_force(conn, change.project_id, change.model)
     said = [one for one in tables.all_reviews(conn, change.project_id, change.model) if one.change_id == change.id]
-    standing = standing_reviews(said, author=change.asked_by)
+    standing = standing_reviews(said, authors={change.asked_by})
     approvals = sorted(name for name, review in standing.items() if review.verdict == "approve")
     if found is None or len(approvals) < max(len(standing), needed(found.policy)):
         return change
@@ -177,9 +175,13 @@ def enter(
     approved_by: list[str] | None = None,
     change_id: str | None = None,
 ) -> None:
-    """Put a policy in force, with an audit record; the one that is in force already changes nothing."""
-    before, now = tables.policy_in_force(conn, project_id, model), None if policy is None else digest_json(policy)
-    if before == now:
+    """Put a policy in force, with an audit record.
+
+    The one that is in force already changes nothing, unless the project's file set it and now a person does.
+    """
+    found, now = tables.in_force(conn, project_id, model), None if policy is None else digest_json(policy)
+    before = digest_of(found)
+    if before == now and (found is None or set_by is None or found.set_by is not None):
         return
     tables.add_policy(conn, project_id, model, policy, at, set_by=set_by)
     audit.append(
@@ -192,6 +194,7 @@ def enter(
             "policy_digest": now,
             "previous": before,
             "policy": msgspec.to_builtins(policy),
+            **({} if set_by is None else {"set_by": set_by}),
             **({} if change_id is None else {"change": change_id, "approved_by": approved_by}),
         },
         at=at,
@@ -214,9 +217,9 @@ def digest_of(found: tables.InForce | None) -> Digest | None:
 
 
 def _open(conn: Connection, project_id: str, model: str) -> list[PolicyChange]:
-    in_force = tables.policy_in_force(conn, project_id, model)
+    found = tables.in_force(conn, project_id, model)
     changes = tables.all_changes(conn, project_id, model)
-    return [one for one in changes if one.entered_at is None and one.base == in_force]
+    return [one for one in changes if one.entered_at is None and found is not None and one.base == found.sequence]
 
 
 def _check(policy: Policy) -> None:

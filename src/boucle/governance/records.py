@@ -113,8 +113,8 @@ class PolicyChange(Struct, frozen=True, kw_only=True):
     id: str
     project_id: str
     model: str
-    base: Digest
-    """Digest of the policy that it is to replace; void once another is in force."""
+    base: int
+    """Which of the policies that the model had it is to replace; void for good once another is in force."""
     policy: Policy | None
     """None removes it."""
     asked_by: str
@@ -150,6 +150,9 @@ class Waiver(Struct, frozen=True, kw_only=True):
     model: str
     number: int
     bundle_digest: Digest
+    evaluation_digest: Digest
+    policy_digest: Digest
+    """It is void once the files, the evidence or the policy are others than these."""
     gate: str
     reason: str
     approved_by: str

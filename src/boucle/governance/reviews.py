@@ -11,8 +11,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from boucle.governance import store as tables
+from boucle.governance.authors import authors_of
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import NEVER_WAIVED
+from boucle.governance.judging import report_about
 from boucle.governance.policies import enter_if_approved, open_change
 from boucle.governance.records import Policy, PolicyChange, Review, Verdict, Waiver
 from boucle.identity.api import Principal
@@ -20,7 +22,7 @@ from boucle.kernel import audit
 from boucle.kernel.clock import as_text
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.kernel.store import Store
-from boucle.models.api import known_version
+from boucle.models.api import get_version, known_version
 from boucle.models.records import ModelVersion
 
 _LONGEST_DAYS: Final = 30
@@ -43,7 +45,7 @@ def review_version(
     _check_reviewer(principal, f"{verdict} version {number} of {model}")
     with store.visit() as here:
         version = here.read(lambda conn: known_version(conn, project_id, model, number))
-        _check_not_author(principal, version)
+        here.read(lambda conn: _check_not_author(conn, principal, version))
         found = here.read(lambda conn: tables.in_force(conn, project_id, model))
         evidence = evidence_of(here, version, Policy() if found is None else found.policy)
         review = Review(
@@ -136,17 +138,28 @@ def waive(
         raise InvalidInput("a waiver needs a reason", hint=f"boucle models waive {model} {number} GATE --reason REASON")
     if not 0 < days <= _LONGEST_DAYS:
         raise InvalidInput(f"a waiver lasts {days:g} days; allowed are more than 0 and at most {_LONGEST_DAYS}")
+    version = get_version(store, project_id, model, number)
+    store.read(lambda conn: _check_not_author(conn, principal, version))
+    found = store.read(lambda conn: tables.in_force(conn, project_id, model))
     at, waiver_id = store.clock.now(), store.ids.new("waiver")
+    report = None if found is None else report_about(store, version, found.policy, at)
+    gates = [] if report is None else [one.gate for one in report.verdicts if one.gate not in NEVER_WAIVED]
+    if report is None or gate not in gates:
+        raise InvalidInput(
+            f"{gate[:300]!r} is no gate of version {number} of {model}; allowed are {', '.join(gates) or 'none'}",
+            hint=f"boucle models show {model} {number}",
+        )
 
     def unit(conn: Connection) -> Waiver:
-        version = known_version(conn, project_id, model, number)
-        _check_not_author(principal, version)
+        known_version(conn, project_id, model, number)
         waiver = Waiver(
             id=waiver_id,
             project_id=project_id,
             model=model,
             number=number,
-            bundle_digest=version.bundle_digest,
+            bundle_digest=report.bundle_digest,
+            evaluation_digest=report.evaluation_digest,
+            policy_digest=report.policy_digest,
             gate=gate,
             reason=reason,
             approved_by=principal.name,
@@ -164,7 +177,9 @@ def waive(
                 "waiver": waiver.id,
                 "gate": gate,
                 "reason": reason,
-                "bundle_digest": version.bundle_digest,
+                "bundle_digest": report.bundle_digest,
+                "evaluation_digest": report.evaluation_digest,
+                "policy_digest": report.policy_digest,
                 "expires_at": as_text(waiver.expires_at),
             },
             at=at,
@@ -206,9 +221,10 @@ def _check_reviewer(principal: Principal, what: str) -> None:
     )
 
 
-def _check_not_author(principal: Principal, version: ModelVersion) -> None:
-    if principal.name == version.author:
+def _check_not_author(conn: Connection, principal: Principal, version: ModelVersion) -> None:
+    if principal.name in authors_of(conn, version):
         raise Refused(
-            f"{principal.name} made version {version.number} of {version.model}; its author never approves it",
+            f"{principal.name} made version {version.number} of {version.model}, or what it is made of; "
+            "its author never approves it",
             hint="boucle users add NAME --role reviewer",
         )

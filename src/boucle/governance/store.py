@@ -20,12 +20,14 @@ class InForce(Struct, frozen=True):
     policy: Policy
     set_by: str | None
     """None if the project's file says so."""
+    sequence: int
+    """Which of the policies that the model had."""
 
 
 def in_force(conn: Connection, project_id: str, model: str) -> InForce | None:
     """The policy entered last, or None if there is none."""
     query = (
-        select(policies.c.policy_digest, policies.c.policy, policies.c.set_by)
+        select(policies.c.policy_digest, policies.c.policy, policies.c.set_by, policies.c.sequence)
         .where(policies.c.project_id == project_id, policies.c.model == model)
         .order_by(policies.c.sequence.desc())
         .limit(1)
@@ -33,7 +35,7 @@ def in_force(conn: Connection, project_id: str, model: str) -> InForce | None:
     row = conn.execute(query).first()
     if row is None or row.policy is None:
         return None
-    return InForce(Digest(row.policy_digest), msgspec.json.decode(row.policy, type=Policy), row.set_by)
+    return InForce(Digest(row.policy_digest), msgspec.json.decode(row.policy, type=Policy), row.set_by, row.sequence)
 
 
 def policy_in_force(conn: Connection, project_id: str, model: str) -> Digest | None:

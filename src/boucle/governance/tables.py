@@ -55,7 +55,8 @@ policy_changes = Table(
     Column("id", String(64), primary_key=True),
     Column("project_id", String(100), nullable=False),
     Column("model", String(256), nullable=False),
-    Column("base", String(64), nullable=False),
+    # The sequence of the policy that it is to replace.
+    Column("base", Integer, nullable=False),
     Column("policy", Text),
     Column("asked_by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
@@ -89,6 +90,8 @@ waivers = Table(
     Column("model", String(256), nullable=False),
     Column("number", Integer, nullable=False),
     Column("bundle_digest", String(64), nullable=False),
+    Column("evaluation_digest", String(64), nullable=False),
+    Column("policy_digest", String(64), nullable=False),
     Column("gate", String(300), nullable=False),
     Column("reason", Text, nullable=False),
     Column("approved_by", String(200), nullable=False),

@@ -26,3 +26,11 @@ def versions_from(
         .order_by(model_versions.c.model, model_versions.c.number)
     )
     return [version_of(row) for row in conn.execute(query).mappings()]
+
+
+def versions_of_files(conn: Connection, project_id: str, bundle_digest: str) -> list[ModelVersion]:
+    """Every version of any model that has these files, deleted ones too."""
+    query = select(model_versions).where(
+        model_versions.c.project_id == project_id, model_versions.c.bundle_digest == bundle_digest
+    )
+    return [version_of(row) for row in conn.execute(query).mappings()]

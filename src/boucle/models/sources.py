@@ -20,7 +20,7 @@ from boucle.models import store as tables
 from boucle.models.api import create_version, known_model, known_version
 from boucle.models.records import PROMPT, ModelVersion
 from boucle.runs.artifact_paths import place_of
-from boucle.runs.artifacts import freeze_tree, tree_of
+from boucle.runs.artifacts import freeze_tree, output_named, tree_of
 from boucle.runs.logged_models import get_logged_model
 
 _MODEL_ID: Final = re.compile(r"m-[0-9a-f]{32}")
@@ -104,8 +104,10 @@ def _origin(store: Store, project_id: str, source: str, run_id: str, model_id: s
         owner, kind = path.partition("/")[0], "model" if scheme == "models" else "run"
     if kind == "run":
         _same("run_id", run_id, owner, source)
-        if model_id and get_logged_model(store, project_id, model_id).source_run_id != owner:
-            raise _mismatch("model_id", model_id, source)
+        if scheme == "runs" and not model_id:
+            model_id = store.read(lambda conn: output_named(conn, project_id, owner, path.partition("/")[2])) or ""
+        elif model_id:
+            _refuse_other_files(store, project_id, source, owner, model_id, files)
         return _Origin(source, owner, model_id or None, files)
     _same("model_id", model_id, owner, source)
     made_by = get_logged_model(store, project_id, owner).source_run_id or ""
@@ -141,6 +143,28 @@ def find_named(store: Store, project_id: str, path: str) -> ModelVersion | None:
         return max((one for one in newest if stage in (None, one.stage)), key=lambda one: one.number, default=None)
 
     return store.read(query)
+
+
+def _refuse_other_files(
+    store: Store, project_id: str, source: str, run_id: str, model_id: str, files: list[TreeEntry]
+) -> None:
+    """InvalidInput unless a logged model is of this run, and the files are the model's own.
+
+    What was reported about a model says nothing about other files of its run.
+    """
+    if get_logged_model(store, project_id, model_id).source_run_id != run_id:
+        raise _mismatch("model_id", model_id, source)
+    own = store.read(lambda conn: tree_of(conn, project_id, f"models:/{model_id}"))
+    if not files or sorted(files, key=_path) != sorted(own, key=_path):
+        raise InvalidInput(
+            f"Invalid model version source: {source[:300]!r} has other files than the logged model {model_id}, so that "
+            "what was reported about that says nothing about them",
+            hint=f"give the source models:/{model_id}, or no model_id",
+        )
+
+
+def _path(entry: TreeEntry) -> str:
+    return entry.path
 
 
 def _same(field: str, given: str, found: str, source: str) -> None:

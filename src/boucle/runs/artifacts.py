@@ -182,13 +182,21 @@ def tree_of(conn: Connection, project_id: str, source: str) -> list[TreeEntry]:
         _experiment_of(conn, project_id, "model", owner)
         return all_of(conn, project_id, owner, rest)
     _experiment_of(conn, project_id, "run", owner)
-    return all_of(conn, project_id, owner, rest) or _of_output(conn, project_id, owner, rest)
+    model = output_named(conn, project_id, owner, rest)
+    if model is not None:
+        return all_of(conn, project_id, model, rest.partition("/")[2])
+    return all_of(conn, project_id, owner, rest)
 
 
-def _of_output(conn: Connection, project_id: str, run_id: str, path: str) -> list[TreeEntry]:
-    """The files of the newest logged model that a run gave under this name: MLflow 3 keeps them beside the run."""
-    name, _, rest = path.partition("/")
-    model = conn.scalar(
+def output_named(conn: Connection, project_id: str, run_id: str, path: str) -> str | None:
+    """The newest logged model that a run gave under this name, which MLflow 3 keeps beside the run.
+
+    None where the run itself has files there.
+    """
+    if all_of(conn, project_id, run_id, path):
+        return None
+    name = path.partition("/")[0]
+    model: str | None = conn.scalar(
         select(logged_models.c.id)
         .where(
             logged_models.c.project_id == project_id,
@@ -199,7 +207,7 @@ def _of_output(conn: Connection, project_id: str, run_id: str, path: str) -> lis
         .order_by(logged_models.c.seq.desc())
         .limit(1)
     )
-    return [] if model is None else all_of(conn, project_id, model, rest)
+    return model
 
 
 def freeze_tree(store: Store, entries: Sequence[TreeEntry]) -> Digest:

@@ -61,8 +61,8 @@ def find_lifecycle(raw: sqlite3.Connection, project_id: str, experiment: int) ->
 def add_run(raw: sqlite3.Connection, row: Mapping[str, object]) -> int:
     """A new row of `runs`; its number."""
     number = raw.execute(
-        "INSERT INTO runs (id, project_id, experiment_id, name, status, lifecycle, user, started_ms)"
-        " VALUES (:id, :project_id, :experiment_id, :name, :status, :lifecycle, :user, :started_ms)",
+        "INSERT INTO runs (id, project_id, experiment_id, name, status, lifecycle, user, started_ms, created_by)"
+        " VALUES (:id, :project_id, :experiment_id, :name, :status, :lifecycle, :user, :started_ms, :created_by)",
         row,
     ).lastrowid
     assert number is not None

@@ -164,6 +164,7 @@ class _Batch:
                 user=record.user,
                 started_at=from_ms(record.started_ms),
             ),
+            created_by=self._principal,
         )
         self._find(record.run)
         self._params(record.params)

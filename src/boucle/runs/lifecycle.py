@@ -53,6 +53,7 @@ def create_run(
     user: str = "",
     started_ms: int | None = None,
     tags: Sequence[tuple[str, str]] = (),
+    created_by: str | None = None,
 ) -> RunView:
     """A new run, `running`. Its name is `name`, or that in the tag `mlflow.runName`, or made up."""
     kept = dict(checked_tag(key, value, f"tags[{at}].") for at, (key, value) in enumerate(tags))
@@ -86,7 +87,7 @@ def create_run(
         if not is_number or sql.find_lifecycle(raw, project_id, experiment_id) != "active":
             ensure_default(conn, project_id, now)  # of a project that is new
             active_experiment(conn, project_id, experiment_id)
-        seq = sql.add_run(raw, row)
+        seq = sql.add_run(raw, {**row, "created_by": created_by})
         sql.write_tags(raw, [part for key, value in kept.items() for part in (seq, key, value)])
         return seq
 

@@ -65,6 +65,7 @@ def create_logged_model(
     source_run_id: str | None = None,
     params: Sequence[tuple[str, str]] = (),
     tags: Sequence[tuple[str, str]] = (),
+    created_by: str | None = None,
 ) -> LoggedModel:
     """A new logged model of an active experiment, `PENDING` until it is finalized."""
     model_id = f"m-{store.ids.new_hex()}"
@@ -81,7 +82,7 @@ def create_logged_model(
         active_experiment(conn, project_id, experiment_id)
         values = {"id": model_id, "project_id": project_id, "experiment_id": experiment_id, "name": name}
         values |= {"status": "PENDING", "lifecycle": "active", "created_ms": now_ms, "updated_ms": now_ms}
-        values |= {"model_type": model_type, "source_run_id": source_run_id}
+        values |= {"model_type": model_type, "source_run_id": source_run_id, "created_by": created_by}
         seq = conn.execute(insert(logged_models).values(values).returning(logged_models.c.seq)).scalar_one()
         _put_params(conn, seq, params)
         _put_tags(conn, seq, tags)

@@ -1,5 +1,7 @@
 """What runs took and gave: the questions that lineage asks of runs."""
 
+from collections.abc import Collection
+
 from msgspec import Struct
 from sqlalchemy import Connection, select, union
 
@@ -74,3 +76,15 @@ def run_of_model(conn: Connection, project_id: str, model_id: str) -> str | None
     )
     found: str | None = conn.scalar(query)
     return found
+
+
+def makers(conn: Connection, project_id: str, ids: Collection[str]) -> frozenset[str]:
+    """The principals whose requests made these runs and logged models, and the runs that gave those."""
+    gave = select(logged_models.c.source_run_id).where(
+        logged_models.c.project_id == project_id, logged_models.c.id.in_(ids)
+    )
+    of_runs = select(runs.c.created_by).where(runs.c.project_id == project_id, runs.c.id.in_(ids) | runs.c.id.in_(gave))
+    of_models = select(logged_models.c.created_by).where(
+        logged_models.c.project_id == project_id, logged_models.c.id.in_(ids)
+    )
+    return frozenset(name for name in conn.scalars(union(of_runs, of_models)) if name)

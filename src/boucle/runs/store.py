@@ -36,7 +36,7 @@ def experiment_named(conn: Connection, project_id: str, name: str, at: datetime)
     return int(newest) + 1
 
 
-def add(conn: Connection, run: Run) -> None:
+def add(conn: Connection, run: Run, *, created_by: str | None = None) -> None:
     """Add a run with its params and tags; its metrics are added by `put_points`."""
     seq = conn.execute(
         insert(runs)
@@ -52,6 +52,7 @@ def add(conn: Connection, run: Run) -> None:
             ended_ms=_ms(run.ended_at),
             dataset_digest=run.dataset_digest,
             bundle_digest=run.bundle_digest,
+            created_by=created_by,
         )
         .returning(runs.c.seq)
     ).scalar_one()

@@ -66,12 +66,14 @@ runs = Table(
     Column("deleted_ms", BigInteger),
     Column("dataset_digest", String(64)),
     Column("bundle_digest", String(64)),
+    Column("created_by", String(200)),
     ForeignKeyConstraint(
         ["project_id", "experiment_id"], ["experiments.project_id", "experiments.id"], name="fk_runs_experiment"
     ),
     Index("ix_runs_started", "project_id", "experiment_id", "lifecycle", "started_ms", "id"),
 )
-"""The run that a run belongs to is its tag `mlflow.parentRunId`, as MLflow has it."""
+"""The run that a run belongs to is its tag `mlflow.parentRunId`, as MLflow has it. `user` is what the client says,
+`created_by` the principal whose request made it: no request changes that."""
 
 run_params = Table(
     "run_params",
@@ -178,6 +180,7 @@ logged_models = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger),
+    Column("created_by", String(200)),
     ForeignKeyConstraint(
         ["project_id", "experiment_id"],
         ["experiments.project_id", "experiments.id"],

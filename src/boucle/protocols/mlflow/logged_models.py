@@ -114,6 +114,7 @@ class _Doors:
             source_run_id=message.source_run_id or None,
             params=_pairs(message.params),
             tags=_pairs(message.tags),
+            created_by=request.principal.name,
         )
         return reply({"model": message_of(model)})
 

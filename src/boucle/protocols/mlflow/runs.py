@@ -58,6 +58,7 @@ def routes(store: Store) -> list[Route]:
             user=message.user_id,
             started_ms=message.start_time,
             tags=[(tag.key, tag.value) for tag in message.tags],
+            created_by=request.principal.name,
         )
         return reply({"run": run_message(run)})
 

@@ -136,12 +136,14 @@ def _governance() -> None:
         table.alter_column("policy", existing_type=sa.Text(), nullable=True)
         table.add_column(sa.Column("set_by", sa.String(length=200), nullable=True))
     op.add_column("permits", sa.Column("waivers", sa.JSON(), nullable=True))
+    for made in ("runs", "logged_models"):
+        op.add_column(made, sa.Column("created_by", sa.String(length=200), nullable=True))
     op.create_table(
         "policy_changes",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("project_id", sa.String(length=100), nullable=False),
         sa.Column("model", sa.String(length=256), nullable=False),
-        sa.Column("base", sa.String(length=64), nullable=False),
+        sa.Column("base", sa.Integer(), nullable=False),
         sa.Column("policy", sa.Text(), nullable=True),
         sa.Column("asked_by", sa.String(length=200), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -173,6 +175,8 @@ def _governance() -> None:
         sa.Column("model", sa.String(length=256), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("bundle_digest", sa.String(length=64), nullable=False),
+        sa.Column("evaluation_digest", sa.String(length=64), nullable=False),
+        sa.Column("policy_digest", sa.String(length=64), nullable=False),
         sa.Column("gate", sa.String(length=300), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("approved_by", sa.String(length=200), nullable=False),
