@@ -1,12 +1,14 @@
 """Lineage in both directions, on a store that a pipeline and a client wrote to."""
 
 import json
+import platform
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from sqlalchemy import select
 
 import boucle
 from boucle.kernel.errors import InvalidInput, NotFound
@@ -14,6 +16,8 @@ from boucle.kernel.store import Store
 from boucle.loop.ancestry import Ancestry, Branch, ancestry
 from boucle.loop.openlineage import events
 from boucle.models.api import get_version
+from boucle.runs.logged_models import create_logged_model
+from boucle.runs.tables import runs
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
@@ -95,3 +99,24 @@ def test_events_are_as_openlineage_publishes_them(home: Path) -> None:
     assert [one["name"] for one in told[1]["outputs"]] == [one.name for one in found_in(of.made_from, "version")]
     with pytest.raises(jsonschema.ValidationError):
         judge.validate({**told[0], "eventType": "BEGIN"})
+
+
+@pytest.mark.slow
+def test_a_run_tells_its_seed_environment_and_machine_and_its_event_what_it_gave(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOUCLE_SPOOL", str(tmp_path / "spool"))
+    with boucle.start_run("by hand", params={"depth": 3}, seed=7, home=home, project="orders") as run:
+        digest = run.log_dataset("own rows", __file__)
+    with Store.open(home) as store:
+        experiment = store.read(lambda conn: conn.execute(select(runs.c.experiment_id).where(runs.c.id == run.id)))
+        model = create_logged_model(
+            store, project_id="orders", experiment_id=experiment.scalar_one(), name="tree", source_run_id=run.id
+        )
+        found = ancestry(store, "orders", run.id)
+        told = events(store, "orders", found)
+    assert (found.facts["seed"], found.facts["params"]) == ("7", "2")
+    assert found.facts["environment"].startswith(f"Python {platform.python_version()}, ")
+    assert f"{platform.node()}, " in found.facts["machine"]
+    assert [one["facets"]["version"]["datasetVersion"] for one in told[1]["inputs"]] == [digest]
+    assert [one["name"] for one in told[1]["outputs"]] == [model.id]

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from boucle.data.api import get_version as get_dataset
 from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
 from boucle.kernel.store import Store
+from boucle.loop.run_facts import facts_of_run, source_of
 from boucle.models import store as registry
 from boucle.models.api import known_version
 from boucle.models.origins import versions_from
@@ -193,21 +194,17 @@ class _Graph:
                 return self._facts_of_data(of.name)
             case "run":
                 run = find_run(self._conn, of.name)
-                if run is None:
-                    return {}
-                code = run.tags.get("git.revision") or run.tags.get("mlflow.source.git.commit")
-                facts = {"name": run.name, "experiment": run.experiment, "status": run.status, "by": run.user}
-                return facts | ({"code": code[:12]} if code else {})
+                return {} if run is None else facts_of_run(self._store, self._conn, run)
             case "version":
                 version = self._version(of.name)
-                return {"author": version.author, "why": version.note}
+                return {"by": version.author.removeprefix("person:"), "note": version.note}
         return {}
 
     def _facts_of_data(self, fingerprint: str) -> dict[str, str]:
         for run in origins.runs_of_data(self._conn, self._project, fingerprint)[:1]:
             for one in origins.data_of_run(self._conn, self._project, run):
                 if one.fingerprint == fingerprint and one.name:
-                    return {"name": one.name, "source": one.source}
+                    return {"name": one.name, "source": source_of(one.source)}
         try:
             dataset = get_dataset(self._store, fingerprint)  # type: ignore[arg-type]  # 64 digits
         except BoucleError:

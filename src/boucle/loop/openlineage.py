@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from boucle import __version__
 from boucle.kernel.store import Store
 from boucle.loop.ancestry import Ancestry, Branch
@@ -58,9 +60,7 @@ def _runs(of: Ancestry) -> Iterator[str]:
 
 def _event(store: Store, project_id: str, run: Run, kind: str, at: datetime) -> dict[str, Any]:
     used = store.read(lambda conn: origins.data_of_run(conn, project_id, run.id))
-    digest = run.bundle_digest
-    versions = store.read(lambda conn: versions_from(conn, project_id, "bundle_digest", digest)) if digest else []
-    names = [f"{one.model}/{one.number}" for one in versions] or ([f"bundle/{digest}"] if digest else [])
+    given = _given(store, project_id, run) if kind != "START" else {}
     return {
         "eventType": kind,
         "eventTime": at.isoformat(),
@@ -69,8 +69,27 @@ def _event(store: Store, project_id: str, run: Run, kind: str, at: datetime) -> 
         "run": {"runId": run_uuid(run.id)},
         "job": {"namespace": f"boucle:{project_id}", "name": run.experiment},
         "inputs": [_dataset(project_id, one.name or one.fingerprint, one.fingerprint) for one in used],
-        "outputs": [_dataset(project_id, name, digest or "") for name in names] if kind != "START" else [],
+        "outputs": [_dataset(project_id, name, version) for name, version in given.items()],
     }
+
+
+def _given(store: Store, project_id: str, run: Run) -> dict[str, str]:
+    """What a run gave, by name, each with what says its state: logged models, versions, otherwise its bundle."""
+
+    def query(conn: Connection) -> dict[str, str]:
+        logged = origins.models_of_run(conn, project_id, run.id)
+        versions = versions_from(conn, project_id, "run_id", run.id)
+        for model in logged:
+            versions += versions_from(conn, project_id, "model_id", model)
+        if run.bundle_digest:
+            versions += versions_from(conn, project_id, "bundle_digest", run.bundle_digest)
+        registered = {f"{one.model}/{one.number}": str(one.bundle_digest) for one in versions}
+        bundle = run.bundle_digest
+        if bundle and bundle not in registered.values():
+            registered[f"bundle/{bundle}"] = bundle
+        return {model: model for model in logged} | registered
+
+    return store.read(query)
 
 
 def _dataset(project_id: str, name: str, version: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`boucle lineage`"""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from boucle.loop.ancestry import Branch
+
+_BELOW: Final = ("command", "environment", "machine")
+"""Facts that are too long to stand in a thing's line."""
 
 
 def lineage(
@@ -70,6 +73,8 @@ def _grow(tree: "Tree", branch: "Branch") -> None:
 
 
 def _line(kind: str, name: str, facts: dict[str, str]) -> str:
-    told = ", ".join(f"{key} {value}" for key, value in facts.items() if value)
+    said = {key: value for key, value in facts.items() if value}
+    below = "".join(f"\n  {key}: {said.pop(key)}" for key in _BELOW if key in said)
+    told = ", ".join(value if key == "note" else f"{key} {value}" for key, value in said.items())
     short = name[:12] if len(name) == 64 else name
-    return f"{kind} {short}" + (f"  ({told})" if told else "")
+    return f"{kind} {short}" + (f"  ({told})" if told else "") + below
