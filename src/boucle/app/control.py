@@ -155,6 +155,6 @@ def _page(control: Control) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Boucle</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>Boucle {escape(__version__)}</h1><p>The tracking server and model registry of this machine.</p>"
-        f"<dl>{rows}</dl><p>There are no web pages of runs here: links that MLflow's client prints end on this page. Look with "
-        "<code>mlflow.search_runs</code>, a notebook or <code>boucle lineage RUN</code>.</p></html>\n"
+        f"<dl>{rows}</dl><p>There are no web pages of runs here: links that MLflow's client prints end on this page. "
+        "Look with <code>mlflow.search_runs</code>, a notebook or <code>boucle lineage RUN</code>.</p></html>\n"
     )
