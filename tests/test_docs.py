@@ -312,7 +312,7 @@ def test_every_command_line_can_be_given(page: str, line: str) -> None:
     if not arguments or arguments == ["--help"]:
         return
     known = commands()
-    name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in known), None)
+    name = next((" ".join(arguments[:n]) for n in (3, 2, 1) if " ".join(arguments[:n]) in known), None)
     assert name, f"{page}: `{line}` names no command"
     rest = arguments[len(name.split()) :]
     if rest != ["--help"]:

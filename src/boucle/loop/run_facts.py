@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from boucle.kernel.errors import BoucleError
 from boucle.kernel.store import Store
 from boucle.runs.artifacts import find
+from boucle.runs.origins import makers
 from boucle.runs.records import Run
 
 DOCUMENT: Final = "boucle/environment.json"
@@ -43,12 +44,12 @@ def facts_of_run(store: Store, conn: Connection, run: Run) -> dict[str, str]:
     tags = run.tags
     code = tags.get("git.revision") or tags.get("mlflow.source.git.commit") or ""
     changed = " and changes" if tags.get("git.dirty") == "true" else ""
-    person = tags.get("boucle.principal", "").removeprefix("person:")
+    made_by = next(iter(makers(conn, run.project_id, [run.id])), "") or tags.get("boucle.principal", "")
     facts = {
         "name": run.name,
         "experiment": run.experiment,
         "status": run.status,
-        "by": person or run.user,
+        "by": made_by.removeprefix("person:") or run.user,
         "code": f"{code[:12]}{changed}" if code else "",
         "seed": seed_of(run),
         "params": str(len(run.params)),
