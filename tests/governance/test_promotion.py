@@ -240,4 +240,4 @@ def test_reviews_are_asked_for(store: Store, candidate: Make) -> None:
     report = judged(store, candidate("good", 0.71), Policy(objectives=POLICY.objectives, reviews=1))
     with pytest.raises(Refused, match="0 approvals by persons, at least 1 is required") as refused:
         permitted(store, report)
-    assert refused.value.hint == "boucle models approve flights 1"
+    assert refused.value.hint == "boucle users add NAME --role admin, then boucle users add NAME --role reviewer"

@@ -20,6 +20,7 @@ from boucle.governance.doors import (
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import NOT_QUALITY, explain, policy_of, unsure
 from boucle.governance.judging import keep_report, verdict
+from boucle.governance.notices import for_reviews
 from boucle.governance.policies import (
     digest_of,
     enter,
@@ -47,6 +48,7 @@ __all__ = [
     "delete_model",
     "delete_version",
     "explain",
+    "for_reviews",
     "find_permit",
     "gate",
     "issue_permit",

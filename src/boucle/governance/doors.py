@@ -17,6 +17,7 @@ from boucle.governance import store as tables
 from boucle.governance.evidence import evidence_of
 from boucle.governance.judging import keep_report, verdict
 from boucle.governance.records import Evidence, GateReport, Permit
+from boucle.identity.store import has_users
 from boucle.kernel.errors import Conflict, InvalidInput, Refused
 from boucle.kernel.store import Store
 from boucle.models import aliases, events, names, removal
@@ -266,7 +267,7 @@ def _through(
 
             done = here.write(unit)
         if isinstance(done, GateReport):
-            raise permits.refusal(done)
+            raise permits.refusal(done, users=store.read(has_users))
         if not isinstance(done, _Changed):
             return done
     raise Conflict(f"the policy of {model} changed {_PATIENCE} times meanwhile", hint="ask again")

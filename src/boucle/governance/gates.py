@@ -28,6 +28,8 @@ NOT_QUALITY: Final = frozenset(
     {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "availability", "error_rate", "lead_time_days"}
 )
 """Objectives about the service or the loop: measured where they happen, no gate for a version."""
+FIRST_USERS: Final = "boucle users add NAME --role admin, then boucle users add NAME --role reviewer"
+"""What makes reviews possible in a store without users."""
 NEVER_WAIVED: Final = frozenset({"reviews", "artifacts"})
 """Gates that no single person can let pass."""
 
@@ -102,16 +104,18 @@ def explain(report: GateReport) -> str:
     return "; ".join(verdict.message for verdict in report.verdicts if not verdict.passed)
 
 
-def next_step(report: GateReport) -> str:
-    """The command that the first failed verdict asks for."""
+def next_step(report: GateReport, *, users: bool = True) -> str:
+    """The command that the failed verdicts ask for; without `users` nobody can review before there are some."""
     where = f"{_quoted(report.model)} {report.number}"
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
+    if "reviews" in failed and not users:
+        return FIRST_USERS
     if failed == ["reviews"]:
         return f"boucle models approve {where}"
     return f"boucle models show {where}"
 
 
-def way_on(report: GateReport, policy: Policy) -> str | None:
+def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str | None:
     """What to do so that a version takes charge, for somebody who sees the verdicts; None if no alias is protected."""
     where = f"{_quoted(report.model)} {report.number}"
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
@@ -122,6 +126,8 @@ def way_on(report: GateReport, policy: Policy) -> str | None:
         return f"boucle models promote {where}" + ("" if CHAMPION in aliases else f" --alias {aliases[0]}")
     if "artifacts" in failed:
         return "register it again, from a run or a logged model of this server"
+    if "reviews" in failed and not users:
+        return FIRST_USERS
     if failed == ["reviews"]:
         return f"boucle models approve {where}, by a reviewer, with BOUCLE_TOKEN"
     return (

@@ -9,6 +9,7 @@ from boucle.governance import store as tables
 from boucle.governance.authors import authors_of
 from boucle.governance.gates import explain, next_step, standing_reviews
 from boucle.governance.records import GateReport, GateVerdict, Permit, Waiver
+from boucle.identity.store import has_users
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import GatesRefused, Refused
@@ -56,7 +57,7 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
     in_force = tables.policy_in_force(conn, stored.project_id, stored.model)
     where = f"{stored.model} version {stored.number}"
     if not stored.passed:
-        raise refusal(stored)
+        raise refusal(stored, users=has_users(conn))
     if in_force != stored.policy_digest:
         raise Refused(
             f"{where} was judged under the policy {short(stored.policy_digest)}, "
@@ -80,11 +81,11 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
     return keep(conn, permit)
 
 
-def refusal(report: GateReport) -> GatesRefused:
+def refusal(report: GateReport, *, users: bool) -> GatesRefused:
     """The error that tells of every gate that says no, and of the next command."""
     return GatesRefused(
         f"the gates refuse {report.model} version {report.number}: {explain(report)}",
-        hint=next_step(report),
+        hint=next_step(report, users=users),
         details={"number": report.number, "verdicts": [_as_details(verdict) for verdict in report.verdicts]},
     )
 

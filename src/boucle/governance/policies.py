@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.gates import standing_reviews
+from boucle.governance.notices import notices
 from boucle.governance.records import Policy, PolicyChange, PolicyState
 from boucle.governance.strictness import strictest, weakens
 from boucle.identity.api import Principal
@@ -97,7 +98,11 @@ def policy_state(store: Store, project_id: str, model: str) -> PolicyState:
     if found is None:
         raise NotFound(f"there is no policy on {model}", hint=f"boucle models policy set {model} --reviews 1")
     return PolicyState(
-        policy=found.policy, digest=found.digest, set_by=found.set_by, changes=open_changes(store, project_id, model)
+        policy=found.policy,
+        digest=found.digest,
+        set_by=found.set_by,
+        changes=open_changes(store, project_id, model),
+        notices=notices(store, project_id, model, found.policy),
     )
 
 

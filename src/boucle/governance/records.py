@@ -1,5 +1,6 @@
 """The nouns of governance."""
 
+import unicodedata
 from datetime import datetime
 from typing import Literal
 
@@ -104,7 +105,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether an alias, or a stage by its permit's name, moves against a permit only."""
         aliases = [CHAMPION] if self.aliases is UNSET else self.aliases
         stages: list[Stage] = ["Production"] if self.stages is UNSET else self.stages
-        return pointer in aliases or pointer in {f"stage:{stage}" for stage in stages}
+        return _plain(pointer) in map(_plain, aliases) or pointer in {f"stage:{stage}" for stage in stages}
+
+
+def _plain(alias: str) -> str:
+    """An alias as who reads it takes it: `Champion` is no other word than `champion`."""
+    return unicodedata.normalize("NFKC", alias).casefold()
 
 
 class PolicyChange(Struct, frozen=True, kw_only=True):
@@ -169,6 +175,8 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     """None if the project's file says so."""
     changes: list[PolicyChange]
     """Those that wait for approvals, oldest first."""
+    notices: list[str]
+    """What it does not change: pointers at versions that do not meet it; and what it lacks: users who can review."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 from boucle.governance import store as tables
 from boucle.governance.authors import authors_of
 from boucle.governance.evidence import evidence_of
-from boucle.governance.gates import NEVER_WAIVED
+from boucle.governance.gates import FIRST_USERS, NEVER_WAIVED
 from boucle.governance.judging import report_about
 from boucle.governance.policies import enter_if_approved, open_change
 from boucle.governance.records import Policy, PolicyChange, Review, Verdict, Waiver
 from boucle.identity.api import Principal
+from boucle.identity.store import has_users
 from boucle.kernel import audit
 from boucle.kernel.clock import as_text
 from boucle.kernel.errors import InvalidInput, Refused
@@ -42,7 +43,7 @@ def review_version(
 
     The newest word of a person counts. Refused unless it is a reviewer's, who is not the author.
     """
-    _check_reviewer(principal, f"{verdict} version {number} of {model}")
+    _check_reviewer(store, principal, f"{verdict} version {number} of {model}")
     with store.visit() as here:
         version = here.read(lambda conn: known_version(conn, project_id, model, number))
         here.read(lambda conn: _check_not_author(conn, principal, version))
@@ -84,7 +85,7 @@ def review_change(
 
     Without an id: the one that was asked for last. Refused unless it is a reviewer's word, who did not ask for it.
     """
-    _check_reviewer(principal, f"{verdict} a change of the policy of {model}")
+    _check_reviewer(store, principal, f"{verdict} a change of the policy of {model}")
     at, review_id = store.clock.now(), store.ids.new("review")
 
     def unit(conn: Connection) -> PolicyChange:
@@ -128,7 +129,7 @@ def waive(
 
     Refused unless it is a reviewer's word, who is not the author.
     """
-    _check_reviewer(principal, f"waive {gate} for version {number} of {model}")
+    _check_reviewer(store, principal, f"waive {gate} for version {number} of {model}")
     if gate in NEVER_WAIVED:
         raise Refused(
             f"the gate {gate!r} is never waived; allowed are objectives and parity",
@@ -211,13 +212,14 @@ def _keep(conn: Connection, review: Review, subject: str) -> None:
     )
 
 
-def _check_reviewer(principal: Principal, what: str) -> None:
+def _check_reviewer(store: Store, principal: Principal, what: str) -> None:
     if principal.kind == "person" and principal.role is not None and "review" in principal.may:
         return
     who = f"{principal.name} did not log in and" if principal.role is None else f"{principal.name}, {principal.role},"
     raise Refused(
         f"{who} may not {what}: that takes a reviewer's token",
-        hint="boucle users add NAME --role reviewer, then again with BOUCLE_TOKEN set to the token that it prints",
+        hint=("boucle users add NAME --role reviewer" if store.read(has_users) else FIRST_USERS)
+        + "; then again with BOUCLE_TOKEN set to the token that it prints",
     )
 
 

@@ -6,7 +6,7 @@ None of this is cached with the steps: a policy counts as it is now, whatever wa
 from sqlalchemy import Connection
 
 from boucle.evaluation.api import load_evaluation
-from boucle.governance.api import explain, gate, issue_permit, policy_of, promote, unsure
+from boucle.governance.api import explain, for_reviews, gate, issue_permit, policy_of, promote, unsure
 from boucle.governance.records import GateReport
 from boucle.kernel.errors import Conflict, GatesRefused, Refused
 from boucle.models.api import ever_pointed_at, history
@@ -42,7 +42,8 @@ def take_charge(context: Context, version: ModelVersion, report: GateReport, act
     if not report.passed:
         raise GatesRefused(
             f"the gates refuse version {version.number} of {version.model}: {explain(report)}",
-            hint="improve the data or the model, or change the objectives in boucle.yaml, then: boucle run",
+            hint=for_reviews(store, report)
+            or "improve the data or the model, or change the objectives in boucle.yaml, then: boucle run",
             details={"number": version.number, "verdicts": report.verdicts},
         )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.app.registry import Comment, In, Name, registry
+from boucle.app.registry import Comment, In, Name, Registry, registry
 from boucle.app.session import AsJson
 from boucle.kernel.errors import InvalidInput
 
@@ -50,6 +50,8 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         screen.print(f"  protects {', '.join([*aliases, *(f'stage {stage}' for stage in stages)]) or 'nothing'}")
         if policy.measured is True:
             screen.print("  only what Boucle measured counts")
+        for notice in held.notices:
+            screen.print(f"  {notice}")
         for change in held.changes:
             what = "its removal" if change.policy is None else "a weaker one"
             screen.print(f"waits: {what}, asked for by {change.asked_by}: boucle models policy approve {name}")
@@ -102,7 +104,7 @@ def set_(
         change = api.set_policy(
             found.store, found.principal(), project_id=found.project_id, model=name, policy=policy, reason=reason
         )
-        _tell(found.session.color, name, change, as_json=as_json)
+        _tell(found, name, change, as_json=as_json)
 
 
 @app.command()
@@ -121,7 +123,7 @@ def remove(
         change = api.set_policy(
             found.store, found.principal(), project_id=found.project_id, model=name, policy=None, reason=reason
         )
-        _tell(found.session.color, name, change, as_json=as_json)
+        _tell(found, name, change, as_json=as_json)
 
 
 @app.command()
@@ -172,16 +174,20 @@ def _review(
             console(found.session.color).print(f"the change of the policy of {name} {state}")
 
 
-def _tell(color: str | None, name: str, change: "PolicyChange | None", *, as_json: bool) -> None:
-    """Say that a policy is in force; Refused for one that waits, which is kept."""
+def _tell(found: Registry, name: str, change: "PolicyChange | None", *, as_json: bool) -> None:
+    """Say that a policy is in force, and what it does not change; Refused for one that waits, which is kept."""
     from boucle.app.console import console, print_json
-    from boucle.governance.api import refuse_waiting
+    from boucle.governance.api import policy_state, refuse_waiting
 
     refuse_waiting(change)
+    notices = policy_state(found.store, found.project_id, name).notices
     if as_json:
-        print_json({"model": name, "in_force": True})
+        print_json({"model": name, "in_force": True, "notices": notices})
     else:
-        console(color).print(f"the policy of {name} is in force")
+        screen = console(found.session.color)
+        screen.print(f"the policy of {name} is in force")
+        for notice in notices:
+            screen.print(f"  {notice}")
 
 
 def _objective(text: str) -> "Objective":

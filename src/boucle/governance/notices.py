@@ -1,0 +1,41 @@
+"""What whoever sets a policy should know at once: what it does not change, and what it still lacks."""
+
+from sqlalchemy import Connection
+
+from boucle.governance.gates import FIRST_USERS, explain, next_step
+from boucle.governance.judging import report_about
+from boucle.governance.records import GateReport, Policy
+from boucle.identity.store import has_users
+from boucle.kernel.store import Store
+from boucle.models import store as registry
+from boucle.models.aliases import pointer_of
+from boucle.models.api import get_version
+
+
+def notices(store: Store, project_id: str, model: str, policy: Policy) -> list[str]:
+    """Why nobody can fulfil a policy yet, and which protected pointers stand at versions that do not meet it."""
+    told = []
+    if policy.reviews and not store.read(has_users):
+        told.append(f"it asks for reviews, and without users nobody can review: {FIRST_USERS}")
+    for pointer, number in sorted(store.read(lambda conn: _pointers(conn, project_id, model, policy))):
+        report = report_about(store, get_version(store, project_id, model, number), policy, store.clock.now())
+        if not report.passed:
+            told.append(
+                f"{pointer!r} points at version {number}, which does not meet it, and goes on pointing there until "
+                f"it is moved: {explain(report)}"
+            )
+    return told
+
+
+def for_reviews(store: Store, report: GateReport) -> str | None:
+    """The next command towards the reviews that a report lacks; None if it lacks something else first."""
+    failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
+    users = store.read(has_users)
+    return next_step(report, users=users) if failed == ["reviews"] or ("reviews" in failed and not users) else None
+
+
+def _pointers(conn: Connection, project_id: str, model: str, policy: Policy) -> list[tuple[str, int]]:
+    """The protected pointers of a model with the versions that they stand at."""
+    found = list(registry.aliases_of(conn, project_id, [model])[model].items())
+    found += [(pointer_of(one.stage), one.number) for one in registry.all_versions(conn, project_id, model)]
+    return [(pointer, number) for pointer, number in found if policy.protects(pointer)]
