@@ -53,6 +53,7 @@ def test_whole_numbers_come_as_text_and_unknown_fields_are_passed_over() -> None
         b"3",
         b"null",
         b'"text"',
+        b'"\x80"',
         b"{",
         b"\xff",
         b'{"key": "\xff"}',

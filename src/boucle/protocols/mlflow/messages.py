@@ -82,7 +82,7 @@ def _without_nulls(body: bytes, kind: type[T], error: msgspec.ValidationError) -
     """Once more without fields that are null, which protocol buffers take for absent ones; rare, so it may cost."""
     try:
         return msgspec.convert(_pruned(msgspec.json.decode(body)), kind, strict=False)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidInput(str(error)) from error
 
 
