@@ -2,23 +2,28 @@
 
 import math
 import sys
+from typing import Any
 
+import msgspec
 import pytest
 
 from boucle.governance import api
 from boucle.governance.records import Objective, Policy
 from boucle.identity.api import GRANTS, Principal, local_principal
+from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import GatesRefused, InvalidInput, Refused
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.models.records import ModelVersion
 from boucle.models.sources import make_version
+from boucle.protocols.mlflow import logged_models, runs
 from boucle.runs.artifact_paths import Place
 from boucle.runs.artifacts import put
 from boucle.runs.batch import Batch, ModelPoint, Point
 from boucle.runs.inbox import Inbox
 from boucle.runs.lifecycle import create_run
 from boucle.runs.logged_models import create_logged_model
+from boucle.runs.origins import makers
 
 WHO = {"project_id": "shop", "model": "flights"}
 AUC = Policy(objectives=[Objective(metric="auc", at_least=0.7)])
@@ -139,3 +144,25 @@ def test_an_approval_of_who_turns_out_an_author_does_not_count(store: Store, run
     register(store, "models:/late/1", by="person:dan")
     with pytest.raises(GatesRefused, match="0 approvals"):
         promote(store, version)
+
+
+def test_the_server_says_who_made_a_run_whatever_the_client_says(store: Store) -> None:
+    claims: Any = {
+        "user_id": "ada",
+        "created_by": "person:ada",
+        "tags": [{"key": "boucle.principal", "value": "person:ada"}],
+    }
+    eve = Principal("person:eve", "person", GRANTS["author"], "author")
+
+    def ask(doors: list[Route], path: str, message: object) -> Any:
+        (route,) = [one for one in doors if (one.method, one.path) == ("POST", path)]
+        request = Request("POST", path, body=msgspec.json.encode(message), project="shop", principal=eve)
+        answer = route.handler(request)
+        assert isinstance(answer, Response)
+        return msgspec.json.decode(answer.body)
+
+    run_id = ask(runs.routes(store), "/mlflow/runs/create", claims)["run"]["info"]["run_id"]
+    claims = {"experiment_id": "0", "name": "m", "created_by": "person:ada"}
+    made = ask(logged_models.routes(store), "/mlflow/logged-models", claims)["model"]["info"]["model_id"]
+    for one in (run_id, made):
+        assert store.read(lambda conn, one=one: makers(conn, "shop", [one])) == {"person:eve"}  # type: ignore[misc]

@@ -59,6 +59,7 @@ def test_a_version_has_the_fields_that_clients_read(ask: Ask, run_id: str) -> No
         "status": "READY",
         "source": f"runs:/{run_id}/model",
         "run_id": run_id,
+        "description": "",
     }
     assert made(ask, run_id)["version"] == "2"
     found = ask("GET", f"{MODELS}/get?name=flights").json["registered_model"]
