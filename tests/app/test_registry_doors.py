@@ -79,7 +79,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        assert "MLFLOW_TRACKING_URI" in process.stdout.readline()
+        assert any("MLFLOW_TRACKING_URI" in line for line in process.stdout)
         yield House(folder / ".boucle", port, tokens)
     finally:
         process.terminate()

@@ -33,9 +33,7 @@ def up(folder: Path, port: int, *options: str) -> Iterator[tuple["subprocess.Pop
     process = command(folder, port, *options)
     assert process.stdout is not None
     try:
-        said = process.stdout.readline()
-        if said.startswith("made"):
-            said += process.stdout.readline()
+        said = "".join(process.stdout.readline() for _ in range(3))
         yield process, said
     finally:
         if process.poll() is None:
@@ -59,8 +57,8 @@ def test_it_starts_in_an_empty_folder_and_says_what_it_made(tmp_path: Path, free
         home = tmp_path / ".boucle"
         address = f"http://127.0.0.1:{free_port}"
         assert said == (
-            f"made the store {home}\n{address} answers for project default, stored in {home}; Ctrl-C stops it; "
-            f"MLFLOW_TRACKING_URI={address}\n"
+            f"{address} answers for project default; Ctrl-C stops it\nmade the store {home}\n"
+            f"export MLFLOW_TRACKING_URI={address}\n"
         )
         assert ask(free_port, "GET", "/health") == (200, b"OK")
         assert b"<!doctype html>" in ask(free_port, "GET", "/")[1]
@@ -76,7 +74,8 @@ def test_in_a_project_s_folder_it_is_the_default_one(tmp_path: Path, free_port: 
     below = tmp_path / "below"
     below.mkdir()
     with up(below, free_port) as (_, said):
-        assert f"for project churn, stored in {tmp_path / '.boucle'};" in said
+        assert "for project churn;" in said
+        assert f"the store {tmp_path / '.boucle'}\n" in said
 
 
 def test_it_is_small(tmp_path: Path, free_port: int) -> None:
@@ -128,6 +127,18 @@ def test_it_ends_orderly_by_each_signal(tmp_path: Path, free_port: int, number: 
         idle.close()
     with Store.open(tmp_path / ".boucle"):
         pass
+
+
+def test_port_0_is_any_that_is_free_and_the_end_is_said(tmp_path: Path) -> None:
+    process = command(tmp_path, 0)
+    assert process.stdout is not None
+    found = re.match(r"http://127\.0\.0\.1:([0-9]+) answers", process.stdout.readline())
+    assert found
+    assert ask(int(found[1]), "GET", "/health") == (200, b"OK")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert output.endswith("stopped; everything that was answered is stored\n")
 
 
 def test_what_is_being_answered_when_it_ends_is_answered(tmp_path: Path, free_port: int) -> None:

@@ -223,7 +223,7 @@ def test_a_stricter_policy_counts_at_once(guarded: Store) -> None:
     stricter = Policy(objectives=STRICT.objectives, reviews=2, aliases=["champion", "live"])
     assert api.set_policy(guarded, local_principal(), **WHO, policy=stricter) is None
     approved(guarded, 2)
-    with pytest.raises(GatesRefused, match="1 approvals by persons"):
+    with pytest.raises(GatesRefused, match="1 approval by persons"):
         api.set_alias(guarded, **BY, alias="live", number=2)
 
 

@@ -96,7 +96,7 @@ def test_every_failed_gate_is_explained_with_its_numbers() -> None:
         "log_loss 0.55 (0.54 to 0.56 on 7,000 rows), at most 0.5 is required; "
         "parity of treelite: largest difference 2e-09 in thresholds(temp), 0 label flips on 1,000 rows, "
         "at most 1e-09 is allowed; "
-        "0 approvals by persons, at least 2 is required"
+        "0 approvals by persons, at least 2 are required"
     )
 
 

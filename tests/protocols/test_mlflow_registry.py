@@ -9,6 +9,7 @@ from boucle.governance.records import Objective, Policy
 from boucle.identity.api import local_principal
 from boucle.kernel import audit
 from boucle.kernel.store import Store
+from boucle.models import api as models
 from boucle.models.webhooks import api as webhooks
 from boucle.models.webhooks.records import EVENTS
 from boucle.runs import logged_models
@@ -239,9 +240,9 @@ def test_a_protected_pointer_moves_by_what_the_run_reported(store: Store, ask: A
     governance.set_policy(store, local_principal(), project_id="shop", model="flights", policy=policy)
     body = {"name": "flights", "alias": "champion", "version": "1"}
     message = refused(ask("POST", f"{MODELS}/alias", body), 403, "PERMISSION_DENIED")
-    assert f"auc 0.7, reported by run {run_id}, not measured by Boucle, at least 0.75 is required" in message
+    assert f"auc 0.7, reported by run {run_id}, not measured by Boucle, at least 0.75 is required\n" in message
     assert f"recall was not reported by run {run_id}, at least 0.5 is required; log it to run {run_id}" in message
-    assert message.endswith("; boucle models show flights 1")
+    assert message.endswith("\nNext: boucle models show flights 1")
     better = record_run(
         store, project_id="shop", experiment="tries", name="b", params={}, metrics={"auc": 0.8, "recall": 0.6}
     )
@@ -314,3 +315,15 @@ def test_webhooks_are_told_of_what_happens(store: Store, ask: Ask, run_id: str) 
     ask("POST", f"{MODELS}/alias", {"name": "flights", "alias": "champion", "version": "1"})
     ask("DELETE", f"{MODELS}/alias", {"name": "flights", "alias": "champion"})
     assert [waiting for waiting, _ in webhooks.waiting(store).values()] == [6]
+
+
+def test_the_history_says_that_a_client_moved_an_alias(store: Store, ask: Ask, run_id: str) -> None:
+    made(ask, run_id)
+    actor = local_principal().name
+    assert ask("POST", f"{MODELS}/alias", {"name": "flights", "alias": "best", "version": "1"}).status == 200
+    assert ask("DELETE", f"{MODELS}/alias", {"name": "flights", "alias": "best"}).status == 200
+    moves = models.history(store, "shop", "flights", "best")
+    assert [move.reason for move in moves] == [
+        f"set by {actor} through MLflow",
+        f"taken away by {actor} through MLflow",
+    ]

@@ -39,14 +39,14 @@ from boucle.app.start import main
 from boucle.kernel.errors import BoucleError
 
 EXIT_CODES = {
-    0: "done",
+    0: "done; of a server: stopped orderly, by Ctrl-C or a signal",
     1: "an error inside Boucle",
     2: "wrong input: an option, boucle.yaml, the data, or something that does not exist",
     3: "refused by a check, a gate or a policy",
     4: "stored bytes are damaged, or the audit log was changed",
     5: "something outside is missing: a port, disk space, a package",
     129: "stopped because the terminal was closed; what was finished is kept",
-    130: "stopped by Ctrl-C; what was finished is kept",
+    130: "stopped by Ctrl-C before the end; what was finished is kept",
     141: "nobody reads the output any more",
     143: "stopped by SIGTERM",
 }

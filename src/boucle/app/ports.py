@@ -22,6 +22,19 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
+def free_port(host: str) -> int:
+    """A port that nobody listens on at the moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise PortInUse(
+            f"cannot listen on {host}: {error.strerror or error}", hint="listen on this machine: --host 127.0.0.1"
+        ) from error
+
+
 def address(host: str, port: int) -> str:
     """Where a server is found.
 

@@ -133,7 +133,7 @@ def set_stage(
     _through(store, project_id, model, number, pointer, turn)
 
 
-def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor: str) -> None:
+def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor: str, reason: str = "") -> None:
     """Take an alias away; one that points nowhere is gone already. Refused while a policy protects it."""
     names.check_alias(alias)
     at = store.clock.now()
@@ -151,7 +151,7 @@ def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor
             number=None,
             permit_id=None,
             actor=actor,
-            reason="",
+            reason=reason,
             moved_at=at,
             effective_at=at,
         )

@@ -242,7 +242,8 @@ def _reviews(
     standing = standing_reviews(about, authors=authors)
     given = sorted(name for name, review in standing.items() if review.verdict == "approve")
     against = sorted(name for name, review in standing.items() if review.verdict == "reject")
-    message = f"{len(given)} approvals by persons{_named(given)}, at least {needed} is required"
+    approvals = f"{len(given)} approval{'' if len(given) == 1 else 's'} by persons{_named(given)}"
+    message = f"{approvals}, at least {needed} {'is' if needed < 2 else 'are'} required"
     if against:
         message += f"; rejected by {', '.join(against)}"
     return GateVerdict(

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.authors import authors_of
-from boucle.governance.gates import explain, next_step, standing_reviews
+from boucle.governance.gates import next_step, standing_reviews
 from boucle.governance.records import GateReport, GateVerdict, Permit, Waiver
 from boucle.identity.store import has_users
 from boucle.kernel import audit
@@ -83,8 +83,9 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
 
 def refusal(report: GateReport, *, users: bool) -> GatesRefused:
     """The error that tells of every gate that says no, and of the next command."""
+    said = "".join(f"\n- {verdict.message}" for verdict in report.verdicts if not verdict.passed)
     return GatesRefused(
-        f"the gates refuse {report.model} version {report.number}: {explain(report)}",
+        f"the gates refuse {report.model} version {report.number}:{said}",
         hint=next_step(report, users=users),
         details={"number": report.number, "verdicts": [_as_details(verdict) for verdict in report.verdicts]},
     )

@@ -113,13 +113,13 @@ def permit(policy: Policy, principal: Principal) -> None:
         )
     if policy in GRANTS[principal.role]:
         raise Refused(
-            f"{principal.name} is {principal.role}, but this token is limited to less; {needed}",
+            f"{principal.name} is {principal.role}, but this token is limited to less; only {needed}",
             hint=f"boucle users token {name}",
         )
-    raise Refused(
-        f"{principal.name} is {principal.role}; {needed}",
-        hint=f"an administrator gives the role: boucle users role {name} {roles[0]}",
-    )
+    hint = "ask an admin; `boucle users list` on the server's machine shows who is one"
+    if roles != ["admin"]:  # who needs an admin for once is not made one
+        hint = f"ask an admin for the role {roles[0]}: boucle users role {name} {roles[0]}"
+    raise Refused(f"{principal.name} is {principal.role}, and only {needed}", hint=hint)
 
 
 def refuse_open_binding(host: str, *, has_users: bool | None = None) -> None:

@@ -110,5 +110,5 @@ def test_every_error_has_its_status_and_code(error: BoucleError, status: int, co
 
 
 def test_a_hint_stands_behind_the_message() -> None:
-    assert json.loads(refuse(InvalidInput("wrong", hint="do this")).body)["message"] == "wrong; do this"
+    assert json.loads(refuse(InvalidInput("wrong", hint="do this")).body)["message"] == "wrong. Next: do this"
     assert EMPTY.body == b"{}"

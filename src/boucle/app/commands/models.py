@@ -1,5 +1,6 @@
 """`boucle models`"""
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -147,7 +148,7 @@ def history(
             if as_json:
                 print_json({"alias": alias, "at": moment, "version": number})
             else:
-                screen.print(f"version {number} was {alias} at {moment.isoformat()}")
+                screen.print(f"version {number} was {alias} at {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
             return
         moves = api.history(found.store, found.project_id, model, alias)
         if as_json:

@@ -1,5 +1,6 @@
 """`boucle up`"""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ _ANY = ("0.0.0.0", "::")
 
 def up(
     context: typer.Context,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any that is free.")] = 5000,
     host: Annotated[
         str, typer.Option(help="Address to listen on; other than loopback, only with users.")
     ] = "127.0.0.1",
@@ -36,7 +37,7 @@ def up(
 
     from boucle.app import stopping
     from boucle.app.control import make_front, run
-    from boucle.app.ports import address, check_port
+    from boucle.app.ports import address, check_port, free_port
     from boucle.identity.accounts import has_users
     from boucle.identity.api import is_loopback, refuse_open_binding
     from boucle.kernel.store import Store
@@ -46,6 +47,7 @@ def up(
     is_new = not (home / "boucle.db").exists()
     if not is_loopback(host) and is_new:  # refused before anything is made
         refuse_open_binding(host, has_users=False)
+    port = port or free_port(host)
     check_port(host, port)
     with Store.open(home) as store:
         refuse_open_binding(host, has_users=is_loopback(host) or has_users(store))
@@ -54,9 +56,9 @@ def up(
         front = make_front(Control(store=store, default_project=project), names)
 
         def announce() -> None:
-            made = f"made the store {home}\n" if is_new else ""
-            told = f"{where} answers for project {project}, stored in {home}; Ctrl-C stops it"
-            typer.echo(f"{made}{told}; MLFLOW_TRACKING_URI={where}")
+            typer.echo(f"{where} answers for project {project}; Ctrl-C stops it")
+            typer.echo(f"{'made the store' if is_new else 'the store is'} {home}")
+            typer.echo(f"export MLFLOW_TRACKING_URI={where}")
 
         webhooks = Dispatcher(store)
         webhooks.start()
@@ -65,6 +67,8 @@ def up(
         finally:
             front.close()
             webhooks.stop()
+    with suppress(OSError):  # a closed terminal stopped it
+        typer.echo("stopped; everything that was answered is stored")
     # Granian's threads outlive the loop; all is answered, written and closed, so nothing waits for them.
     stopping.leave(0)
 

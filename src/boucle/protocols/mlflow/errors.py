@@ -37,9 +37,19 @@ def refuse(error: BoucleError) -> Response:
     b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"there is no run \\'x\\'"}'
     """
     status, code = next((status, code) for kind, status, code in _CODES if isinstance(error, kind))
-    message = error.message if error.hint is None else f"{error.message}; {error.hint}"
+    message = error.message if error.hint is None else _with_next(error.message, error.hint)
     body = msgspec.json.encode({"error_code": code, "message": message.encode(errors="replace").decode()})
     return Response(status, body)
+
+
+def _with_next(message: str, hint: str) -> str:
+    r"""
+    >>> _with_next("It is deleted.", "restore it first"), _with_next("two gates say no:\n- one\n- two", "look")
+    ('It is deleted. Next: restore it first', 'two gates say no:\n- one\n- two\nNext: look')
+    """
+    if "\n" in message:
+        return f"{message}\nNext: {hint}"
+    return f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} Next: {hint}"
 
 
 def reply(answer: Any) -> Response:

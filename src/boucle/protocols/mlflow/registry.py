@@ -195,6 +195,7 @@ class _Doors:
             alias=message.alias,
             number=number_of(message.version),
             actor=request.principal.name,
+            reason=_why(request.principal.name),
         )
         return EMPTY
 
@@ -208,6 +209,7 @@ class _Doors:
             model=message.name,
             alias=message.alias,
             actor=request.principal.name,
+            reason=_why(request.principal.name, what="taken away"),
         )
         return EMPTY
 
@@ -233,3 +235,8 @@ class _Doors:
 
     def _facts(self, model: RegisteredModel) -> ModelFacts:
         return self.store.read(lambda conn: models.model_facts(conn, [model]))[0]
+
+
+def _why(actor: str, what: str = "set") -> str:
+    """What the history of an alias says of a move by a client, whose protocol has no field for a reason."""
+    return f"{what} by {actor} through MLflow"
