@@ -75,6 +75,23 @@ def test_a_wrong_type_names_its_field() -> None:
         decode(b'{"key": 3}', Point)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"value": NaN}', 'the body is no JSON: NaN stands without quotes. Next: write "NaN", in quotes'),
+        (b'{"value": -Infinity}', '-Infinity stands without quotes. Next: write "-Infinity", in quotes'),
+        (b'{"key": "a\\ud800b"}', "the body has \\ud800, half of a surrogate pair"),
+        (b'{"key": "a\\udc00"}', "the body has \\udc00, half of a surrogate pair"),
+        (b'{"key": "\\ud83d\\ude00\\uDFFF"}', "the body has \\uDFFF, half of a surrogate pair"),
+        (b"[]", "got `array`. Next: send one JSON object with fields such as key, "),
+    ],
+)
+def test_what_is_wrong_is_said(body: bytes, said: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        decode(body, Point)
+    assert said in json.loads(refuse(caught.value).body)["message"]
+
+
 def test_a_query_is_a_message_too() -> None:
     request = Request("GET", "/", query="key=a&value=NaN&step=3&ids=x&ids=y")
     found = asked(request, Point)

@@ -1,5 +1,6 @@
 """Reading MLflow's requests: a message from a body or a query, or InvalidInput that names the field."""
 
+import re
 from typing import Final, TypeVar
 
 import msgspec
@@ -9,6 +10,12 @@ from boucle.identity.http import Request
 from boucle.kernel.errors import InvalidInput
 
 T = TypeVar("T", bound=Struct)
+_FIELDS_SHOWN: Final = 5
+_NUMBER_WORD: Final = re.compile(rb"[^\w\"-]?(-?(?:NaN|Infinity))\b")
+_HALF_PAIR: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _decoders: Final[dict[type[Struct], msgspec.json.Decoder[Struct]]] = {}
 
 
@@ -53,7 +60,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         return _without_nulls(body, kind, error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the body is no JSON: {error}") from error
+        raise _no_json(body, error) from error
     except RecursionError as error:
         raise InvalidInput("the body is nested too deeply") from error
 
@@ -83,7 +90,30 @@ def _without_nulls(body: bytes, kind: type[T], error: msgspec.ValidationError) -
     try:
         return msgspec.convert(_pruned(msgspec.json.decode(body)), kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput(str(error)) from error
+        told = str(error)
+        hint = None
+        if told.startswith("Expected `object`") and " - at " not in told:
+            names = ", ".join(msgspec.structs.fields(kind)[at].encode_name for at in range(_few(kind)))
+            hint = f"send one JSON object with fields such as {names}"
+        raise InvalidInput(told, hint=hint) from error
+
+
+def _few(kind: type[Struct]) -> int:
+    return min(len(kind.__struct_fields__), _FIELDS_SHOWN)
+
+
+def _no_json(body: bytes, error: Exception) -> InvalidInput:
+    """What is wrong with a body that is no JSON; the two mistakes that the parser calls otherwise by their names."""
+    where = re.search(r"\(byte (\d+)\)", str(error))
+    if where and (found := _NUMBER_WORD.match(body, max(0, int(where[1]) - 1))):
+        word = found[1].decode()
+        return InvalidInput(f"the body is no JSON: {word} stands without quotes", hint=f'write "{word}", in quotes')
+    if found := _HALF_PAIR.search(body):
+        half = found[0].decode()
+        return InvalidInput(
+            f"the body has {half}, half of a surrogate pair, which is no character", hint="send whole characters"
+        )
+    return InvalidInput(f"the body is no JSON: {error}")
 
 
 def _pruned(value: object) -> object:
