@@ -271,4 +271,5 @@ def test_every_column_that_looks_like_a_digest_is_known_to_name_a_blob_or_not() 
         "runs.bundle_digest",
         "runs.dataset_digest",
         "waivers.bundle_digest",
+        "waivers.evaluation_digest",
     }, "a column that names a kept blob belongs into this list; another one into references.NO_BLOBS"

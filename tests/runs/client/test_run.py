@@ -197,3 +197,22 @@ def test_a_run_with_very_many_names_shows_some_and_keeps_few(home: Path) -> None
         html = run._repr_html_()
     assert html.count("<tr>") < 70
     assert "more metrics" in html
+
+
+@pytest.mark.slow
+def test_tracking_draws_nothing_from_the_random_numbers_of_a_program(program: Program) -> None:
+    """Also while it waits for a server that is away: a training that set its seed draws the same with and without."""
+    text = """
+import random, time
+import boucle
+random.seed(3)
+before = random.getstate()
+run = boucle.start_run(url="http://127.0.0.1:9")
+for step in range(100):
+    run.log("loss", 0.5, step=step)
+run.flush(1.5)
+print(random.getstate() == before)
+"""
+    with program(text) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().strip() == "True"

@@ -22,6 +22,8 @@ SEND_S: Final = 0.2
 BATCH_BYTES: Final = 1 << 20
 LONGEST_PAUSE_S: Final = 30.0
 REPLAY_S: Final = 5.0
+_dice: Final = random.Random()
+"""Our own: drawing from Python's would change what a training draws after it has set its seed."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -186,7 +188,7 @@ class Threads:
             _log.warning("%s; what is logged is kept in the spool and sent later", words)
         feed.failures += 1
         pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** min(feed.failures, 10))
-        feed.again_at = time.monotonic() + pause * random.uniform(0.5, 1.0)
+        feed.again_at = time.monotonic() + pause * _dice.uniform(0.5, 1.0)
 
     def _note(self, feed: Feed) -> None:
         del feed
@@ -206,4 +208,4 @@ def _replay_all(root: Path) -> None:
             _log.debug("cannot look for what other processes left: %s", error)
             failed = []
         pause = min(pause * 2, LONGEST_PAUSE_S * 2) if failed else REPLAY_S
-        time.sleep(pause * random.uniform(0.8, 1.2))
+        time.sleep(pause * _dice.uniform(0.8, 1.2))
