@@ -124,7 +124,7 @@ def _searches(peer: Peer, rounds: int, sizes: dict[str, int], values: dict[str, 
             time.sleep(SETTLED_S)
             work.repeated(values[f"search {size}"], rounds, LONG_S, lambda server=server: work.top(server) * 1000)
             if end == max(sizes.values()):
-                many = 200 if peer.key == "boucle" else 1
+                many = 200 if peer.key == "boucle" else 2
                 values["filter p50"], values["filter p95"] = work.filters(server, many)
 
 
