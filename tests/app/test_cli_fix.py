@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "boucle.app.main", "check", *options]
+    command = [sys.executable, "-m", "boucle", "check", *options]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

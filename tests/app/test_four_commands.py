@@ -19,7 +19,7 @@ from msgspec import Struct
 from sklearn import datasets
 
 ROOT = Path(__file__).parents[2]
-HERE = [sys.executable, "-m", "boucle.app.main"]
+HERE = [sys.executable, "-m", "boucle"]
 
 
 class Table(Struct, frozen=True):

@@ -261,7 +261,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._own, theirs = pty.openpty()
-        command = [sys.executable, "-m", "boucle.app.main", "init"]
+        command = [sys.executable, "-m", "boucle", "init"]
         environment = {**os.environ, "TERM": "dumb", "COLUMNS": "120"}
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True

@@ -23,7 +23,7 @@ PROJECT = "project: churn\ndata: {source: t.csv, target: y, features: {numeric: 
 
 
 def command(folder: Path, port: int, *options: str) -> "subprocess.Popen[str]":
-    arguments = [sys.executable, "-m", "boucle.app.start", "up", "--port", str(port), *options]
+    arguments = [sys.executable, "-m", "boucle", "up", "--port", str(port), *options]
     return subprocess.Popen(arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

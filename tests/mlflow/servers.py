@@ -32,7 +32,7 @@ def mlflow_command(programs: Path, folder: Path, port: int) -> list[str]:
 
 def boucle_command(folder: Path, port: int) -> list[str]:
     """`boucle up` in a folder without a project."""
-    return [sys.executable, "-m", "boucle.app.start", "up", "--port", str(port), "--home", str(folder / "home")]
+    return [sys.executable, "-m", "boucle", "up", "--port", str(port), "--home", str(folder / "home")]
 
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -25,7 +25,7 @@ training:
     trials: 8
     space: {learning_rate: {low: 0.01, high: 0.3, log: true}, max_leaf_nodes: {low: 4, high: 31}}
 """
-COMMAND = [sys.executable, "-m", "boucle.app.main", "run", "--json"]
+COMMAND = [sys.executable, "-m", "boucle", "run", "--json"]
 DIES_AFTER_THREE_TRIALS = """
 import json, os, signal
 from pathlib import Path

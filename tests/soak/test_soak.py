@@ -25,7 +25,7 @@ WARM_UP_MONTHS = 6
 
 
 def boucle(folder: Path, *arguments: str) -> Any:
-    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), *arguments, "--json"]
+    command = [sys.executable, "-m", "boucle", "--project", str(folder), *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

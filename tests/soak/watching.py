@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 @contextmanager
 def replaying(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """`boucle replay` at work; killed at the end of the block if it still is."""
-    command = [sys.executable, "-m", "boucle.app.main", "--project", str(folder), "replay"]
+    command = [sys.executable, "-m", "boucle", "--project", str(folder), "replay"]
     with (folder / "replay.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:

@@ -35,7 +35,6 @@ from boucle.app.commands import (
     webhooks,
 )
 from boucle.app.session import Session
-from boucle.app.start import main
 from boucle.kernel.errors import BoucleError
 
 EXIT_CODES = {
@@ -200,7 +199,3 @@ def _tell_usage(error: Exception, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "boucle"
     return _tell(BoucleError(words, hint=f"{command} --help"), "usage", 2, as_json=as_json)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,13 @@
 """Entry point of the `boucle` program: takes the signals before it loads anything else."""
 
-import codecs
 import os
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Python's own handler would raise wherever loading has come to; while nothing is open, Ctrl-C just ends it.
+    signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+
+import codecs
 import sys
 from typing import Final, NoReturn
 
@@ -35,7 +41,3 @@ def main() -> NoReturn:
     if stopping.exit_code() is not None:
         stopping.leave(code or 0)  # steps that were left in foreign code are not waited for
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()
