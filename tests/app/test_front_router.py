@@ -59,6 +59,38 @@ def test_the_rest_of_a_path_is_one_value() -> None:
     assert ROUTER.find("GET", "/api/2.0/artifacts").values == {}
 
 
+def test_a_segment_may_end_in_a_verb() -> None:
+    router = Router([surface(("POST", "/v1/{m}:ask"), ("POST", "/v1/{m}/{v}:ask"), ("GET", "/v1/{m}")), PLAIN])
+    assert router.find("POST", "/v1/a:b:ask").values == {"m": "a:b"}
+    assert router.find("POST", "/v1/a/7:ask").values == {"m": "a", "v": "7"}
+    assert router.find("GET", "/v1/a:tell").values == {"m": "a:tell"}
+    with pytest.raises(WrongMethod) as told:
+        router.find("GET", "/v1/a:ask")
+    assert told.value.allowed == ["POST"]
+    for path in ("/v1/:ask", "/v1/a:ASK", "/v1/a/b", "/v1/a:ask/b"):
+        with pytest.raises((NoRoute, WrongMethod)):
+            router.find("POST", path)
+    for path in ("/v1/..:ask", "/v1/.:ask", "/v1/a/..:ask"):
+        with pytest.raises(BadPath):
+            router.find("POST", path)
+
+
+def test_a_surface_may_take_its_paths_in_any_case() -> None:
+    loud = Surface(
+        routes=[Route("POST", "/models/{m}:ask", "read", handler), Route("GET", "/models/{m}", "read", handler)],
+        prefixes=("/v1",),
+        refuse=refuse,
+        ignore_case=True,
+    )
+    router = Router([loud, PLAIN])
+    assert router.find("POST", "/V1/Models/Flights:ASK").values == {"m": "Flights"}
+    assert router.find("GET", "/v1/MODELS/Flights").values == {"m": "Flights"}
+    assert router.surface_of("/V1/nothing") is loud
+    for path in ("/V2", "/v1/models/", "/v1/models/:ask/:ask"):
+        with pytest.raises(NoRoute):
+            router.find("GET", path)
+
+
 def test_a_path_that_is_decoded_is_not_decoded_again() -> None:
     assert ROUTER.find("GET", "/v2/models/a b é").values == {"model": "a b é"}
     assert ROUTER.find("GET", "/v2/models/%2e%2e").values == {"model": "%2e%2e"}

@@ -68,11 +68,14 @@ class Served(NamedTuple):
 def example(path: str) -> str:
     """A path as a request has it: something for each `{name}`, more for `{name...}`.
 
-    >>> example("/runs/{run}/files/{path...}")
-    '/runs/x1/files/x1/x2'
+    >>> example("/runs/{run}/files/{path...}"), example("/models/{model}:predict")
+    ('/runs/x1/files/x1/x2', '/models/x1:predict')
     """
     segments = path.split("/")
-    return "/".join("x1/x2" if one.endswith("...}") else "x1" if one.startswith("{") else one for one in segments)
+    return "/".join(
+        "x1/x2" if one.endswith("...}") else "x1" + one.partition("}")[2] if one.startswith("{") else one
+        for one in segments
+    )
 
 
 def spellings(path: str) -> Iterator[str]:

@@ -38,10 +38,15 @@ class Match(NamedTuple):
 class _Node:
     """What may follow a beginning of a path."""
 
-    __slots__ = ("any", "doors", "literal", "rest", "surface")
+    __slots__ = ("any", "doors", "folded", "folded_verbs", "literal", "rest", "surface", "verbs")
 
     def __init__(self) -> None:
         self.literal: dict[str, _Node] = {}
+        self.folded: dict[str, _Node] = {}
+        """By the segment in lower case, where a surface takes its paths in any case."""
+        self.verbs: dict[str, _Node] = {}
+        """What may follow a segment `{name}:verb`, by the verb."""
+        self.folded_verbs: dict[str, _Node] = {}
         self.any: _Node | None = None
         self.rest: dict[str, tuple[Door, tuple[str, ...]]] = {}
         self.doors: dict[str, tuple[Door, tuple[str, ...]]] = {}
@@ -63,6 +68,8 @@ class Router:
                 self._node(prefix).surface = surface
             for route in _placed(surface):
                 self._place(route, surface)
+                if surface.ignore_case:
+                    self._fold(route.path)
         if self._root.surface is None:
             raise ValueError("no surface has the prefix '', which answers for unknown paths")
 
@@ -95,7 +102,7 @@ class Router:
         segments = path.split("/")
         node, surface = self._root, self._root.surface
         for segment in segments[1:]:
-            if (below := node.literal.get(segment)) is None:
+            if (below := _literal(node, segment)) is None:
                 break
             node, surface = below, below.surface or surface
         assert surface is not None
@@ -104,16 +111,34 @@ class Router:
     def _node(self, path: str) -> _Node:
         node = self._root
         for segment in path.split("/")[1:]:
-            if segment.startswith("{"):
+            if not segment.startswith("{"):
+                node = node.literal.setdefault(segment, _Node())
+            elif segment.endswith("}"):
                 node.any = node.any or _Node()
                 node = node.any
             else:
-                node = node.literal.setdefault(segment, _Node())
+                node = node.verbs.setdefault(segment.rpartition(":")[2], _Node())
         return node
+
+    def _fold(self, path: str) -> None:
+        """Find a path's literal segments in any case, too."""
+        node = self._root
+        for segment in path.split("/")[1:]:
+            if not segment.startswith("{"):
+                below = node.folded[segment.lower()] = node.literal[segment]
+            elif segment.endswith("}"):
+                assert node.any is not None
+                below = node.any
+            else:
+                verb = segment.rpartition(":")[2]
+                below = node.folded_verbs[verb.lower()] = node.verbs[verb]
+            node = below
 
     def _place(self, route: Route, surface: Surface) -> None:
         door = Door(route, surface, iscoroutinefunction(route.handler))
-        names = tuple(one[1:-1].removesuffix("...") for one in route.path.split("/") if one.startswith("{"))
+        names = tuple(
+            one[1:].partition("}")[0].removesuffix("...") for one in route.path.split("/") if one.startswith("{")
+        )
         if route.path.endswith("...}"):
             self._node(route.path.rpartition("/")[0]).rest[route.method] = (door, names)
         else:
@@ -133,12 +158,20 @@ def _placed(surface: Surface) -> Iterable[Route]:
 def _walk(
     node: _Node, segments: list[str], at: int, values: tuple[str, ...], method: str, allowed: dict[str, None]
 ) -> tuple[Door, dict[str, str]] | None:
-    """The door for the segments from `at` on; a literal segment goes before `{name}`, and that before `{name...}`."""
+    """The door for the segments from `at` on.
+
+    A literal segment goes before `{name}:verb`, which leaves nothing for `{name}`, and that before `{name...}`.
+    """
     if at == len(segments):
         return _door(node.doors, values, method, allowed)
     segment = segments[at]
-    below = node.literal.get(segment)
+    below = _literal(node, segment)
     if below is not None and (found := _walk(below, segments, at + 1, values, method, allowed)):
+        return found
+    if node.verbs and (verb := _verb(node, segment)):
+        found = _walk(verb[1], segments, at + 1, (*values, verb[0]), method, allowed)
+        if found and verb[0] in (".", ".."):
+            raise BadPath(f"the path has the segment {segment[:200]!r}; allowed is any other name")
         return found
     if (
         node.any is not None
@@ -154,6 +187,17 @@ def _walk(
             _check_rest(rest)
             return found
     return None
+
+
+def _literal(node: _Node, segment: str) -> _Node | None:
+    return node.literal.get(segment) or (node.folded.get(segment.lower()) if node.folded else None)
+
+
+def _verb(node: _Node, segment: str) -> tuple[str, _Node] | None:
+    """What stands for `{name}` in a segment `{name}:verb`, and what may follow."""
+    name, colon, verb = segment.rpartition(":")
+    below = node.verbs.get(verb) or node.folded_verbs.get(verb.lower())
+    return (name, below) if colon and name and below is not None else None
 
 
 def _door(

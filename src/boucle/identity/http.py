@@ -169,7 +169,8 @@ class Route(Struct, frozen=True):
     method: str
     """Upper-case HTTP method."""
     path: str
-    """Starts with `/`; a `{name}` segment stands for any one segment, a last `{name...}` for all that follow."""
+    """Starts with `/`; a `{name}` segment stands for any one segment, `{name}:verb` for any that ends so, a last
+    `{name...}` for all that follow."""
     policy: Policy
     handler: Callable[..., Any]
     """A `Handler`."""
@@ -190,6 +191,8 @@ class Surface(Struct, frozen=True, kw_only=True):
     """Further prefixes with nothing behind them, where this protocol's clients ask all the same."""
     max_body_bytes: int = MAX_BODY_BYTES
     """The largest body of a plain handler."""
+    ignore_case: bool = False
+    """Whether paths are found in any case; what stands for `{name}` stays as it came."""
 
 
 def _parsed(query: str) -> dict[str, list[str]]:

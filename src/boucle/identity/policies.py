@@ -48,7 +48,10 @@ def check_table(routes: Sequence[Route]) -> None:
             raise ValueError(f"{name} has the policy {route.policy!r}; allowed are {', '.join(sorted(POLICIES))}")
         if not route.path.startswith("/") or not route.method.isupper():
             raise ValueError(f"{name} needs an upper-case method and a path that starts with '/'")
-        shape = tuple("{}" if segment.startswith("{") else segment for segment in route.path.split("/"))
+        shape = tuple(
+            "{}" + segment.partition("}")[2] if segment.startswith("{") else segment
+            for segment in route.path.split("/")
+        )
         if any(segment.endswith("...}") for segment in route.path.split("/")[:-1]):
             raise ValueError(f"{name} has segments behind {{...}}, which stands for all that follow")
         other = seen.setdefault((route.method, shape), route)
