@@ -28,7 +28,7 @@ from boucle.kernel.schema import REVISIONS
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version
 from boucle.packaging.api import open_kept
-from boucle.packaging.bundle import FORMAT as BUNDLE_FORMAT
+from boucle.packaging.manifest import FORMAT as BUNDLE_FORMAT
 from boucle.pipeline.cache import _FORMAT as CACHE_FORMAT
 from boucle.serving.api import log_folder, read_frames
 

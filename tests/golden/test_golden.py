@@ -37,7 +37,7 @@ SOURCE = HERE.parents[1] / "src" / "boucle"
 HOMES = sorted(path.name.split(".")[0].removeprefix("home-") for path in HERE.glob("home-*.tar.xz"))
 GOLDEN_OF = {
     "kernel/care/archive.py:FORMAT": "backup-{}.tar.xz",
-    "packaging/bundle.py:FORMAT": "bundle-{}",
+    "packaging/manifest.py:FORMAT": "bundle-{}",
     "pipeline/cache.py:_FORMAT": "cache-manifest-{}.json",
 }
 """Each format-version constant of the source, and the name of its golden file."""
@@ -114,8 +114,9 @@ def test_the_project_file() -> None:
     assert (project.project, project.data.target, project.loop.promote.min_rows) == ("orders", "late", 60)
 
 
-def test_the_bundle_answers_the_same() -> None:
-    folder = FORMATS / "bundle-1"
+@pytest.mark.parametrize("format", ["1", "2"])
+def test_the_bundle_answers_the_same(format: str) -> None:
+    folder = FORMATS / f"bundle-{format}"
     expected = msgspec.json.decode(golden("answers-1.json"))
     answer = open_bundle(folder).predict(expected["question"])
     assert answer["probability"].tolist() == pytest.approx(expected["answer"]["probability"], abs=1e-12)  # type: ignore[union-attr]

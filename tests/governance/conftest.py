@@ -12,7 +12,16 @@ from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.models.records import ModelVersion
-from boucle.packaging.records import BundleManifest, Input, Output, Parity, Signature
+from boucle.packaging.records import (
+    BundleManifest,
+    EncodeStage,
+    Input,
+    Output,
+    Parity,
+    PostStage,
+    Signature,
+    TreeliteStage,
+)
 
 
 class Candidate(Struct, frozen=True):
@@ -44,14 +53,15 @@ def manifest_of(name: str, largest_difference: float = 1e-15) -> BundleManifest:
         threshold=0.5,
     )
     return BundleManifest(
-        format=1,
-        flavor="treelite",
+        format=2,
+        stages=[EncodeStage(), TreeliteStage(file="model.treelite", margins=False), PostStage(link="identity")],
         signature=signature,
         parity=parity_of(largest_difference),
         params={"name": name},
         environment=["treelite==4.8.1"],
         python="3.11",
-        model=Digest("0" * 64),
+        files={"model.treelite": Digest("0" * 64)},
+        framework="none",
     )
 
 

@@ -22,7 +22,7 @@ from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.models.records import AliasMove, ModelVersion
-from boucle.packaging.records import BundleManifest, Parity, Signature
+from boucle.packaging.records import BundleManifest, EncodeStage, Parity, PostStage, Signature, TreeliteStage
 
 NAMES = ("champion", "shadow")
 POLICIES = tuple(Policy(objectives=[Objective(metric="auc_roc", at_least=bound)]) for bound in (0.6, 0.7))
@@ -174,8 +174,8 @@ class Registry(RuleBasedStateMachine):
 
     def _candidate(self, auc: float, seed: int) -> tuple[ModelVersion, Evaluation, BundleManifest]:
         manifest = BundleManifest(
-            format=1,
-            flavor="treelite",
+            format=2,
+            stages=[EncodeStage(), TreeliteStage(file="model.treelite", margins=False), PostStage(link="identity")],
             signature=Signature(task="binary", inputs=[], outputs=[], classes=["0", "1"], threshold=0.5),
             parity=Parity(
                 compiler="treelite",
@@ -189,7 +189,8 @@ class Registry(RuleBasedStateMachine):
             params={"auc": auc, "seed": seed},
             environment=[],
             python="3.11",
-            model=Digest("0" * 64),
+            files={"model.treelite": Digest("0" * 64)},
+            framework="none",
         )
         folder = self.folder / "bundle"
         folder.mkdir(exist_ok=True)

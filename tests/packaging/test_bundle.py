@@ -103,11 +103,20 @@ def test_manifests_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -
         open_bundle(tmp_path)
     manifest = folder / "boucle.json"
     content = msgspec.json.decode(manifest.read_bytes())
-    manifest.write_bytes(msgspec.json.encode(content | {"format": 2}))
-    with pytest.raises(InvalidInput, match="has bundle format 2; this Boucle reads format 1"):
+    manifest.write_bytes(msgspec.json.encode(content | {"format": 3}))
+    with pytest.raises(InvalidInput, match="has bundle format 3; this Boucle reads formats 1 to 2"):
         open_bundle(folder)
-    manifest.write_bytes(msgspec.json.encode(content | {"flavor": "onnx"}))
-    with pytest.raises(InvalidInput, match="has flavor 'onnx'"):
+    manifest.write_bytes(msgspec.json.encode(content | {"stages": [{"kind": "pickle", "file": "model.pkl"}]}))
+    with pytest.raises(Damaged, match=r"Invalid value 'pickle' - at `\$\.stages\[0\]\.kind`"):
+        open_bundle(folder)
+    manifest.write_bytes(msgspec.json.encode(content | {"files": {}}))
+    with pytest.raises(Damaged, match=r"stage 'treelite' names 'model\.treelite', which is not among its files"):
+        open_bundle(folder)
+    manifest.write_bytes(msgspec.json.encode(content | {"files": {"model.treelite": "0" * 64, "../other": "0" * 64}}))
+    with pytest.raises(Damaged, match="should have digest"):
+        open_bundle(folder)
+    manifest.write_bytes(msgspec.json.encode(content | {"files": content["files"] | {"../other": "0" * 64}}))
+    with pytest.raises(InvalidInput, match=r"contains '\.\.'"):
         open_bundle(folder)
     manifest.write_bytes(msgspec.json.encode(content | {"signature": 3}))
     with pytest.raises(Damaged, match=r"Expected `object`, got `int` - at `\$\.signature`"):

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from boucle.data.records import Features
 from boucle.kernel.errors import Refused
 from boucle.packaging.api import compile_treelite, package
-from boucle.packaging.bundle import Trees
+from boucle.packaging.compile import stages_of
 from boucle.packaging.parity import prove, rounded_up, split_thresholds
 from boucle.packaging.records import PackagingSection
+from boucle.packaging.stages import Chain
 from boucle.packaging.tables import signature_of
 from boucle.training.api import fit
 from boucle.training.records import Fitted, TrainingSection
@@ -166,9 +167,8 @@ def test_a_model_without_categories_or_splits_is_proven(train: pl.DataFrame, hel
     section = TrainingSection(params={"max_iter": 1, "min_samples_leaf": 400})
     for features in (Features(numeric=["wind"]), Features(categorical=["carrier"])):
         fitted = fit(train, section, features, "late", "binary", {}, 0.5)
-        prove_answer(
-            fitted, held_out, Trees(compile_treelite(fitted), signature_of(fitted, key=None, time=None)).scores
-        )
+        chain = Chain(stages_of(fitted), {"model.treelite": compile_treelite(fitted)})
+        prove_answer(fitted, held_out, chain.scores)
 
 
 @given(st.floats(0, 1e3))

@@ -28,7 +28,7 @@ def test_a_bundle_is_three_readable_files(fitted: Fitted, held_out: pl.DataFrame
     assert sorted(file.name for file in tmp_path.iterdir()) == ["boucle.json", "model.treelite", "requirements.txt"]
     assert read_manifest(tmp_path) == written
     assert (tmp_path / "requirements.txt").read_text().splitlines() == written.environment
-    assert '"flavor": "treelite"' in (tmp_path / "boucle.json").read_text()
+    assert '"kind": "treelite"' in (tmp_path / "boucle.json").read_text()
 
 
 def test_the_environment_locks_what_serving_needs_and_no_more() -> None:

@@ -9,7 +9,16 @@ from pathlib import Path
 from treelite.model_builder import Metadata, ModelBuilder, PostProcessorFunc, TreeAnnotation
 
 from boucle.kernel.digests import canonical_json, digest_bytes
-from boucle.packaging.records import BundleManifest, Input, Output, Parity, Signature
+from boucle.packaging.records import (
+    BundleManifest,
+    EncodeStage,
+    Input,
+    Output,
+    Parity,
+    PostStage,
+    Signature,
+    TreeliteStage,
+)
 
 SIGNATURE = Signature(
     task="binary",
@@ -35,8 +44,8 @@ def write_bundle(folder: Path, lift: float = 0.0) -> Path:
     """Write the bundle; another `lift` makes another bundle with other answers."""
     model = _forest(lift)
     manifest = BundleManifest(
-        format=1,
-        flavor="treelite",
+        format=2,
+        stages=[EncodeStage(), TreeliteStage(file="model.treelite", margins=False), PostStage(link="identity")],
         signature=SIGNATURE,
         parity=Parity(
             compiler="treelite",
@@ -50,7 +59,8 @@ def write_bundle(folder: Path, lift: float = 0.0) -> Path:
         params={"lift": lift},
         environment=["treelite==4.8.1"],
         python="3.11",
-        model=digest_bytes(model),
+        files={"model.treelite": digest_bytes(model)},
+        framework="by hand",
     )
     folder.mkdir(parents=True)
     (folder / "boucle.json").write_bytes(canonical_json(manifest))

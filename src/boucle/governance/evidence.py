@@ -1,15 +1,14 @@
 """What the gates look at: Boucle's own evaluation of a bundle, or a snapshot of what a client's run reported."""
 
-import msgspec
-
 from boucle.evaluation.records import Metric
 from boucle.governance.records import Evidence, Policy
 from boucle.kernel import trees
 from boucle.kernel.digests import canonical_json, short
-from boucle.kernel.errors import Damaged, Refused
+from boucle.kernel.errors import Refused
 from boucle.kernel.store import Store
 from boucle.models.records import ModelVersion
-from boucle.packaging.records import BundleManifest, Parity
+from boucle.packaging.manifest import manifest_of
+from boucle.packaging.records import Parity
 from boucle.runs.reported import reported
 
 _MANIFEST = "boucle.json"
@@ -68,8 +67,5 @@ def _reported(store: Store, version: ModelVersion, policy: Policy, *, files: int
 def _parity(store: Store, version: ModelVersion, manifest: trees.TreeEntry | None) -> Parity | None:
     if manifest is None:
         return None
-    try:
-        return msgspec.json.decode(store.blobs.get(manifest.digest), type=BundleManifest).parity
-    except msgspec.MsgspecError as error:
-        where = f"version {version.number} of {version.model}"
-        raise Damaged(f"the {_MANIFEST} of {where} is no manifest: {error}") from error
+    where = f"version {version.number} of {version.model}"
+    return manifest_of(store.blobs.get(manifest.digest), where=where).parity

@@ -33,13 +33,13 @@ def _run(store: Store, version: ModelVersion) -> LineageNode:
 
 def _bundle(store: Store, version: ModelVersion) -> LineageNode:
     manifest = open_kept(store, version.bundle_digest).manifest
-    parity = manifest.parity
-    facts = {
-        "flavor": manifest.flavor,
-        "inputs": str(len(manifest.signature.inputs)),
-        "parity": f"{parity.largest_difference:.1e} over {parity.held_out_rows + parity.generated_rows:,} rows, "
-        f"{parity.label_flips} label flips",
-    }
+    facts = {"inputs": str(len(manifest.signature.inputs))}
+    if parity := manifest.parity:
+        facts = {"flavor": parity.compiler} | facts
+        facts["parity"] = (
+            f"{parity.largest_difference:.1e} over {parity.held_out_rows + parity.generated_rows:,} rows, "
+            f"{parity.label_flips} label flips"
+        )
     return LineageNode(kind="bundle", title="compiled model", digest=version.bundle_digest, facts=facts)
 
 

@@ -6,8 +6,9 @@ from boucle.kernel import trees
 from boucle.kernel.digests import Digest
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
-from boucle.packaging.bundle import Predictor, open_bundle, outputs_of, read_manifest
+from boucle.packaging.bundle import Predictor, open_bundle, outputs_of
 from boucle.packaging.compile import compile_treelite
+from boucle.packaging.manifest import manifest_of, read_manifest
 from boucle.packaging.records import Bundle
 from boucle.packaging.tables import PROBABILITY, columns_of, predict_table, scores_in
 from boucle.packaging.write import package
@@ -18,6 +19,7 @@ __all__ = [
     "columns_of",
     "compile_treelite",
     "keep",
+    "manifest_of",
     "open_bundle",
     "open_kept",
     "outputs_of",

@@ -60,22 +60,46 @@ class Parity(Struct, frozen=True, kw_only=True):
     """Which family of rows gave the largest difference, e.g. `thresholds(temp)`."""
 
 
+class EncodeStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="encode"):
+    """The signature's inputs to a float64 matrix (n_rows, n_inputs), in their order; see `boucle.packaging.encode`."""
+
+
+class TreeliteStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="treelite"):
+    """Trees in treelite's checkpoint: a matrix to (n_rows, n_values)."""
+
+    file: str
+    margins: bool
+    """Whether the trees' sums are answered as they are, or after the checkpoint's own last function."""
+
+
+class PostStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="post"):
+    """The last stage: values to the scores that the signature's outputs are made of."""
+
+    link: Literal["identity", "sigmoid", "softmax"]
+
+
+Stage = EncodeStage | TreeliteStage | PostStage
+"""One step of a predictor, as data. The first one is `encode`, the last `post`."""
+
+
 class BundleManifest(Struct, frozen=True, kw_only=True):
     """`boucle.json` in a bundle folder."""
 
     format: int
-    """1."""
-    flavor: str
-    """`treelite`."""
+    """2; format 1 is read as `encode`, `treelite`, `post`."""
     signature: Signature
-    parity: Parity
+    stages: list[Stage]
+    files: dict[str, Digest]
+    """Every file that a stage loads; a reader compares the digest of the very bytes that it then parses."""
+    parity: Parity | None
+    """None where there was nothing to compare with, as for a model that is served as it is."""
     params: dict[str, str | int | float | bool | None]
     environment: list[str]
     """Locked packages that serving needs, `name==version`, sorted."""
     python: str
     """`3.11`."""
-    model: Digest
-    """Digest of the model's file; a reader compares it before native code parses the bytes."""
+    framework: str
+    """What the model was fitted with: `scikit-learn 1.9.0`."""
 
 
 class Bundle(Struct, frozen=True, kw_only=True):

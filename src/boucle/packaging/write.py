@@ -2,7 +2,7 @@
 
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import msgspec
@@ -12,10 +12,11 @@ from boucle.kernel.digests import canonical_json, digest_bytes
 from boucle.kernel.errors import Conflict
 from boucle.kernel.paths import write_atomic
 from boucle.kernel.points import reach
-from boucle.packaging.bundle import FORMAT, MANIFEST, MODEL, Trees
-from boucle.packaging.compile import Compiler, compile_treelite
+from boucle.packaging.compile import Compiler, compile_treelite, stages_of
+from boucle.packaging.manifest import FORMAT, MANIFEST, MODEL
 from boucle.packaging.parity import prove
 from boucle.packaging.records import BundleManifest, PackagingSection
+from boucle.packaging.stages import Chain
 from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
@@ -41,10 +42,10 @@ def package(
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder for the bundle")
     signature = signature_of(fitted, key=key, time=time)
-    model = compiler(fitted)
+    model, stages = compiler(fitted), stages_of(fitted)
     parity = prove(
         fitted,
-        Trees(model, signature).scores,
+        Chain(stages, {MODEL: model}).scores,
         signature,
         held_out,
         compiler=compiler.__name__.removeprefix("compile_"),
@@ -52,13 +53,14 @@ def package(
     )
     manifest = BundleManifest(
         format=FORMAT,
-        flavor="treelite",
         signature=signature,
+        stages=stages,
+        files={MODEL: digest_bytes(model)},
         parity=parity,
         params=fitted.params,
         environment=locked_environment(),
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        model=digest_bytes(model),
+        framework=f"scikit-learn {version('scikit-learn')}",
     )
     folder.mkdir(parents=True, exist_ok=True)
     reach("bundle.proven")

@@ -52,6 +52,7 @@ def build(context: StepContext) -> Built:
         package(fitted, held_out, folder, params.packaging, key=params.section.key, time=params.section.time)
         bundle = keep(context.store, folder)
         parity = bundle.manifest.parity
+        assert parity is not None, "package proves what it writes"
         task.advance(note=f"largest difference {parity.largest_difference:.1g}")
     run = record_run(
         context.store,

@@ -1,0 +1,91 @@
+"""Runs the stages between `encode` and the signature's outputs. Imported by the serving worker.
+
+A stage's runtime is loaded when the first stage that needs it is opened, and not before.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boucle.packaging.records import EncodeStage, PostStage, Stage, TreeliteStage
+
+Matrix = NDArray[np.float64]
+Files = Mapping[str, bytes]
+Step = Callable[[Matrix, int], Matrix]
+"""A matrix and the number of threads that may work on it, to the next matrix. Safe to share by threads."""
+
+
+class Chain:
+    """The stages after `encode`: an encoded matrix to scores (see `boucle.packaging.bundle.Scores`)."""
+
+    def __init__(self, stages: Sequence[Stage], files: Files) -> None:
+        self._steps = [open_stage(stage, files) for stage in stages if not isinstance(stage, EncodeStage)]
+
+    def scores(self, matrix: Matrix, nthread: int = 1) -> Matrix:
+        """Scores of encoded rows, by at most `nthread` threads; they do not depend on how many."""
+        for step in self._steps:
+            matrix = step(matrix, nthread)
+        return matrix
+
+
+@singledispatch
+def open_stage(stage: Any, files: Files) -> Step:  # noqa: ARG001 # one shape for all openers
+    """A stage ready to run; `files` holds the bytes of the files that it names."""
+    raise AssertionError(f"no reader for {stage!r}")
+
+
+@open_stage.register
+def _treelite(stage: TreeliteStage, files: Files) -> Step:
+    import treelite
+
+    model: Any = treelite.Model.deserialize_bytes(files[stage.file])
+
+    def ask(rows: Matrix, nthread: int) -> Matrix:
+        return np.asarray(treelite.gtil.predict(model, rows, nthread=nthread, pred_margin=stage.margins))
+
+    def step(matrix: Matrix, nthread: int) -> Matrix:
+        rows = np.ascontiguousarray(matrix)
+        try:
+            answer = ask(rows, nthread)
+        except treelite.TreeliteError:
+            if nthread <= 1:
+                raise
+            answer = ask(rows, 0)  # more threads than OpenMP allows here; 0 is as many as it does
+        return answer[:, 0, :]
+
+    return step
+
+
+@open_stage.register
+def _post(stage: PostStage, files: Files) -> Step:  # noqa: ARG001 # it needs none
+    def step(matrix: Matrix, _: int) -> Matrix:
+        if stage.link == "softmax":
+            return softmax(matrix)
+        values = matrix[:, 0] if matrix.shape[1] == 1 else matrix
+        return sigmoid(values) if stage.link == "sigmoid" else values
+
+    return step
+
+
+def softmax(margins: Matrix) -> Matrix:
+    """Rows to probabilities.
+
+    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    powers = np.exp(margins - margins.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def sigmoid(margins: Matrix) -> Matrix:
+    """Margins to probabilities, without overflow.
+
+    >>> sigmoid(np.array([0.0, -1000.0, 1000.0]))
+    array([0.5, 0. , 1. ])
+    """
+    small = np.exp(-np.abs(margins))
+    return np.asarray(np.where(margins >= 0, 1 / (1 + small), small / (1 + small)), dtype=np.float64)
