@@ -4,6 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from boucle import __version__
 from boucle.kernel.errors import Conflict
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.api import package, read_manifest
@@ -23,11 +24,23 @@ def test_the_digest_depends_on_no_clock_host_or_folder(
     assert digest_folder(tmp_path / "other") != digest_folder(folders[0])
 
 
-def test_a_bundle_is_three_readable_files(fitted: Fitted, held_out: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_bundle_is_a_model_a_manifest_and_what_mlflow_needs(
+    fitted: Fitted, held_out: pl.DataFrame, tmp_path: Path
+) -> None:
     written = package(fitted, held_out, tmp_path, PackagingSection(), key=None, time=None)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["boucle.json", "model.treelite", "requirements.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "MLmodel",
+        "boucle.json",
+        "conda.yaml",
+        "input_example.json",
+        "model.treelite",
+        "python_env.yaml",
+        "requirements.txt",
+        "serving_input_example.json",
+    ]
     assert read_manifest(tmp_path) == written
-    assert (tmp_path / "requirements.txt").read_text().splitlines() == written.environment
+    needs = (tmp_path / "requirements.txt").read_text().splitlines()
+    assert needs == sorted([*written.environment, f"boucle=={__version__}"])
     assert '"kind": "treelite"' in (tmp_path / "boucle.json").read_text()
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from boucle.kernel.paths import write_atomic
 from boucle.kernel.points import reach
 from boucle.packaging.compile import Compiler, compile_treelite, stages_of
 from boucle.packaging.manifest import FORMAT, MANIFEST, MODEL
+from boucle.packaging.mlmodel import mlflow_files
 from boucle.packaging.parity import prove
 from boucle.packaging.records import BundleManifest, PackagingSection
 from boucle.packaging.stages import Chain
 from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
-REQUIREMENTS = "requirements.txt"
 SERVING_NEEDS = ("msgspec", "numpy", "treelite")
 
 
@@ -39,8 +40,7 @@ def package(
     Refused, with nothing written, if the compiled model differs from the fitted one. The bytes depend on the trees, the
     signature and the installed packages only: on no clock, host or run.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder for the bundle")
+    refuse_filled(folder)
     signature = signature_of(fitted, key=key, time=time)
     model, stages = compiler(fitted), stages_of(fitted)
     parity = prove(
@@ -62,15 +62,32 @@ def package(
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         framework=f"scikit-learn {version('scikit-learn')}",
     )
+    write_folder(folder, manifest, {MODEL: model}, held_out)
+    return manifest
+
+
+def refuse_filled(folder: Path) -> None:
+    """Conflict if there is something in the folder already."""
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder for the bundle")
+
+
+def write_folder(folder: Path, manifest: BundleManifest, files: Mapping[str, bytes], sample: pl.DataFrame) -> None:
+    """Write a proven bundle: what its stages load, what MLflow needs, last the manifest that makes it one.
+
+    `sample` gives the example that lies in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     reach("bundle.proven")
-    write_atomic(folder / MODEL, model)
+    for name, data in files.items():
+        write_atomic(folder / name, data)
     reach("bundle.model_written")
-    write_atomic(folder / REQUIREMENTS, "".join(f"{line}\n" for line in manifest.environment).encode())
-    reach("bundle.requirements_written")
+    others = mlflow_files(manifest.signature, sample, environment=manifest.environment, python=manifest.python)
+    for name, data in others.items():
+        write_atomic(folder / name, data)
+    reach("bundle.mlflow_written")
     write_atomic(folder / MANIFEST, msgspec.json.format(canonical_json(manifest), indent=2) + b"\n")
     reach("bundle.written")
-    return manifest
 
 
 def locked_environment() -> list[str]:

@@ -1,0 +1,37 @@
+"""How MLflow loads a bundle: `mlflow.pyfunc.load_model(folder)` calls `_load_pyfunc` in the process of MLflow.
+
+MLflow has checked the columns by then, by the signature in `MLmodel`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from boucle.packaging.bundle import Predictor, open_bundle
+
+
+class Model:
+    """A bundle as MLflow asks it: pandas in, pandas out."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002 - MLflow gives it
+        """A data frame with the outputs that the bundle's signature names, on the index of the one that came."""
+        import pandas as pd
+
+        table = pd.DataFrame(model_input)
+        given = [one for one in self.predictor.signature.inputs if one.name in table.columns]
+        columns = {one.name: _values(table[one.name]) for one in given}
+        return pd.DataFrame(dict(self.predictor.predict(columns)), index=table.index)
+
+
+def _values(column: Any) -> Any:
+    """A column as a predictor takes it: plain numbers as they are, others as objects with None for what is missing."""
+    if getattr(column.dtype, "kind", "O") in "fiub" and column.dtype.__class__.__module__.startswith("numpy"):
+        return column.to_numpy()
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Model:  # noqa: ARG001 - MLflow gives it
+    """The hook that MLflow calls; `path` is the bundle's folder."""
+    return Model(open_bundle(Path(path)))
