@@ -213,11 +213,11 @@ HEAVY = (
 def test_the_worker_loads_no_database_and_no_training_library(serving_home: Home) -> None:
     serving_home.deploy(1)
     program = (
-        "import sys, boucle.app.serve\n"
+        "import asyncio, sys, boucle.app.serve\n"
         "from boucle.app.worker import Worker, WorkerSettings\n"
         "worker = Worker(WorkerSettings(home=sys.argv[1], endpoint='flights')); worker._refresh()\n"
         "from boucle.serving.question import Question\n"
-        "worker._endpoint.predict(Question('1', {'carrier': ['AA'], 'temp': [1.0]}))\n"
+        "asyncio.run(worker.endpoints.get('flights').ask(Question({'carrier': ['AA'], 'temp': [1.0]})))\n"
         "print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     command = [sys.executable, "-c", program, str(serving_home.path)]

@@ -114,7 +114,7 @@ def test_metrics_count_what_happened(served: Served) -> None:
     status, headers, body = send(served.url, "GET", "/metrics")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     values = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
-    assert float(values['boucle_requests_total{endpoint="flights",status="200"}']) >= 1
+    assert float(values['boucle_requests_total{door="v2",endpoint="flights",status="200"}']) >= 1
     assert float(values['boucle_errors_total{endpoint="flights"}']) >= 1
     assert (
         values['boucle_latency_seconds_bucket{endpoint="flights",le="+Inf"}']

@@ -13,15 +13,24 @@ from boucle.serving.deploy import deploy
 from boucle.serving.endpoint import Endpoint
 
 
-@pytest.fixture(scope="session")
-def bundles() -> ModuleType:
-    """Test folders are no packages, so the module is loaded by its path."""
-    spec = importlib.util.spec_from_file_location("bundles", Path(__file__).parents[1] / "serving" / "bundles.py")
+def loaded(path: Path) -> ModuleType:
+    """Test folders are no packages, so a module is loaded by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def bundles() -> ModuleType:
+    return loaded(Path(__file__).parents[1] / "serving" / "bundles.py")
+
+
+@pytest.fixture(scope="session")
+def doors() -> ModuleType:
+    return loaded(Path(__file__).with_name("doors.py"))
 
 
 @pytest.fixture

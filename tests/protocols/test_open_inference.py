@@ -1,6 +1,7 @@
 """The protocol's bodies: what it asks of a server, and every way to ask wrongly."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boucle.kernel.errors import BoucleError, InvalidInput, NotFound, Unavailable
+from boucle.identity.http import Response
 from boucle.kernel.store import Store
 from boucle.protocols import open_inference
 from boucle.serving.endpoint import Endpoint
+from boucle.serving.endpoints import Endpoints
 
+INFER = "/v2/models/flights/infer"
 CARRIER = {"name": "carrier", "shape": [2], "datatype": "BYTES", "data": ["AA", "UA"]}
 TEMP = {"name": "temp", "shape": [2], "datatype": "FP64", "data": [80.0, None]}
 
@@ -22,16 +25,32 @@ def body_of(*inputs: dict[str, Any], **members: Any) -> bytes:
     return msgspec.json.encode({"inputs": list(inputs or (CARRIER, TEMP)), **members})
 
 
-def asked(endpoint: Endpoint, body: bytes, model: str = "flights", number: str | None = None) -> dict[str, Any]:
-    status, answer, rows = open_inference.infer(endpoint, model, number, body, new_id=lambda: "req_made")
-    decoded: dict[str, Any] = msgspec.json.decode(answer)
-    assert status == 200
+Ask = Callable[..., Response]
+
+
+@pytest.fixture
+def door(endpoint: Endpoint, doors: ModuleType) -> Ask:
+    asked: Ask = doors.Doors(open_inference.surface(Endpoints([endpoint])))
+    return asked
+
+
+def asked(door: Ask, body: bytes, path: str = INFER, **headers: str) -> dict[str, Any]:
+    answer = door("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    decoded: dict[str, Any] = msgspec.json.decode(answer.body)
+    assert answer.status == 200, decoded
+    rows = decoded["outputs"][0]["shape"][0]
     assert all(output["shape"] == [rows] and len(output["data"]) == rows for output in decoded["outputs"])
+    assert dict(answer.headers) == {"x-request-id": decoded["id"]}
     return decoded
 
 
-def test_an_answer_is_as_the_protocol_says(endpoint: Endpoint, bundles: ModuleType) -> None:
-    answer = asked(endpoint, body_of(id="req_1"))
+def got(door: Ask, path: str) -> tuple[int, dict[str, Any]]:
+    answer = door("GET", path)
+    return answer.status, msgspec.json.decode(answer.body)
+
+
+def test_an_answer_is_as_the_protocol_says(door: Ask, bundles: ModuleType) -> None:
+    answer = asked(door, body_of(id="req_1"))
     probabilities = answer["outputs"][0].pop("data")
     assert probabilities == pytest.approx([bundles.probability("AA", 80.0), bundles.probability("UA", None)])
     assert answer == {
@@ -45,46 +64,56 @@ def test_an_answer_is_as_the_protocol_says(endpoint: Endpoint, bundles: ModuleTy
     }
 
 
-def test_a_request_without_an_id_gets_one(endpoint: Endpoint) -> None:
-    assert asked(endpoint, body_of())["id"] == "req_made"
+def test_a_request_without_an_id_gets_one(door: Ask) -> None:
+    for body in (body_of(), body_of(id="")):
+        assert asked(door, body)["id"].startswith("req_")
+    assert asked(door, body_of(), x_request_id="mine")["id"] == "mine"
+    assert asked(door, body_of(id="body's"), x_request_id="mine")["id"] == "body's"
 
 
-def test_nested_data_other_datatypes_and_the_version_path_answer_the_same(endpoint: Endpoint) -> None:
-    expected = asked(endpoint, body_of())["outputs"]
+def test_a_deadline_is_kept(door: Ask) -> None:
+    asked(door, body_of(), x_request_deadline_ms="60000")
+    for wrong in ("0", "-5", "soon", "1.5", "9" * 9, ""):
+        answer = door("POST", INFER, body_of(), {"x-request-deadline-ms": wrong})
+        assert (answer.status, b"x-request-deadline-ms is" in answer.body) == (400, True)
+
+
+def test_nested_data_other_datatypes_and_the_version_path_answer_the_same(door: Ask) -> None:
+    expected = asked(door, body_of())["outputs"]
     nested = [
         {**CARRIER, "shape": [2, 1], "data": [["AA"], ["UA"]]},
         {**TEMP, "shape": [2, 1], "data": [[80], [None]]},
     ]
-    assert asked(endpoint, body_of(*nested))["outputs"] == expected
+    assert asked(door, body_of(*nested))["outputs"] == expected
     for datatype in ("FP32", "FP16", "INT8", "INT64", "UINT16"):
         typed = {**TEMP, "datatype": datatype, "data": [80, None]}
-        assert asked(endpoint, body_of(CARRIER, typed))["outputs"] == expected
-    assert asked(endpoint, body_of(), number="3")["outputs"] == expected
-    assert asked(endpoint, body_of(TEMP, CARRIER))["outputs"] == expected
+        assert asked(door, body_of(CARRIER, typed))["outputs"] == expected
+    assert asked(door, body_of(), path="/v2/models/flights/versions/3/infer")["outputs"] == expected
+    assert asked(door, body_of(TEMP, CARRIER))["outputs"] == expected
 
 
-def test_only_the_outputs_that_are_asked_for_in_that_order(endpoint: Endpoint) -> None:
-    answer = asked(endpoint, body_of(outputs=[{"name": "label"}, {"name": "probability"}]))
+def test_only_the_outputs_that_are_asked_for_in_that_order(door: Ask) -> None:
+    answer = asked(door, body_of(outputs=[{"name": "label"}, {"name": "probability"}]))
     assert [output["name"] for output in answer["outputs"]] == ["label", "probability"]
-    answer = asked(endpoint, body_of(outputs=[{"name": "label", "parameters": {"x": 1}}]))
+    answer = asked(door, body_of(outputs=[{"name": "label", "parameters": {"x": 1}}]))
     assert [output["name"] for output in answer["outputs"]] == ["label"]
-    assert len(asked(endpoint, body_of(outputs=[]))["outputs"]) == 2
+    assert len(asked(door, body_of(outputs=[]))["outputs"]) == 2
 
 
-def test_an_empty_batch_answers_empty_outputs(endpoint: Endpoint) -> None:
+def test_an_empty_batch_answers_empty_outputs(door: Ask) -> None:
     empty = [{**one, "shape": [0], "data": []} for one in (CARRIER, TEMP)]
-    assert [output["data"] for output in asked(endpoint, body_of(*empty))["outputs"]] == [[], []]
+    assert [output["data"] for output in asked(door, body_of(*empty))["outputs"]] == [[], []]
 
 
-def test_the_key_and_the_time_may_come_along(endpoint: Endpoint) -> None:
+def test_the_key_and_the_time_may_come_along(door: Ask) -> None:
     key = {"name": "flight_id", "shape": [2], "datatype": "INT64", "data": [2**53 + 1, 2]}
     time = {"name": "scheduled_at", "shape": [2], "datatype": "BYTES", "data": ["2013-03-01T00:00:00Z"] * 2}
-    assert asked(endpoint, body_of(CARRIER, TEMP, key, time))["outputs"] == asked(endpoint, body_of())["outputs"]
+    assert asked(door, body_of(CARRIER, TEMP, key, time))["outputs"] == asked(door, body_of())["outputs"]
 
 
-def test_unknown_members_are_passed_over(endpoint: Endpoint) -> None:
-    asked(endpoint, body_of(parameters={"priority": 3}, something_new=[1, 2]))
-    asked(endpoint, body_of({**CARRIER, "parameters": {"content_type": "str"}}, {**TEMP, "new": None}))
+def test_unknown_members_are_passed_over(door: Ask) -> None:
+    asked(door, body_of(parameters={"priority": 3}, something_new=[1, 2]))
+    asked(door, body_of({**CARRIER, "parameters": {"content_type": "str"}}, {**TEMP, "new": None}))
 
 
 BAD_BODIES = [
@@ -116,34 +145,33 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize(("body", "message"), BAD_BODIES, ids=[str(index) for index in range(len(BAD_BODIES))])
-def test_a_wrong_request_is_told_what_is_wrong(endpoint: Endpoint, body: bytes, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message) as told:
-        asked(endpoint, body)
-    assert len(told.value.message) < 600
+def test_a_wrong_request_is_told_what_is_wrong(door: Ask, endpoint: Endpoint, body: bytes, message: str) -> None:
+    answer = door("POST", INFER, body)
+    told = msgspec.json.decode(answer.body, type=dict[str, str])
+    assert (answer.status, list(told)) == (400, ["error"])
+    assert re.search(message, told["error"])
+    assert len(told["error"]) < 600
     assert endpoint.log.written == 0
 
 
 @given(body=st.binary(max_size=80))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_get_an_answer_or_a_refusal(endpoint: Endpoint, body: bytes) -> None:
-    with pytest.raises(BoucleError) as told:
-        asked(endpoint, body)
-    assert told.value.status < 500
+def test_any_bytes_get_an_answer_or_a_refusal(door: Ask, body: bytes) -> None:
+    assert 400 <= door("POST", INFER, body).status < 500
 
 
-def test_unknown_models_and_versions_are_not_found(endpoint: Endpoint) -> None:
-    with pytest.raises(NotFound, match="unknown model 'trains'; this server answers for 'flights'"):
-        asked(endpoint, body_of(), model="trains")
-    with pytest.raises(NotFound, match="version '9' of model 'flights' is not served; version 3 is"):
-        asked(endpoint, body_of(), number="9")
-    with pytest.raises(NotFound):
-        open_inference.model_metadata(endpoint, "trains")
-    with pytest.raises(NotFound):
-        open_inference.model_ready(endpoint, "flights", "9")
+def test_unknown_models_and_versions_are_not_found(door: Ask) -> None:
+    for method, path in (("POST", "/infer"), ("GET", ""), ("GET", "/ready")):
+        for start, message in (
+            ("/v2/models/trains", b"unknown model 'trains'; this server answers for 'flights'"),
+            ("/v2/models/flights/versions/9", b"version '9' of model 'flights' is not served; version 3 is"),
+        ):
+            answer = door(method, start + path, body_of())
+            assert (answer.status, message in answer.body) == (404, True)
 
 
-def test_metadata_says_what_to_send(endpoint: Endpoint) -> None:
-    status, metadata = open_inference.model_metadata(endpoint, "flights")
+def test_metadata_says_what_to_send(door: Ask) -> None:
+    status, metadata = got(door, "/v2/models/flights")
     assert status == 200
     assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("flights", ["3"], "boucle_treelite")
     assert [(one["name"], one["datatype"], one["shape"]) for one in metadata["inputs"]] == [
@@ -162,14 +190,14 @@ def test_metadata_says_what_to_send(endpoint: Endpoint) -> None:
         {"name": "probability", "datatype": "FP64", "shape": [-1]},
         {"name": "label", "datatype": "BYTES", "shape": [-1]},
     ]
-    assert open_inference.model_metadata(endpoint, "flights", "3") == (status, metadata)
+    assert got(door, "/v2/models/flights/versions/3") == (status, metadata)
 
 
-def test_health_and_server_metadata(endpoint: Endpoint) -> None:
-    assert open_inference.live() == (200, {"live": True})
-    assert open_inference.ready(endpoint) == (200, {"ready": True, "live": True})
-    assert open_inference.model_ready(endpoint, "flights") == (200, {"name": "flights", "ready": True})
-    status, server = open_inference.server_metadata()
+def test_health_and_server_metadata(door: Ask) -> None:
+    assert got(door, "/v2/health/live") == (200, {"live": True})
+    assert got(door, "/v2/health/ready") == (200, {"ready": True, "live": True})
+    assert got(door, "/v2/models/flights/ready") == (200, {"name": "flights", "ready": True})
+    status, server = got(door, "/v2")
     assert (status, server["name"], server["extensions"]) == (200, "boucle", [])
 
 
@@ -180,7 +208,8 @@ def empty(store: Store) -> Iterator[Endpoint]:
     endpoint.close()
 
 
-def test_before_a_model_is_loaded_the_server_is_live_but_not_ready(empty: Endpoint) -> None:
-    assert open_inference.ready(empty) == (503, {"ready": False, "live": False})
-    with pytest.raises(Unavailable, match="no model loaded yet"):
-        asked(empty, body_of())
+def test_before_a_model_is_loaded_the_server_is_live_but_not_ready(empty: Endpoint, doors: ModuleType) -> None:
+    door = doors.Doors(open_inference.surface(Endpoints([empty])))
+    assert got(door, "/v2/health/ready") == (503, {"ready": False, "live": False})
+    answer = door("POST", INFER, body_of())
+    assert (answer.status, b"no model loaded yet" in answer.body) == (503, True)

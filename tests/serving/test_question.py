@@ -4,8 +4,9 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from boucle.kernel.errors import InvalidInput
@@ -21,11 +22,11 @@ def signature(bundles: ModuleType) -> Signature:
 
 def asked(signature: Signature, *, max_rows: int = 100, request_id: str = "req_1", **columns: list[Any]) -> Checked:
     columns = {"carrier": ["AA", "UA"], "temp": [71.5, None]} | columns
-    return check(Question(request_id, columns), signature, max_rows=max_rows)
+    return check(Question(columns, request_id), signature, max_rows=max_rows)
 
 
 def test_inputs_come_in_the_signatures_order(signature: Signature) -> None:
-    checked = check(Question("req_1", {"temp": [71.5], "carrier": ["AA"]}), signature, max_rows=1)
+    checked = check(Question({"temp": [71.5], "carrier": ["AA"]}, "req_1"), signature, max_rows=1)
     assert list(checked.inputs) == ["carrier", "temp"]
     assert (checked.rows, checked.event_time, checked.entity_key) == (1, None, None)
 
@@ -63,6 +64,9 @@ def test_no_rows_is_a_question_too(signature: Signature) -> None:
         ({"scheduled_at": ["2013-03-01T00:00:00Z", "soon"]}, "input 'scheduled_at', row 1: 'soon' is no moment in ISO"),
         ({"scheduled_at": ["2013-03-01T00:00:00", None]}, "row 0: '2013-03-01T00:00:00' is no moment .* with a zone"),
         ({"scheduled_at": [1362096000, None]}, "row 0: 1362096000 is no moment"),
+        ({"temp": np.array([1.0, np.inf])}, "input 'temp', row 1: inf is not finite; null means missing"),
+        ({"temp": np.array([1.0])}, "inputs differ in length"),
+        ({"carrier": np.array(["AA", 7], dtype=object)}, "input 'carrier', row 1: 7 is not text"),
         ({"scheduled_at": ["0001-01-01T00:00:00+14:00", None]}, "row 0: .* is no moment"),
     ],
 )
@@ -73,7 +77,7 @@ def test_what_is_wrong_is_named(signature: Signature, columns: dict[str, list[An
 
 def test_every_missing_input_is_named(signature: Signature) -> None:
     with pytest.raises(InvalidInput, match="missing input 'carrier', 'temp'; send null where"):
-        check(Question("req_1", {}), signature, max_rows=1)
+        check(Question({}, "req_1"), signature, max_rows=1)
 
 
 def test_an_input_that_is_never_missing_takes_no_null(signature: Signature) -> None:
@@ -82,6 +86,8 @@ def test_an_input_that_is_never_missing_takes_no_null(signature: Signature) -> N
     )
     with pytest.raises(InvalidInput, match="input 'temp', row 1: null is not allowed here"):
         asked(strict)
+    with pytest.raises(InvalidInput, match="input 'temp', row 1: null is not allowed here"):
+        asked(strict, temp=np.array([1.0, np.nan]))
 
 
 def test_a_request_has_its_limits(signature: Signature) -> None:
@@ -95,6 +101,7 @@ def test_a_request_has_its_limits(signature: Signature) -> None:
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw loads much on a busy machine
 @given(
     columns=st.dictionaries(
         st.sampled_from(["carrier", "temp", "flight_id", "scheduled_at", "other"]), st.lists(ANYTHING, max_size=3)
@@ -102,7 +109,7 @@ ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.te
 )
 def test_any_question_is_answered_or_told_what_is_wrong(bundles: ModuleType, columns: dict[str, list[Any]]) -> None:
     try:
-        checked = check(Question("req_1", columns), bundles.SIGNATURE, max_rows=2)
+        checked = check(Question(columns, "req_1"), bundles.SIGNATURE, max_rows=2)
     except InvalidInput:
         return
     assert all(len(values) == checked.rows for values in checked.inputs.values())

@@ -9,6 +9,7 @@ the bytes are, the answer is 4xx in the shape of the protocol that was asked, an
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -29,7 +30,7 @@ from boucle.identity.http import (
     Surface,
     WrongMethod,
 )
-from boucle.kernel.errors import BoucleError, Refused, Unauthenticated
+from boucle.kernel.errors import BoucleError, Busy, Refused, Unauthenticated
 
 THREADS: Final = 16
 """Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
@@ -165,6 +166,8 @@ class Front:
             more = (("allow", ", ".join(error.allowed)),)
         elif isinstance(error, Unauthenticated):
             more = (("www-authenticate", error.challenge),)
+        elif isinstance(error, Busy):
+            more = (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
         elif isinstance(error, NoSuchRange):
             more = (("content-range", f"bytes */{error.size}"),)
         return Response(answer.status, answer.body, answer.content_type, answer.headers + more) if more else answer

@@ -13,6 +13,8 @@ BoucleError               internal          a mistake of Boucle's own           
 │   ├── DataRefused       data_refused      a check that blocks failed
 │   └── GatesRefused      gates_refused     a gate says no to a version
 ├── Damaged               damaged           stored bytes are not what they were                      exit 4, HTTP 500
+├── Busy                  busy              more is asked than can be answered in time               exit 5, HTTP 429
+├── Late                  late              the answer would come after the request's deadline       exit 5, HTTP 504
 └── Unavailable           unavailable       something outside is missing: port, disk, package        exit 5, HTTP 503
     ├── DiskFull          disk_full         no room to write
     └── PortInUse         port_in_use       cannot listen on a port
@@ -134,6 +136,27 @@ class Damaged(BoucleError):
     code = "damaged"
     status = 500
     exit_code = 4
+
+
+class Busy(BoucleError):
+    """More is asked at once than can be answered in time; nothing was computed."""
+
+    code = "busy"
+    status = 429
+    exit_code = 5
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+        """When to ask again; over HTTP the header `Retry-After`, in whole seconds, rounded up."""
+
+
+class Late(BoucleError):
+    """The answer would come after the deadline that the request brought; it was not computed."""
+
+    code = "late"
+    status = 504
+    exit_code = 5
 
 
 class Unavailable(BoucleError):

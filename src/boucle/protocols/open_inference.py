@@ -1,26 +1,29 @@
-"""The Open Inference Protocol V2 over HTTP with JSON, for one endpoint.
+"""The Open Inference Protocol V2 over HTTP with JSON.
 
 https://github.com/kserve/open-inference-protocol (d49cc23), specification/protocol/inference_rest.md
 
-One column a tensor, as the model's signature names them; besides, optionally, the entity key and the event time. Every
-function takes plain values and returns (status, JSON-ready body); the server turns `BoucleError` into `error_body`.
+One column a tensor, as the model's signature names them; besides, optionally, the entity key and the event time.
 """
 
-from collections.abc import Callable
+import asyncio
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
+from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Input, Signature
+from boucle.protocols import head
 from boucle.protocols.tensors import MALFORMED, Item, Tensor, column_of
-from boucle.serving.endpoint import Answer, Endpoint, Loaded
-from boucle.serving.question import Question
+from boucle.serving.endpoint import Answer, Endpoint
+from boucle.serving.endpoints import Endpoints
+from boucle.serving.question import Column, Question
 
 PLATFORM: Final = "boucle_treelite"
-Reply = tuple[int, dict[str, Any]]
+INLINE_BYTES: Final = 1 << 20
+"""Larger requests are read, and their answers written, in a thread, so that the loop goes on."""
 _KINDS: Final = {"number": "FP64", "category": "BYTES"}
 
 
@@ -41,84 +44,125 @@ class InferRequest(Struct, frozen=True):
 _REQUESTS: Final = msgspec.json.Decoder(InferRequest)
 
 
-def live() -> Reply:
-    """`GET /v2/health/live`: the process answers."""
-    return 200, {"live": True}
+def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Surface:
+    """The protocol's doors, for these endpoints."""
+    doors = Doors(endpoints, max_body_bytes)
+    model = "/v2/models/{model}"
+    version = f"{model}/versions/{{number}}"
+    routes = [
+        Route("GET", "/v2/health/live", "public", doors.live),
+        Route("GET", "/v2/health/ready", "public", doors.ready),
+        Route("GET", "/v2", "predict", doors.server),
+        Route("GET", model, "predict", doors.model),
+        Route("GET", version, "predict", doors.model),
+        Route("GET", f"{model}/ready", "predict", doors.model_ready),
+        Route("GET", f"{version}/ready", "predict", doors.model_ready),
+        Route("POST", f"{model}/infer", "predict", doors.infer),
+        Route("POST", f"{version}/infer", "predict", doors.infer),
+    ]
+    return Surface(routes=routes, refuse=refusal)
 
 
-def ready(endpoint: Endpoint) -> Reply:
-    """`GET /v2/health/ready`: a model is loaded. The specification's text says `live` here, its clients `ready`."""
-    loaded = endpoint.loaded is not None
-    return (200 if loaded else 503), {"ready": loaded, "live": loaded}
+class Doors:
+    """What each route does."""
+
+    def __init__(self, endpoints: Endpoints, max_body_bytes: int) -> None:
+        self._endpoints = endpoints
+        self._max_body_bytes = max_body_bytes
+
+    async def live(self, _: Request) -> Response:
+        """The process answers."""
+        return _reply({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """Every model is loaded. The specification's text says `live` here, its clients `ready`."""
+        is_ready = self._endpoints.is_ready
+        return _reply({"ready": is_ready, "live": is_ready}, 200 if is_ready else 503)
+
+    async def server(self, _: Request) -> Response:
+        """What server this is."""
+        return _reply({"name": "boucle", "version": version("boucle"), "extensions": []})
+
+    async def model(self, request: Request) -> Response:
+        """What a model takes and answers."""
+        endpoint, number = self._asked(request)
+        return _reply(metadata(endpoint, number))
+
+    async def model_ready(self, request: Request) -> Response:
+        """Whether a model answers."""
+        endpoint, number = self._asked(request)
+        endpoint.signature(number)
+        return _reply({"name": endpoint.name, "ready": True})
+
+    async def infer(self, request: Request) -> Response:
+        """A prediction."""
+        endpoint, number = self._asked(request)
+        started = endpoint.timer()
+        with endpoint.reading("v2", started):
+            if request.headers.get("inference-header-content-length") is not None:
+                raise InvalidInput("binary tensor data is not understood; send JSON (tritonclient: binary_data=False)")
+            body = await request.read(self._max_body_bytes)
+            started = endpoint.timer()
+            deadline = head.deadline(request.headers, started)
+            signature = endpoint.signature(number)
+            is_large = len(body) > INLINE_BYTES
+            asked = await asyncio.to_thread(read, signature, body) if is_large else read(signature, body)
+            request_id = asked.request_id or head.request_id(request.headers)
+        question = Question(asked.columns, request_id, "v2", deadline)
+        answer = await endpoint.ask(question, number, started=started)
+        args = (endpoint.name, answer, asked.wanted)
+        text = await asyncio.to_thread(written, *args) if is_large else written(*args)
+        return Response(200, text, headers=head.named(answer.request_id))
+
+    def _asked(self, request: Request) -> tuple[Endpoint, str | None]:
+        return self._endpoints.get(request.values["model"]), request.values.get("number")
 
 
-def server_metadata() -> Reply:
-    """`GET /v2`."""
-    return 200, {"name": "boucle", "version": version("boucle"), "extensions": []}
+def refusal(error: BoucleError) -> Response:
+    """The protocol's one shape of an error."""
+    return _reply({"error": error.message}, error.status)
 
 
-def model_metadata(endpoint: Endpoint, model: str, number: str | None = None) -> Reply:
-    """`GET /v2/models/{model}[/versions/{number}]`."""
-    traffic, predictor = _find(endpoint, model, number)
-    signature = predictor.signature
+def metadata(endpoint: Endpoint, number: str | None = None) -> dict[str, Any]:
+    """What a model takes and answers, as the protocol says it."""
+    signature = endpoint.signature(number)
     inputs = [_described(one.name, _KINDS[one.kind]) for one in signature.inputs]
     optional = [
         {**_described(name, "BYTES"), "parameters": {"optional": True, "role": role}}
         for name, role in ((signature.key, "entity_key"), (signature.time, "event_time"))
         if name is not None
     ]
-    return 200, {
+    return {
         "name": endpoint.name,
-        "versions": [str(traffic.champion.number)],
+        "versions": [str(number) for number in endpoint.versions()],
         "platform": PLATFORM,
         "inputs": inputs + optional,
         "outputs": [_described(output.name, output.datatype) for output in signature.outputs],
     }
 
 
-def model_ready(endpoint: Endpoint, model: str, number: str | None = None) -> Reply:
-    """`GET /v2/models/{model}[/versions/{number}]/ready`."""
-    _find(endpoint, model, number)
-    return 200, {"name": endpoint.name, "ready": True}
+class Asked(Struct, frozen=True):
+    """What the body of an inference request says."""
+
+    columns: dict[str, Column]
+    request_id: str
+    wanted: list[str] | None
+    """The outputs that are asked for; None for all."""
 
 
-def infer(
-    endpoint: Endpoint,
-    model: str,
-    number: str | None,
-    body: bytes,
-    *,
-    new_id: Callable[[], str],
-    started: float | None = None,
-) -> tuple[int, bytes, int]:
-    """`POST /v2/models/{model}[/versions/{number}]/infer`: status, body and the number of rows answered.
-
-    `new_id` makes the id of a request that brings none.
-    """
-    loaded = _find(endpoint, model, number)
-    signature = loaded.predictor.signature
+def read(signature: Signature, body: bytes) -> Asked:
+    """A body, as far as it can be read without the model. InvalidInput names what is wrong with it."""
     request = _read(body)
-    wanted = _wanted(signature, request)
-    columns = _columns(signature, request.inputs)
-    question = Question(request.id if request.id is not None else new_id(), columns)
-    answer = endpoint.predict(question, loaded, started=started)
-    return 200, msgspec.json.encode(_response(endpoint.name, signature, answer, wanted)), answer.rows
+    return Asked(_columns(signature, request.inputs), request.id or "", _wanted(signature, request))
 
 
-def error_body(message: str) -> dict[str, str]:
-    """The protocol's one shape of an error."""
-    return {"error": message}
+def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
+    """The body of an answer."""
+    return msgspec.json.encode(_response(model, answer, wanted))
 
 
-def _find(endpoint: Endpoint, model: str, number: str | None) -> Loaded:
-    """What answers for these names; one request keeps to it, also while the traffic switches."""
-    if model != endpoint.name:
-        raise NotFound(f"unknown model {model!r}; this server answers for {endpoint.name!r}")
-    loaded = endpoint.current()
-    serving = str(loaded.traffic.champion.number)
-    if number is not None and number != serving:
-        raise NotFound(f"version {number!r} of model {model!r} is not served; version {serving} is")
-    return loaded
+def _reply(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(status, msgspec.json.encode(body))
 
 
 def _read(body: bytes) -> InferRequest:
@@ -142,9 +186,9 @@ def _wanted(signature: Signature, request: InferRequest) -> list[str] | None:
     return [output.name for output in request.outputs]
 
 
-def _columns(signature: Signature, tensors: list[Tensor]) -> dict[str, list[Item]]:
+def _columns(signature: Signature, tensors: list[Tensor]) -> dict[str, Column]:
     kinds = {one.name: one for one in signature.inputs}
-    columns: dict[str, list[Item]] = {}
+    columns: dict[str, Column] = {}
     for tensor in tensors:
         if tensor.name in columns:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
@@ -165,15 +209,16 @@ def _as_kind(one: Input | None, tensor: Tensor) -> list[Item]:
     return [None if value is None else float(value) for value in values]
 
 
-def _response(model: str, signature: Signature, answer: Answer, wanted: list[str] | None) -> dict[str, Any]:
-    datatypes = {output.name: output.datatype for output in signature.outputs}
+def _response(model: str, answer: Answer, wanted: list[str] | None) -> dict[str, Any]:
+    datatypes = {output.name: output.datatype for output in answer.signature.outputs}
+    data = {name: values if isinstance(values, list) else values.tolist() for name, values in answer.outputs.items()}
     return {
         "model_name": model,
         "model_version": str(answer.number),
         "id": answer.request_id,
         "outputs": [
-            {"name": name, "shape": [answer.rows], "datatype": datatypes[name], "data": answer.outputs[name]}
-            for name in (answer.outputs if wanted is None else wanted)
+            {"name": name, "shape": [answer.rows], "datatype": datatypes[name], "data": data[name]}
+            for name in (data if wanted is None else wanted)
         ],
     }
 

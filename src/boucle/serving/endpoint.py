@@ -1,33 +1,40 @@
-"""An endpoint in the worker: it follows the traffic file, predicts, and logs what it answered.
+"""An endpoint in the worker: it follows the traffic file, answers questions, logs and counts what it answered.
 
 Imported by the worker: numpy, treelite and msgspec, no database and no training library.
 """
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.kernel import trees
 from boucle.kernel.clock import Clock
 from boucle.kernel.digests import short
-from boucle.kernel.errors import BoucleError, Damaged, NotFound, Unavailable
+from boucle.kernel.errors import BoucleError, Damaged, Late, NotFound, Unavailable
+from boucle.kernel.ids import RandomIds
 from boucle.kernel.paths import inside, translate
 from boucle.packaging.bundle import Predictor, open_bundle
 from boucle.packaging.records import Signature
 from boucle.serving.meter import Meter
 from boucle.serving.prediction_log import PredictionLog
-from boucle.serving.question import Question, check
+from boucle.serving.question import Column, Question, check
 from boucle.serving.records import Ack, Deployment, PredictionFrame, Traffic
 from boucle.serving.traffic import log_folder, read_traffic, serving_root, traffic_file, write_ack
 
-Outputs = Mapping[str, NDArray[Any] | Sequence[str]]
+Values = NDArray[np.float64] | list[str]
 DEFAULT_MAX_ROWS: Final = 100_000
+INLINE_ROWS: Final = 2_000
+"""More rows than this are answered in a thread, so that the loop goes on."""
 
 
 class Loaded(NamedTuple):
@@ -38,16 +45,19 @@ class Loaded(NamedTuple):
 
 
 class Answer(Struct, frozen=True):
-    """The outputs for one question, in the signature's order."""
+    """The outputs for one question."""
 
     number: int
     request_id: str
     rows: int
-    outputs: dict[str, list[float | str]]
+    outputs: dict[str, Values]
+    """In the signature's order. Numbers as arrays, texts as lists; each has `rows` values."""
+    signature: Signature
+    """Of the version that answered."""
 
 
 class Endpoint:
-    """Answers with the version that the traffic file names. Safe for threads.
+    """Answers with the version that the traffic file names. `ask` is for one event loop; `refresh` for any thread.
 
     A switch is one assignment: each request is answered by one version wholly, and none waits for a load.
     """
@@ -67,6 +77,7 @@ class Endpoint:
         self.log = PredictionLog(log_folder(home, name))
         self.timer = timer
         self._clock = clock
+        self._ids = RandomIds(clock)
         self._max_rows = max_rows
         self._file = traffic_file(home, name)
         self._seen: bytes | None = None
@@ -124,17 +135,67 @@ class Endpoint:
             self._loaded = Loaded(traffic, before.predictor)
         return Ack(generation=traffic.generation, pid=os.getpid(), error=error)
 
-    def predict(self, question: Question, loaded: Loaded | None = None, *, started: float | None = None) -> Answer:
-        """Answer a question and log it, by what is loaded now unless `loaded` is given.
+    @property
+    def is_ready(self) -> bool:
+        """Whether a question would be answered."""
+        return self._loaded is not None
 
-        `started` is the timer's reading when the request had come in; the latency in the log counts from there.
+    def versions(self) -> list[int]:
+        """The numbers of the versions that answer; Unavailable before the first bundle is loaded."""
+        return [self.current().traffic.champion.number]
 
-        InvalidInput names the column and row that are wrong; nothing is logged then.
+    def signature(self, number: str | None = None) -> Signature:
+        """What a version takes and answers; NotFound if it is not served."""
+        return self._chosen(number).predictor.signature
+
+    async def ask(self, question: Question, number: str | None = None, *, started: float | None = None) -> Answer:
+        """Answer a question, log it and count it; by that version if a number is given.
+
+        `started` is the timer's reading when the request had come in; the latency counts from there.
+
+        InvalidInput names the column and row that are wrong, NotFound the version that is not served, Late if the
+        deadline is over before it is computed, Busy if too much is asked at once, Unavailable before the first bundle
+        is loaded. Nothing is logged then.
         """
         started = self.timer() if started is None else started
-        traffic, predictor = loaded or self.current()
+        with self.reading(question.door, started):
+            loaded = self._chosen(number)
+            if not question.request_id:
+                question = replace(question, request_id=self._ids.new("req"))
+            if question.deadline is not None and self.timer() > question.deadline:
+                raise Late("the deadline was over before the answer was computed")
+            if max(map(len, question.columns.values()), default=0) > INLINE_ROWS:
+                answer = await asyncio.to_thread(self._answer, question, loaded, started)
+            else:
+                answer = self._answer(question, loaded, started)
+        self.meter.count(question.door, 200, seconds=self.timer() - started, rows=answer.rows)
+        return answer
+
+    @contextmanager
+    def reading(self, door: str, started: float) -> Iterator[None]:
+        """For a door, around reading a request before it is asked: what is raised in the block is counted."""
+        try:
+            yield
+        except Exception as error:
+            status = error.status if isinstance(error, BoucleError) else 500
+            self.meter.count(door, status, seconds=self.timer() - started, rows=0)
+            raise
+
+    def _chosen(self, number: str | None) -> Loaded:
+        """What answers; one request keeps to it, also while the traffic switches."""
+        loaded = self.current()
+        serving = str(loaded.traffic.champion.number)
+        if number is not None and number != serving:
+            raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {serving} is")
+        return loaded
+
+    def _answer(self, question: Question, loaded: Loaded, started: float) -> Answer:
+        traffic, predictor = loaded
         checked = check(question, predictor.signature, max_rows=self._max_rows)
-        answered = _as_lists(predictor.signature, predictor.predict(checked.inputs))
+        outputs = predictor.predict(checked.inputs)
+        logged: dict[str, list[float | str]] = {
+            name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()
+        }
         champion = traffic.champion
         self.log.append(
             PredictionFrame(
@@ -145,13 +206,13 @@ class Endpoint:
                 served_at=self._clock.now().timestamp(),
                 latency_ms=(self.timer() - started) * 1000,
                 rows=checked.rows,
-                inputs=checked.inputs,
-                outputs=answered,
+                inputs={name: _logged(values) for name, values in checked.inputs.items()},
+                outputs=logged,
                 event_time=checked.event_time,
                 entity_key=checked.entity_key,
             )
         )
-        return Answer(champion.number, question.request_id, checked.rows, answered)
+        return Answer(champion.number, question.request_id, checked.rows, outputs, predictor.signature)
 
     def close(self) -> None:
         """End the prediction log durably."""
@@ -177,9 +238,8 @@ class Endpoint:
         return open_bundle(folder)
 
 
-def _as_lists(signature: Signature, outputs: Outputs) -> dict[str, list[float | str]]:
-    lists: dict[str, list[float | str]] = {}
-    for output in signature.outputs:
-        values = outputs[output.name]
-        lists[output.name] = list(values) if isinstance(values, Sequence) else values.tolist()
-    return lists
+def _logged(values: Column) -> list[float | str | None]:
+    """A column as the log keeps it: None is missing."""
+    if isinstance(values, list):
+        return values
+    return [None if value != value else value for value in values.tolist()]

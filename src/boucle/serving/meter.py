@@ -11,17 +11,19 @@ class Meter:
     """Counts requests since the worker started. Safe for threads.
 
     >>> meter = Meter("flights")
-    >>> meter.count(200, seconds=0.004, rows=256)
-    >>> meter.count(400, seconds=0.0001, rows=0)
+    >>> meter.count("v2", 200, seconds=0.004, rows=256)
+    >>> meter.count("v2", 400, seconds=0.0001, rows=0)
     >>> print(meter.exposition().decode().splitlines()[2])
-    boucle_requests_total{endpoint="flights",status="200"} 1.0
+    boucle_requests_total{door="v2",endpoint="flights",status="200"} 1.0
     """
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
         self._registry = registry = CollectorRegistry()
-        by, status = ["endpoint"], ["endpoint", "status"]
-        self._requests = Counter("boucle_requests", "Inference requests by HTTP status.", status, registry=registry)
+        by, status = ["endpoint"], ["door", "endpoint", "status"]
+        self._requests = Counter(
+            "boucle_requests", "Inference requests by protocol and HTTP status.", status, registry=registry
+        )
         errors = Counter("boucle_errors", "Inference requests that were not answered.", by, registry=registry)
         rows = Counter("boucle_rows", "Rows predicted.", by, registry=registry)
         words = "From a request's last byte to its answer."
@@ -37,9 +39,9 @@ class Meter:
         self._lost, self._generation = lost.labels(endpoint), generation.labels(endpoint)
         self._version = version.labels(endpoint)
 
-    def count(self, status: int, *, seconds: float, rows: int) -> None:
+    def count(self, door: str, status: int, *, seconds: float, rows: int) -> None:
         """Count one inference request; the latency of failed ones is left out."""
-        self._requests.labels(self._endpoint, str(status)).inc()
+        self._requests.labels(door, self._endpoint, str(status)).inc()
         if status >= 400:
             self._errors.inc()
             return

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 
 Value = float | int | str | None
+Column: TypeAlias = list[Value] | NDArray[Any]
+"""Values of one column: a list with None for missing, or an array of numbers with NaN for missing."""
 MAX_TEXT: Final = 65_536
 MAX_ID: Final = 256
 _INFINITE: Final = (float("inf"), float("-inf"))
@@ -19,17 +23,22 @@ _TEXT: Final = frozenset({str, type(None)})
 
 
 class Question(Struct, frozen=True):
-    """One request: columns of equal length; None is missing."""
+    """One request: columns of equal length."""
 
-    request_id: str
-    columns: dict[str, list[Value]]
+    columns: dict[str, Column]
+    request_id: str = ""
+    """The endpoint makes one if it is empty. Row i of the request has the id `<request id>-<i>`."""
+    door: str = "v2"
+    """Which protocol it came by: `v2`, `v2-binary`, `v2-grpc`, `v1`, `tf`, `mlflow`, `sagemaker`, `vertex`, `arrow`."""
+    deadline: float | None = None
+    """A reading of `time.perf_counter` after which nobody waits for the answer."""
 
 
 class Checked(Struct, frozen=True):
     """A question that can be answered."""
 
     rows: int
-    inputs: dict[str, list[float | str | None]]
+    inputs: dict[str, Column]
     """In the signature's order."""
     event_time: list[str] | None
     """ISO 8601 in UTC."""
@@ -42,8 +51,7 @@ def check(question: Question, signature: Signature, *, max_rows: int) -> Checked
     An unseen category passes: it is served as missing.
     """
     columns = question.columns
-    if not question.request_id or len(question.request_id) > MAX_ID:
-        raise InvalidInput(f"a request id has 1 to {MAX_ID} characters, this one has {len(question.request_id):,}")
+    check_id(question.request_id)
     _check_names(columns, signature)
     rows = _rows(columns, max_rows)
     inputs = {one.name: _input(one, columns[one.name]) for one in signature.inputs}
@@ -55,7 +63,13 @@ def check(question: Question, signature: Signature, *, max_rows: int) -> Checked
     )
 
 
-def _check_names(columns: dict[str, list[Value]], signature: Signature) -> None:
+def check_id(request_id: str) -> None:
+    """InvalidInput if a request id is empty or too long."""
+    if not request_id or len(request_id) > MAX_ID:
+        raise InvalidInput(f"a request id has 1 to {MAX_ID} characters, this one has {len(request_id):,}")
+
+
+def _check_names(columns: dict[str, Column], signature: Signature) -> None:
     needed = [one.name for one in signature.inputs]
     optional = [name for name in (signature.key, signature.time) if name is not None]
     known = set(needed).union(optional)
@@ -69,7 +83,7 @@ def _check_names(columns: dict[str, list[Value]], signature: Signature) -> None:
         raise InvalidInput(f"missing input {', '.join(map(repr, missing))}; send null where a value is not known")
 
 
-def _rows(columns: dict[str, list[Value]], max_rows: int) -> int:
+def _rows(columns: dict[str, Column], max_rows: int) -> int:
     first, rows = next(((name, len(values)) for name, values in columns.items()), ("", 0))
     for name, values in columns.items():
         if len(values) != rows:
@@ -79,8 +93,12 @@ def _rows(columns: dict[str, list[Value]], max_rows: int) -> int:
     return rows
 
 
-def _input(one: Input, values: list[Value]) -> list[float | str | None]:
+def _input(one: Input, values: Column) -> Column:
     where = f"input {one.name!r}, row"
+    if isinstance(values, np.ndarray):
+        if one.kind == "number" and values.ndim == 1 and values.dtype.kind in "fiub":
+            return _numbers(where, values, nullable=one.nullable)
+        values = _as_list(values)
     allowed, kind = (_TEXT, "text") if one.kind == "category" else (_NUMBER, "a number")
     if not allowed.issuperset(map(type, values)):
         row, value = next((row, value) for row, value in enumerate(values) if type(value) not in allowed)
@@ -101,15 +119,33 @@ def _input(one: Input, values: list[Value]) -> list[float | str | None]:
     return values
 
 
-def _optional(
-    columns: dict[str, list[Value]], name: str | None, read: Callable[[str, int, Value], str]
-) -> list[str] | None:
+def _as_list(values: NDArray[Any]) -> list[Value]:
+    items: list[Value] = values.tolist()
+    return items
+
+
+def _numbers(where: str, values: NDArray[Any], *, nullable: bool) -> NDArray[np.float64]:
+    """An array as float64; missing is NaN."""
+    numbers = values.astype(np.float64, copy=False)
+    if np.isfinite(numbers).all():
+        return numbers
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise InvalidInput(f"{where} {row}: {numbers[row]} is not finite; null means missing")
+    if not nullable:
+        raise InvalidInput(f"{where} {int(np.isnan(numbers).argmax())}: null is not allowed here")
+    return numbers
+
+
+def _optional(columns: dict[str, Column], name: str | None, read: Callable[[str, int, Value], str]) -> list[str] | None:
     """The key or the time, if it came along. Equal values are read once: a batch often has few moments."""
     if name is None or name not in columns:
         return None
     known: dict[tuple[type, Value], str] = {}
     texts = []
-    for row, value in enumerate(columns[name]):
+    values = columns[name]
+    for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         text = known.get((type(value), value))
         if text is None:
             text = known[type(value), value] = read(name, row, value)

@@ -1,0 +1,35 @@
+"""The endpoints of one server, by name: what every door asks. Imported by the worker."""
+
+from collections.abc import Iterable
+
+from boucle.kernel.errors import NotFound
+from boucle.serving.endpoint import Endpoint
+
+
+class Endpoints:
+    """Finds endpoints. For one event loop."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._by_name = {one.name: one for one in endpoints}
+
+    def names(self) -> list[str]:
+        """The names that are answered, sorted."""
+        return sorted(self._by_name)
+
+    def get(self, name: str) -> Endpoint:
+        """The endpoint of that name; NotFound if this server does not answer for it."""
+        found = self._by_name.get(name)
+        if found is None:
+            names = ", ".join(map(repr, self.names()))
+            raise NotFound(f"unknown model {name[:200]!r}; this server answers for {names}")
+        return found
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every endpoint would answer a question."""
+        return all(one.is_ready for one in self._by_name.values())
+
+    def close(self) -> None:
+        """End the prediction logs durably."""
+        for one in self._by_name.values():
+            one.close()

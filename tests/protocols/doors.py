@@ -1,0 +1,22 @@
+"""Asks a protocol's doors without a server: the router finds the handler, the surface words the errors."""
+
+import asyncio
+
+from boucle.app.router import Router
+from boucle.identity.http import Request, Response, Surface
+from boucle.kernel.errors import BoucleError
+
+
+class Doors:
+    """One surface, asked as a client would."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._router = Router([surface])
+
+    def __call__(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
+        try:
+            match = self._router.find(method, path)
+            request = Request(method, match.path, values=match.values, headers=headers or {}, body=body)
+            return asyncio.run(match.door.route.handler(request))
+        except BoucleError as error:
+            return self._router.surface_of(path).refuse(error)
