@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.app.router import Router
-from boucle.app.worker import Handlers, routes
+from boucle.app.worker import surfaces
 from boucle.identity.http import BadPath, NoRoute, Response, Route, Surface, WrongMethod
 from boucle.kernel.errors import BoucleError
+from boucle.serving.endpoints import Endpoints
 
 
 def handler() -> str:
@@ -168,10 +169,10 @@ def test_no_spelling_brings_a_rest_that_is_not_plain(pieces: list[str]) -> None:
 
 
 def test_every_door_of_the_data_plane_has_a_policy() -> None:
-    table = routes(Handlers.__new__(Handlers))
+    table = [route for surface in surfaces(Endpoints([])) for route in (*surface.routes, *surface.outer)]
     assert {route.path: route.policy for route in table if route.policy != "predict"} == {
         "/v2/health/live": "public",
         "/v2/health/ready": "public",
         "/metrics": "operate",
     }
-    assert Router([Surface(routes=table, refuse=refuse)]).surfaces[0].routes == table
+    Router(surfaces(Endpoints([])))

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
 from boucle.identity.api import LocalDoor
-from boucle.identity.http import Request, Response, Route, Surface
+from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
 from boucle.protocols import open_inference
@@ -38,17 +38,16 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     names: list[str] = field(default_factory=list)
 
 
-def metrics(endpoint: Endpoint) -> Surface:
+def surfaces(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> list[Surface]:
+    """Every door of the data plane."""
+    return [open_inference.surface(endpoints, max_body_bytes=max_body_bytes), metrics(endpoints)]
+
+
+def metrics(endpoints: Endpoints) -> Surface:
     """What Prometheus asks for."""
 
     async def exposition(_: Request) -> Response:
-        traffic = endpoint.loaded and endpoint.loaded.traffic
-        text = endpoint.meter.exposition(
-            lost_frames=endpoint.log.lost,
-            generation=traffic.generation if traffic else 0,
-            number=traffic.champion.number if traffic else 0,
-        )
-        return Response(200, text, "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, endpoints.exposition(), "text/plain; version=0.0.4; charset=utf-8")
 
     routes = [Route("GET", "/metrics", "operate", exposition)]
     return Surface(routes=[], outer=routes, prefixes=(), refuse=open_inference.refusal)
@@ -63,11 +62,8 @@ class Worker:
             Path(settings.home), settings.endpoint, clock=SystemClock(), max_rows=settings.max_rows
         )
         self.endpoints = Endpoints([self._endpoint])
-        self._front = Front(
-            [open_inference.surface(self.endpoints, max_body_bytes=settings.max_body_bytes), metrics(self._endpoint)],
-            door=LocalDoor(),
-            names=settings.names,
-        )
+        doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
+        self._front = Front(doors, door=LocalDoor(), names=settings.names)
         self._following: asyncio.Task[None] | None = None
         self._told: str | None = None
 

@@ -214,6 +214,15 @@ class Endpoint:
         )
         return Answer(champion.number, question.request_id, checked.rows, outputs, predictor.signature)
 
+    def exposition(self) -> bytes:
+        """What it counts about itself, as Prometheus reads it."""
+        traffic = self._loaded and self._loaded.traffic
+        return self.meter.exposition(
+            lost_frames=self.log.lost,
+            generation=traffic.generation if traffic else 0,
+            number=traffic.champion.number if traffic else 0,
+        )
+
     def close(self) -> None:
         """End the prediction log durably."""
         self.log.close()

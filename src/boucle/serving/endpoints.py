@@ -29,6 +29,10 @@ class Endpoints:
         """Whether every endpoint would answer a question."""
         return all(one.is_ready for one in self._by_name.values())
 
+    def exposition(self) -> bytes:
+        """What all of them count, as Prometheus reads it."""
+        return b"".join(one.exposition() for one in self._by_name.values())
+
     def close(self) -> None:
         """End the prediction logs durably."""
         for one in self._by_name.values():
