@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,6 +225,41 @@ def test_a_door_around_the_gates_is_shut(
     assert not told.opened
     assert "boucle " in told.text, "the next command"
     assert in_charge(house, model) == (1, ["Production", "None"])
+
+
+FREE_TO_WRITERS: dict[str, Callable[[House, str, str], object]] = {
+    "MLflow": lambda house, model, who: house.ask(
+        "POST", "/api/2.0/mlflow/registered-models/alias", {"name": model, "alias": "free", "version": "2"}, who=who
+    ),
+    "native": lambda house, model, who: house.ask(
+        "PUT", f"/api/v1/models/{model}/aliases/free", {"version": 2}, who=who
+    ),
+    "CLI": lambda _, model, __: run_command(["models", "promote", model, "2", "--alias", "free"]),
+    "SDK at the server": lambda house, model, who: registry(house, who, server=True).promote(model, 2, "free"),
+    "SDK at the home": lambda house, model, who: registry(house, who, server=False).promote(model, 2, "free"),
+}
+
+
+@pytest.mark.parametrize("door", FREE_TO_WRITERS)
+def test_an_alias_that_no_policy_protects_is_moved_by_writers_only(
+    house: House, tmp_path: Path, door: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"open to writers {list(FREE_TO_WRITERS).index(door)}".replace(" ", "_")
+    furnish(house, model, tmp_path)
+    monkeypatch.chdir(house.home.parent)
+
+    def moved(who: str) -> bool:
+        monkeypatch.setenv("BOUCLE_TOKEN", house.tokens[who])
+        with suppress(Refused):
+            FREE_TO_WRITERS[door](house, model, who)
+        with Store.open(house.home) as store:
+            return models.alias(store, "default", model, "free") is not None
+
+    assert not moved("rea")
+    assert not moved("grace")
+    if door == "CLI":
+        assert "only author or admin may write" in " ".join(capsys.readouterr().err.split())
+    assert moved("trainer")
 
 
 def test_the_native_protocol_tells_of_models(house: House, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
 from boucle.serving.api import InferClient, log_folder, read_frames
 
-from . import writer
+from . import purged, writer
 from .conftest import PATIENCE_S, Done, Ground
 from .found import NAME
 
@@ -131,5 +131,6 @@ SCENES = {
     "replay": Scene("ran", _nothing, _boucle("replay"), kept),
     "serve": Scene("ran", _nothing, serve, logged),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),
+    "purge": Scene("deleted", _nothing, purged.collect, purged.seen),
     "collect": Scene("rested", _nothing, _boucle("gc", "--delete", "--grace", "0s", "--cache-days", "0"), kept),
 }

@@ -14,7 +14,7 @@ import pytest
 
 from boucle.serving.api import hold
 
-from . import writer
+from . import purged, writer
 from .conftest import Ground, copy
 from .found import NAME, check, facts
 from .scenes import SCENES, Scene
@@ -121,6 +121,14 @@ def rested(ground: Ground, ran: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def deleted(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with runs and an experiment that somebody deleted."""
+    folder = copy(fresh, tmp_path_factory.mktemp("deleted") / "orders")
+    purged.lay(folder / ".boucle")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def theatre(ground: Ground, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Theatre:
     return Theatre(ground, tmp_path_factory.mktemp("theatre"), request)
 
@@ -152,6 +160,15 @@ def test_killed_again_in_the_recovery(theatre: Theatre, point: str) -> None:
     reached = theatre.rehearsal(name).reached
     again = draw.choice(sorted(reached))
     theatre.kill(name, f"{point}:{draw.randint(1, reached[point])}", f"{again}:{draw.randint(1, reached[again])}")
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_half_way_through_a_purge(theatre: Theatre, every: int) -> None:
+    """After its units of work: marking, points, runs, logged models, experiments, spools."""
+    units = theatre.rehearsal("purge").reached["commit.committed"]
+    assert units > 6
+    for unit in range(1, units + 1, every):
+        theatre.kill("purge", f"commit.committed:{unit}")
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(200, marks=pytest.mark.long)])

@@ -100,7 +100,7 @@ def _work(job: dict[str, Any]) -> int:
             sys.path.insert(0, str(script.parent))
             importlib.import_module(script.stem).main(job["argv"])
         else:
-            from boucle.app.main import main as boucle
+            from boucle.app.start import main as boucle
 
             sys.argv = ["boucle", *job["argv"]]
             boucle()

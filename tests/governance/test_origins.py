@@ -13,10 +13,13 @@ from boucle.identity.api import GRANTS, Principal, local_principal
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import GatesRefused, InvalidInput, Refused
 from boucle.kernel.store import Store
+from boucle.loop.run_facts import facts_of_run
 from boucle.models import api as models
 from boucle.models.records import ModelVersion
 from boucle.models.sources import make_version
 from boucle.protocols.mlflow import logged_models, runs
+from boucle.runs import routes as spools
+from boucle.runs.api import get_run
 from boucle.runs.artifact_paths import Place
 from boucle.runs.artifacts import put
 from boucle.runs.batch import Batch, ModelPoint, Point
@@ -24,6 +27,8 @@ from boucle.runs.inbox import Inbox
 from boucle.runs.lifecycle import create_run
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.origins import makers
+from boucle.runs.spool.frames import frame
+from boucle.runs.spool.records import ENCODER, Begin, Record, Tags
 
 WHO = {"project_id": "shop", "model": "flights"}
 AUC = Policy(objectives=[Objective(metric="auc", at_least=0.7)])
@@ -166,3 +171,21 @@ def test_the_server_says_who_made_a_run_whatever_the_client_says(store: Store) -
     made = ask(logged_models.routes(store), "/mlflow/logged-models", claims)["model"]["info"]["model_id"]
     for one in (run_id, made):
         assert store.read(lambda conn, one=one: makers(conn, "shop", [one])) == {"person:eve"}  # type: ignore[misc]
+
+
+def test_the_server_says_who_began_a_run_that_comes_from_a_spool(store: Store) -> None:
+    eve, bob = (Principal(f"person:{name}", "person", GRANTS["author"], "author") for name in ("eve", "bob"))
+    run, claims = "a" * 32, {"boucle.principal": "person:ada", "mlflow.user": "ada"}
+    (route,) = [one for one in spools.routes(store) if one.path == "/spools/{spool}/frames"]
+
+    def send(spool: str, principal: Principal, *records: Record) -> None:
+        body = b"".join(frame(ENCODER.encode(one)) for one in records)
+        values = {"spool": spool * 32}
+        asked = Request("POST", route.path, body=body, values=values, project="shop", principal=principal)
+        assert b'"refused":[]' in route.handler(asked).body  # type: ignore[union-attr]
+
+    send("1", eve, Begin(run, "e", "r", "ada", 5, {}, claims, True), Tags(claims))
+    send("2", bob, Begin(run, "e", "r", "ada", 5, {}, claims, False), Tags({"t": "v"}))
+    assert store.read(lambda conn: makers(conn, "shop", [run])) == {"person:eve"}
+    told = get_run(store, run)
+    assert store.read(lambda conn: facts_of_run(store, conn, told))["by"] == "eve"

@@ -30,7 +30,7 @@ DIES_AFTER_THREE_TRIALS = """
 import json, os, signal
 from pathlib import Path
 
-from boucle.app.main import main
+from boucle.app.start import main
 from boucle.kernel import points
 
 

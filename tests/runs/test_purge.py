@@ -20,7 +20,10 @@ from boucle.runs import artifacts, experiments, lifecycle, logged_models, purge
 from boucle.runs import tables as t
 from boucle.runs.api import log_metrics, record_run
 from boucle.runs.artifact_paths import Place
+from boucle.runs.ingest import take
 from boucle.runs.records import MetricPoint
+from boucle.runs.spool.frames import frame
+from boucle.runs.spool.records import ENCODER, Begin, End, Points, Record
 
 from .test_api import AT
 
@@ -160,8 +163,30 @@ def test_many_points_go_in_bounded_units(store: Store, clock: FixedClock, monkey
     assert counts(store)["run_points"] == counts(store)["runs"] == 0
 
 
+def test_what_is_known_of_a_spool_goes_once_its_run_has_ended(store: Store, clock: FixedClock) -> None:
+    def frames(run: str, *more: Record) -> bytes:
+        begin = Begin(run, "e", "r", "ada", 5, {"a": 1}, {"t": "v"}, True)
+        return b"".join(frame(ENCODER.encode(one)) for one in (begin, *more))
+
+    going_on, ended = (
+        frames("a" * 32, Points(7, 1, {"m": 0.5})),
+        frames("b" * 32, Points(7, 1, {"m": 0.5}), End("finished", 9)),
+    )
+    take(store, PROJECT, "a" * 32, 0, going_on)
+    take(store, PROJECT, "b" * 32, 0, ended)
+    clock.advance(29 * DAY)
+    assert collect(store, clock).expired == {}
+    clock.advance(2 * DAY)
+    assert collect(store, clock, delete=False).expired == collect(store, clock).expired == {"spools": 1}
+    assert store.read(lambda conn: conn.scalars(select(t.spools.c.id)).all()) == ["a" * 32]
+    before = counts(store) | {"spools": 2}
+    assert take(store, PROJECT, "b" * 32, 0, ended).refused == [], "what comes again all the same changes nothing"
+    assert take(store, PROJECT, "a" * 32, len(going_on), frame(ENCODER.encode(Points(8, 2, {"m": 0.5})))).refused == []
+    assert counts(store) == before | {"run_points": before["run_points"] + 1}
+
+
 def test_every_table_of_runs_is_thought_of() -> None:
     """A new table that belongs to runs, logged models or experiments needs a condition here."""
     known = set(purge.purge_deleted(before_ms=0, spared=(), actor="").where)
     tables = {name for name, table in metadata.tables.items() if table in vars(t).values()}
-    assert tables - {"spools"} == known, "spools are of machines that send runs"
+    assert tables == known

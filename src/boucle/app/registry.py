@@ -12,7 +12,7 @@ from boucle.app.session import DEFAULT, Session, session_of
 from boucle.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from boucle.identity.api import Principal
+    from boucle.identity.api import Policy, Principal
     from boucle.kernel.store import Store
 
 Name = Annotated[str, typer.Argument(help="Name of the model.")]
@@ -47,6 +47,14 @@ class Registry:
         from boucle.identity.accounts import who_acts
 
         return who_acts(self.store, os.environ.get("BOUCLE_TOKEN"))
+
+    def who_may(self, policy: "Policy") -> "Principal":
+        """Who acts; Refused if the role of that token does not allow it, as at the server."""
+        from boucle.identity.api import permit
+
+        principal = self.principal()
+        permit(policy, principal)
+        return principal
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Deleted experiments, runs and logged models go for good, with all that belongs to them.
+"""Deleted experiments, runs and logged models go for good, with all that belongs to them; so does what is known of old
+spools.
 
 Deleting marks, so that restoring can take it back; `boucle gc` purges what has been deleted for long enough. It does so
 in units of work that hold writers up for milliseconds each, however many points there are. First a run is marked as
@@ -22,6 +23,8 @@ _POINTS: Final = 20_000
 """Points that one unit of work takes away."""
 _OWNERS: Final = 100
 """Runs or logged models that one unit of work takes away."""
+_SPOOLS: Final = 20_000
+_GOES_ON: Final = "status IN ('running', 'scheduled')"
 _OF_RUNS: Final = ("run_metrics", "run_params", "run_tags", "run_datasets", "run_models")
 _OF_MODELS: Final = ("logged_model_metrics", "logged_model_params", "logged_model_tags")
 _OF_EXPERIMENTS: Final = ("datasets", "experiment_tags")
@@ -57,6 +60,8 @@ def _conditions(before_ms: int, spared: Collection[str]) -> dict[str, str]:
         "logged_models": model,
         **dict.fromkeys(_OF_EXPERIMENTS, of_experiment),
         "experiments": experiment,
+        # A run ends by the last record of its spool. What is sent again all the same begins with the run's name.
+        "spools": f"updated_ms < {int(before_ms)} AND NOT EXISTS (SELECT 1 FROM runs WHERE id = run_id AND {_GOES_ON})",
     }
 
 
@@ -82,6 +87,8 @@ def _purge(store: Store, where: dict[str, str], actor: str, progress: Progress) 
                 store.write(partial(_take, table=table, children=children, seqs=some))
                 task.advance(len(some))
     store.write(lambda conn: _take_experiments(conn, where))
+    while store.write(partial(_take_spools, condition=where["spools"])) == _SPOOLS:
+        pass
     reach("purge.done")
 
 
@@ -121,6 +128,11 @@ def _take(conn: Connection, table: str, children: tuple[str, ...], seqs: list[in
     for child in children:
         _of(conn, f"DELETE FROM {child} WHERE {key} IN", seqs)
     _of(conn, f"DELETE FROM {table} WHERE seq IN", seqs)
+
+
+def _take_spools(conn: Connection, condition: str) -> int:
+    some = f"SELECT id FROM spools WHERE {condition} LIMIT {_SPOOLS}"
+    return conn.execute(text(f"DELETE FROM spools WHERE id IN ({some})")).rowcount
 
 
 def _of(conn: Connection, statement: str, seqs: list[int]) -> None:

@@ -202,7 +202,7 @@ def promote(
             model=name,
             alias=alias,
             number=number,
-            actor=found.principal().name,
+            actor=found.who_may("write").name,
             reason=reason,
             expected=UNSET if instead_of is None else instead_of,
         )
