@@ -24,6 +24,7 @@ from boucle.app.commands import (
     pins,
     replay,
     report,
+    rollouts,
     run,
     schema,
     serve,
@@ -74,6 +75,9 @@ app.add_typer(audit.app)
 app.add_typer(pins.app)
 app.add_typer(users.app)
 app.add_typer(webhooks.app)
+app.command()(rollouts.deploy)
+app.command()(rollouts.rollback)
+app.command()(rollouts.endpoints)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(fsck.fsck)

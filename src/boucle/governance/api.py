@@ -17,6 +17,8 @@ from boucle.governance.doors import (
     set_alias,
     set_stage,
 )
+from boucle.governance.endpoints import permit_deployment
+from boucle.governance.endpoints import tell as tell_of_endpoint
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import NOT_QUALITY, explain, policy_of, unsure
 from boucle.governance.judging import keep_report, verdict
@@ -55,6 +57,7 @@ __all__ = [
     "list_permits",
     "list_reports",
     "needed",
+    "permit_deployment",
     "policy_of",
     "policy_on",
     "policy_state",
@@ -68,6 +71,7 @@ __all__ = [
     "set_policy",
     "set_stage",
     "standing",
+    "tell_of_endpoint",
     "unsure",
     "waive",
 ]

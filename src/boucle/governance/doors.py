@@ -51,7 +51,7 @@ def set_alias(
     names.check_alias(alias, new=True)
     at = store.clock.now()
 
-    def turn(conn: Connection, version: ModelVersion, judged: "_Judged | None") -> AliasMove | GateReport:
+    def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> AliasMove | GateReport:
         last = registry.newest_move(conn, project_id, model, alias)
         now = None if last is None else last.number
         if expected is not UNSET and expected != now:
@@ -89,7 +89,7 @@ def set_alias(
         )
         return _told(conn, moved)
 
-    return _through(store, project_id, model, number, alias, turn)
+    return through(store, project_id, model, number, alias, turn)
 
 
 def set_stage(
@@ -109,7 +109,7 @@ def set_stage(
             f"'{target}' is not an Active stage. Valid stages are Staging, Production"
         )
 
-    def turn(conn: Connection, version: ModelVersion, judged: "_Judged | None") -> GateReport | None:
+    def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> GateReport | None:
         others = [
             one
             for one in (registry.all_versions(conn, project_id, model) if archive_existing else [])
@@ -130,7 +130,7 @@ def set_stage(
             aliases.move_stage(conn, one, "Archived", book=BOOK, permit_id=None, actor=actor, at=at)
         return None
 
-    _through(store, project_id, model, number, pointer, turn)
+    through(store, project_id, model, number, pointer, turn)
 
 
 def delete_alias(store: Store, *, project_id: str, model: str, alias: str, actor: str, reason: str = "") -> None:
@@ -213,7 +213,7 @@ def rename_model(store: Store, *, project_id: str, model: str, new_name: str, ac
     store.write(unit)
 
 
-class _Judged(Struct, frozen=True):
+class Judged(Struct, frozen=True):
     """The policy in force and the evidence that was read for it, before the unit of work."""
 
     in_force: tables.InForce
@@ -237,13 +237,13 @@ class _Changed(Struct, frozen=True):
     """Another policy is in force than the one that the evidence was read for."""
 
 
-def _through(
+def through(
     store: Store,
     project_id: str,
     model: str,
     number: int,
     pointer: str,
-    turn: Callable[[Connection, ModelVersion, _Judged | None], Out | GateReport],
+    turn: Callable[[Connection, ModelVersion, Judged | None], Out | GateReport],
 ) -> Out:
     """Let a move through the door, or raise what its gates say.
 
@@ -255,10 +255,10 @@ def _through(
             found = here.read(lambda conn: tables.in_force(conn, project_id, model))
             judged = None
             if found is not None and found.policy.protects(pointer):
-                judged = _Judged(found, evidence_of(here, version, found.policy), here.ids.new("permit"))
+                judged = Judged(found, evidence_of(here, version, found.policy), here.ids.new("permit"))
 
             def unit(
-                conn: Connection, found: tables.InForce | None = found, judged: _Judged | None = judged
+                conn: Connection, found: tables.InForce | None = found, judged: Judged | None = judged
             ) -> Out | GateReport | _Changed:
                 if tables.policy_in_force(conn, project_id, model) != (None if found is None else found.digest):
                     return _Changed()

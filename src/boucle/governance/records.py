@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -10,6 +10,9 @@ from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
 from boucle.models.records import CHAMPION, ModelVersion, Stage
 from boucle.packaging.records import Parity
+
+ENDPOINT: Final = "endpoint:"
+"""What a permit calls an endpoint begins with this; no alias can."""
 
 
 class Objective(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +105,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether only what Boucle itself measured counts, not what a run reported."""
 
     def protects(self, pointer: str) -> bool:
-        """Whether an alias, or a stage by its permit's name, moves against a permit only."""
+        """Whether an alias, or a stage or an endpoint by its permit's name, moves against a permit only.
+
+        An endpoint always does: who asks it relies on what answers.
+        """
+        if pointer.startswith(ENDPOINT):
+            return True
         aliases = [CHAMPION] if self.aliases is UNSET else self.aliases
         stages: list[Stage] = ["Production"] if self.stages is UNSET else self.stages
         return _plain(pointer) in map(_plain, aliases) or pointer in {f"stage:{stage}" for stage in stages}

@@ -134,6 +134,40 @@ def move_stage(
     )
 
 
+def move_endpoint(
+    conn: Connection,
+    version: ModelVersion,
+    pointer: str,
+    *,
+    book: PermitBook,
+    permit_id: str | None,
+    actor: str,
+    at: datetime,
+    details: dict[str, object],
+) -> None:
+    """Let a version answer at an endpoint, with an audit record; where a policy is in force only by using up a permit.
+
+    What answers there stands in the endpoint's traffic file, not in a row.
+    """
+    action, told = "deploy", {"model": version.model, "number": version.number, **details}
+    if permit_id is None:
+        _refuse_protected(conn, book, version.project_id, version.model, pointer)
+        told["bundle_digest"] = version.bundle_digest
+    else:
+        permit = _redeemed(conn, permit_id, book, pointer=pointer, actor=actor, at=at)
+        told |= _named(permit)
+        action = "deploy" if permit.action == "promote" else permit.action
+    audit.append(
+        conn,
+        project_id=version.project_id,
+        actor=actor,
+        action=f"endpoint.{action}",
+        subject=pointer.partition(":")[2],
+        details=told,
+        at=at,
+    )
+
+
 def points_at(conn: Connection, project_id: str, model: str, alias: str) -> int | None:
     """The version an alias stands for, read in the caller's transaction; None if it stands for none."""
     move = tables.newest_move(conn, project_id, model, alias)

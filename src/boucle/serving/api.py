@@ -5,21 +5,26 @@ The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log`
 
 from boucle.serving.care import broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
-from boucle.serving.deploy import deploy
+from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, withdraw, written_out
 from boucle.serving.holding import hold
 from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
 from boucle.serving.process import ServerProcess
-from boucle.serving.traffic import endpoints, log_folder, read_ack, read_traffic, wait_acknowledged
+from boucle.serving.rollout import back_to
+from boucle.serving.traffic import check_name, endpoints, log_folder, read_ack, read_traffic, wait_acknowledged
 
 __all__ = [
     "InferClient",
     "LogDamage",
     "Position",
     "ServerProcess",
+    "back_to",
     "broken_traffic",
+    "check_name",
     "collectable",
     "damaged_log",
     "deploy",
+    "deploy_canary",
+    "deploy_shadow",
     "endpoints",
     "hold",
     "log_folder",
@@ -28,4 +33,6 @@ __all__ = [
     "read_traffic",
     "wait_acknowledged",
     "whole_bytes",
+    "withdraw",
+    "written_out",
 ]

@@ -1,46 +1,131 @@
-"""Deploying: write a bundle out where the worker finds it, then say so in the traffic file."""
+"""Deploying: write a bundle out where the workers find it, then say so in the traffic file."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from boucle.kernel import trees
 from boucle.kernel.digests import Digest
-from boucle.kernel.errors import Damaged, NotFound
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import make_folder
 from boucle.kernel.points import reach
-from boucle.serving.records import Deployment, Traffic
-from boucle.serving.traffic import endpoint_folder, read_ack, read_traffic, serving_root, write_traffic
+from boucle.packaging.bundle import read_manifest
+from boucle.serving import rollout
+from boucle.serving.records import Canary, Deployment, Role, Traffic
+from boucle.serving.traffic import (
+    check_name,
+    endpoint_folder,
+    read_ack,
+    read_traffic,
+    serving_root,
+    write_traffic,
+)
 
 if TYPE_CHECKING:  # the store loads the database, which a program that only serves never needs
     from boucle.kernel.store import Store
 
+Permitted = Callable[[bool], object]
+"""Raises if a change may not be, and tells the audit log of it if it may; called with whether there is one."""
 _log: Final = logging.getLogger(__name__)
 
 
 def deploy(
-    store: "Store", *, project_id: str, number: int, bundle_digest: Digest, endpoint: str | None = None
+    store: "Store",
+    *,
+    project_id: str,
+    number: int,
+    bundle_digest: Digest,
+    endpoint: str | None = None,
+    model: str | None = None,
+    permitted: Permitted | None = None,
 ) -> Traffic:
     """Make a version the champion of an endpoint (named as the project, if no name is given).
 
-    Returns at once, see `wait_acknowledged`. The version that is deployed already changes nothing.
+    Its canary and its shadow stay, unless they are this version. Returns at once, see `wait_acknowledged`. The version
+    that is deployed already changes nothing.
     """
     endpoint = endpoint or project_id
+    check_name(endpoint)
+    champion = written_out(store, number, bundle_digest, model=None if model == endpoint else model)
+
+    def rule(traffic: Traffic | None) -> Traffic:
+        if traffic is None:
+            return Traffic(endpoint=endpoint, generation=0, champion=champion)
+        return rollout.with_champion(traffic, champion)
+
+    return _change(store.home, endpoint, rule, permitted)
+
+
+def deploy_canary(
+    store: "Store",
+    endpoint: str,
+    deployment: Deployment,
+    *,
+    weight: float,
+    key: str | None = None,
+    permitted: Permitted | None = None,
+) -> Traffic:
+    """Let a deployment answer a share of an endpoint's questions, drawn by a column if one is named.
+
+    InvalidInput if it does not take and answer the same columns as the champion: clients do not know who answers them.
+    """
+
+    def rule(traffic: Traffic | None) -> Traffic:
+        traffic = _known(endpoint, traffic)
+        _refuse_other_columns(store.home, traffic, deployment)
+        return rollout.with_canary(traffic, Canary(deployment=deployment, weight=weight, key=key))
+
+    return _change(store.home, endpoint, rule, permitted)
+
+
+def deploy_shadow(
+    store: "Store", endpoint: str, deployment: Deployment, *, permitted: Permitted | None = None
+) -> Traffic:
+    """Have a deployment asked what the others answer, unheard."""
+
+    def rule(traffic: Traffic | None) -> Traffic:
+        return rollout.with_shadow(_known(endpoint, traffic), deployment)
+
+    return _change(store.home, endpoint, rule, permitted)
+
+
+def withdraw(home: Path, endpoint: str, role: Role, *, permitted: Permitted | None = None) -> Traffic:
+    """Take the canary or the shadow away; NotFound if there is none."""
+    return _change(home, endpoint, lambda traffic: rollout.without(_known(endpoint, traffic), role), permitted)
+
+
+def written_out(store: "Store", number: int, bundle_digest: Digest, *, model: str | None = None) -> Deployment:
+    """A version's bundle in a folder of the server. InvalidInput if it is no bundle that Boucle can serve."""
     root = serving_root(store.home)
     folder = trees.materialise(store.blobs, bundle_digest, root / "bundles" / bundle_digest)
     reach("traffic.bundle_written")
-    champion = Deployment(number=number, bundle_digest=bundle_digest, path=folder.relative_to(root).as_posix())
-    make_folder(endpoint_folder(store.home, endpoint))
-    with turn(endpoint_folder(store.home, endpoint) / "traffic.lock"):
-        before = _before(store.home, endpoint)
-        if before is not None and before.champion == champion:
-            return before
-        # Past whatever a worker acknowledged, also where the file was lost: its old answer must not pass for the new.
-        ack = read_ack(store.home, endpoint)
+    return Deployment(number=number, bundle_digest=bundle_digest, path=folder.relative_to(root).as_posix(), model=model)
+
+
+def _change(
+    home: Path, endpoint: str, rule: Callable[[Traffic | None], Traffic], permitted: Permitted | None
+) -> Traffic:
+    """Replace the traffic file by what the rule makes of it, as the next generation, if that differs and is permitted.
+
+    All in one turn, so that the audit log tells of changes in the order in which they came about.
+    """
+    make_folder(endpoint_folder(home, endpoint))
+    with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
+        before = _before(home, endpoint)
+        after = rule(before)
+        if permitted is not None:
+            permitted(after != before)
+        if after == before:
+            return after
+        # Past whatever the server acknowledged, also where the file was lost: its old answer must not pass for the new.
+        ack = read_ack(home, endpoint)
         last = max(before.generation if before else 0, ack.generation if ack else 0)
-        traffic = Traffic(endpoint=endpoint, generation=last + 1, champion=champion)
-        write_traffic(store.home, traffic)
+        traffic = replace(after, generation=last + 1)
+        write_traffic(home, traffic)
         reach("traffic.written")
     return traffic
 
@@ -54,3 +139,28 @@ def _before(home: Path, endpoint: str) -> Traffic | None:
     except Damaged as error:
         _log.warning("%s; it is written anew", error.message)
         return None
+
+
+def _known(endpoint: str, traffic: Traffic | None) -> Traffic:
+    if traffic is None:
+        raise NotFound(
+            f"endpoint {endpoint!r} has no champion yet, so there is nothing to compare with",
+            hint=f"boucle deploy VERSION --to {endpoint}",
+        )
+    return traffic
+
+
+def _refuse_other_columns(home: Path, traffic: Traffic, deployment: Deployment) -> None:
+    root = serving_root(home)
+    ours, its = (read_manifest(root / one.path).signature for one in (traffic.champion, deployment))
+    taken = [{(one.name, one.kind) for one in signature.inputs} for signature in (ours, its)]
+    given = [{(one.name, one.datatype) for one in signature.outputs} for signature in (ours, its)]
+    for word, (champion, other) in (("inputs", taken), ("outputs", given)):
+        if champion != other:
+            names = ", ".join(sorted({name for name, _ in champion ^ other}))
+            raise InvalidInput(
+                f"version {deployment.number} has other {word} than version {traffic.champion.number}, the champion of "
+                f"{traffic.endpoint!r}: they differ in {names}; a canary must take and answer the same columns",
+                hint=f"make it the champion (boucle deploy {deployment.number} --to {traffic.endpoint}), or serve it "
+                "at an endpoint of its own",
+            )

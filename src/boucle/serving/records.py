@@ -1,8 +1,13 @@
 """The nouns of serving. Imported by the worker: only msgspec and the standard library."""
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 from boucle.kernel.digests import Digest
+
+Role = Literal["champion", "canary", "shadow"]
+"""What a deployment does: answer, answer a share, or answer unheard."""
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -12,6 +17,18 @@ class Deployment(Struct, frozen=True, kw_only=True):
     bundle_digest: Digest
     path: str
     """Folder of the bundle, below the serving root."""
+    model: str | None = None
+    """Whose version it is; None is the model that the endpoint is named after."""
+
+
+class Canary(Struct, frozen=True, kw_only=True):
+    """A deployment that answers a share of the questions."""
+
+    deployment: Deployment
+    weight: float
+    """Percent, above 0 and below 100."""
+    key: str | None = None
+    """Column by whose value the share is drawn; None is the entity key of the signature."""
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -20,14 +37,24 @@ class Traffic(Struct, frozen=True, kw_only=True):
     endpoint: str
     generation: int
     champion: Deployment
+    canary: Canary | None = None
+    shadow: Deployment | None = None
+    """Is asked what the others answered, for comparison only."""
+    before: list[Deployment] = field(default_factory=list)
+    """Those that were champion before, oldest first: where rolling back leads."""
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """What a worker answers to a traffic file: it serves that generation now, or why it cannot."""
+    """What the server answers to a traffic file: all its workers serve that generation now, or why they cannot."""
 
     generation: int
     pid: int
+    """Of the first worker."""
     error: str | None = None
+    shadow_error: str | None = None
+    """Why the shadow is not asked; the others answer all the same."""
+    workers: list[int] = field(default_factory=list)
+    """Process ids, one for each worker."""
 
 
 class PredictionFrame(Struct, frozen=True, kw_only=True):

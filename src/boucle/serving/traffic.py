@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from boucle.kernel.digests import digest_json
-from boucle.kernel.errors import Damaged, NotFound, Unavailable
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Unavailable
 from boucle.kernel.paths import inside, translate, write_atomic
 from boucle.kernel.points import reach
 from boucle.serving.records import Ack, Traffic
@@ -33,6 +33,17 @@ def serving_root(home: Path) -> Path:
 def endpoint_folder(home: Path, endpoint: str) -> Path:
     """An endpoint's folder; InvalidInput if its name leads elsewhere."""
     return inside(serving_root(home), endpoint)
+
+
+def check_name(endpoint: str) -> None:
+    """InvalidInput unless an endpoint may have this name: it is a folder's, and one segment of an address."""
+    if endpoint in ("", "bundles") or endpoint.startswith(".") or not endpoint.isprintable() or len(endpoint) > 200:
+        allowed = "1 to 200 printable characters, not beginning with a dot, and not 'bundles'"
+    elif any(char in endpoint for char in "/\\:@"):
+        allowed = "a name without '/', '\\', ':' and '@'"
+    else:
+        return
+    raise InvalidInput(f"an endpoint cannot be called {endpoint[:200]!r}; allowed is {allowed}")
 
 
 def log_folder(home: Path, endpoint: str) -> Path:

@@ -1,0 +1,138 @@
+"""A rollout: what governance permits goes to an endpoint, and its traffic follows.
+
+The endpoint that is named as a model is where the model's champion answers: there, deploying a champion moves the
+alias. Other endpoints have a pointer of their own.
+"""
+
+from msgspec import Struct
+
+from boucle.governance.api import permit_deployment, set_alias, tell_of_endpoint
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.store import Store
+from boucle.models.api import alias, get_version
+from boucle.models.records import CHAMPION
+from boucle.packaging.bundle import read_manifest
+from boucle.serving import api as serving
+from boucle.serving.records import Deployment, Role, Traffic
+from boucle.serving.traffic import read_traffic, serving_root
+
+
+class By(Struct, frozen=True, kw_only=True):
+    """Who changes an endpoint, in which project, and why."""
+
+    project_id: str
+    actor: str
+    reason: str = ""
+
+
+def deploy_champion(store: Store, by: By, endpoint: str, model: str, number: int) -> Traffic:
+    """Make a version the champion of an endpoint, if governance permits it."""
+    serving.check_name(endpoint)
+    deployment = _deployment(store, by, endpoint, model, number)
+
+    def permitted(changes: bool) -> None:
+        if endpoint == model:
+            set_alias(
+                store,
+                project_id=by.project_id,
+                model=model,
+                alias=CHAMPION,
+                number=number,
+                actor=by.actor,
+                reason=by.reason,
+            )
+        elif changes:
+            _permit(store, by, endpoint, model, number)
+
+    return serving.deploy(
+        store,
+        project_id=by.project_id,
+        number=number,
+        bundle_digest=deployment.bundle_digest,
+        endpoint=endpoint,
+        model=model,
+        permitted=permitted,
+    )
+
+
+def deploy_canary(
+    store: Store, by: By, endpoint: str, model: str, number: int, *, percent: float, key: str | None = None
+) -> Traffic:
+    """Let a version answer a share of an endpoint's questions, if governance permits it."""
+
+    def permitted(changes: bool) -> None:
+        if changes:
+            _permit(store, by, endpoint, model, number, canary=percent)
+
+    deployment = _deployment(store, by, endpoint, model, number)
+    return serving.deploy_canary(store, endpoint, deployment, weight=percent, key=key, permitted=permitted)
+
+
+def deploy_shadow(store: Store, by: By, endpoint: str, model: str, number: int) -> Traffic:
+    """Have a version asked what an endpoint answers, unheard; the audit log tells of it."""
+
+    def permitted(changes: bool) -> None:
+        if changes:
+            _tell(store, by, endpoint, "shadow", {"model": model, "number": number})
+
+    return serving.deploy_shadow(store, endpoint, _deployment(store, by, endpoint, model, number), permitted=permitted)
+
+
+def roll_back(store: Store, by: By, endpoint: str, number: int | None = None) -> Traffic:
+    """Put the champion before back in charge, or a given one of those before.
+
+    A permit under the policy still in force counts again; otherwise the gates are asked.
+    """
+    traffic = read_traffic(store.home, endpoint)
+    champion = traffic.champion
+    now = None if champion.model is not None else alias(store, by.project_id, endpoint, CHAMPION)
+    if number is None and now is not None and now.number != champion.number:
+        target = champion  # the alias moved while nobody served: what is deployed still is what was before
+    else:
+        target = serving.back_to(traffic, number)
+    return deploy_champion(store, by, endpoint, target.model or endpoint, target.number)
+
+
+def take_away(store: Store, by: By, endpoint: str, role: Role) -> Traffic:
+    """End an endpoint's canary or shadow; the audit log tells of it."""
+    gone = read_traffic(store.home, endpoint)
+    deployment = gone.canary.deployment if role == "canary" and gone.canary else gone.shadow
+
+    def permitted(changes: bool) -> None:
+        if changes and deployment is not None:
+            details = {"model": deployment.model or endpoint, "number": deployment.number, "role": role}
+            _tell(store, by, endpoint, "withdraw", details)
+
+    return serving.withdraw(store.home, endpoint, role, permitted=permitted)
+
+
+def _deployment(store: Store, by: By, endpoint: str, model: str, number: int) -> Deployment:
+    """A version's bundle, written out; InvalidInput if its files are no bundle that Boucle can serve."""
+    version = get_version(store, by.project_id, model, number)
+    deployment = serving.written_out(store, number, version.bundle_digest, model=None if model == endpoint else model)
+    try:
+        read_manifest(serving_root(store.home) / deployment.path)
+    except NotFound as error:
+        raise InvalidInput(
+            f"version {number} of {model} cannot be served: its files are no bundle of Boucle's",
+            hint=f"boucle models show {model} {number}",
+        ) from error
+    return deployment
+
+
+def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary: float | None = None) -> None:
+    permit_deployment(
+        store,
+        project_id=by.project_id,
+        model=model,
+        number=number,
+        endpoint=endpoint,
+        actor=by.actor,
+        canary=canary,
+        reason=by.reason,
+    )
+
+
+def _tell(store: Store, by: By, endpoint: str, action: str, details: dict[str, object]) -> None:
+    told = {**details, "reason": by.reason}
+    tell_of_endpoint(store, project_id=by.project_id, endpoint=endpoint, action=action, actor=by.actor, details=told)

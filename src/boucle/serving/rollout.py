@@ -1,0 +1,121 @@
+"""The rules of a rollout: how traffic changes, and which deployment answers a question. Pure.
+
+Imported by the worker: the kernel's light modules and msgspec only.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+from msgspec.structs import replace
+
+from boucle.kernel.errors import Conflict, InvalidInput, NotFound
+from boucle.serving.records import Canary, Deployment, Role, Traffic
+
+MOST_BEFORE: Final = 20
+"""So many former champions are known."""
+
+
+def with_champion(traffic: Traffic, deployment: Deployment) -> Traffic:
+    """Traffic that the deployment answers. It is canary and shadow no more; one that comes back takes its old place,
+    and forgets those after it.
+    """
+    before = traffic.before
+    if deployment in before:
+        before = before[: before.index(deployment)]
+    elif deployment != traffic.champion:
+        before = [*before, traffic.champion][-MOST_BEFORE:]
+    canary, shadow = traffic.canary, traffic.shadow
+    if canary is not None and canary.deployment == deployment:
+        canary = None
+    if shadow == deployment:
+        shadow = None
+    return replace(traffic, champion=deployment, before=before, canary=canary, shadow=shadow)
+
+
+def with_canary(traffic: Traffic, canary: Canary) -> Traffic:
+    """Traffic with this canary instead of the one before; Conflict if it is the champion."""
+    if not 0 < canary.weight < 100:
+        raise InvalidInput(
+            f"a canary cannot answer {canary.weight:g} % of the questions; allowed is more than 0 and less than 100",
+            hint="leave out --canary to make the version the champion; `boucle rollback ENDPOINT --canary` ends it",
+        )
+    _refuse_champion(traffic, canary.deployment)
+    shadow = None if traffic.shadow == canary.deployment else traffic.shadow
+    return replace(traffic, canary=canary, shadow=shadow)
+
+
+def with_shadow(traffic: Traffic, deployment: Deployment) -> Traffic:
+    """Traffic with this shadow instead of the one before; Conflict if it answers already."""
+    _refuse_champion(traffic, deployment)
+    if traffic.canary is not None and traffic.canary.deployment == deployment:
+        raise Conflict(
+            f"version {deployment.number} is the canary of endpoint {traffic.endpoint!r}",
+            hint=f"boucle rollback {traffic.endpoint} --canary",
+        )
+    return replace(traffic, shadow=deployment)
+
+
+def without(traffic: Traffic, role: Role) -> Traffic:
+    """Traffic without its canary, or its shadow; NotFound if it has none."""
+    if role == "champion" or getattr(traffic, role) is None:
+        raise NotFound(f"endpoint {traffic.endpoint!r} has no {role} to take away", hint="boucle endpoints")
+    return replace(traffic, canary=None) if role == "canary" else replace(traffic, shadow=None)
+
+
+def back_to(traffic: Traffic, number: int | None = None) -> Deployment:
+    """Where rolling back leads: to the champion before, or the newest one of that number; NotFound if there is none."""
+    found = [one for one in traffic.before if number in (None, one.number)]
+    if not found:
+        known = ", ".join(str(one.number) for one in traffic.before)
+        raise NotFound(
+            f"endpoint {traffic.endpoint!r} had no version{'' if number is None else f' {number}'} as champion before "
+            f"version {traffic.champion.number}; known are {known or 'none'}",
+            hint=f"boucle deploy VERSION --to {traffic.endpoint}",
+        )
+    return found[-1]
+
+
+def pick(traffic: Traffic, key: str) -> Role:
+    """Which deployment answers a question with this key: the same one, in any process, while the weights stay.
+
+    A canary that gets more weight keeps the keys it has. Another version draws its share anew, so that it does not
+    always meet the same keys first.
+
+    >>> from boucle.kernel.digests import digest_bytes
+    >>> one, two = (Deployment(number=n, bundle_digest=digest_bytes(b"%d" % n), path="") for n in (1, 2))
+    >>> traffic = Traffic(endpoint="e", generation=1, champion=one, canary=Canary(deployment=two, weight=25.0))
+    >>> [pick(traffic, key) for key in ("ada", "bob", "eve")], pick(traffic, "ada") == pick(traffic, "ada")
+    (['champion', 'champion', 'champion'], True)
+    """
+    canary = traffic.canary
+    if canary is None:
+        return "champion"
+    return "canary" if share(f"{traffic.endpoint}/{canary.deployment.number}", key) < canary.weight else "champion"
+
+
+def share(salt: str, key: str) -> float:
+    """A number in [0, 100) that looks random and is the same for the same texts."""
+    drawn = blake2b(f"{salt}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(drawn) / 2**64 * 100
+
+
+def one_key(values: Sequence[object]) -> str | None:
+    """The key of a question: that of all its rows; None where they differ or there is none, so that the request's id
+    counts. A question is answered by one version wholly.
+
+    >>> one_key(["a", "a"]), one_key(["a", "b"]), one_key([]), one_key([None])
+    ('a', None, None, None)
+    """
+    if not len(values) or values[0] is None:
+        return None
+    first = values[0]
+    return str(first) if all(value == first for value in values[1:]) else None
+
+
+def _refuse_champion(traffic: Traffic, deployment: Deployment) -> None:
+    if traffic.champion == deployment:
+        raise Conflict(
+            f"version {deployment.number} is the champion of endpoint {traffic.endpoint!r} already",
+            hint="boucle endpoints",
+        )
