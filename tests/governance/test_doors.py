@@ -68,6 +68,8 @@ DOORS: dict[str, Callable[[Store], object]] = {
         alias="champion",
         to="person:ada",
     ),
+    "answer at an endpoint": lambda store: api.permit_deployment(store, **BY, endpoint="eu", number=2),
+    "answer a share": lambda store: api.permit_deployment(store, **BY, endpoint="flights", number=2, canary=1.0),
     "set the policy without the role": lambda store: api.set_policy(store, person("eve", "author"), **WHO, policy=None),
 }
 

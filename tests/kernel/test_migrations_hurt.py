@@ -138,6 +138,8 @@ NEEDED = {
     **{f"models policy {verb}": ["flights"] for verb in ("show", "set", "remove", "approve", "reject")},
     "pins add": ["abcd", "--reason", "r"],
     "pins remove": ["abcd"],
+    "deploy": ["1", "--to", "flights"],
+    "rollback": ["flights"],
     "users add": ["ada", "--role", "admin"],
     "users token": ["ada"],
     "users role": ["ada", "reader"],

@@ -11,7 +11,7 @@ from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION
-from boucle.packaging.bundle import read_manifest
+from boucle.packaging.manifest import read_manifest
 from boucle.serving import api as serving
 from boucle.serving.records import Deployment, Role, Traffic
 from boucle.serving.traffic import read_traffic, serving_root

@@ -7,6 +7,7 @@ from boucle.kernel.care.records import Candidate, candidate
 from boucle.kernel.errors import BoucleError
 from boucle.serving.prediction_log import LogDamage, read_frames, spent_segments
 from boucle.serving.records import PredictionFrame
+from boucle.serving.rollout import deployments
 from boucle.serving.traffic import log_folder, read_traffic, serving_root, traffic_file
 
 
@@ -16,7 +17,12 @@ def collectable(home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s
     Damaged if a traffic file cannot be read: then it is not known what the endpoint needs.
     """
     root = serving_root(home)
-    named = {read_traffic(home, endpoint).champion.path for endpoint in endpoints(home) if _deployed(home, endpoint)}
+    named = {
+        one.path
+        for endpoint in endpoints(home)
+        if _deployed(home, endpoint)
+        for one in deployments(read_traffic(home, endpoint))
+    }
     for folder in sorted((root / "bundles").glob("[!.]*")):
         if folder.relative_to(root).as_posix() not in named:
             yield candidate("bundle folder of the server", folder, grace_s)

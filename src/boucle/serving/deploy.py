@@ -13,7 +13,7 @@ from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import make_folder
 from boucle.kernel.points import reach
-from boucle.packaging.bundle import read_manifest
+from boucle.packaging.manifest import read_manifest
 from boucle.serving import rollout
 from boucle.serving.records import Canary, Deployment, Role, Traffic
 from boucle.serving.traffic import (

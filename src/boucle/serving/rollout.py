@@ -16,6 +16,12 @@ MOST_BEFORE: Final = 20
 """So many former champions are known."""
 
 
+def deployments(traffic: Traffic) -> list[Deployment]:
+    """All that are asked: champion, canary, shadow."""
+    canary = [] if traffic.canary is None else [traffic.canary.deployment]
+    return [traffic.champion, *canary, *([] if traffic.shadow is None else [traffic.shadow])]
+
+
 def with_champion(traffic: Traffic, deployment: Deployment) -> Traffic:
     """Traffic that the deployment answers. It is canary and shadow no more; one that comes back takes its old place,
     and forgets those after it.
