@@ -94,13 +94,20 @@ def test_tritonclient_understands_us(served: Served, bundles: ModuleType) -> Non
         result = client.infer("flights", [carrier, temp], request_id="triton/1")
         expected = [bundles.probability("AA", 80.0), bundles.probability("UA", 60.0)]
         assert result.as_numpy("probability").tolist() == pytest.approx(expected)
-        assert result.as_numpy("label").tolist() == ["late", "late"]
+        assert result.as_numpy("label").tolist() == [b"late", b"late"]  # without a list of outputs it asks for binary
         assert (result.get_response()["id"], result.get_response()["model_version"]) == ("triton/1", "3")
         wanted = [triton.InferRequestedOutput("label", binary_data=False)]
         result = client.infer("flights", [carrier, temp], model_version="3", outputs=wanted)
         assert [one["name"] for one in result.get_response()["outputs"]] == ["label"]
-        temp.set_data_from_numpy(np.array([[80.0], [60.0]], dtype=np.float32), binary_data=True)
-        with pytest.raises(triton.InferenceServerException, match="binary_data=False"):
+        assert [one["name"] for one in client.get_model_repository_index()] == ["flights"]
+        carrier.set_data_from_numpy(np.array([["AA"], ["UA"]], dtype=object))  # binary, which is its default
+        temp.set_data_from_numpy(np.array([[80.0], [60.0]], dtype=np.float32))
+        for outputs in (None, [triton.InferRequestedOutput("probability"), triton.InferRequestedOutput("label")]):
+            result = client.infer("flights", [carrier, temp], outputs=outputs)
+            assert result.as_numpy("probability").tolist() == pytest.approx(expected, abs=1e-15)
+            assert result.as_numpy("label").tolist() == [b"late", b"late"]
+        temp.set_data_from_numpy(np.array([[80.0], [np.inf]], dtype=np.float32))
+        with pytest.raises(triton.InferenceServerException, match="input 'temp', row 1: inf is not finite"):
             client.infer("flights", [carrier, temp])
     finally:
         client.close()
@@ -140,7 +147,8 @@ WRONG_REQUESTS: list[tuple[str, str, dict[str, str], bytes | None, int, str]] = 
     ("POST", INFER, {}, b'{"new": ' + b"[" * 500_000, 400, "nested too deeply"),
     ("POST", INFER, {}, b"x" * 1_100_000, 413, "past the limit of 1,048,576 bytes"),
     ("POST", INFER, {"Content-Encoding": "gzip"}, b"{}", 415, "content-encoding 'gzip' is not understood"),
-    ("POST", INFER, {"Inference-Header-Content-Length": "2"}, b"{}", 400, "binary tensor data is not understood"),
+    ("POST", INFER, {"Inference-Header-Content-Length": "3"}, b"{}", 400, "allowed are 0 to 2"),
+    ("POST", INFER, {"Content-Type": "application/python-pickle"}, b"{}", 415, "is not understood here"),
     ("POST", INFER, {"Host": "evil.example"}, b"{}", 403, "Host 'evil.example' is not answered here"),
     ("POST", INFER, {"Origin": "https://evil.example"}, b"{}", 403, "is a foreign web page"),
     ("GET", "/v2/health/live", {"Host": "rebound.example"}, None, 403, "Host 'rebound.example'"),

@@ -100,6 +100,28 @@ def test_only_the_outputs_that_are_asked_for_in_that_order(door: Ask) -> None:
     assert len(asked(door, body_of(outputs=[]))["outputs"]) == 2
 
 
+def test_the_models_are_listed_as_kserve_and_triton_ask(door: Ask) -> None:
+    assert got(door, "/v2/models") == (200, {"models": ["flights"]})
+    listed = [{"name": "flights", "version": "3", "state": "READY", "reason": ""}]
+    for body in (b"", b"{}", b'{"ready": true}'):
+        assert msgspec.json.decode(door("POST", "/v2/repository/index", body).body) == listed
+    assert door("POST", "/v2/repository/index", b"[]").status == 400
+
+
+@pytest.mark.parametrize(
+    "said", ["application/python-pickle", "application/x-npy", "application/octet-stream", "text/csv", "json", ""]
+)
+def test_other_content_types_are_not_understood(door: Ask, said: str) -> None:
+    answer = door("POST", INFER, body_of(), {"content-type": said})
+    assert (answer.status, list(msgspec.json.decode(answer.body))) == (415, ["error"])
+
+
+def test_what_clients_say_of_json_is_understood(door: Ask) -> None:
+    for said in ("application/json", "Application/JSON; charset=UTF-8", "application/x-www-form-urlencoded"):
+        assert asked(door, body_of(), content_type=said)
+    assert door("POST", INFER, body_of(), {"content-type": "application/json; charset=latin-1"}).status == 415
+
+
 def test_an_empty_batch_answers_empty_outputs(door: Ask) -> None:
     empty = [{**one, "shape": [0], "data": []} for one in (CARRIER, TEMP)]
     assert [output["data"] for output in asked(door, body_of(*empty))["outputs"]] == [[], []]
@@ -198,7 +220,7 @@ def test_health_and_server_metadata(door: Ask) -> None:
     assert got(door, "/v2/health/ready") == (200, {"ready": True, "live": True})
     assert got(door, "/v2/models/flights/ready") == (200, {"name": "flights", "ready": True})
     status, server = got(door, "/v2")
-    assert (status, server["name"], server["extensions"]) == (200, "boucle", [])
+    assert (status, server["name"], server["extensions"]) == (200, "boucle", ["binary_tensor_data", "model_repository"])
 
 
 @pytest.fixture

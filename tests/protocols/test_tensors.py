@@ -74,7 +74,7 @@ def test_whole_numbers_are_numbers_too() -> None:
         (tensor_of(b"[" * 5000 + b"]" * 5000, shape=[1]), "input 'temp': (`data` cannot be read|has 1 values)"),
         (
             Tensor("temp", [1], "FP64", msgspec.Raw(b""), {"binary_data_size": 8}),
-            "binary tensor data is not understood",
+            "binary data needs the header",
         ),
     ],
 )

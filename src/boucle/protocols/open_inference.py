@@ -1,13 +1,15 @@
-"""The Open Inference Protocol V2 over HTTP with JSON.
+"""The Open Inference Protocol V2 over HTTP, with JSON and with binary tensor data.
 
-https://github.com/kserve/open-inference-protocol (d49cc23), specification/protocol/inference_rest.md
+https://github.com/kserve/open-inference-protocol (d49cc23), specification/protocol/inference_rest.md; besides, the
+lists of models that KServe (`GET /v2/models`) and Triton (`POST /v2/repository/index`) answer.
 
 One column a tensor, as the model's signature names them; besides, optionally, the entity key and the event time.
 """
 
 import asyncio
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,21 +18,29 @@ from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surfa
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.protocols import head
-from boucle.protocols.tensors import MALFORMED, Item, Tensor, column_of
+from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
+from boucle.protocols.tensors import MALFORMED, Tensor, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column, Question
 
 PLATFORM: Final = "boucle_treelite"
+EXTENSIONS: Final = ["binary_tensor_data", "model_repository"]
 INLINE_BYTES: Final = 1 << 20
 """Larger requests are read, and their answers written, in a thread, so that the loop goes on."""
+T = TypeVar("T")
 _KINDS: Final = {"number": "FP64", "category": "BYTES"}
+
+
+_NONE: Final[dict[str, Any]] = {}
+_NO_SIZES: Final[Mapping[str, int]] = {}
 
 
 class WantedOutput(Struct, frozen=True):
     """One output that the client asks for."""
 
     name: str
+    parameters: dict[str, Any] = _NONE
 
 
 class InferRequest(Struct, frozen=True):
@@ -39,9 +49,17 @@ class InferRequest(Struct, frozen=True):
     inputs: list[Tensor]
     id: str | None = None
     outputs: list[WantedOutput] | None = None
+    parameters: dict[str, Any] = _NONE
+
+
+class IndexRequest(Struct, frozen=True):
+    """Body of a request for the repository's index."""
+
+    ready: bool = False
 
 
 _REQUESTS: Final = msgspec.json.Decoder(InferRequest)
+_INDEX: Final = msgspec.json.Decoder(IndexRequest)
 
 
 def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Surface:
@@ -53,6 +71,8 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
         Route("GET", "/v2/health/live", "public", doors.live),
         Route("GET", "/v2/health/ready", "public", doors.ready),
         Route("GET", "/v2", "predict", doors.server),
+        Route("GET", "/v2/models", "predict", doors.models),
+        Route("POST", "/v2/repository/index", "predict", doors.index),
         Route("GET", model, "predict", doors.model),
         Route("GET", version, "predict", doors.model),
         Route("GET", f"{model}/ready", "predict", doors.model_ready),
@@ -81,7 +101,7 @@ class Doors:
 
     async def server(self, _: Request) -> Response:
         """What server this is."""
-        return _reply({"name": "boucle", "version": version("boucle"), "extensions": []})
+        return _reply({"name": "boucle", "version": version("boucle"), "extensions": EXTENSIONS})
 
     async def model(self, request: Request) -> Response:
         """What a model takes and answers."""
@@ -98,21 +118,36 @@ class Doors:
         """A prediction."""
         endpoint, number = self._asked(request)
         started = endpoint.timer()
-        with endpoint.reading("v2", started):
-            if request.headers.get("inference-header-content-length") is not None:
-                raise InvalidInput("binary tensor data is not understood; send JSON (tritonclient: binary_data=False)")
+        length = request.headers.get(LENGTH)
+        door = "v2" if length is None else "v2-binary"
+        with endpoint.reading(door, started):
+            head.check_json(request.headers, *(() if length is None else (BINARY,)))
             body = await request.read(self._max_body_bytes)
             started = endpoint.timer()
             deadline = head.deadline(request.headers, started)
             signature = endpoint.signature(number)
             is_large = len(body) > INLINE_BYTES
-            asked = await asyncio.to_thread(read, signature, body) if is_large else read(signature, body)
+            given = (signature, body, length)
+            asked = await asyncio.to_thread(read, *given) if is_large else read(*given)
             request_id = asked.request_id or head.request_id(request.headers)
-        question = Question(asked.columns, request_id, "v2", deadline)
+        question = Question(asked.columns, request_id, "v2-binary" if asked.binary else door, deadline)
         answer = await endpoint.ask(question, number, started=started)
+        if asked.binary:
+            return written_binary(endpoint.name, answer, asked)
         args = (endpoint.name, answer, asked.wanted)
         text = await asyncio.to_thread(written, *args) if is_large else written(*args)
         return Response(200, text, headers=head.named(answer.request_id))
+
+    async def models(self, _: Request) -> Response:
+        """The models' names."""
+        return _reply({"models": self._endpoints.names()})
+
+    async def index(self, request: Request) -> Response:
+        """Every version that answers, as Triton's model repository tells it."""
+        head.check_json(request.headers)
+        body = await request.read(self._max_body_bytes)
+        wanted = _decoded(_INDEX, body) if body else IndexRequest()
+        return Response(200, msgspec.json.encode(index(self._endpoints, only_ready=wanted.ready)))
 
     def _asked(self, request: Request) -> tuple[Endpoint, str | None]:
         return self._endpoints.get(request.values["model"]), request.values.get("number")
@@ -148,12 +183,24 @@ class Asked(Struct, frozen=True):
     request_id: str
     wanted: list[str] | None
     """The outputs that are asked for; None for all."""
+    binary: frozenset[str] = frozenset()
+    """The outputs that are asked for as binary data."""
 
 
-def read(signature: Signature, body: bytes) -> Asked:
-    """A body, as far as it can be read without the model. InvalidInput names what is wrong with it."""
-    request = _read(body)
-    return Asked(_columns(signature, request.inputs), request.id or "", _wanted(signature, request))
+def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
+    """A body, as far as it can be read without the model. InvalidInput names what is wrong with it.
+
+    `length` is the header that says where binary tensor data begins.
+    """
+    data: list[memoryview | None] | None = None
+    if length is None:
+        request = _decoded(_REQUESTS, body)
+    else:
+        body, behind = split(body, length)
+        request = _decoded(_REQUESTS, body)
+        data = pieces(request.inputs, behind)
+    wanted = _wanted(signature, request)
+    return Asked(_columns(signature, request.inputs, data), request.id or "", wanted, _binary(signature, request))
 
 
 def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
@@ -161,13 +208,37 @@ def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
     return msgspec.json.encode(_response(model, answer, wanted))
 
 
+def written_binary(model: str, answer: Answer, asked: Asked) -> Response:
+    """An answer with binary data for the outputs that are asked for so."""
+    data = {name: encoded(answer.outputs[name]) for name in asked.binary}
+    body = _response(model, answer, asked.wanted, {name: len(one) for name, one in data.items()})
+    text = msgspec.json.encode(body)
+    behind = [data[one["name"]] for one in body["outputs"] if one["name"] in data]
+    headers = (*head.named(answer.request_id), (LENGTH, str(len(text))))
+    return Response(200, b"".join([text, *behind]), BINARY, headers)
+
+
+def index(endpoints: Endpoints, *, only_ready: bool = False) -> list[dict[str, str]]:
+    """Every version that answers."""
+    found = []
+    for name in endpoints.names():
+        endpoint = endpoints.get(name)
+        if endpoint.is_ready:
+            found += [
+                {"name": name, "version": str(number), "state": "READY", "reason": ""} for number in endpoint.versions()
+            ]
+        elif not only_ready:
+            found.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no model is loaded"})
+    return found
+
+
 def _reply(body: dict[str, Any], status: int = 200) -> Response:
     return Response(status, msgspec.json.encode(body))
 
 
-def _read(body: bytes) -> InferRequest:
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
-        return _REQUESTS.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"the request is not as the protocol says: {error}") from error
     except RecursionError as error:
@@ -186,40 +257,56 @@ def _wanted(signature: Signature, request: InferRequest) -> list[str] | None:
     return [output.name for output in request.outputs]
 
 
-def _columns(signature: Signature, tensors: list[Tensor]) -> dict[str, Column]:
+def _binary(signature: Signature, request: InferRequest) -> frozenset[str]:
+    """The outputs that are asked for as binary data: each by itself, or all by the request's parameter."""
+    all_of_them = request.parameters.get("binary_data_output") is True
+    if not request.outputs:
+        return frozenset(one.name for one in signature.outputs) if all_of_them else frozenset()
+    return frozenset(one.name for one in request.outputs if one.parameters.get("binary_data", all_of_them) is True)
+
+
+def _columns(
+    signature: Signature, tensors: list[Tensor], data: list[memoryview | None] | None = None
+) -> dict[str, Column]:
     kinds = {one.name: one for one in signature.inputs}
     columns: dict[str, Column] = {}
-    for tensor in tensors:
+    for place, tensor in enumerate(tensors):
         if tensor.name in columns:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
-        columns[tensor.name] = _as_kind(kinds.get(tensor.name), tensor)
+        columns[tensor.name] = _as_kind(kinds.get(tensor.name), tensor, data[place] if data else None)
     return columns
 
 
-def _as_kind(one: Input | None, tensor: Tensor) -> list[Item]:
-    values = column_of(tensor)
+def _as_kind(one: Input | None, tensor: Tensor, data: memoryview | None) -> Column:
+    values = column_of(tensor) if data is None else column_of_bytes(tensor, data)
     if one is None:  # the key or the time, or a name that nobody knows: the question's check tells
         return values
     is_text = tensor.datatype == "BYTES"
     if is_text != (one.kind == "category"):
         allowed = "BYTES" if one.kind == "category" else "a numeric datatype"
         raise InvalidInput(f"input {one.name!r} has datatype {tensor.datatype}; allowed is {allowed}")
-    if is_text or tensor.datatype.startswith("FP"):
+    if is_text or tensor.datatype.startswith("FP") or not isinstance(values, list):
         return values
     return [None if value is None else float(value) for value in values]
 
 
-def _response(model: str, answer: Answer, wanted: list[str] | None) -> dict[str, Any]:
+def _response(
+    model: str, answer: Answer, wanted: list[str] | None, binary_sizes: Mapping[str, int] = _NO_SIZES
+) -> dict[str, Any]:
     datatypes = {output.name: output.datatype for output in answer.signature.outputs}
-    data = {name: values if isinstance(values, list) else values.tolist() for name, values in answer.outputs.items()}
+
+    def described(name: str) -> dict[str, Any]:
+        values = answer.outputs[name]
+        tensor = {"name": name, "shape": [answer.rows], "datatype": datatypes[name]}
+        if name in binary_sizes:
+            return {**tensor, "parameters": {"binary_data_size": binary_sizes[name]}}
+        return {**tensor, "data": values if isinstance(values, list) else values.tolist()}
+
     return {
         "model_name": model,
         "model_version": str(answer.number),
         "id": answer.request_id,
-        "outputs": [
-            {"name": name, "shape": [answer.rows], "datatype": datatypes[name], "data": data[name]}
-            for name in (data if wanted is None else wanted)
-        ],
+        "outputs": [described(name) for name in (answer.outputs if wanted is None else wanted)],
     }
 
 

@@ -52,15 +52,10 @@ def column_of(tensor: Tensor) -> list[Item]:
     [71.5, None, 32.0]
     """
     where = f"input {tensor.name!r}"
-    if tensor.datatype not in _FLAT:
-        raise InvalidInput(f"{where}: unknown datatype {tensor.datatype!r}; allowed are {', '.join(DATATYPES)}")
-    rows = _rows(where, tensor.shape)
-    if "binary_data_size" in tensor.parameters:
-        raise InvalidInput(
-            f"{where}: binary tensor data is not understood; send JSON (tritonclient: binary_data=False)"
-        )
+    rows = rows_of(tensor)
     if not bytes(tensor.data):
-        raise InvalidInput(f"{where}: its `data` is missing")
+        more = "; binary data needs the header inference-header-content-length" if tensor.parameters else ""
+        raise InvalidInput(f"{where}: its `data` is missing{more}")
     try:
         values: list[Item] = _FLAT[tensor.datatype].decode(tensor.data)
     except MALFORMED:
@@ -72,9 +67,15 @@ def column_of(tensor: Tensor) -> list[Item]:
     return values
 
 
-def _rows(where: str, shape: Sequence[int]) -> int:
+def rows_of(tensor: Tensor) -> int:
+    """How many values a tensor of a known datatype and the shape of a column has."""
+    where, shape = f"input {tensor.name!r}", tensor.shape
+    if tensor.datatype not in _FLAT:
+        raise InvalidInput(f"{where}: unknown datatype {tensor.datatype!r}; allowed are {', '.join(DATATYPES)}")
+    if "shared_memory_region" in tensor.parameters:
+        raise InvalidInput(f"{where}: shared memory is not read here; send the data in the body")
     if not shape or any(size < 0 for size in shape) or any(size != 1 for size in shape[1:]):
-        raise InvalidInput(f"{where}: shape {list(shape)} is not one column; allowed are [n] and [n, 1]")
+        raise InvalidInput(f"{where}: shape {shape} is not one column; allowed are [n] and [n, 1]")
     return shape[0]
 
 
