@@ -22,6 +22,7 @@ from boucle.app.commands import (
     lineage,
     models,
     pins,
+    predict,
     replay,
     report,
     rollouts,
@@ -86,6 +87,7 @@ app.command()(schema.schema)
 app.command()(settings.settings)
 app.command()(completion.completion)
 app.command()(lineage.lineage)
+app.command()(predict.predict)
 app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)

@@ -76,6 +76,10 @@ class Session:
         refuse_unmade(home, hint=self.maker())
         return home
 
+    def threads(self) -> int:
+        """How many cores to compute with."""
+        return int(self._counting(self._folder_if_any() or Path.cwd())["threads"].value)
+
     def maker(self) -> str:
         """The command that makes a store here."""
         return "boucle up" if self._folder_if_any() is None else "boucle run"

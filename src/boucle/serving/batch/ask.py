@@ -1,0 +1,166 @@
+"""Predicting one piece: read, checked as an endpoint checks a request, asked, kept as a part."""
+
+import os
+import re
+import signal
+import threading
+from io import BytesIO
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.paths import write_atomic
+from boucle.packaging.bundle import Predictor, open_bundle
+from boucle.packaging.records import Signature
+from boucle.serving.batch.read import Columns, places_of, read_piece
+from boucle.serving.batch.records import BadRow, Part, Piece, Plan
+from boucle.serving.question import Checked, Question, check
+
+PREDICTION_ID: Final = "prediction_id"
+FILE: Final = "file"
+TOLD: Final = 20
+"""So many bad rows are named where none may be left out."""
+_ROW = re.compile(r", row 0(?=:)")
+_MAX_ROWS: Final = 1 << 40
+
+
+def part_file(folder: Path, piece: Piece) -> Path:
+    """Where the predictions of a piece are kept until all are done."""
+    return folder / f"{piece.number:08d}.parquet"
+
+
+def report_file(folder: Path, piece: Piece) -> Path:
+    """What came of a piece; it is written last, so a piece that has it is finished."""
+    return folder / f"{piece.number:08d}.json"
+
+
+def finished(folder: Path, piece: Piece) -> Part | None:
+    """What came of a piece that is finished."""
+    try:
+        return msgspec.json.decode(report_file(folder, piece).read_bytes(), type=Part)
+    except FileNotFoundError:
+        return None
+
+
+def predict_piece(
+    predictor: Predictor, plan: Plan, piece: Piece, folder: Path, *, skip_bad: bool, threads: int
+) -> Part:
+    """Predict a piece and keep it in `folder`. A piece with bad rows is kept only if they may be left out."""
+    file = plan.files[piece.file]
+    columns = read_piece(file, piece, predictor.signature)
+    request_id = f"{plan.id}/{piece.number}"
+    good, wrong = sift(columns, predictor.signature, request_id, most=None if skip_bad else TOLD)
+    places = places_of(file, piece, [row for row, _ in wrong])
+    bad = [BadRow(file=file.name, where=at, reason=reason) for at, (_, reason) in zip(places, wrong, strict=True)]
+    if bad and not skip_bad:  # looked for no further than these
+        return Part(rows=0, bad=bad)
+    outputs = predictor.predict(good.inputs, threads)
+    table = _table(good, outputs, predictor.signature, request_id, file.name if plan.is_folder else None)
+    data = BytesIO()
+    table.write_parquet(data, compression="zstd", compression_level=1)
+    write_atomic(part_file(folder, piece), data.getvalue())
+    part = Part(rows=good.rows, bad=bad)
+    write_atomic(report_file(folder, piece), msgspec.json.encode(part))
+    return part
+
+
+def sift(
+    columns: Columns, signature: Signature, request_id: str, *, most: int | None
+) -> tuple[Checked, list[tuple[int, str]]]:
+    """The rows that serving would take, checked, and the others with the reason; looks for no more than `most`."""
+    rows = max((len(values) for values in columns.values()), default=0)
+    wrong: list[tuple[int, str]] = []
+    try:
+        return _check(columns, signature, request_id), wrong
+    except InvalidInput:
+        _find_wrong(columns, signature, request_id, 0, rows, wrong, most)
+    left_out = {row for row, _ in wrong}
+    kept = {
+        name: [value for row, value in enumerate(values) if row not in left_out] for name, values in columns.items()
+    }
+    if most is not None:
+        kept = {name: [] for name in columns}
+    return _check(kept, signature, request_id), wrong
+
+
+def _find_wrong(
+    columns: Columns,
+    signature: Signature,
+    request_id: str,
+    first: int,
+    last: int,
+    wrong: list[tuple[int, str]],
+    most: int | None,
+) -> None:
+    """Halve the rows until those that are refused stand alone: what is wrong is only ever said by serving's check."""
+    if most is not None and len(wrong) >= most:
+        return
+    try:
+        _check({name: values[first:last] for name, values in columns.items()}, signature, request_id)
+    except InvalidInput as error:
+        if last - first <= 1:
+            wrong.append((first, _ROW.sub("", error.message)))
+            return
+        middle = (first + last) // 2
+        _find_wrong(columns, signature, request_id, first, middle, wrong, most)
+        _find_wrong(columns, signature, request_id, middle, last, wrong, most)
+
+
+def _check(columns: Columns, signature: Signature, request_id: str) -> Checked:
+    return check(Question(request_id, columns), signature, max_rows=_MAX_ROWS)
+
+
+def _table(
+    good: Checked,
+    outputs: dict[str, NDArray[Any] | list[str]],
+    signature: Signature,
+    request_id: str,
+    file: str | None,
+) -> pl.DataFrame:
+    """Key and time as they were sent, then what the model says, then the id by which a label finds it."""
+    head: dict[str, pl.Series] = {} if file is None else {FILE: pl.Series([file] * good.rows, dtype=pl.String)}
+    if signature.key is not None and good.entity_key is not None:
+        head[signature.key] = pl.Series(good.entity_key, dtype=pl.String)
+    if signature.time is not None and good.event_time is not None:
+        times = pl.Series(good.event_time, dtype=pl.String)
+        head[signature.time] = times.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC")
+    answers = {
+        output.name: pl.Series(outputs[output.name], dtype=pl.Float64 if output.datatype == "FP64" else pl.String)
+        for output in signature.outputs
+    }
+    ids = pl.DataFrame({PREDICTION_ID: pl.Series(range(good.rows), dtype=pl.Int64)}).select(
+        pl.format("{}-{}", pl.lit(request_id), pl.col(PREDICTION_ID)).alias(PREDICTION_ID)
+    )
+    return pl.DataFrame(head | answers).with_columns(ids.get_columns())
+
+
+# --- a process of several ----------------------------------------------------------------------------------------
+
+_opened: dict[Path, Predictor] = {}
+
+
+def begin_process() -> None:
+    """Prepare a process that predicts pieces: it leaves Ctrl-C to the one that started it, and ends with that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def predict_apart(bundle: Path, plan: Plan, piece: Piece, folder: Path, skip_bad: bool) -> Part:
+    """`predict_piece` in a process of its own, which opens the bundle once."""
+    predictor = _opened.get(bundle)
+    if predictor is None:
+        predictor = _opened[bundle] = open_bundle(bundle)
+    return predict_piece(predictor, plan, piece, folder, skip_bad=skip_bad, threads=1)

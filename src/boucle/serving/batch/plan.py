@@ -1,0 +1,177 @@
+"""From a table's path to the plan: which files, in which pieces, under which id."""
+
+import codecs
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+
+import polars as pl
+from msgspec.structs import replace
+
+from boucle.data.records import CsvFormat
+from boucle.kernel.digests import Digest, digest_json
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.progress import Progress
+from boucle.packaging.records import Signature
+from boucle.serving.batch.lines import PIECE_BYTES, cut
+from boucle.serving.batch.records import SUFFIXES, Kind, Piece, Plan, TableFile
+
+PIECE_ROWS = 131_072
+_FORMAT = 1
+"""Of the result: another one makes another id, so that nothing of an older Boucle's is gone on with."""
+_HEADER_BYTES = 1 << 20
+
+
+def make_plan(
+    table: Path,
+    signature: Signature,
+    bundle_digest: Digest,
+    csv_format: CsvFormat,
+    progress: Progress,
+    *,
+    piece_rows: int = PIECE_ROWS,
+    piece_bytes: int = PIECE_BYTES,
+) -> Plan:
+    """The plan for a file, or for all files of a table in a folder and those below it, by name.
+
+    Reads every file once. NotFound if there is nothing; InvalidInput for a file of an unknown kind, one that cannot be
+    read, or one without a column that the model needs.
+    """
+    paths = table_files(table)
+    total = sum(max(1, -(-path.stat().st_size // piece_bytes)) for path in paths)
+    files: list[TableFile] = []
+    pieces: list[Piece] = []
+    with progress.task("read", total, even=True) as task:
+        for path in paths:
+            name = path.relative_to(table).as_posix() if table.is_dir() else path.name
+            file, ranges = _look(path, name, csv_format, piece_rows, piece_bytes, task.advance)
+            _check_columns(file, signature)
+            pieces += [
+                Piece(number=len(pieces) + n, file=len(files), first=first, last=last)
+                for n, (first, last) in enumerate(ranges)
+            ]
+            files.append(file)
+    facts = [_FORMAT, bundle_digest, table.is_dir(), piece_rows, piece_bytes]
+    named = [[one.name, one.hash, one.csv] for one in files] if table.is_dir() else [[files[0].hash, files[0].csv]]
+    return Plan(
+        id=f"batch-{digest_json([facts, named])[:20]}",
+        bundle_digest=bundle_digest,
+        files=files,
+        pieces=pieces,
+        is_folder=table.is_dir(),
+    )
+
+
+def table_files(table: Path) -> list[Path]:
+    """The files of a table, in the order of their names; hidden ones and what is no table are left out of a folder."""
+    allowed = ", ".join(SUFFIXES)
+    if table.is_dir():
+        found = [
+            path
+            for path in sorted(table.rglob("*"))
+            if path.suffix.lower() in SUFFIXES
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(table).parts)
+        ]
+        if not found:
+            raise NotFound(f"folder {str(table)!r} has no table in it; allowed are files that end with {allowed}")
+        return found
+    if not table.is_file():
+        raise NotFound(f"there is no table {str(table)!r}; a file or a folder of files is needed", hint="ls")
+    if table.suffix.lower() not in SUFFIXES:
+        raise InvalidInput(f"{table.name!r} is of an unknown kind; allowed are files that end with {allowed}")
+    return [table]
+
+
+def _look(
+    path: Path, name: str, csv_format: CsvFormat, piece_rows: int, piece_bytes: int, advance: Callable[[], None]
+) -> tuple[TableFile, Sequence[tuple[int, int]]]:
+    """A file and the ranges that its pieces have."""
+    kind = SUFFIXES[path.suffix.lower()]
+    if path.suffix.lower() == ".tsv":
+        csv_format = replace(csv_format, separator="\t")
+    columns: list[str] = []
+    begin = 0
+    try:
+        if kind == "csv":
+            columns, begin = _header(path, name, csv_format)
+        elif kind != "jsonl":
+            columns, rows = _columns_and_rows(path, name, kind)
+        if kind in ("csv", "jsonl"):
+            ranges, found = cut(path, begin=begin, quotes=kind == "csv", piece_bytes=piece_bytes, told=advance)
+        else:
+            ranges = [(first, min(first + piece_rows, rows)) for first in range(0, rows, piece_rows)]
+            found = _hash(path, piece_bytes, advance)
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint=f"chmod u+r '{path}'") from error
+    return TableFile(path=path, name=name, kind=kind, csv=csv_format, columns=columns, hash=found), ranges
+
+
+def _hash(path: Path, piece_bytes: int, advance: Callable[[], None]) -> str:
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(piece_bytes):
+            hashed.update(block)
+            advance()
+    return hashed.hexdigest()
+
+
+def _columns_and_rows(path: Path, name: str, kind: Kind) -> tuple[list[str], int]:
+    try:
+        lazy = scan(path, kind)
+        return lazy.collect_schema().names(), int(lazy.select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        what = {"parquet": "Parquet", "ipc": "Arrow"}[kind]
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InvalidInput(f"{name} is no valid {what} file: {said}", hint=f"write {path} again") from error
+
+
+def scan(path: Path, kind: Kind) -> pl.LazyFrame:
+    """A file of columns, of which nothing is read yet."""
+    return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ipc(path)
+
+
+def _header(path: Path, name: str, csv_format: CsvFormat) -> tuple[list[str], int]:
+    """The names in the first line of a CSV file, and where the next line begins."""
+    if csv_format.encoding.startswith("utf-16"):
+        raise InvalidInput(
+            f"{name} is {csv_format.encoding}, which is not read in pieces; allowed is UTF-8, or a code page",
+            hint=f"iconv -f UTF-16 -t UTF-8 '{path}' > '{path.stem}.utf8.csv'",
+        )
+    with path.open("rb") as file:
+        start = file.read(_HEADER_BYTES)
+    mark = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+    end = _end_of_record(start, mark)
+    line = start[mark:end].decode(csv_format.encoding.removesuffix("-sig"), "replace")
+    cells = next(csv.reader(StringIO(line, newline=""), delimiter=csv_format.separator), [])
+    if not cells:
+        raise InvalidInput(f"{name} has no first line with the names of its columns", hint=f"head -1 '{path}'")
+    names = [cell.strip() or f"column_{place}" for place, cell in enumerate(cells, start=1)]
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"{name}, line 1: column {twice!r} stands there {names.count(twice)} times; once is allowed")
+    return names, end
+
+
+def _end_of_record(text: bytes, start: int) -> int:
+    behind = start
+    while (found := text.find(b"\n", behind)) >= 0:
+        if text.count(b'"', start, found) % 2 == 0:
+            return found + 1
+        behind = found + 1
+    return len(text)
+
+
+def _check_columns(file: TableFile, signature: Signature) -> None:
+    """InvalidInput names the columns that the model needs and a file of columns lacks; others do not matter."""
+    if file.kind == "jsonl":
+        return
+    missing = [one.name for one in signature.inputs if one.name not in file.columns]
+    if missing:
+        raise InvalidInput(
+            f"{file.name} has no column {', '.join(map(repr, missing))}, which the model needs; it has "
+            f"{', '.join(file.columns[:20])}{' ...' if len(file.columns) > 20 else ''}",
+            hint="name the columns of the table as they were named in training",
+        )

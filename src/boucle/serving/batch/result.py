@@ -1,0 +1,86 @@
+"""The result of a batch: parts become one file that gets its name when it is whole."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from boucle.kernel.errors import Conflict
+from boucle.kernel.paths import make_folder, sync_folder, translate, write_atomic
+from boucle.kernel.points import reach
+from boucle.serving.batch.records import BadRow
+
+GROUP_ROWS = 131_072
+
+
+@contextmanager
+def workplace(out: Path, plan_id: str) -> Iterator[Path]:
+    """The hidden folder beside `out` where parts are kept, for this process alone; those of other plans go.
+
+    Conflict if another process is at work on the same result. It stays if the block fails: the next run goes on there.
+    """
+    folder = out.parent / f".{out.name}.{plan_id}"
+    with translate(folder):
+        make_folder(folder)
+        with _alone(folder, out):
+            for other in out.parent.glob(f".{_escaped(out.name)}.batch-*"):
+                if other != folder:
+                    with _alone(other, out):
+                        shutil.rmtree(other, ignore_errors=True)
+            try:
+                yield folder
+            except BaseException:
+                with suppress(OSError):
+                    folder.rmdir()  # nothing is finished
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_together(parts: Iterable[Path], out: Path, folder: Path) -> None:
+    """Make one file of the parts, in their order, and give it its name: Parquet, or CSV by its ending."""
+    temporary = folder / "result"
+    table = pl.scan_parquet(list(parts), glob=False)
+    with translate(out):
+        reach("batch.parts_kept")
+        if out.suffix.lower() == ".csv":
+            reach("batch.rows_chosen")
+            table.sink_csv(temporary, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ", maintain_order=True)
+        else:
+            reach("batch.columns_chosen")
+            table.sink_parquet(temporary, compression="zstd", row_group_size=GROUP_ROWS, maintain_order=True)
+        reach("batch.written")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        reach("batch.synced")
+        temporary.replace(out)
+        reach("batch.named")
+        sync_folder(out.parent)
+
+
+def write_bad_rows(bad: Iterable[BadRow], file: Path) -> None:
+    """The rows that were left out, one JSON object a line."""
+    write_atomic(file, b"".join(msgspec.json.encode(one) + b"\n" for one in bad))
+
+
+@contextmanager
+def _alone(folder: Path, out: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                f"another process predicts into {str(out)!r} at this moment", hint="wait for it, or give another --out"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)

@@ -1,0 +1,265 @@
+"""Tables of every kind are predicted as the endpoint would, in pieces, and the same bytes come whichever way."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import json
+
+from boucle.data.records import CsvFormat
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound
+from boucle.kernel.progress import Silent
+from boucle.serving.batch.lines import cut
+from boucle.serving.batch.records import BatchReport
+
+Predicted = Callable[..., BatchReport]
+Table = Callable[[int], pl.DataFrame]
+
+WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
+    "csv": lambda table, path: table.write_csv(path),
+    "tsv": lambda table, path: table.write_csv(path, separator="\t"),
+    "jsonl": lambda table, path: table.write_ndjson(path),
+    "parquet": lambda table, path: table.write_parquet(path, row_group_size=10),
+    "arrow": lambda table, path: table.write_ipc(path),
+    "feather": lambda table, path: table.write_ipc(path, compression="zstd"),
+}
+
+
+def written(table: pl.DataFrame, path: Path) -> Path:
+    WRITERS[path.suffix[1:]](table, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_table_of_any_kind_is_answered_as_by_hand(
+    kind: str, predicted: Predicted, table: Table, tmp_path: Path, bundles: ModuleType
+) -> None:
+    rows = table(50)
+    report = predicted(written(rows, tmp_path / f"t.{kind}"), piece_rows=16, piece_bytes=700)
+    assert report.out == tmp_path / "t.predictions.parquet"
+    assert report.pieces > 3
+    found = pl.read_parquet(report.out)
+    assert found.columns == ["flight_id", "scheduled_at", "probability", "label", "prediction_id"]
+    assert found["flight_id"].to_list() == rows["flight_id"].to_list()
+    assert found["scheduled_at"].dtype == pl.Datetime("us", "UTC")
+    expected = [bundles.probability(*row) for row in rows.select("carrier", "temp").iter_rows()]
+    assert found["probability"].to_list() == pytest.approx(expected, abs=1e-15)
+    assert found["label"].to_list() == ["late" if one >= 0.5 else "on time" for one in expected]
+    assert found["prediction_id"].n_unique() == 50
+    assert found["prediction_id"][0] == f"{report.batch}/0-0"
+
+
+@pytest.mark.slow
+def test_processes_and_pieces_do_not_change_a_byte(predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    source = written(table(300), tmp_path / "t.csv")
+    alone = predicted(source, out=tmp_path / "alone.parquet", piece_bytes=4000)
+    several = predicted(source, out=tmp_path / "several.parquet", piece_bytes=4000, jobs=2)
+    assert alone.pieces > 3
+    assert alone.out.read_bytes() == several.out.read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["alone.parquet", "several.parquet", "t.csv"]
+
+
+class Stopping(Silent):
+    """Ends the work after so many pieces, as a signal would."""
+
+    def __init__(self, pieces: int) -> None:
+        self._left = pieces
+
+    def task(self, description: str, total: int | None, *, even: bool = False) -> Any:
+        task = super().task(description, total, even=even)
+        if description == "predict":
+            task.advance = self._advance  # type: ignore[attr-defined]
+        return task
+
+    def _advance(self, n: int = 1, note: str | None = None) -> None:
+        if note is not None:
+            self._left -= n
+            if self._left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(
+    suffix: str, predicted: Predicted, table: Table, tmp_path: Path
+) -> None:
+    source = written(table(100), tmp_path / "t.jsonl")
+    whole = predicted(source, out=tmp_path / f"whole.{suffix}", piece_bytes=1000)
+    out = tmp_path / f"out.{suffix}"
+    with pytest.raises(KeyboardInterrupt):
+        predicted(source, out=out, piece_bytes=1000, progress=Stopping(3))
+    assert not out.exists()
+    again = predicted(source, out=out, piece_bytes=1000)
+    assert again.kept_pieces == 3
+    assert out.read_bytes() == whole.out.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_another_table_begins_anew(predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    source = written(table(100), tmp_path / "t.csv")
+    with pytest.raises(KeyboardInterrupt):
+        predicted(source, piece_bytes=1000, progress=Stopping(2))
+    written(table(101), source)
+    report = predicted(source, piece_bytes=1000)
+    assert report.kept_pieces == 0
+    assert report.rows == 101
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_two_at_once_do_not_write_one_result(predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    source = written(table(20), tmp_path / "t.csv")
+    with pytest.raises(KeyboardInterrupt):
+        predicted(source, piece_bytes=500, progress=Stopping(1))
+    (folder,) = tmp_path.glob(".t.predictions*")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another process predicts into"):
+            predicted(source, piece_bytes=500)
+    finally:
+        os.close(descriptor)
+    assert predicted(source, piece_bytes=500).kept_pieces == 1
+
+
+def test_a_folder_is_one_table_that_names_its_files(predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    folder = tmp_path / "year"
+    (folder / "q2").mkdir(parents=True)
+    written(table(10), folder / "b.parquet")
+    written(table(20), folder / "a.csv")
+    written(table(5), folder / "q2" / "c.jsonl")
+    written(table(5), folder / ".hidden.csv")
+    (folder / "README.md").write_text("no table")
+    report = predicted(folder)
+    found = pl.read_parquet(tmp_path / "year.predictions.parquet")
+    assert report.files == 3
+    assert found["file"].to_list() == ["a.csv"] * 20 + ["b.parquet"] * 10 + ["q2/c.jsonl"] * 5
+    with pytest.raises(InvalidInput, match="is a part of the table itself"):
+        predicted(folder, out=folder / "out.parquet")
+
+
+# --- rows that cannot be predicted -----------------------------------------------------------------------------------
+
+CSV = """flight_id,temp,carrier,scheduled_at
+
+f0,70,AA,2013-01-01T00:00:00Z
+f1,warm,AA,2013-01-01T00:00:00Z
+f2,,UA,yesterday
+f3, 71 ,"U
+A",2013-01-01
+,inf,AA,2013-01-01T00:00:00Z
+"""
+BAD = [
+    ("line 4", "'warm' is not a number; null means missing"),
+    ("line 5", "'yesterday' is no moment"),
+    ("line 8", "inf is not finite"),
+]
+
+
+def test_bad_rows_are_named_by_file_and_line(predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text(CSV)
+    with pytest.raises(InvalidInput) as refused:
+        predicted(source)
+    for where, reason in BAD:
+        assert f"t.csv, {where}: " in refused.value.message
+        assert reason in refused.value.message
+    assert refused.value.hint is not None
+    assert "--skip-bad" in refused.value.hint
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["t.csv"]
+
+
+def test_bad_rows_are_left_out_and_listed(predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text(CSV)
+    report = predicted(source, skip_bad=True, out=tmp_path / "out.csv")
+    assert (report.rows, report.left_out) == (2, 3)
+    assert pl.read_csv(report.out)["flight_id"].to_list() == ["f0", "f3"]
+    assert report.bad_rows is not None
+    listed = [json.decode(line) for line in report.bad_rows.read_bytes().splitlines()]
+    assert [one["where"] for one in listed] == [where for where, _ in BAD]
+    assert all(reason in one["reason"] for one, (_, reason) in zip(listed, BAD, strict=True))
+    small = predicted(source, skip_bad=True, out=tmp_path / "small.csv", piece_bytes=80)
+    listed_small = small.bad_rows and small.bad_rows.read_bytes()
+    assert listed_small == report.bad_rows.read_bytes()
+
+
+def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predicted, tmp_path: Path) -> None:
+    table = pl.DataFrame({"temp": [1.0, 2.0, float("inf")], "carrier": ["AA", None, "UA"]})
+    with pytest.raises(InvalidInput, match=r"t\.parquet, row 3: input 'temp': inf is not finite"):
+        predicted(written(table, tmp_path / "t.parquet"), piece_rows=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "temp\n1\n", "has no column 'carrier', which the model needs; it has temp"),
+        ("t.csv", "temp,carrier\n1,AA\n2,AA,3\n", "t.csv, line 3: 3 cells, but 2 names in the first line"),
+        ("t.csv", "temp,temp\n1,2\n", "t.csv, line 1: column 'temp' stands there 2 times"),
+        ("t.csv", b"temp,carrier\n1,\xff\n", "t.csv, line 2: byte 0xff is no utf-8"),
+        ("t.csv", "", "t.csv has no first line"),
+        ("t.csv", "temp,carrier\n", "t.csv has no rows"),
+        ("t.jsonl", '{"temp": 1, "carrier": "A"}\n\n{"temp": 1,\n', "t.jsonl, line 3: no JSON object"),
+        ("t.jsonl", '{"temp": 1}\n', "t.jsonl, line 1: no member 'carrier'"),
+        ("t.jsonl", '{"temp": "1", "carrier": "A"}\n', "t.jsonl, line 1: input 'temp': '1' is not a number"),
+        ("t.jsonl", '{"temp": 1, "carrier": ["A"]}\n', "t.jsonl, line 1: input 'carrier': ['A'] is not text"),
+        ("t.parquet", "PAR1", "t.parquet is no valid Parquet file"),
+        ("t.feather", "", "t.feather is no valid Arrow file"),
+        ("t.xlsx", "", "'t.xlsx' is of an unknown kind; allowed are files that end with .csv"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_place(
+    name: str, text: str | bytes, message: str, predicted: Predicted, tmp_path: Path
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InvalidInput) as refused:
+        predicted(source)
+    assert message in refused.value.message
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_a_column_of_another_type_is_refused_as_a_whole(predicted: Predicted, tmp_path: Path) -> None:
+    table = pl.DataFrame({"temp": ["1"], "carrier": ["AA"]})
+    with pytest.raises(InvalidInput, match=r"t\.arrow, column 'temp' has the type String; the model needs numbers"):
+        predicted(written(table, tmp_path / "t.arrow"))
+
+
+def test_what_is_not_there_is_not_found(predicted: Predicted, tmp_path: Path) -> None:
+    errors: list[BoucleError] = []
+    for path in (tmp_path, tmp_path / "t.csv"):
+        with pytest.raises(NotFound) as missing:
+            predicted(path)
+        errors.append(missing.value)
+    assert all(error.message for error in errors)
+
+
+def test_a_csv_is_read_in_the_format_of_the_project(predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_bytes("temp;carrier;flight_id\n70,5;UA;é\nNA;AA;b\n".encode("latin-1"))
+    report = predicted(source, csv_format=CsvFormat(separator=";", encoding="latin-1", decimal=",", nulls=["", "NA"]))
+    found = pl.read_parquet(report.out)
+    assert found["flight_id"].to_list() == ["é", "b"]
+    assert found["probability"].to_list() == pytest.approx([0.9525741268224334, 0.2689414213699951])
+
+
+@given(cells=st.lists(st.text(alphabet='ab",\n', max_size=6), min_size=1, max_size=30), piece_bytes=st.integers(1, 40))
+def test_a_file_is_cut_between_records_only(
+    cells: list[str], piece_bytes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = ['"' + cell.replace('"', '""') + '"\n' for cell in cells]
+    path = tmp_path_factory.mktemp("cut") / "t.csv"
+    path.write_text("head\n" + "".join(records), newline="")
+    pieces, _ = cut(path, begin=5, quotes=True, piece_bytes=piece_bytes)
+    ends, at = set(), 5
+    for record in records:
+        at += len(record)
+        ends.add(at)
+    assert [first for first, _ in pieces] == [5, *(last for _, last in pieces[:-1])]
+    assert {last for _, last in pieces} <= ends
+    assert pieces[-1][1] == at
