@@ -53,6 +53,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "pins add",
         "pins list",
         "pins remove",
+        "predict",
         "replay",
         "report",
         "restore",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import polars as pl
 
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
@@ -110,6 +111,31 @@ def serve(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, 
 KINDS = {"x": "number", "z": "number"}
 
 
+def lay_rows(folder: Path) -> None:
+    """A table to predict, of several pieces."""
+    rows = "".join(f"o{row},2024-01-09T00:00:00Z,{row / 7},0.5\n" for row in range(40))
+    for half in ("a", "b"):
+        (folder / "rows").mkdir(exist_ok=True)
+        (folder / "rows" / f"{half}.csv").write_text(f"id,at,x,z\n{rows}")
+
+
+def _predict(suffix: str) -> "Callable[[Ground, Path, dict[str, str]], tuple[Done, set[str]]]":
+    def play(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+        done = ground.run(folder, "predict", "rows", "--out", f"scores.{suffix}", **environ)
+        return done, {"scores 80"} if done.code == 0 else set()
+
+    return play
+
+
+def scored(folder: Path) -> set[str]:
+    """How many rows the result has, if it is there: all of them, or none."""
+    return {f"scores {_rows(file)}" for file in folder.glob("scores.*")}
+
+
+def _rows(file: Path) -> int:
+    return (pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)).height
+
+
 def logged(folder: Path) -> set[str]:
     """The questions in the prediction log."""
     return {f"frame {frame.request_id}" for frame, _ in read_frames(log_folder(folder / ".boucle", NAME))}
@@ -130,6 +156,8 @@ SCENES = {
     "changed": Scene("ran", change_code, _boucle("run"), kept),
     "replay": Scene("ran", _nothing, _boucle("replay"), kept),
     "serve": Scene("ran", _nothing, serve, logged),
+    "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
+    "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),
     "purge": Scene("deleted", _nothing, purged.collect, purged.seen),
     "collect": Scene("rested", _nothing, _boucle("gc", "--delete", "--grace", "0s", "--cache-days", "0"), kept),

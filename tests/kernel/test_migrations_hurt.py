@@ -140,6 +140,7 @@ NEEDED = {
     "pins remove": ["abcd"],
     "deploy": ["1", "--to", "flights"],
     "rollback": ["flights"],
+    "predict": ["table.csv"],
     "users add": ["ada", "--role", "admin"],
     "users token": ["ada"],
     "users role": ["ada", "reader"],

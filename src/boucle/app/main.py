@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -169,10 +169,15 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
     >>> hoist(["run", "--force", "--home", "h", "--debug"])
     ['--home', 'h', '--debug', 'run', '--force']
+
+    `--version` before a number is a command's own, and means a model's.
+
+    >>> hoist(["predict", "t.csv", "--version", "3", "--debug"])
+    ['--debug', 'predict', 't.csv', '--version=3']
     """
     front: list[str] = []
     back: list[str] = []
-    rest = iter(arguments)
+    rest = iter(_with_numbers(arguments))
     for word in rest:
         if word == "--":
             back += [word, *rest]
@@ -183,6 +188,17 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         else:
             back.append(word)
     return front + back
+
+
+def _with_numbers(arguments: Sequence[str]) -> Iterator[str]:
+    """The words, `--version 3` as one: `--version=3`."""
+    words = iter(zip(arguments, [*arguments[1:], ""], strict=False))
+    for word, behind in words:
+        if word == "--version" and behind.isdecimal():
+            yield f"{word}={behind}"
+            next(words)
+        else:
+            yield word
 
 
 def _tell(error: BoucleError, code: str, exit_code: int, *, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -81,11 +82,11 @@ def sift(
     except InvalidInput:
         _find_wrong(columns, signature, request_id, 0, rows, wrong, most)
     left_out = {row for row, _ in wrong}
-    kept = {
-        name: [value for row, value in enumerate(values) if row not in left_out] for name, values in columns.items()
+    good = [] if most is not None else [row for row in range(rows) if row not in left_out]
+    kept: Columns = {
+        name: values[good] if isinstance(values, np.ndarray) else [values[row] for row in good]
+        for name, values in columns.items()
     }
-    if most is not None:
-        kept = {name: [] for name in columns}
     return _check(kept, signature, request_id), wrong
 
 
@@ -113,7 +114,7 @@ def _find_wrong(
 
 
 def _check(columns: Columns, signature: Signature, request_id: str) -> Checked:
-    return check(Question(request_id, columns), signature, max_rows=_MAX_ROWS)
+    return check(Question(columns, request_id), signature, max_rows=_MAX_ROWS)
 
 
 def _table(

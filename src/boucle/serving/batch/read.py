@@ -18,8 +18,9 @@ from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.serving.batch.plan import scan
 from boucle.serving.batch.records import Piece, TableFile
+from boucle.serving.question import Column
 
-Columns = dict[str, list[Any]]
+Columns = dict[str, Column]
 
 
 def read_piece(file: TableFile, piece: Piece, signature: Signature) -> Columns:
@@ -69,7 +70,7 @@ def _known(signature: Signature) -> list[str]:
     return [one for one in (*(one.name for one in signature.inputs), signature.key, signature.time) if one is not None]
 
 
-def _columns(table: pl.DataFrame, signature: Signature, read: Callable[[Input], list[Any]]) -> Columns:
+def _columns(table: pl.DataFrame, signature: Signature, read: Callable[[Input], Column]) -> Columns:
     columns = {one.name: read(one) for one in signature.inputs}
     if signature.key is not None and signature.key in table.columns:
         columns[signature.key] = as_text(table[signature.key]).to_list()
@@ -90,13 +91,13 @@ def _times(column: pl.Series) -> list[Any]:
 # --- files of columns --------------------------------------------------------------------------------------------
 
 
-def _from_values(column: pl.Series, one: Input, file: TableFile) -> list[Any]:
+def _from_values(column: pl.Series, one: Input, file: TableFile) -> Column:
     dtype = column.dtype
     numeric = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
     if one.kind == "category" and (numeric or dtype in (pl.String, pl.Categorical, pl.Enum)):
         return as_text(column.fill_nan(None) if dtype.is_float() else column).to_list()
     if one.kind == "number" and numeric:
-        return column.cast(pl.Float64).to_list()
+        return column.cast(pl.Float64).to_numpy()
     allowed = "numbers" if one.kind == "number" else "text, numbers or booleans"
     raise InvalidInput(f"{file.name}, column {one.name!r} has the type {dtype}; the model needs {allowed}")
 
@@ -172,7 +173,7 @@ def _wrong_csv(file: TableFile, piece: Piece, text: bytes, error: BaseException 
     return InvalidInput(f"{file.name}, from {_place_of(file, piece, 0)} on: no valid CSV: {said}")
 
 
-def _from_text(column: pl.Series, one: Input, file: TableFile) -> list[Any]:
+def _from_text(column: pl.Series, one: Input, file: TableFile) -> Column:
     if one.kind == "number":
         return _numbers(column, file)
     if one.categories and _written_numbers(one.categories):
@@ -188,14 +189,14 @@ def _written_numbers(categories: list[str]) -> bool:
     return as_text(pl.Series(categories).cast(pl.Float64, strict=False)).to_list() == categories
 
 
-def _numbers(column: pl.Series, file: TableFile) -> list[Any]:
+def _numbers(column: pl.Series, file: TableFile) -> Column:
     written = column.str.replace(",", ".", literal=True) if file.csv.decimal == "," else column
     numbers = written.cast(pl.Float64, strict=False)
     if numbers.null_count() > column.null_count():
         flags = written.str.to_lowercase().replace_strict({"true": 1.0, "false": 0.0}, default=None)
         numbers = numbers.fill_null(flags.cast(pl.Float64))
     if numbers.null_count() == column.null_count():
-        return numbers.to_list()
+        return numbers.to_numpy()
     return [
         text if number is None else number for number, text in zip(numbers.to_list(), column.to_list(), strict=True)
     ]

@@ -77,8 +77,8 @@ class Part(Struct, frozen=True, kw_only=True):
 class BatchReport(Struct, frozen=True, kw_only=True):
     """What was predicted, and where it is."""
 
-    out: Path
-    bad_rows: Path | None
+    out: str
+    bad_rows: str | None
     """The rows that were left out, one JSON object a line; None if there are none."""
     rows: int
     left_out: int

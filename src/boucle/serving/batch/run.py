@@ -73,8 +73,8 @@ def predict_table(
             write_bad_rows(bad, listed)
         put_together((part_file(folder, piece) for piece in plan.pieces), out, folder)
     return BatchReport(
-        out=out,
-        bad_rows=listed,
+        out=str(out),
+        bad_rows=str(listed) if listed else None,
         rows=sum(part.rows for part in parts),
         left_out=len(bad),
         files=len(plan.files),
