@@ -57,12 +57,15 @@ class Database:
         return cls(path, after_commit)
 
     def write(self, unit: Callable[[Connection], T]) -> T:
-        """Run a unit of work in the writer's thread and return its result once it is durable.
+        """Run a unit of work and return its result once it is durable.
 
-        What the unit raises comes back here and undoes this unit alone. It runs once, must not commit, roll back
-        or wait for another write, and should be short: all writers wait for it.
+        What the unit raises comes back here and undoes this unit alone. It runs once, in any thread, must not commit,
+        roll back or wait for another write, and should be short: all writers wait for it.
         """
-        return cast(T, self._writer.submit(unit).result())
+        done = None
+        if threading.current_thread() is not threading.main_thread():  # where Ctrl-C may come in the middle
+            done = self._writer.run_here(unit, wait=True)
+        return cast(T, (done or self._writer.submit(unit)).result())
 
     def submit(self, unit: Callable[[Connection], T]) -> "Future[T]":
         """Queue a unit of work, as `write`, without waiting; its future is done once the unit is durable.
@@ -70,6 +73,12 @@ class Database:
         What is called when the future is done runs in the writer's thread: it must be short and must not write.
         """
         return self._writer.submit(unit)
+
+    def submit_lone(self, unit: Callable[[Connection], T]) -> "Future[T]":
+        """As `submit`, for an event loop that waits for this one unit: where nobody else writes and the disk is quick,
+        it runs at once in the calling thread, which no signal may interrupt.
+        """
+        return self._writer.run_here(unit, wait=False) or self._writer.submit(unit)
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on a snapshot that holds every acknowledged write; it cannot change anything.

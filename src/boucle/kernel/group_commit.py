@@ -3,6 +3,9 @@
 Each unit runs in a savepoint, so that one failure spares its neighbours. A group runs what is queued for at most
 `_GROUP_S`, under an operating-system lock so that processes take turns, and is acknowledged after the commit. The more
 callers wait, the more units share one sync of the disk: fast and durable are the same design.
+
+A thread of its own runs the groups. Who comes alone need not wake it, nor be woken by it: its unit runs where it came
+from, which saves a fifth of a lone write (measured: 90 us of 450, where the disk's sync takes 250).
 """
 
 import logging
@@ -10,7 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +27,8 @@ from boucle.kernel.locks import turn
 from boucle.kernel.points import reach
 
 _GROUP_S: Final = 0.02
+_QUICK_S: Final = 0.002
+"""A commit within this is no longer than other work that an event loop does at once."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -42,7 +47,7 @@ class _Job:
 
 
 class Writer:
-    """Runs units in a thread of its own. Safe for many threads to submit to.
+    """Runs units, one group after the other. Safe for many threads to submit to.
 
     `after_commit` runs after each group, still under the lock; what it raises is logged, as the units are durable by
     then.
@@ -57,6 +62,10 @@ class Writer:
         event.listen(self._engine, "rollback", self._guard)
         self._connection: Connection | None = None
         self._in_unit = False
+        self._running: int | None = None
+        """The thread that runs a group, or None."""
+        self._one_group = threading.Lock()
+        self._was_quick = False
         self._shorten_at = LONG_WAL_BYTES
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
@@ -66,14 +75,33 @@ class Writer:
         self._thread.start()
 
     def submit(self, unit: Callable[[Connection], Any]) -> Future[Any]:
-        """Queue a unit; its future is done once its group is committed."""
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a unit of work must not wait for another write: pass its connection on instead")
+        """Queue a unit for the writer's thread; its future is done once its group is committed."""
+        self._refuse_nested()
         job = _Job(unit)
         with self._gate:
-            if self._closed:
-                raise RuntimeError(f"database {str(self._path)!r} is closed")
+            self._refuse_closed()
             self._jobs.put(job)
+        return job.future
+
+    def run_here(self, unit: Callable[[Connection], Any], *, wait: bool) -> Future[Any] | None:
+        """Run a unit in the calling thread, if nobody else writes or is queued; its future is done.
+
+        Without `wait` also only if no other process writes and the last commit was quick: for callers for whom others
+        wait. None, and nothing was done, if the unit is to be submitted instead.
+        """
+        self._refuse_nested()
+        if not (wait or self._was_quick) or not self._jobs.empty() or not self._one_group.acquire(blocking=False):
+            return None
+        try:
+            self._refuse_closed()
+            job = _Job(unit)
+            try:
+                self._serve_group([job], [job], wait=wait)
+            except BlockingIOError:
+                return None
+        finally:
+            self._one_group.release()
+        job.acknowledge()
         return job.future
 
     def close(self) -> None:
@@ -84,22 +112,44 @@ class Writer:
                 self._jobs.put(None)
         self._thread.join()
 
+    def _refuse_nested(self) -> None:
+        if self._running == threading.get_ident():
+            raise RuntimeError("a unit of work must not wait for another write: pass its connection on instead")
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"database {str(self._path)!r} is closed")
+
     def _serve(self) -> None:
         while (first := self._jobs.get()) is not None:
             group = [first]
-            try:
-                with turn(self._lock):
-                    connection = self._connected()
-                    self._commit(connection, group)
-                    reach("commit.followed")
-                    self._bound_log(raw_of(connection))
-            except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
-                for job in group:
-                    job.error = job.error or explain(error, self._path)
-                self._disconnect()  # a connection that failed half-way may hold a lock; the next group begins anew
+            with self._one_group:
+                self._serve_group(group, self._gather(group))
             for job in group:
                 job.acknowledge()
-        self._disconnect()
+        with self._one_group:
+            self._disconnect()
+
+    def _serve_group(self, group: list[_Job], jobs: Iterable[_Job], *, wait: bool = True) -> None:
+        """Run `jobs`, which come from or into `group`; BlockingIOError, before anything, if that means to wait."""
+        self._running = threading.get_ident()
+        began: float | None = None
+        try:
+            with turn(self._lock, wait=wait):
+                began = time.perf_counter()
+                connection = self._connected()
+                self._commit(connection, jobs)
+                reach("commit.followed")
+                self._bound_log(raw_of(connection))
+                self._was_quick = time.perf_counter() - began < _QUICK_S
+        except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
+            if began is None and not wait and isinstance(error, BlockingIOError):
+                raise
+            for job in group:
+                job.error = job.error or explain(error, self._path)
+            self._disconnect()  # a connection that failed half-way may hold a lock; the next group begins anew
+        finally:
+            self._running = None
 
     def _connected(self) -> Connection:
         """The connection of all groups: taking one for each would cost more than a small group's statements."""
@@ -115,12 +165,12 @@ class Writer:
             connection.invalidate()  # `close` would roll back first, which may fail once more, and end this thread
         self._engine.dispose()
 
-    def _commit(self, connection: Connection, group: list[_Job]) -> None:
+    def _commit(self, connection: Connection, jobs: Iterable[_Job]) -> None:
         raw = raw_of(connection)
         raw.execute("BEGIN IMMEDIATE")
         reach("commit.begun")
         try:
-            for job in self._gather(group):
+            for job in jobs:
                 self._run(connection, raw, job)
                 reach("commit.unit_done")
             reach("commit.ready")

@@ -18,8 +18,10 @@ _log: Final = logging.getLogger(__name__)
 
 
 @contextmanager
-def turn(path: Path, *, shared: bool = False) -> Iterator[None]:
+def turn(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold the lock `path` for the block, alone or `shared` with others; waits for its turn, without a limit.
+
+    Without `wait` it raises BlockingIOError where it would wait.
 
     Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
     once. Threads take turns by it as processes do. Taking it again inside the block waits for ever. Where no lock can
@@ -30,8 +32,8 @@ def turn(path: Path, *, shared: bool = False) -> Iterator[None]:
         try:
             door = _open(path.with_name(f"{path.name}.next"))
             try:
-                _wait(door, fcntl.LOCK_EX, path)
-                _wait(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path)
+                _take(door, fcntl.LOCK_EX, path, wait)
+                _take(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, wait)
             finally:
                 _close(door)
         except BaseException:
@@ -60,12 +62,14 @@ def _close(descriptor: int | None) -> None:
         os.close(descriptor)
 
 
-def _wait(descriptor: int | None, how: int, lock: Path) -> None:
+def _take(descriptor: int | None, how: int, lock: Path, wait: bool) -> None:
     if descriptor is None:
         return
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
+        if not wait:
+            raise
         tell = threading.Timer(TELL_S, _tell, [lock])
         tell.daemon = True
         tell.start()

@@ -68,14 +68,16 @@ class Inbox:
         def tell(done: "Future[list[BoucleError | None]]") -> None:
             error = done.exception()
             if error is not None:
-                self._writer.forget()  # what it remembers may have been undone
                 failed = taken or self._take()
                 _tell(failed, [error] * len(failed))
             else:
                 _tell(taken, done.result())
 
+        database = self._store.database
         try:
-            self._store.database.submit(unit).add_done_callback(tell)
+            with self._gate:
+                submit = database.submit_lone if len(self._waiting) == 1 else database.submit
+            submit(unit).add_done_callback(tell)
         except RuntimeError as error:  # the store is closed
             failed = self._take()
             _tell(failed, [error] * len(failed))
@@ -95,8 +97,17 @@ def _tell(letters: Sequence[_Letter], outcomes: Sequence[BaseException | None]) 
     for letter, outcome in zip(letters, outcomes, strict=True):
         by_loop.setdefault(letter.loop, []).append((letter.told, outcome))
     for loop, told in by_loop.items():
+        if loop is _loop_here():
+            _settle(told)
+            continue
         with suppress(RuntimeError):  # the loop is closed, nobody waits
             loop.call_soon_threadsafe(_settle, told)
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _settle(told: Sequence[tuple["asyncio.Future[None]", BaseException | None]]) -> None:
