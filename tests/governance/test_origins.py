@@ -24,7 +24,7 @@ from boucle.runs.artifact_paths import Place
 from boucle.runs.artifacts import put
 from boucle.runs.batch import Batch, ModelPoint, Point
 from boucle.runs.inbox import Inbox
-from boucle.runs.lifecycle import create_run
+from boucle.runs.lifecycle import creation
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.origins import makers
 from boucle.runs.spool.frames import frame
@@ -73,7 +73,7 @@ def promote(store: Store, version: ModelVersion) -> None:
 def run_id(store: Store) -> str:
     """A run of eve's, and a policy that asks for auc."""
     api.set_policy(store, local_principal(), **WHO, policy=AUC)
-    run = create_run(store, "shop", created_by="person:eve").id
+    run = store.write(creation(store, "shop", created_by="person:eve")).id
     keep(store, "run", run, "bad/model.pkl", b"bad")
     return run
 
@@ -102,7 +102,7 @@ def test_only_the_run_that_made_a_model_is_heard(store: Store, run_id: str) -> N
     made = create_logged_model(store, "shop", 0, name="made", source_run_id=run_id).id
     keep(store, "model", made, "model.pkl", b"files")
     version = register(store, f"models:/{made}")
-    report(store, create_run(store, "shop").id, 0.95, made, step=9)
+    report(store, store.write(creation(store, "shop")).id, 0.95, made, step=9)
     with pytest.raises(GatesRefused, match=f"auc was not reported by run {run_id}"):
         promote(store, version)
     report(store, run_id, 0.6, made)

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from boucle.kernel.database import Database
+from boucle.kernel.database import Database, lock_path
 from boucle.kernel.engines import wal_bytes
 from boucle.kernel.errors import Damaged, Unavailable
+from boucle.kernel.locks import turn
 
 
 @pytest.fixture
@@ -51,6 +52,32 @@ def together(database: Database, *units: Callable[[Connection], object]) -> list
 def test_a_unit_returns_its_result_once_readers_see_it(database: Database) -> None:
     assert database.write(put(1)) == 1
     assert kept(database) == [1]
+
+
+def test_a_unit_that_comes_alone_runs_where_it_came_from(database: Database) -> None:
+    me = threading.get_ident()
+    ran_in = [database.submit_lone(lambda _: threading.get_ident()).result() for _ in range(20)]
+    assert me in ran_in  # not each: after a slow commit the writer's thread is asked
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(threading.get_ident).result()
+        assert pool.submit(database.write, lambda _: threading.get_ident()).result() == other
+    assert database.write(lambda _: threading.get_ident()) != me, "Ctrl-C may come in the main thread"
+
+
+def test_a_unit_that_comes_alone_fails_alone(database: Database) -> None:
+    for number in range(5):
+        assert database.submit_lone(put(number)).result() == 1
+        assert isinstance(database.submit_lone(put(number)).exception(), IntegrityError)
+    with pytest.raises(RuntimeError, match="pass its connection on"):
+        database.submit_lone(lambda _: database.submit_lone(put(9))).result()
+    assert kept(database) == list(range(5))
+
+
+def test_a_lone_unit_waits_for_another_process_without_holding_its_caller(database: Database) -> None:
+    with turn(lock_path(database.path)):
+        done = [database.submit_lone(put(number)) for number in range(3)]
+        assert not any(one.done() for one in done)
+    assert [one.result(10) for one in done] == [1, 1, 1]
 
 
 def test_a_unit_that_fails_undoes_itself_alone(database: Database) -> None:

@@ -17,7 +17,7 @@ from boucle.loop.ancestry import Ancestry, Branch, ancestry
 from boucle.loop.openlineage import events
 from boucle.models.api import get_version
 from boucle.runs.experiments import create_experiment
-from boucle.runs.lifecycle import create_run
+from boucle.runs.lifecycle import creation
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.tables import runs
 
@@ -128,5 +128,5 @@ def test_a_run_tells_its_seed_environment_and_machine_and_its_event_what_it_gave
 def test_a_run_is_by_the_person_who_logged_in_whatever_the_client_says(tmp_path: Path) -> None:
     with Store.open(tmp_path / "home") as store:
         at = create_experiment(store, project_id="orders", name="by hand")
-        run = create_run(store, project_id="orders", experiment_id=at, user="mallory", created_by="person:ada")
+        run = store.write(creation(store, project_id="orders", experiment_id=at, user="mallory", created_by="person:ada"))
         assert ancestry(store, "orders", run.id).facts["by"] == "ada"

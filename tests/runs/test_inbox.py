@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
 from boucle.kernel.store import Store
@@ -17,7 +18,8 @@ from boucle.runs.batch import Batch, ModelPoint, param, point, tag
 from boucle.runs.experiments import create_experiment
 from boucle.runs.history import history
 from boucle.runs.inbox import Inbox
-from boucle.runs.lifecycle import create_run, delete_run, get_run, restore_run, update_run
+from boucle.runs.lifecycle import change, creation, delete_run, get_run, restore_run
+from boucle.runs.views import RunView
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def _log(inbox: Inbox, *batches: Batch) -> list[BaseException | None]:
 
 
 def test_what_is_logged_is_there(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     batch = Batch(
         project_id="p",
@@ -59,7 +61,7 @@ def test_what_is_logged_is_there(store: Store) -> None:
 
 
 def test_a_point_that_is_sent_again_is_one_point(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     batch = Batch(project_id="p", run_id=run.id, points=[point("loss", 0.5, 1, 10), point("nan", math.nan, 1, 10)])
     assert _log(inbox, batch, batch) == [None, None]
@@ -69,7 +71,7 @@ def test_a_point_that_is_sent_again_is_one_point(store: Store) -> None:
 
 
 def test_the_newest_point_is_by_step_then_moment_then_value(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     for value, step, at_ms in [(1.0, 5, 10), (2.0, 4, 99), (3.0, 5, 9), (0.5, 5, 10), (1.5, 5, 10)]:
         _log(inbox, Batch(project_id="p", run_id=run.id, points=[point("loss", value, step, at_ms)]))
@@ -78,7 +80,7 @@ def test_the_newest_point_is_by_step_then_moment_then_value(store: Store) -> Non
 
 
 def test_a_param_keeps_its_value(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     first = Batch(project_id="p", run_id=run.id, params=[param("a", "1")])
     other = Batch(project_id="p", run_id=run.id, params=[param("b", "1"), param("a", "2")], tags=[tag("t", "1")])
@@ -94,7 +96,7 @@ def test_a_param_keeps_its_value(store: Store) -> None:
 
 
 def test_one_refused_spares_the_others(store: Store) -> None:
-    runs = [create_run(store, "p") for _ in range(3)]
+    runs = [store.write(creation(store, "p")) for _ in range(3)]
     delete_run(store, "p", runs[1].id)
     inbox = Inbox(store)
     batches = [Batch(project_id="p", run_id=run.id, points=[point("loss", 1.0, 0, 0)]) for run in runs]
@@ -116,7 +118,7 @@ def test_one_refused_spares_the_others(store: Store) -> None:
 
 
 def test_what_is_remembered_is_forgotten_when_a_run_is_deleted(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     batch = Batch(project_id="p", run_id=run.id, points=[point("loss", 1.0, 0, 0)])
     assert _log(inbox, batch) == [None]
@@ -127,7 +129,7 @@ def test_what_is_remembered_is_forgotten_when_a_run_is_deleted(store: Store) -> 
 
 
 def test_what_is_remembered_is_forgotten_when_another_connection_writes(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     assert _log(inbox, Batch(project_id="p", run_id=run.id, points=[point("loss", 1.0, 0, 0)])) == [None]
     other = sqlite3.connect(store.home / "boucle.db")
@@ -146,8 +148,50 @@ def test_what_is_remembered_is_forgotten_when_another_connection_writes(store: S
     assert _values(store, run.id) == [(0, 2.0)]
 
 
+def test_units_of_work_from_a_loop(store: Store) -> None:
+    inbox = Inbox(store)
+
+    def refuse(_: Connection) -> None:
+        raise NotFound("no")
+
+    async def many() -> list[object]:
+        made = [inbox.run(creation(store, "p", name=f"n{at}")) for at in range(8)]
+        return await asyncio.gather(inbox.run(refuse), *made, return_exceptions=True)
+
+    refused, *made = asyncio.run(many())
+    assert isinstance(refused, NotFound)
+    assert [get_run(store, "p", run.id).name for run in made if isinstance(run, RunView)] == [f"n{n}" for n in range(8)]
+    alone = asyncio.run(inbox.run(creation(store, "p", name="alone")))
+    assert get_run(store, "p", alone.id) == alone
+
+
+def test_a_client_that_goes_away_leaves_the_writer_alone(store: Store) -> None:
+    inbox = Inbox(store)
+    entered, go = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> None:
+        entered.set()
+        assert go.wait(10)
+
+    async def leave() -> None:
+        waiting = asyncio.ensure_future(inbox.run(creation(store, "p", name="left")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    holder = threading.Thread(target=store.write, args=(hold,))
+    holder.start()
+    assert entered.wait(10)
+    asyncio.run(leave())
+    go.set()
+    holder.join()
+    assert store.write(creation(store, "p")).seq == 2
+
+
 def test_a_unit_that_is_undone_is_forgotten(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
     good = Batch(project_id="p", run_id=run.id, points=[point("new", 1.0, 0, 0)])
     with pytest.raises(NotFound):
@@ -159,7 +203,7 @@ def test_a_unit_that_is_undone_is_forgotten(store: Store) -> None:
 
 
 def test_eight_threads_log_to_one_run(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     inbox = Inbox(store)
 
     def work(thread: int) -> None:
@@ -182,7 +226,7 @@ def test_eight_threads_log_to_one_run(store: Store) -> None:
 
 
 def test_two_stores_of_one_home_write_one_run(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     with Store.open(store.home) as second:
         inboxes = [Inbox(store), Inbox(second)]
         for step in range(20):
@@ -211,7 +255,7 @@ with Store.open(home) as store:
 
 @pytest.mark.slow
 def test_two_processes_log_to_one_run(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     command = [sys.executable, "-c", _OTHER, str(store.home), run.id]
     others = [subprocess.Popen([*command, str(me)]) for me in range(2)]
     assert [other.wait(60) for other in others] == [0, 0]
@@ -224,14 +268,14 @@ def test_two_processes_log_to_one_run(store: Store) -> None:
 
 def test_a_closed_store_fails_who_waits(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     store.close()
     (outcome,) = _log(Inbox(store), Batch(project_id="p", run_id=run.id, points=[point("loss", 1.0, 0, 0)]))
     assert isinstance(outcome, RuntimeError)
 
 
 def test_thousand_points_of_several_metrics(store: Store) -> None:
-    run = create_run(store, "p")
+    run = store.write(creation(store, "p"))
     points = [point(f"m{at % 7}", at / 3, at // 7, at) for at in range(1000)]
     Inbox(store).log_now([Batch(project_id="p", run_id=run.id, points=points)])
     assert sum(len(_values(store, run.id, f"m{at}")) for at in range(7)) == 1000
@@ -239,11 +283,11 @@ def test_thousand_points_of_several_metrics(store: Store) -> None:
 
 def test_a_run_changes_and_stays_changed(store: Store) -> None:
     number = create_experiment(store, "p", "deep")
-    run = create_run(store, "p", experiment_id=number, name="first", user="ada", started_ms=5)
+    run = store.write(creation(store, "p", experiment_id=number, name="first", user="ada", started_ms=5))
     assert (run.experiment_id, run.name, run.user, run.started_ms) == (1, "first", "ada", 5)
-    changed = update_run(store, "p", run.id, status="finished", ended_ms=0, name="second")
+    changed = store.write(change("p", run.id, status="finished", ended_ms=0, name="second"))
     assert (changed.status, changed.ended_ms, changed.name) == ("finished", 0, "second")
     assert changed == get_run(store, "p", run.id)
     assert dict(changed.tags)["mlflow.runName"] == "second"
     with pytest.raises(BoucleError, match="allowed are"):
-        update_run(store, "p", run.id, status="done")
+        store.write(change("p", run.id, status="done"))

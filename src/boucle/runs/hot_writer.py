@@ -47,7 +47,7 @@ class _Pending:
 
 
 class HotWriter:
-    """Runs in the writer's thread only.
+    """For units of work, which run one after the other.
 
     What it remembers is true as long as nobody else wrote since: another process, another connection, or another unit
     of work on this one. `hot_sqlite.stamp` tells, and `forget` is for the owner of a transaction that was undone.

@@ -7,10 +7,10 @@ cost of a unit, a commit and a wake-up is shared by as many as wait, and none wa
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,8 @@ from boucle.kernel.errors import BoucleError
 from boucle.kernel.store import Store
 from boucle.runs.batch import Batch
 from boucle.runs.hot_writer import HotWriter
+
+T = TypeVar("T")
 
 
 class _Letter(NamedTuple):
@@ -35,17 +37,27 @@ class Inbox:
         self._writer = HotWriter()
         self._gate = threading.Lock()
         self._waiting: list[_Letter] = []
+        self._under_way = 0
+        """Callers that were not answered yet. One alone is written for where it is (`Database.submit_lone`)."""
 
     async def log(self, batch: Batch) -> None:
         """Write a batch; durable when it returns. NotFound or InvalidInput if its run does not take it."""
         loop = asyncio.get_running_loop()
         letter = _Letter(batch, loop, loop.create_future())
-        with self._gate:
-            self._waiting.append(letter)
-            is_first = len(self._waiting) == 1
-        if is_first:
-            loop.call_soon(self._ask)  # once all requests that are here already have come this far
-        await letter.told
+        with self._counted():
+            with self._gate:
+                self._waiting.append(letter)
+                is_first = len(self._waiting) == 1
+            if is_first:
+                loop.call_soon(self._ask)  # once all requests that are here already have come this far
+            await letter.told
+
+    async def run(self, unit: Callable[[Connection], T]) -> T:
+        """Run a unit of work, as `Store.write`, from a loop."""
+        with self._counted():
+            await asyncio.sleep(0)  # as above
+            done = self._submit(unit)
+            return done.result() if done.done() else await asyncio.shield(asyncio.wrap_future(done))
 
     def log_now(self, batches: Sequence[Batch]) -> None:
         """Write batches from a thread that may wait: all of them or, if one is refused, none."""
@@ -73,14 +85,25 @@ class Inbox:
             else:
                 _tell(taken, done.result())
 
-        database = self._store.database
         try:
-            with self._gate:
-                submit = database.submit_lone if len(self._waiting) == 1 else database.submit
-            submit(unit).add_done_callback(tell)
+            self._submit(unit).add_done_callback(tell)
         except RuntimeError as error:  # the store is closed
             failed = self._take()
             _tell(failed, [error] * len(failed))
+
+    def _submit(self, unit: Callable[[Connection], T]) -> "Future[T]":
+        database = self._store.database
+        return database.submit_lone(unit) if self._under_way == 1 else database.submit(unit)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._gate:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._under_way -= 1
 
     def _take(self) -> list[_Letter]:
         with self._gate:

@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -39,12 +39,14 @@ from boucle.runs.views import DatasetInput, RunView, view
 STATUSES: Final = ("running", "scheduled", "finished", "failed", "interrupted")
 LEGACY_MODELS_TAG: Final = "mlflow.log-model.history"
 """Where clients before MLflow 3 look for the models of a run: a JSON list."""
+RunUnit: TypeAlias = Callable[[Connection], RunView]
+"""A unit of work that gives a run."""
 _names: Final = random.Random()
 _MAX_USER: Final = 256
 _MAX_MODEL_ID: Final = 64
 
 
-def create_run(
+def creation(
     store: Store,
     project_id: str,
     *,
@@ -54,8 +56,8 @@ def create_run(
     started_ms: int | None = None,
     tags: Sequence[tuple[str, str]] = (),
     created_by: str | None = None,
-) -> RunView:
-    """A new run, `running`. Its name is `name`, or that in the tag `mlflow.runName`, or made up."""
+) -> RunUnit:
+    """What makes a new run, `running`. Its name is `name`, or that in the tag `mlflow.runName`, or made up."""
     kept = dict(checked_tag(key, value, f"tags[{at}].") for at, (key, value) in enumerate(tags))
     named = kept.get(NAME_TAG, "")
     if name and named and name != named:
@@ -81,7 +83,7 @@ def create_run(
         "started_ms": started_ms,
     }
 
-    def unit(conn: Connection) -> int:
+    def unit(conn: Connection) -> RunView:
         raw = raw_of(conn)
         is_number = 0 <= experiment_id <= MAX_INT64
         if not is_number or sql.find_lifecycle(raw, project_id, experiment_id) != "active":
@@ -89,21 +91,20 @@ def create_run(
             active_experiment(conn, project_id, experiment_id)
         seq = sql.add_run(raw, {**row, "created_by": created_by})
         sql.write_tags(raw, [part for key, value in kept.items() for part in (seq, key, value)])
-        return seq
+        return RunView(seq=seq, tags=sorted(kept.items()), **row)  # type: ignore[arg-type]
 
-    return RunView(seq=store.write(unit), tags=sorted(kept.items()), **row)  # type: ignore[arg-type]
+    return unit
 
 
-def update_run(
-    store: Store,
+def change(
     project_id: str,
     run_id: RunId,
     *,
     status: str | None = None,
     ended_ms: int | None = None,
     name: str = "",
-) -> RunView:
-    """Change an active run's status, end or name; what is not given stays."""
+) -> RunUnit:
+    """What changes an active run's status, end or name; what is not given stays."""
     if status is not None and status not in STATUSES:
         raise InvalidInput(f"status is {status!r}; allowed are {', '.join(STATUSES)}")
     if ended_ms is not None:
@@ -119,7 +120,7 @@ def update_run(
             sql.write_tags(raw, [seq, NAME_TAG, name])
         return view(conn, project_id, run_id)
 
-    return store.write(unit)
+    return unit
 
 
 def delete_run(store: Store, project_id: str, run_id: RunId) -> None:

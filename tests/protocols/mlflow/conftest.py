@@ -24,9 +24,10 @@ class Doors:
     def __init__(self, store: Store, project: str = "p") -> None:
         self.store = store
         self.project = project
-        found = [*experiments.routes(store), *runs.routes(store), *metrics.routes(store), *inputs.routes(store)]
-        found += search.routes(store)
-        self._routes = {(route.method, route.path): route for route in [*found, *log.routes(Inbox(store))]}
+        inbox = Inbox(store)
+        found = [*experiments.routes(store), *runs.routes(store, inbox), *metrics.routes(store), *inputs.routes(store)]
+        found += [*search.routes(store), *log.routes(inbox)]
+        self._routes = {(route.method, route.path): route for route in found}
 
     def post(self, path: str, message: object = None, *, raw: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """The status and the answer of a POST."""

@@ -4,13 +4,14 @@ import json
 
 from msgspec import Struct, field
 
-from boucle.identity.http import Request, Response, Route
+from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
 from boucle.protocols.mlflow.entities import experiment_number, our_status, run_info, run_message
 from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import KeyValue, Named, asked, decode, missing
 from boucle.runs import lifecycle
+from boucle.runs.inbox import Inbox
 
 _OF_A_MODEL = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
@@ -45,12 +46,12 @@ class LogModel(Named, frozen=True, kw_only=True):
     model_json: str = ""
 
 
-def routes(store: Store) -> list[Route]:
-    """Every door."""
+def routes(store: Store, inbox: Inbox) -> list[Route]:
+    """Every door. Those that each run goes through twice are answered on the server's loop."""
 
-    def create(request: Request) -> Response:
-        message = decode(request.body, CreateRun)
-        run = lifecycle.create_run(
+    async def create(request: Request) -> Response:
+        message = decode(await request.read(MAX_BODY_BYTES), CreateRun)
+        making = lifecycle.creation(
             store,
             request.project,
             experiment_id=experiment_number(message.experiment_id or "0"),
@@ -60,19 +61,18 @@ def routes(store: Store) -> list[Route]:
             tags=[(tag.key, tag.value) for tag in message.tags],
             created_by=request.principal.name,
         )
-        return reply({"run": run_message(run)})
+        return reply({"run": run_message(await inbox.run(making))})
 
-    def update(request: Request) -> Response:
-        message = decode(request.body, UpdateRun)
-        run = lifecycle.update_run(
-            store,
+    async def update(request: Request) -> Response:
+        message = decode(await request.read(MAX_BODY_BYTES), UpdateRun)
+        changing = lifecycle.change(
             request.project,
             message.run,
             status=None if message.status is None else our_status(str(message.status)),
             ended_ms=message.end_time,
             name=message.run_name,
         )
-        return reply({"run_info": run_info(run)})
+        return reply({"run_info": run_info(await inbox.run(changing))})
 
     def get(request: Request) -> Response:
         return reply({"run": run_message(lifecycle.get_run(store, request.project, asked(request, Named).run))})

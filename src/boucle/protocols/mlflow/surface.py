@@ -33,10 +33,11 @@ routes wrongly; without an answer it takes spans for not supported."""
 def surface(control: Control) -> Surface:
     """The routes behind both of the prefixes that MLflow's clients use."""
     store = control.store
+    inbox = Inbox(store)
     routes = [
         *experiments.routes(store),
-        *runs.routes(store),
-        *log.routes(Inbox(store)),
+        *runs.routes(store, inbox),
+        *log.routes(inbox),
         *metrics.routes(store),
         *inputs.routes(store),
         *search.routes(store),
