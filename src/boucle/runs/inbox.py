@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +21,7 @@ from boucle.runs.batch import Batch
 from boucle.runs.hot_writer import HotWriter
 
 T = TypeVar("T")
+_LONE: Final = 3
 
 
 class _Letter(NamedTuple):
@@ -38,7 +39,10 @@ class Inbox:
         self._gate = threading.Lock()
         self._waiting: list[_Letter] = []
         self._under_way = 0
-        """Callers that were not answered yet. One alone is written for where it is (`Database.submit_lone`)."""
+        self._lone = 0
+        """Callers that were not answered yet, and how many in a row had nobody beside them. Who comes alone is written
+        for where it is (`Database.submit_lone`). Where several come, that would keep the loop from taking the next ones
+        meanwhile."""
 
     async def log(self, batch: Batch) -> None:
         """Write a batch; durable when it returns. NotFound or InvalidInput if its run does not take it."""
@@ -93,7 +97,8 @@ class Inbox:
 
     def _submit(self, unit: Callable[[Connection], T]) -> "Future[T]":
         database = self._store.database
-        return database.submit_lone(unit) if self._under_way == 1 else database.submit(unit)
+        self._lone = self._lone + 1 if self._under_way == 1 else 0
+        return database.submit_lone(unit) if self._lone > _LONE else database.submit(unit)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
