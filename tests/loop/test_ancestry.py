@@ -128,5 +128,7 @@ def test_a_run_tells_its_seed_environment_and_machine_and_its_event_what_it_gave
 def test_a_run_is_by_the_person_who_logged_in_whatever_the_client_says(tmp_path: Path) -> None:
     with Store.open(tmp_path / "home") as store:
         at = create_experiment(store, project_id="orders", name="by hand")
-        run = store.write(creation(store, project_id="orders", experiment_id=at, user="mallory", created_by="person:ada"))
+        run = store.write(
+            creation(store, project_id="orders", experiment_id=at, user="mallory", created_by="person:ada")
+        )
         assert ancestry(store, "orders", run.id).facts["by"] == "ada"
