@@ -26,7 +26,6 @@ from boucle.runs.artifact_paths import Place
 from boucle.runs.artifacts import put
 from boucle.runs.batch import Batch, ModelPoint, Point
 from boucle.runs.inbox import Inbox
-from boucle.runs.inbox import Inbox
 from boucle.runs.lifecycle import creation
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.origins import makers

@@ -142,7 +142,7 @@ class Writer:
                 reach("commit.followed")
                 self._bound_log(raw_of(connection))
                 self._was_quick = time.perf_counter() - began < _QUICK_S
-        except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait in other threads
+        except BaseException as error:
             if began is None and not wait and isinstance(error, BlockingIOError):
                 raise
             for job in group:
