@@ -1,0 +1,94 @@
+"""Serving bundle folders as they lie on a disk, without a project or a store.
+
+The server gets a folder of its own, which looks as the serving part of a store does. Bundles are copied into it, so
+that what is served stays what it was at the start, whatever becomes of the folders.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import InvalidInput, NotFound, Refused
+from boucle.kernel.paths import make_folder, translate, write_atomic
+from boucle.kernel.trees import digest_folder
+from boucle.packaging.manifest import MANIFEST, read_manifest
+from boucle.serving.records import Deployment, Traffic
+from boucle.serving.traffic import read_traffic, serving_root, write_traffic
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+def take_in(home: Path, folders: Sequence[Path]) -> list[str]:
+    """Deploy bundle folders in a server's own folder, each at an endpoint of its name; the names, in their order.
+
+    Refused for the folder of a store, where gates decide what is served. NotFound or InvalidInput for what is no
+    bundle, before anything is written.
+    """
+    if (home / "boucle.db").exists():
+        raise Refused(
+            f"{str(home)!r} holds a store, where gates decide what is served; bundle folders are served beside it",
+            hint="name another folder with --home, or none",
+        )
+    names = names_of(folders)
+    found: list[Digest] = []
+    for folder in folders:
+        read_manifest(folder)
+        with translate(folder):
+            found.append(digest_folder(folder))
+    for name, folder, digest in zip(names, folders, found, strict=True):
+        _deploy(home, name, folder, digest)
+    return names
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """The endpoints' names: those of the folders. InvalidInput if two are the same or a URL could not hold one.
+
+    >>> names_of([Path("models/churn"), Path("/srv/fraud/")])
+    ['churn', 'fraud']
+    """
+    names: list[str] = []
+    for folder in folders:
+        name = folder.absolute().resolve().name
+        if not _NAME.fullmatch(name) or name == "bundles":
+            raise InvalidInput(
+                f"a model cannot be called {name!r}, as {str(folder)!r} is; allowed are letters, digits, _ . -",
+                hint="rename the folder",
+            )
+        if name in names:
+            raise InvalidInput(
+                f"two folders are called {name!r}, which is the model's name for whoever asks",
+                hint="rename one of them",
+            )
+        names.append(name)
+    return names
+
+
+def _deploy(home: Path, name: str, folder: Path, digest: Digest) -> None:
+    root = serving_root(home)
+    target = root / "bundles" / digest
+    if not (target / MANIFEST).exists():  # it is written last; the worker compares the whole
+        _copy(folder, target)
+    before = _before(home, name)
+    if before is not None and before.champion.bundle_digest == digest:
+        return
+    number = before.champion.number + 1 if before else 1
+    champion = Deployment(number=number, bundle_digest=digest, path=target.relative_to(root).as_posix())
+    make_folder(root / name)
+    write_traffic(home, Traffic(endpoint=name, generation=before.generation + 1 if before else 1, champion=champion))
+
+
+def _copy(folder: Path, target: Path) -> None:
+    files = [file for file in sorted(folder.rglob("*")) if not file.is_dir() and file != folder / MANIFEST]
+    for file in [*files, folder / MANIFEST]:
+        with translate(file):
+            data = file.read_bytes()
+        write_atomic(target / file.relative_to(folder), data)
+
+
+def _before(home: Path, name: str) -> Traffic | None:
+    try:
+        return read_traffic(home, name)
+    except NotFound:
+        return None
