@@ -152,7 +152,7 @@ def test_a_traffic_file_cannot_point_elsewhere(store: Store, endpoint: Endpoint,
     ack = read_ack(store.home, "flights")
     assert ack is not None
     assert ack.error is not None
-    assert endpoint.loaded is None
+    assert endpoint.lineup is None
 
 
 def test_each_request_is_answered_by_one_version_while_the_traffic_switches(

@@ -4,7 +4,7 @@ from collections import Counter
 from math import sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boucle.kernel.digests import digest_bytes
@@ -29,12 +29,14 @@ def with_canary(weight: float, number: int = 2) -> Traffic:
     return rollout.with_canary(traffic(1), Canary(deployment=version(number), weight=weight))
 
 
+@settings(deadline=None)
 @given(weight=st.floats(0.5, 99.5), keys=st.lists(st.text(), max_size=20))
 def test_the_same_key_gets_the_same_version_while_the_weight_stays(weight: float, keys: list[str]) -> None:
     first, again = with_canary(weight), with_canary(weight)
     assert [rollout.pick(first, key) for key in keys] == [rollout.pick(again, key) for key in keys]
 
 
+@settings(deadline=None)
 @given(low=st.floats(0.5, 50), more=st.floats(0, 49), keys=st.lists(st.text(), max_size=20))
 def test_a_canary_that_grows_keeps_the_keys_it_has(low: float, more: float, keys: list[str]) -> None:
     small, large = with_canary(low), with_canary(low + more)

@@ -245,6 +245,6 @@ class LogReader:
         found = []
         for frame, position in read_frames(self._folder, self._after):
             self._after = position
-            if frame.request_id.startswith(f"{self._stream}/{day}/"):
+            if frame.role != "shadow" and frame.request_id.startswith(f"{self._stream}/{day}/"):
                 found.append(frame)
         return found

@@ -4,44 +4,33 @@ Imported by the worker: numpy, treelite and msgspec, no database and no training
 """
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from boucle.kernel import trees
 from boucle.kernel.clock import Clock
-from boucle.kernel.digests import short
-from boucle.kernel.errors import BoucleError, Damaged, Late, NotFound, Unavailable
+from boucle.kernel.errors import BoucleError, Late, NotFound, Unavailable
 from boucle.kernel.ids import RandomIds
-from boucle.kernel.paths import inside, translate
-from boucle.packaging.bundle import Predictor, open_bundle
+from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
+from boucle.serving.lineup import Following, FollowingFile, Lineup
 from boucle.serving.meter import Meter
+from boucle.serving.models import Model, Models
 from boucle.serving.prediction_log import PredictionLog
-from boucle.serving.question import Column, Question, check
-from boucle.serving.records import Ack, Deployment, PredictionFrame, Traffic
-from boucle.serving.traffic import log_folder, read_traffic, serving_root, traffic_file, write_ack
+from boucle.serving.question import Checked, Column, Question, Values, check
+from boucle.serving.records import Compared, PredictionFrame, Role
+from boucle.serving.rollout import one_key, pick
+from boucle.serving.shadow import Mirror, Mirrored
+from boucle.serving.traffic import log_folder, serving_root
 
-Values = NDArray[np.float64] | list[str]
 DEFAULT_MAX_ROWS: Final = 100_000
 INLINE_ROWS: Final = 2_000
 """More rows than this are answered in a thread, so that the loop goes on."""
-
-
-class Loaded(NamedTuple):
-    """One generation, ready to answer."""
-
-    traffic: Traffic
-    predictor: Predictor
 
 
 class Answer(Struct, frozen=True):
@@ -57,7 +46,7 @@ class Answer(Struct, frozen=True):
 
 
 class Endpoint:
-    """Answers with the version that the traffic file names. `ask` is for one event loop; `refresh` for any thread.
+    """Answers by the line-up that is in charge. `ask` is for one event loop; `refresh` for any thread.
 
     A switch is one assignment: each request is answered by one version wholly, and none waits for a load.
     """
@@ -70,7 +59,10 @@ class Endpoint:
         clock: Clock,
         timer: Callable[[], float] = time.perf_counter,
         max_rows: int = DEFAULT_MAX_ROWS,
+        models: Models | None = None,
+        following: Following | None = None,
     ) -> None:
+        """Follows the traffic file by itself, unless it is told what to follow."""
         self.home = home
         self.name = name
         self.meter = Meter(name)
@@ -79,74 +71,38 @@ class Endpoint:
         self._clock = clock
         self._ids = RandomIds(clock)
         self._max_rows = max_rows
-        self._file = traffic_file(home, name)
-        self._seen: bytes | None = None
-        self._owed: Ack | None = None
-        self._refreshing = threading.Lock()
-        self._loaded: Loaded | None = None
+        self._models = models or Models(serving_root(home))
+        self._following = following or FollowingFile(home, name, self._models)
+        self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows)
+        self.is_stale, self.refresh = self._following.is_stale, self._following.refresh
 
     @property
-    def loaded(self) -> Loaded | None:
-        """What answers now; None before the first bundle is loaded."""
-        return self._loaded
+    def lineup(self) -> Lineup | None:
+        """Who answers now; None before the first bundle is loaded."""
+        return self._following.now()
 
-    def current(self) -> Loaded:
-        """What answers now; Unavailable before the first bundle is loaded."""
-        if self._loaded is None:
+    def current(self) -> Lineup:
+        """Who answers now; Unavailable before the first bundle is loaded."""
+        lineup = self._following.now()
+        if lineup is None:
             raise Unavailable(f"endpoint {self.name!r} has no model loaded yet")
-        return self._loaded
-
-    def is_stale(self) -> bool:
-        """Whether the traffic file changed since it was taken up, or that is not said yet.
-
-        It costs reading a small file: neither its time nor its inode tell, where the clock stands still.
-        """
-        seen = self._bytes()
-        return self._owed is not None or (seen is not None and seen != self._seen)
-
-    def refresh(self) -> bool:
-        """Take up a changed traffic file, and acknowledge it or say why not; False if nothing changed.
-
-        If a bundle cannot be loaded the one before stays in charge.
-        """
-        with self._refreshing:
-            seen = self._bytes()
-            changed = seen is not None and seen != self._seen
-            if changed:
-                self._seen = seen
-                self._owed = self._take_up()
-            owed = self._owed
-            if owed is not None:
-                write_ack(self.home, self.name, owed)  # tried again until there is room for it
-                self._owed = None
-            return changed
-
-    def _take_up(self) -> Ack:
-        """Load what the traffic file names; what to answer to it."""
-        traffic = read_traffic(self.home, self.name)
-        before = self._loaded
-        error = None
-        if before is None or before.traffic.champion != traffic.champion:
-            try:
-                self._loaded = Loaded(traffic, self._open(traffic.champion))
-            except BoucleError as problem:
-                error = problem.message
-        else:
-            self._loaded = Loaded(traffic, before.predictor)
-        return Ack(generation=traffic.generation, pid=os.getpid(), error=error)
+        return lineup
 
     @property
     def is_ready(self) -> bool:
         """Whether a question would be answered."""
-        return self._loaded is not None
+        return self._following.now() is not None
 
     def versions(self) -> list[int]:
-        """The numbers of the versions that answer; Unavailable before the first bundle is loaded."""
-        return [self.current().traffic.champion.number]
+        """The numbers of the versions that answer, the champion's first; Unavailable before anything is loaded."""
+        lineup = self.current()
+        return [lineup.champion.number, *([] if lineup.canary is None else [lineup.canary.number])]
 
     def signature(self, number: str | None = None) -> Signature:
-        """What a version takes and answers; NotFound if it is not served."""
-        return self._chosen(number).predictor.signature
+        """What a version takes and answers, the champion if no number is given; NotFound if it is not served."""
+        lineup = self.current()
+        model = lineup.champion if number is None else self._numbered(lineup, number)
+        return self._models.signature(model)
 
     async def ask(self, question: Question, number: str | None = None, *, started: float | None = None) -> Answer:
         """Answer a question, log it and count it; by that version if a number is given.
@@ -159,15 +115,23 @@ class Endpoint:
         """
         started = self.timer() if started is None else started
         with self.reading(question.door, started):
-            loaded = self._chosen(number)
             if not question.request_id:
                 question = replace(question, request_id=self._ids.new("req"))
+            lineup = self.current()
+            model = self._chosen(lineup, question) if number is None else self._numbered(lineup, number)
+            role: Role = "canary" if model is lineup.canary else "champion"
+            predictor = self._models.ask(model)
+            if predictor is None:
+                predictor = await asyncio.to_thread(self._models.load, model)
             if question.deadline is not None and self.timer() > question.deadline:
                 raise Late("the deadline was over before the answer was computed")
             if max(map(len, question.columns.values()), default=0) > INLINE_ROWS:
-                answer = await asyncio.to_thread(self._answer, question, loaded, started)
+                answer = await asyncio.to_thread(self._answer, question, model, role, predictor, started)
             else:
-                answer = self._answer(question, loaded, started)
+                answer = self._answer(question, model, role, predictor, started)
+            if lineup.shadow is not None:
+                mirrored = Mirrored(question, answer.number, answer.signature, answer.outputs, lineup.shadow)
+                self.mirror.show(mirrored)
         self.meter.count(question.door, 200, seconds=self.timer() - started, rows=answer.rows)
         return answer
 
@@ -181,42 +145,71 @@ class Endpoint:
             self.meter.count(door, status, seconds=self.timer() - started, rows=0)
             raise
 
-    def _chosen(self, number: str | None) -> Loaded:
-        """What answers; one request keeps to it, also while the traffic switches."""
-        loaded = self.current()
-        serving = str(loaded.traffic.champion.number)
-        if number is not None and number != serving:
-            raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {serving} is")
-        return loaded
+    def _chosen(self, lineup: Lineup, question: Question) -> Model:
+        """Who answers a question; one request keeps to it, also while the traffic switches."""
+        traffic = lineup.traffic
+        if lineup.canary is None or traffic.canary is None:
+            return lineup.champion
+        column = traffic.canary.key or self._models.signature(lineup.champion).key
+        values = question.columns.get(column) if column else None
+        key = None if values is None else one_key(values)
+        return (
+            lineup.canary if pick(traffic, question.request_id if key is None else key) == "canary" else lineup.champion
+        )
 
-    def _answer(self, question: Question, loaded: Loaded, started: float) -> Answer:
-        traffic, predictor = loaded
+    def _numbered(self, lineup: Lineup, number: str) -> Model:
+        """Who answers by a version's number; NotFound if it is not served."""
+        models = [lineup.champion] if lineup.canary is None else [lineup.champion, lineup.canary]
+        for model in models:
+            if str(model.number) == number:
+                return model
+        served = " and ".join(str(one.number) for one in models) + (" is" if len(models) == 1 else " are")
+        raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {served}")
+
+    def _answer(self, question: Question, model: Model, role: Role, predictor: Predictor, started: float) -> Answer:
         checked = check(question, predictor.signature, max_rows=self._max_rows)
         outputs = predictor.predict(checked.inputs)
-        logged: dict[str, list[float | str]] = {
-            name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()
-        }
-        champion = traffic.champion
+        self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
+        return Answer(model.number, question.request_id, checked.rows, outputs, predictor.signature)
+
+    def _keep(
+        self,
+        request_id: str,
+        model: Model,
+        role: Role,
+        checked: Checked,
+        outputs: dict[str, Values],
+        seconds: float,
+        compared: Compared | None = None,
+    ) -> None:
+        """Log what was answered."""
         self.log.append(
             PredictionFrame(
-                request_id=question.request_id,
+                request_id=request_id,
                 endpoint=self.name,
-                number=champion.number,
-                bundle_digest=champion.bundle_digest,
+                number=model.number,
+                bundle_digest=model.deployment.bundle_digest,
                 served_at=self._clock.now().timestamp(),
-                latency_ms=(self.timer() - started) * 1000,
+                latency_ms=seconds * 1000,
                 rows=checked.rows,
                 inputs={name: _logged(values) for name, values in checked.inputs.items()},
-                outputs=logged,
+                outputs={name: list(one) if isinstance(one, list) else one.tolist() for name, one in outputs.items()},
                 event_time=checked.event_time,
                 entity_key=checked.entity_key,
+                role=role,
+                compared=compared,
             )
         )
-        return Answer(champion.number, question.request_id, checked.rows, outputs, predictor.signature)
+
+    def _keep_shadow(
+        self, mirrored: Mirrored, checked: Checked, outputs: dict[str, Values], compared: Compared, seconds: float
+    ) -> None:
+        self._keep(mirrored.question.request_id, mirrored.shadow, "shadow", checked, outputs, seconds, compared)
 
     def exposition(self) -> bytes:
         """What it counts about itself, as Prometheus reads it."""
-        traffic = self._loaded and self._loaded.traffic
+        lineup = self.lineup
+        traffic = lineup and lineup.traffic
         return self.meter.exposition(
             lost_frames=self.log.lost,
             generation=traffic.generation if traffic else 0,
@@ -225,26 +218,8 @@ class Endpoint:
 
     def close(self) -> None:
         """End the prediction log durably."""
+        self.mirror.close()
         self.log.close()
-
-    def _bytes(self) -> bytes | None:
-        try:
-            return self._file.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def _open(self, deployment: Deployment) -> Predictor:
-        folder = inside(serving_root(self.home), deployment.path)
-        if not folder.is_dir():
-            raise NotFound(f"version {deployment.number} has no folder {str(folder)!r}")
-        with translate(folder):
-            found = trees.digest_folder(folder)
-        if found != deployment.bundle_digest:
-            raise Damaged(
-                f"version {deployment.number} should be the bundle {short(deployment.bundle_digest)}, "
-                f"its folder {str(folder)!r} holds {short(found)}"
-            )
-        return open_bundle(folder)
 
 
 def _logged(values: Column) -> list[float | str | None]:

@@ -15,6 +15,8 @@ from boucle.packaging.records import Input, Signature
 Value = float | int | str | None
 Column: TypeAlias = list[Value] | NDArray[Any]
 """Values of one column: a list with None for missing, or an array of numbers with NaN for missing."""
+Values: TypeAlias = NDArray[Any] | list[str]
+"""Values of one output: numbers as an array, texts as a list."""
 MAX_TEXT: Final = 65_536
 MAX_ID: Final = 256
 _INFINITE: Final = (float("inf"), float("-inf"))

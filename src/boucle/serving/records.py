@@ -57,6 +57,17 @@ class Ack(Struct, frozen=True, kw_only=True):
     """Process ids, one for each worker."""
 
 
+class Compared(Struct, frozen=True, kw_only=True):
+    """How a shadow's answer compares with the one that was given."""
+
+    number: int
+    """Version that answered."""
+    largest_difference: float
+    """Between numbers that both answered."""
+    differing_rows: int
+    """Of which any output was another one."""
+
+
 class PredictionFrame(Struct, frozen=True, kw_only=True):
     """What the prediction log keeps of one answered request; columns are as long as `rows`."""
 
@@ -74,6 +85,10 @@ class PredictionFrame(Struct, frozen=True, kw_only=True):
     event_time: list[str] | None = None
     """ISO 8601 in UTC, as declared by the client."""
     entity_key: list[str] | None = None
+    role: Role = "champion"
+    """What the version was to the endpoint. A shadow's frame was answered to nobody."""
+    compared: Compared | None = None
+    """Of a shadow."""
 
 
 class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

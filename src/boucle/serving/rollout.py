@@ -3,13 +3,13 @@
 Imported by the worker: the kernel's light modules and msgspec only.
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
 from msgspec.structs import replace
 
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
+from boucle.serving.question import Column
 from boucle.serving.records import Canary, Deployment, Role, Traffic
 
 MOST_BEFORE: Final = 20
@@ -106,7 +106,7 @@ def share(salt: str, key: str) -> float:
     return int.from_bytes(drawn) / 2**64 * 100
 
 
-def one_key(values: Sequence[object]) -> str | None:
+def one_key(values: Column) -> str | None:
     """The key of a question: that of all its rows; None where they differ or there is none, so that the request's id
     counts. A question is answered by one version wholly.
 
@@ -116,7 +116,9 @@ def one_key(values: Sequence[object]) -> str | None:
     if not len(values) or values[0] is None:
         return None
     first = values[0]
-    return str(first) if all(value == first for value in values[1:]) else None
+    if any(value != first for value in values[1:]):
+        return None
+    return str(first) if isinstance(first, str) else repr(float(first))  # 7 by one door is 7.0 by another
 
 
 def _refuse_champion(traffic: Traffic, deployment: Deployment) -> None:

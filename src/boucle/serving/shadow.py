@@ -1,0 +1,110 @@
+"""Asking a shadow what the others answered: after them, in a thread of its own, so that nobody waits for it.
+
+Whatever goes wrong here is counted and told once, and never shows to who asked. Imported by the worker.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from boucle.packaging.records import Signature
+from boucle.serving.models import Model, Models
+from boucle.serving.question import Checked, Question, Values, check
+from boucle.serving.records import Compared
+
+MOST_WAITING: Final = 256
+"""Questions that wait for the shadow; beyond it they are passed over."""
+_log: Final = logging.getLogger("boucle.worker")
+
+
+class Mirrored(NamedTuple):
+    """A question that was answered."""
+
+    question: Question
+    number: int
+    """Of the version that answered."""
+    signature: Signature
+    outputs: dict[str, Values]
+    shadow: Model
+
+
+Keep = Callable[[Mirrored, Checked, dict[str, Values], Compared, float], None]
+"""Logs what a shadow answered: the question, its columns, the answer, how it compares, and the seconds it took."""
+
+
+class Mirror:
+    """Shows questions to shadows. Safe for threads; its own thread is started by the first question."""
+
+    def __init__(self, models: Models, keep: Keep, *, max_rows: int) -> None:
+        self._models, self._keep, self._max_rows = models, keep, max_rows
+        self._waiting: queue.Queue[Mirrored | None] = queue.Queue(MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._told: str | None = None
+        self.answered = 0
+        self.differing = 0
+        """Rows of which an output was another one."""
+        self.failed = 0
+        self.passed_over = 0
+
+    def show(self, mirrored: Mirrored) -> None:
+        """Have the shadow asked in a while; passes it over if too many wait. Never raises."""
+        try:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+                self._thread.start()
+            self._waiting.put_nowait(mirrored)
+        except (queue.Full, RuntimeError):  # RuntimeError: no thread can be had
+            self.passed_over += 1
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Let the thread finish what waits, for a moment."""
+        if self._thread is not None:
+            try:
+                self._waiting.put(None, timeout=timeout_s)
+            except queue.Full:
+                return
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (mirrored := self._waiting.get()) is not None:
+            try:
+                self._ask(mirrored)
+            except Exception as error:  # noqa: BLE001 - what is wrong with a shadow must not show
+                self.failed += 1
+                if self._told != str(error):
+                    self._told = str(error)
+                    _log.warning("the shadow, version %d, cannot answer: %s", mirrored.shadow.number, error)
+
+    def _ask(self, mirrored: Mirrored) -> None:
+        started = time.perf_counter()
+        predictor = self._models.ask(mirrored.shadow) or self._models.load(mirrored.shadow)
+        checked = check(mirrored.question, predictor.signature, max_rows=self._max_rows)
+        outputs = predictor.predict(checked.inputs)
+        compared = compare(mirrored.outputs, outputs, checked.rows, mirrored.number)
+        self._keep(mirrored, checked, outputs, compared, time.perf_counter() - started)
+        self.answered += 1
+        self.differing += compared.differing_rows
+
+
+def compare(given: dict[str, Values], shadows: dict[str, Values], rows: int, number: int) -> Compared:
+    """How far a shadow's answers are from those of version `number`, over the outputs that both have.
+
+    >>> a, b = {"p": np.array([0.5, 1.0]), "label": ["x", "y"]}, {"p": np.array([0.5, 0.75]), "label": ["x", "z"]}
+    >>> compare(a, b, 2, 7)
+    Compared(number=7, largest_difference=0.25, differing_rows=1)
+    """
+    largest, differs = 0.0, np.zeros(rows, dtype=bool)
+    for name in given.keys() & shadows.keys():
+        one, other = given[name], shadows[name]
+        if isinstance(one, list) or isinstance(other, list):
+            differs |= np.array([str(left) != str(right) for left, right in zip(one, other, strict=True)], dtype=bool)
+        elif rows:
+            apart = np.abs(np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)).reshape(rows, -1)
+            largest = max(largest, float(np.nan_to_num(apart, nan=0.0).max(initial=0.0)))
+            differs |= (apart != 0).any(axis=1)
+    return Compared(number=number, largest_difference=largest, differing_rows=int(differs.sum()))

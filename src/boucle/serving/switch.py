@@ -1,0 +1,174 @@
+"""What a server and its workers tell each other about traffic, in memory that all of them have mapped.
+
+For each endpoint the server writes which generation is wanted and, once every worker has it ready, which is in charge:
+one word, so that the switch is one store that all workers see at once. Each worker writes what it has ready into a slot
+of its own. A process that is killed in between leaves nothing half: a word is written last, and names what was written
+before. Nothing of it outlives the server. The standard library and msgspec only.
+"""
+
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from boucle.serving.records import Traffic
+
+MOST_WORKERS: Final = 64
+_AREA: Final = 16 << 10
+"""Room for traffic as JSON; it is written to two places in turn."""
+_SLOT: Final = 1 << 10
+_HEADER: Final = 4 << 10
+_WANTED, _IN_CHARGE = 0, 1
+_LENGTH: Final = struct.Struct("<I")
+_TRAFFIC: Final = msgspec.json.Decoder(Traffic)
+_READY, _FAILED = 1, 2
+
+
+class Turn(NamedTuple):
+    """Traffic, and how many came before it in this server."""
+
+    number: int
+    traffic: Traffic
+
+
+class Prepared(NamedTuple):
+    """What one worker says of the newest turn that it was asked to get ready."""
+
+    pid: int
+    turn: int
+    failed: bool
+    message: str
+    """Why it failed; of one that is ready, why its shadow is not."""
+
+
+class Board:
+    """The memory of one server: a switch for each endpoint."""
+
+    def __init__(self, descriptor: int, endpoints: Sequence[str], workers: int) -> None:
+        self.descriptor = descriptor
+        self.workers = workers
+        block = _HEADER + 4 * _AREA + workers * _SLOT
+        block += -block % mmap.PAGESIZE
+        self._size = block * len(endpoints)
+        self._map = mmap.mmap(descriptor, self._size)
+        view = memoryview(self._map)
+        self._switches = {
+            name: Switch(view[number * block : (number + 1) * block], workers) for number, name in enumerate(endpoints)
+        }
+
+    @classmethod
+    def make(cls, endpoints: Sequence[str], workers: int) -> "Board":
+        """For the server: new memory, which its workers open by `path`."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("boucle-traffic")
+        else:  # a file without a name; workers reach it by the descriptor of their parent, which they inherit
+            with tempfile.TemporaryFile(prefix="boucle-traffic-") as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, (_HEADER + 4 * _AREA + workers * _SLOT + mmap.PAGESIZE) * len(endpoints))
+        return cls(descriptor, endpoints, workers)
+
+    @classmethod
+    def open(cls, path: str, endpoints: Sequence[str], workers: int) -> "Board":
+        """For a worker: the memory of its server."""
+        return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), endpoints, workers)
+
+    @property
+    def path(self) -> str:
+        """By which a worker opens it."""
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def of(self, endpoint: str) -> "Switch":
+        """The switch of an endpoint."""
+        return self._switches[endpoint]
+
+    def restart(self, worker: int) -> None:
+        """For the server, before it starts a worker: whoever had that slot is gone, and has nothing ready."""
+        for switch in self._switches.values():
+            switch.clear(worker)
+
+
+class Switch:
+    """One endpoint's. The server writes `want` and `put_in_charge`, each worker its own slot."""
+
+    def __init__(self, view: memoryview, workers: int) -> None:
+        self._view = view
+        self._words = view.cast("Q")
+        self._workers = workers
+
+    @property
+    def word(self) -> int:
+        """Changes with what is in charge, 0 before anything is; tens of nanoseconds."""
+        return self._words[_IN_CHARGE]
+
+    def wanted(self) -> Turn | None:
+        """What the workers shall get ready."""
+        return self._read(_WANTED)
+
+    def in_charge(self) -> Turn | None:
+        """What they answer with."""
+        return self._read(_IN_CHARGE)
+
+    @property
+    def newest(self) -> int:
+        """The turn that is wanted; 0 if none is."""
+        return self._words[_WANTED] >> 1
+
+    def want(self, traffic: Traffic) -> Turn:
+        """Ask the workers to get this ready."""
+        turn = Turn(self.newest + 1, traffic)
+        self._write(_WANTED, turn)
+        return turn
+
+    def put_in_charge(self, turn: Turn) -> None:
+        """Switch all workers over."""
+        self._write(_IN_CHARGE, turn)
+
+    def say(self, worker: int, turn: int, *, failed: bool = False, message: str = "") -> None:
+        """For a worker: a turn is ready, or why it is not."""
+        start = self._slot(worker)
+        text = message.encode()[: _SLOT - 24]
+        self._view[start + 24 : start + 24 + len(text)] = text
+        self._words[start // 8] = os.getpid()
+        self._words[start // 8 + 2] = len(text)
+        self._words[start // 8 + 1] = turn << 2 | (_FAILED if failed else _READY)
+
+    def clear(self, worker: int) -> None:
+        """Forget what a worker said."""
+        self._words[self._slot(worker) // 8 + 1] = 0
+
+    def said(self) -> list[Prepared | None]:
+        """What each worker said last; None of one that said nothing yet."""
+        return [self._said(worker) for worker in range(self._workers)]
+
+    def _said(self, worker: int) -> Prepared | None:
+        start = self._slot(worker)
+        word = self._words[start // 8 + 1]
+        if not word:
+            return None
+        length = min(self._words[start // 8 + 2], _SLOT - 24)
+        text = bytes(self._view[start + 24 : start + 24 + length]).decode(errors="replace")
+        return Prepared(self._words[start // 8], word >> 2, word & 3 == _FAILED, text)
+
+    def _slot(self, worker: int) -> int:
+        return _HEADER + 4 * _AREA + worker * _SLOT
+
+    def _write(self, which: int, turn: Turn) -> None:
+        area = (self._words[which] & 1) ^ 1
+        start = _HEADER + (which * 2 + area) * _AREA
+        body = msgspec.json.encode(msgspec.structs.replace(turn.traffic, before=[]))
+        self._view[start : start + 4] = _LENGTH.pack(len(body))
+        self._view[start + 4 : start + 4 + len(body)] = body
+        self._words[which] = turn.number << 1 | area
+
+    def _read(self, which: int) -> Turn | None:
+        while word := self._words[which]:
+            start = _HEADER + (which * 2 + (word & 1)) * _AREA
+            (length,) = _LENGTH.unpack(self._view[start : start + 4])
+            body = bytes(self._view[start + 4 : start + 4 + min(length, _AREA - 4)])
+            if self._words[which] == word:  # the server has not begun to write there again
+                return Turn(word >> 1, _TRAFFIC.decode(body))
+        return None

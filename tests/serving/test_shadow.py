@@ -1,0 +1,116 @@
+"""Canary and shadow at an endpoint: who answers, what is logged, and that a shadow never shows."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.store import Store
+from boucle.packaging.bundle import Predictor
+from boucle.serving.deploy import deploy_canary, deploy_shadow, written_out
+from boucle.serving.endpoint import Answer, Endpoint
+from boucle.serving.prediction_log import read_frames
+from boucle.serving.question import Question
+from boucle.serving.records import PredictionFrame
+from boucle.serving.rollout import pick
+from boucle.serving.traffic import log_folder, read_ack, serving_root
+
+Deploy = Callable[..., Any]
+
+
+@pytest.fixture
+def endpoint(store: Store, deployer: Deploy) -> Iterator[Endpoint]:
+    """Version 1 in charge."""
+    deployer(1)
+    endpoint = Endpoint(store.home, "flights", clock=store.clock)
+    endpoint.refresh()
+    yield endpoint
+    endpoint.close()
+
+
+def ask(endpoint: Endpoint, request_id: str, key: str | None = None, number: str | None = None) -> Answer:
+    columns: dict[str, Any] = {"carrier": ["AA"], "temp": [80.0]}
+    if key is not None:
+        columns["flight_id"] = [key]
+    return asyncio.run(endpoint.ask(Question(columns, request_id), number))
+
+
+def frames(store: Store, endpoint: Endpoint) -> list[PredictionFrame]:
+    endpoint.close()
+    return [frame for frame, _ in read_frames(log_folder(store.home, "flights"))]
+
+
+def test_a_canary_answers_its_keys_and_is_logged_as_one(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
+    other = written_out(store, 2, deployer.keep(1.0))  # type: ignore[attr-defined]
+    traffic = deploy_canary(store, "flights", other, weight=30.0)
+    endpoint.refresh()
+    assert endpoint.versions() == [1, 2]
+    for turn in range(2):
+        for key in range(40):
+            expected = 2 if pick(traffic, f"flight-{key}") == "canary" else 1
+            assert ask(endpoint, f"{turn}/{key}", f"flight-{key}").number == expected
+    assert ask(endpoint, "by number", number="2").number == 2
+    logged = frames(store, endpoint)
+    assert {(frame.number, frame.role) for frame in logged} == {(1, "champion"), (2, "canary")}
+
+
+def test_a_canary_with_other_columns_is_refused(
+    store: Store, endpoint: Endpoint, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch, deployer: Deploy
+) -> None:
+    from msgspec.structs import replace
+
+    fewer = replace(bundles.SIGNATURE, outputs=bundles.SIGNATURE.outputs[:1])
+    monkeypatch.setattr(bundles, "SIGNATURE", fewer)
+    other = written_out(store, 2, deployer.keep(2.0))  # type: ignore[attr-defined]
+    with pytest.raises(InvalidInput, match="version 2 has other outputs than version 1.*they differ in label"):
+        deploy_canary(store, "flights", other, weight=10.0)
+
+
+def test_a_shadow_is_asked_compared_and_logged(
+    store: Store, endpoint: Endpoint, deployer: Deploy, bundles: ModuleType
+) -> None:
+    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0)))  # type: ignore[attr-defined]
+    endpoint.refresh()
+    assert endpoint.versions() == [1]
+    assert ask(endpoint, "one").number == 1
+    answered, shadowed = frames(store, endpoint)
+    assert (answered.role, answered.number, answered.compared) == ("champion", 1, None)
+    assert (shadowed.role, shadowed.number, shadowed.request_id) == ("shadow", 2, "one")
+    assert shadowed.outputs["probability"] == pytest.approx([bundles.probability("AA", 80.0, 1.0)])
+    compared = shadowed.compared
+    assert compared is not None
+    apart = bundles.probability("AA", 80.0, 1.0) - bundles.probability("AA", 80.0)
+    assert (compared.number, compared.differing_rows) == (1, 1)
+    assert compared.largest_difference == pytest.approx(apart)
+
+
+def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
+    store: Store, endpoint: Endpoint, deployer: Deploy
+) -> None:
+    shadow = written_out(store, 2, deployer.keep(1.0))  # type: ignore[attr-defined]
+    (serving_root(store.home) / shadow.path / "model.treelite").unlink()
+    traffic = deploy_shadow(store, "flights", shadow)
+    endpoint.refresh()
+    ack = read_ack(store.home, "flights")
+    assert ack is not None
+    assert (ack.generation, ack.error) == (traffic.generation, None)
+    assert "version 2 should be the bundle" in (ack.shadow_error or "")
+    assert ask(endpoint, "one").number == 1
+
+
+def test_a_shadow_that_fails_shows_to_nobody(
+    store: Store, endpoint: Endpoint, deployer: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0)))  # type: ignore[attr-defined]
+    endpoint.refresh()
+    lineup = endpoint.lineup
+    assert lineup is not None
+    assert lineup.shadow is not None
+    lineup.shadow.predictor = Predictor.__new__(Predictor)  # nothing in it, so that whatever is asked raises
+    for number in range(400):
+        assert ask(endpoint, str(number)).number == 1
+    assert [frame.role for frame in frames(store, endpoint)] == ["champion"] * 400
+    assert endpoint.mirror.failed + endpoint.mirror.passed_over == 400
