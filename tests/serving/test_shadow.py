@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
@@ -58,14 +59,13 @@ def test_a_canary_answers_its_keys_and_is_logged_as_one(store: Store, endpoint: 
 
 
 def test_a_canary_with_other_columns_is_refused(
-    store: Store, endpoint: Endpoint, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch, deployer: Deploy
+    store: Store, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch, deployer: Deploy
 ) -> None:
-    from msgspec.structs import replace
-
+    deployer(1)
     fewer = replace(bundles.SIGNATURE, outputs=bundles.SIGNATURE.outputs[:1])
     monkeypatch.setattr(bundles, "SIGNATURE", fewer)
     other = written_out(store, 2, deployer.keep(2.0))  # type: ignore[attr-defined]
-    with pytest.raises(InvalidInput, match="version 2 has other outputs than version 1.*they differ in label"):
+    with pytest.raises(InvalidInput, match=r"version 2 has other outputs than version 1.*they differ in label"):
         deploy_canary(store, "flights", other, weight=10.0)
 
 
@@ -101,9 +101,7 @@ def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
     assert ask(endpoint, "one").number == 1
 
 
-def test_a_shadow_that_fails_shows_to_nobody(
-    store: Store, endpoint: Endpoint, deployer: Deploy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shadow_that_fails_shows_to_nobody(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
     deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0)))  # type: ignore[attr-defined]
     endpoint.refresh()
     lineup = endpoint.lineup
