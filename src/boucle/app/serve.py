@@ -55,6 +55,7 @@ def serve(
     max_body_mb: int = 32,
     max_rows: int = 100_000,
     names: Sequence[str] = (),
+    grpc_port: int | None = None,
     announce: Callable[[str], None] | None = None,
     held: Held | None = None,
 ) -> None:
@@ -68,6 +69,11 @@ def serve(
     refuse_open_binding(host)
     read_traffic(home, endpoint)
     check_port(host, port)
+    if grpc_port is not None:
+        from boucle.app.grpc import check_installed
+
+        check_installed()
+        check_port(host, grpc_port)
     where = address(host, port)
     settings = WorkerSettings(
         home=str(home.absolute()),
@@ -75,6 +81,7 @@ def serve(
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
         names=list(names),
+        grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
     )
     with nullcontext(held) if held else hold(home, endpoint) as mine:
         mine.tell(where)
@@ -239,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-body-mb", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--max-rows", type=int, default=100_000, help="(default: %(default)s)")
     parser.add_argument("--name", action="append", default=[], help="a further Host name that is answered")
+    parser.add_argument("--grpc-port", type=int, help="answer gRPC there as well")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
     parser.add_argument("--held", type=int, help="a descriptor by which the endpoint is held already")
     given = parser.parse_args(arguments)
@@ -253,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_body_mb=given.max_body_mb,
             max_rows=given.max_rows,
             names=given.name,
+            grpc_port=given.grpc_port,
             held=None if given.held is None else Held(given.held),
         )
     except BoucleError as error:

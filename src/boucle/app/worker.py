@@ -25,6 +25,8 @@ from boucle.serving.endpoints import Endpoints
 
 FOLLOW_S: Final = 0.02
 """How often the traffic file is looked at."""
+GRACE_S: Final = 10.0
+"""How long gRPC calls that came before the end may take."""
 _log: Final = logging.getLogger("boucle.worker")
 
 
@@ -36,6 +38,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 << 20
     max_rows: int = 100_000
     names: list[str] = field(default_factory=list)
+    grpc: str | None = None
+    """`HOST:PORT` to answer gRPC at."""
 
 
 def surfaces(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> list[Surface]:
@@ -63,19 +67,30 @@ class Worker:
         )
         self.endpoints = Endpoints([self._endpoint])
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
-        self._front = Front(doors, door=LocalDoor(), names=settings.names)
+        door = LocalDoor()
+        self._front = Front(doors, door=door, names=settings.names)
+        self._door = door
+        self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
         self._told: str | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
         self._refresh()
         self._front.__rsgi_init__(loop)
+        if self._settings.grpc is not None:
+            from boucle.app.grpc import listen
+
+            limit = self._settings.max_body_bytes
+            listening = listen(self.endpoints, self._door, self._settings.grpc, max_body_bytes=limit)
+            self._grpc = loop.run_until_complete(listening)
         self._following = loop.create_task(self._follow(os.getppid()))
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         if self._following is not None:
             self._following.cancel()
             loop.run_until_complete(asyncio.gather(self._following, return_exceptions=True))
+        if self._grpc is not None:
+            loop.run_until_complete(self._grpc.stop(GRACE_S))
         self._endpoint.close()
         # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third
         # interpreter that ends the long way around them.

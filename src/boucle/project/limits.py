@@ -104,6 +104,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (GovernanceSection, "keep_days"): ONE_OR_MORE,
     (ServingSection, "host"): FILLED,
     (ServingSection, "port"): Limit(at_least=1, at_most=65_535),
+    (ServingSection, "grpc_port"): Limit(at_least=1, at_most=65_535),
     (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),
     (ServingSection, "max_rows"): ONE_OR_MORE,
     (MonitoringSection, "performance_days"): ONE_OR_MORE,

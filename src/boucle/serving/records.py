@@ -96,6 +96,8 @@ class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int | None = None
+    """Where gRPC is answered; nowhere without it."""
     max_body_mb: int = 32
     max_rows: int = 100_000
     names: list[str] = field(default_factory=list)

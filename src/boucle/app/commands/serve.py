@@ -23,10 +23,13 @@ def serve(
         int | None,
         typer.Option(min=1, max=65535, help="Port to listen on; default: serving.port, or 8080 for a folder."),
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to answer gRPC on; default: serving.grpc_port, or none.")
+    ] = None,
 ) -> None:
     """Serve the version in charge over HTTP, or a bundle folder from anywhere.
 
-    Speaks the Open Inference Protocol V2 (JSON) until it is stopped. The endpoint has the project's name and follows
+    Speaks the Open Inference Protocol V2 until it is stopped. The endpoint has the project's name and follows
     the champion: a promotion needs no restart. The model of a folder has the folder's name; what it answers is logged
     where --home says, and nowhere else.
 
@@ -38,12 +41,12 @@ def serve(
     """
     session = session_of(context)
     if folder is None:
-        _serve_project(session, host, port)
+        _serve_project(session, host, port, grpc_port)
     else:
-        _serve_folder(session, folder, host or "127.0.0.1", port or 8080)
+        _serve_folder(session, folder, host or "127.0.0.1", port or 8080, grpc_port)
 
 
-def _serve_folder(session: Session, folder: Path, host: str, port: int) -> None:
+def _serve_folder(session: Session, folder: Path, host: str, port: int, grpc_port: int | None) -> None:
     from boucle.app.serve import serve as answer
     from boucle.serving.folders import take_in
 
@@ -56,11 +59,12 @@ def _serve_folder(session: Session, folder: Path, host: str, port: int) -> None:
             name,
             host=host,
             port=port,
+            grpc_port=grpc_port,
             announce=lambda url: typer.echo(f"{name} answers at {url}; Ctrl-C stops it"),
         )
 
 
-def _serve_project(session: Session, host: str | None, port: int | None) -> None:
+def _serve_project(session: Session, host: str | None, port: int | None, grpc_port: int | None) -> None:
     with session.open(stored=True) as project:
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
@@ -88,6 +92,7 @@ def _serve_project(session: Session, host: str | None, port: int | None) -> None
                 max_body_mb=section.max_body_mb,
                 max_rows=section.max_rows,
                 names=section.names,
+                grpc_port=grpc_port or section.grpc_port,
                 announce=lambda url: screen.print(
                     f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"
                 ),
