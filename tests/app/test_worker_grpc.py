@@ -102,12 +102,6 @@ def test_typed_contents_are_answered_by_typed_contents(channel: grpc.Channel, se
     assert not answer.raw_output_contents
 
 
-def test_an_answer_past_its_deadline_is_not_waited_for(channel: grpc.Channel) -> None:
-    with pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary(f"/{SERVICE}/ModelInfer")(request().SerializeToString(), timeout=1e-6)
-    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
 def test_what_is_wrong_is_told_with_its_place(channel: grpc.Channel) -> None:
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     short = request()
@@ -151,7 +145,8 @@ def test_no_bytes_make_an_internal_error(channel: grpc.Channel, data: st.DataObj
     try:
         ask(channel, spoilt)
     except grpc.RpcError as error:
-        assert error.code() in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}, error.details()
+        code = error.code()
+        assert code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}, code
 
 
 def test_messages_are_those_of_the_specification() -> None:

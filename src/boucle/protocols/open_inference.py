@@ -199,7 +199,7 @@ def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
         body, behind = split(body, length)
         request = _decoded(_REQUESTS, body)
         data = pieces(request.inputs, behind)
-    wanted = _wanted(signature, request)
+    wanted = check_wanted(signature, [one.name for one in request.outputs or ()])
     return Asked(_columns(signature, request.inputs, data), request.id or "", wanted, _binary(signature, request))
 
 
@@ -247,14 +247,13 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise InvalidInput(f"the body is not JSON in UTF-8: {error}") from error
 
 
-def _wanted(signature: Signature, request: InferRequest) -> list[str] | None:
-    if not request.outputs:
-        return None
+def check_wanted(signature: Signature, names: list[str]) -> list[str] | None:
+    """The outputs that are asked for, in their order; None, which means all, if there are no names."""
     known = [output.name for output in signature.outputs]
-    for output in request.outputs:
-        if output.name not in known:
-            raise InvalidInput(f"unknown output {output.name!r}; allowed are {', '.join(known)}")
-    return [output.name for output in request.outputs]
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"unknown output {name!r}; allowed are {', '.join(known)}")
+    return names or None
 
 
 def _binary(signature: Signature, request: InferRequest) -> frozenset[str]:
@@ -273,12 +272,14 @@ def _columns(
     for place, tensor in enumerate(tensors):
         if tensor.name in columns:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
-        columns[tensor.name] = _as_kind(kinds.get(tensor.name), tensor, data[place] if data else None)
+        piece = data[place] if data else None
+        values = column_of(tensor) if piece is None else column_of_bytes(tensor, piece)
+        columns[tensor.name] = as_kind(kinds.get(tensor.name), tensor, values)
     return columns
 
 
-def _as_kind(one: Input | None, tensor: Tensor, data: memoryview | None) -> Column:
-    values = column_of(tensor) if data is None else column_of_bytes(tensor, data)
+def as_kind(one: Input | None, tensor: Tensor, values: Column) -> Column:
+    """A tensor's values as the input of that name takes them; InvalidInput if its datatype is of the other kind."""
     if one is None:  # the key or the time, or a name that nobody knows: the question's check tells
         return values
     is_text = tensor.datatype == "BYTES"

@@ -62,8 +62,7 @@ def column_of(tensor: Tensor) -> list[Item]:
         values = _slowly(where, tensor)
     if len(values) != rows:
         raise InvalidInput(f"{where}: shape {tensor.shape} has {rows} values, `data` has {len(values)}")
-    if tensor.datatype in _RANGES:
-        _check_range(where, tensor.datatype, values)
+    check_range(tensor, values)
     return values
 
 
@@ -79,11 +78,16 @@ def rows_of(tensor: Tensor) -> int:
     return shape[0]
 
 
-def _check_range(where: str, datatype: str, values: Sequence[Item]) -> None:
-    low, high = _RANGES[datatype]
+def check_range(tensor: Tensor, values: Sequence[Item]) -> None:
+    """InvalidInput, with its row, for a value that does not fit the tensor's integer datatype."""
+    if tensor.datatype not in _RANGES:
+        return
+    low, high = _RANGES[tensor.datatype]
     for row, value in enumerate(values):
         if value is not None and not low <= int(value) <= high:
-            raise InvalidInput(f"{where}, row {row}: {value} does not fit {datatype}; allowed are {low} to {high}")
+            raise InvalidInput(
+                f"input {tensor.name!r}, row {row}: {value} does not fit {tensor.datatype}; allowed are {low} to {high}"
+            )
 
 
 def _slowly(where: str, tensor: Tensor) -> list[Item]:
