@@ -54,6 +54,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "pins list",
         "pins remove",
         "predict",
+        "projects",
         "replay",
         "report",
         "restore",

@@ -23,6 +23,7 @@ from boucle.app.commands import (
     models,
     pins,
     predict,
+    projects,
     replay,
     report,
     rollouts,
@@ -88,6 +89,7 @@ app.command()(settings.settings)
 app.command()(completion.completion)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
+app.command()(projects.projects)
 app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)

@@ -70,7 +70,11 @@ def test_what_is_wrong_is_told(doors: Doors) -> None:
     assert _code(doors.post("experiments/create", {})) == invalid
     assert _code(doors.post("experiments/create", {"name": "x" * 501})) == invalid
     assert _code(doors.post("experiments/create", {"name": "a\0b"})) == invalid
-    assert _code(doors.post("experiments/create", {"name": "s3", "artifact_location": "s3://elsewhere"})) == invalid
+    elsewhere = doors.post("experiments/create", {"name": "e", "artifact_location": "file:/data/mlruns"})
+    assert _code(elsewhere) == invalid
+    told = str(elsewhere)
+    assert "artifact_location is 'file:/data/mlruns'; allowed is none" in told
+    assert "Next: mlflow.create_experiment(NAME), without artifact_location" in told
     assert _code(doors.get("experiments/get", experiment_id="x")) == invalid
     assert _code(doors.get("experiments/get")) == invalid
     assert _code(doors.get("experiments/get", experiment_id="7")) == absent

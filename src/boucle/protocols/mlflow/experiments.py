@@ -50,9 +50,10 @@ def routes(store: Store) -> list[Route]:
             raise missing("name")
         if message.artifact_location and not message.artifact_location.startswith("mlflow-artifacts:"):
             raise InvalidInput(
-                f"artifact_location is {message.artifact_location[:200]!r}; artifacts are kept by this server, with "
-                "the store's own care and rights",
-                hint="leave artifact_location out",
+                f"artifact_location is {message.artifact_location[:200]!r}; allowed is none, or mlflow-artifacts:/; "
+                "this server keeps all artifacts in its own store, and clients send them to it",
+                hint="mlflow.create_experiment(NAME), without artifact_location; files that lie elsewhere already: "
+                "mlflow.log_artifacts(FOLDER) in a run",
             )
         tags = {tag.key: tag.value for tag in message.tags}
         number = experiments.create_experiment(store, request.project, message.name, tags)

@@ -1,4 +1,5 @@
-"""The native doors to the registry, below `/api/v1/models`. What moves a pointer goes through `governance`.
+"""The native doors to the registry, below `/api/v1/models`, and to what projects there are. What moves a pointer goes
+through `governance`.
 
 Each answers with the records that the command of the same purpose prints with `--json`.
 """
@@ -12,6 +13,7 @@ from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
 from boucle.models import api as models
+from boucle.models.projects import list_projects
 from boucle.protocols.native.messages import Words, asked, number_of, of_query, reply
 
 BASE: Final = "/models"
@@ -40,6 +42,7 @@ def routes(store: Store) -> list[Route]:
     """Every door, for requests of any project."""
     doors = _Doors(store)
     return [
+        Route("GET", "/projects", "read", doors.list_projects),
         Route("GET", BASE, "read", doors.list_models),
         Route("GET", ONE, "read", doors.model),
         Route("GET", f"{ONE}/versions", "read", doors.versions),
@@ -53,6 +56,10 @@ def routes(store: Store) -> list[Route]:
 @dataclass(frozen=True, slots=True)
 class _Doors:
     store: Store
+
+    def list_projects(self, _: Request) -> Response:
+        """`GET /projects`: those of the store, whichever the request is for."""
+        return reply(list_projects(self.store))
 
     def list_models(self, request: Request) -> Response:
         """`GET /models`"""
