@@ -124,7 +124,9 @@ def test_a_migration_may_be_killed_in_each_statement(tmp_path: Path, existing: b
     assert kill_in_each_statement(tmp_path, existing=existing, step=1) > 15
 
 
-WITHOUT_A_STORE = {"init", "check", "restore", "schema", "settings", "completion", "doctor", "endpoints", "explain", "sync"}
+WITHOUT_A_STORE = {
+    *("init", "check", "restore", "schema", "settings", "completion", "doctor", "endpoints", "explain", "sync")
+}
 """Commands that open no store, or look at it themselves: each has tests of its own."""
 NEEDED = {
     "backup": ["backup.tar"],
