@@ -14,7 +14,8 @@ from boucle.models.api import create_model
 from boucle.models.projects import Project, list_projects
 from boucle.protocols.native.registry import routes
 from boucle.runs.experiments import create_experiment, get_experiment
-from boucle.runs.lifecycle import create_run, delete_run
+from  import create_run
+from boucle.runs.lifecycle import delete_run
 
 BEGAN_MS = 1_362_096_000_000
 
