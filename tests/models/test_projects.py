@@ -14,8 +14,7 @@ from boucle.models.api import create_model
 from boucle.models.projects import Project, list_projects
 from boucle.protocols.native.registry import routes
 from boucle.runs.experiments import create_experiment, get_experiment
-from  import create_run
-from boucle.runs.lifecycle import delete_run
+from boucle.runs.lifecycle import creation, delete_run
 
 BEGAN_MS = 1_362_096_000_000
 
@@ -23,8 +22,8 @@ BEGAN_MS = 1_362_096_000_000
 def fill(store: Store) -> None:
     """One project with runs, one with a model only, and one that somebody read by a mistyped name."""
     create_experiment(store, "churn", "e")
-    create_run(store, "churn", started_ms=BEGAN_MS)
-    delete_run(store, "churn", create_run(store, "churn", started_ms=BEGAN_MS + 1000).id)
+    store.write(creation(store, "churn", started_ms=BEGAN_MS))
+    delete_run(store, "churn", store.write(creation(store, "churn", started_ms=BEGAN_MS + 1000)).id)
     create_model(store, project_id="bought", name="m", author="person:ada")
     get_experiment(store, "chrun", 0)
 
