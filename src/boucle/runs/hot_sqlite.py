@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 _MOST_ROWS: Final = 256
 _POINTS: Final = ("INSERT OR IGNORE INTO run_points (series, step, at_ms, value, is_nan) VALUES ", 5, "")
@@ -97,35 +97,6 @@ def find_model(raw: sqlite3.Connection, project_id: str, model_id: str) -> int |
     return None if found is None else int(found[0])
 
 
-PointRow: TypeAlias = tuple[int, int, float, int]
-"""A point as (step, moment, value, is NaN): a page has 25,000, and each further object for one takes as long again."""
-
-
-def read_points(raw: sqlite3.Connection, series: int, offset: int, limit: int) -> list[PointRow]:
-    """Points of a metric by moment, step and value."""
-    found: list[PointRow] = raw.execute(
-        "SELECT step, at_ms, value, is_nan FROM run_points WHERE series = ? ORDER BY at_ms, step, value"
-        " LIMIT ? OFFSET ?",
-        (series, limit, offset),
-    ).fetchall()
-    return found
-
-
-def read_moments(raw: sqlite3.Connection, series: int) -> list[int]:
-    """The moments of a metric's points, along the primary key."""
-    return [row[0] for row in raw.execute(f"SELECT at_ms FROM run_points WHERE series = ? {_BY_KEY}", (series,))]
-
-
-def read_points_by_step(raw: sqlite3.Connection, series: int, offset: int, limit: int) -> list[PointRow]:
-    """As `read_points`, but by step, moment and value: along the primary key, so that nothing is sorted."""
-    found: list[PointRow] = raw.execute(
-        f"SELECT step, at_ms, value, is_nan FROM run_points WHERE series = ? {_BY_KEY} LIMIT ? OFFSET ?",
-        (series, limit, offset),
-    ).fetchall()
-    return found
-
-
-_BY_KEY: Final = "ORDER BY step, at_ms, value, is_nan"
 _OF_RUNS: Final = "IN (SELECT value FROM json_each(?))"
 """The runs come as one JSON list: the text of a statement is the same for any number of them, so that it is prepared
 once, and building it costs nothing. SQLAlchemy's list of a hundred parameters costs half a millisecond."""

@@ -10,13 +10,13 @@ from msgspec import Struct, field
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
-from boucle.protocols.mlflow.entities import Metric, metric_messages, number
+from boucle.protocols.mlflow.entities import Metric, number
 from boucle.protocols.mlflow.errors import reply
 from boucle.protocols.mlflow.messages import Named, asked, missing
 from boucle.runs import history
-from boucle.runs.hot_sqlite import PointRow
-from boucle.runs.limits import MAX_INT64, check_step
-from boucle.runs.records import MetricPoint
+from boucle.runs.history import Begin
+from boucle.runs.hot_points import PointRow
+from boucle.runs.limits import MAX_INT64, MIN_INT64, check_step
 
 
 class GetHistory(Named, frozen=True, kw_only=True):
@@ -61,18 +61,16 @@ def routes(store: Store) -> list[Route]:
         limit = message.max_results
         if limit is not None and limit <= 0:
             raise InvalidInput(f"max_results is {limit:.6g}; it must be a positive integer")
-        offset, rises = _begin(message.page_token)
         page = history.history(
             store,
             request.project,
             message.run,
             message.metric_key,
-            offset=offset,
+            begin=_begin(message.page_token) if message.page_token else None,
             limit=min(limit or history.MOST, history.MOST),
-            rises=rises,
         )
-        token = "" if page.next_offset is None else _token(page.next_offset, page.rises)
-        return reply(Page(_of_rows(message.metric_key, page.points), token))
+        token = "" if page.following is None else _token(page.following)
+        return reply(Page(_messages(message.metric_key, page.points), token))
 
     def get_bulk(request: Request) -> Response:
         message = asked(request, GetBulk)
@@ -80,7 +78,7 @@ def routes(store: Store) -> list[Route]:
         _check_runs(message.run_id, "run_id")
         limit = _within(message.max_results, history.PAGE)
         found = history.histories(store, request.project, message.run_id, message.metric_key, limit=limit)
-        return reply({"metrics": _with_runs(found)})
+        return reply({"metrics": _with_runs(message.metric_key, found)})
 
     def get_interval(request: Request) -> Response:
         message = asked(request, GetInterval)
@@ -94,7 +92,7 @@ def routes(store: Store) -> list[Route]:
             steps=_steps(message.start_step, message.end_step),
             limit=_within(message.max_results, history.MAX_SAMPLED),
         )
-        return reply(Page(_with_runs(found)))
+        return reply(Page(_with_runs(message.metric_key, found)))
 
     here = "/mlflow/metrics"
     return [
@@ -104,16 +102,16 @@ def routes(store: Store) -> list[Route]:
     ]
 
 
-def _of_rows(key: str, rows: Sequence[PointRow]) -> list[Metric]:
-    """Messages straight from rows: `metric_messages` makes a second object for each point."""
+def _messages(key: str, rows: Sequence[PointRow], run_id: str = "") -> list[Metric]:
+    """Messages straight from rows: `metric_messages` would need a second object for each point."""
     return [
-        Metric(key, "NaN" if is_nan else value if isfinite(value) else number(value), at_ms, step)
-        for step, at_ms, value, is_nan in rows
+        Metric(key, "NaN" if value is None else value if isfinite(value) else number(value), at_ms, step, run_id)
+        for step, at_ms, value in rows
     ]
 
 
-def _with_runs(found: Sequence[tuple[str, MetricPoint]]) -> list[Metric]:
-    return [message for run_id, point in found for message in metric_messages([point], run_id)]
+def _with_runs(key: str, found: Sequence[tuple[str, Sequence[PointRow]]]) -> list[Metric]:
+    return [message for run_id, rows in found for message in _messages(key, rows, run_id)]
 
 
 def _check_key(key: str) -> None:
@@ -144,23 +142,24 @@ def _steps(first: int | None, last: int | None) -> tuple[int, int] | None:
     return first, last
 
 
-def _token(offset: int, rises: bool) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"offset": offset, "rises": rises}).encode()).decode()
+def _token(begin: Begin) -> str:
+    return base64.urlsafe_b64encode(json.dumps([*begin.after, begin.rises]).encode()).decode()
 
 
-def _begin(token: str) -> tuple[int, bool | None]:
-    """Where a page begins, and what the first one found out about all points.
+def _begin(token: str) -> Begin:
+    """Where a page begins.
 
-    >>> _begin(_token(25_000, True)), _begin("")
-    ((25000, True), (0, None))
+    >>> _begin(_token(Begin((7, 1000, 0.5), True)))
+    Begin(after=(7, 1000, 0.5), rises=True)
     """
-    if not token:
-        return 0, None
     try:
-        told = json.loads(base64.urlsafe_b64decode(token))
-        offset, rises = told["offset"], told.get("rises")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        offset = rises = None
-    if not isinstance(offset, int) or not 0 <= offset <= MAX_INT64 or not isinstance(rises, bool | None):
-        raise InvalidInput(f"Invalid page token {token[:100]!r}; use the one of the page before")
-    return offset, rises
+        step, at_ms, value, rises = json.loads(base64.urlsafe_b64decode(token))
+        if isinstance(value, float | None) and isinstance(rises, bool) and _is_int64(step) and _is_int64(at_ms):
+            return Begin((step, at_ms, value), rises)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise InvalidInput(f"Invalid page token {token[:100]!r}; use the one of the page before")
+
+
+def _is_int64(value: object) -> bool:
+    return type(value) is int and MIN_INT64 <= value <= MAX_INT64
