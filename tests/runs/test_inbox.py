@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def _values(store: Store, run_id: str, name: str = "loss") -> list[tuple[int, float]]:
     rows = history(store, "p", run_id, name).points
-    return [(step, math.nan if is_nan else value) for step, _, value, is_nan in rows]
+    return [(step, math.nan if value is None else value) for step, _, value in rows]
 
 
 def _log(inbox: Inbox, *batches: Batch) -> list[BaseException | None]:

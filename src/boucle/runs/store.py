@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, Table, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from boucle.kernel.clock import from_ms, to_ms
+from boucle.kernel.engines import raw_of
+from boucle.runs.batch import Batch, Point
+from boucle.runs.hot_writer import HotWriter
 from boucle.runs.records import PARENT_TAG, MetricPoint, ParamValue, Run, RunId
 from boucle.runs.tables import experiments, run_metrics, run_params, run_points, run_tags, runs
 
@@ -65,37 +67,11 @@ def add(conn: Connection, run: Run, *, created_by: str | None = None) -> None:
 
 def put_points(conn: Connection, run: Run, points: Iterable[MetricPoint]) -> None:
     """Write values of metrics; a point that is there already stays the one it is."""
-    given: dict[str, list[MetricPoint]] = {}
-    for point in points:
-        given.setdefault(point.name, []).append(point)
-    if not given:
-        return
-    seq, experiment = conn.execute(select(runs.c.seq, runs.c.experiment_id).where(runs.c.id == run.id)).one()
-    for name, of_name in given.items():
-        newest = max(of_name, key=_age)
-        known = conn.execute(select(run_metrics).where(run_metrics.c.run == seq, run_metrics.c.name == name)).first()
-        if known is None:
-            values = {"run": seq, "project_id": run.project_id, "experiment_id": experiment, "name": name}
-            series = conn.execute(
-                insert(run_metrics).values(**values, **_newest_row(newest)).returning(run_metrics.c.id)
-            ).scalar_one()
-        else:
-            series = known.id
-            if _age(newest) > _age(MetricPoint(name, known.step, _nan_for_null(known.value), known.at_ms)):
-                conn.execute(update(run_metrics).where(run_metrics.c.id == series).values(**_newest_row(newest)))
-        conn.execute(
-            insert_or_ignore(run_points).on_conflict_do_nothing(),
-            [
-                {
-                    "series": series,
-                    "step": point.step,
-                    "at_ms": point.at_ms,
-                    "value": 0.0 if math.isnan(point.value) else point.value,
-                    "is_nan": math.isnan(point.value),
-                }
-                for point in of_name
-            ],
-        )
+    given = [_stored(point) for point in points]
+    batch = Batch(project_id=run.project_id, run_id=run.id, points=given)
+    for error in HotWriter().apply(raw_of(conn), [batch] if given else []):
+        if error is not None:
+            raise error
 
 
 def end(conn: Connection, run: Run) -> None:
@@ -210,13 +186,9 @@ def _param(text: str, kind: str) -> ParamValue:
     return value
 
 
-def _age(point: MetricPoint) -> tuple[int, int, float]:
-    """What makes one point newer than another; a NaN is older than any number."""
-    return point.step, point.at_ms, -math.inf if math.isnan(point.value) else point.value
-
-
-def _newest_row(point: MetricPoint) -> dict[str, object]:
-    return {"value": None if math.isnan(point.value) else point.value, "step": point.step, "at_ms": point.at_ms}
+def _stored(point: MetricPoint) -> Point:
+    is_nan = math.isnan(point.value)
+    return Point(point.name, point.step, point.at_ms, 0.0 if is_nan else point.value, is_nan)
 
 
 def _ms(at: datetime | None) -> int | None:
