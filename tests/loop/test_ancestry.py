@@ -17,7 +17,7 @@ from boucle.loop.ancestry import Ancestry, Branch, ancestry
 from boucle.loop.openlineage import events
 from boucle.models.api import get_version
 from boucle.runs.experiments import create_experiment
-from boucle.runs.lifecycle import creation
+from boucle.runs.lifecycle import change, creation
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.tables import runs
 
@@ -101,6 +101,17 @@ def test_events_are_as_openlineage_publishes_them(home: Path) -> None:
     assert [one["name"] for one in told[1]["outputs"]] == [one.name for one in found_in(of.made_from, "version")]
     with pytest.raises(jsonschema.ValidationError):
         judge.validate({**told[0], "eventType": "BEGIN"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["running", "scheduled"])
+def test_a_run_that_goes_on_has_begun_and_not_ended(tmp_path: Path, status: str) -> None:
+    """Whatever end a client gave it."""
+    with Store.open(tmp_path / "home") as store:
+        run = store.write(creation(store, project_id="orders"))
+        store.write(change("orders", run.id, status=status, ended_ms=run.started_ms + 1))
+        told = events(store, "orders", ancestry(store, "orders", run.id))
+    assert [one["eventType"] for one in told] == ["START"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ who logged in by a token of a user whose role may review; being at the machine i
 administrator. The author's own word is refused, and would not count.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import FIRST_USERS, NEVER_WAIVED
 from boucle.governance.judging import report_about
 from boucle.governance.policies import enter_if_approved, open_change
-from boucle.governance.records import Policy, PolicyChange, Review, Verdict, Waiver
+from boucle.governance.records import GateReport, Policy, PolicyChange, Review, Verdict, Waiver
 from boucle.identity.api import Principal
 from boucle.identity.store import has_users
 from boucle.kernel import audit
@@ -130,26 +130,11 @@ def waive(
     Refused unless it is a reviewer's word, who is not the author.
     """
     _check_reviewer(store, principal, f"waive {gate} for version {number} of {model}")
-    if gate in NEVER_WAIVED:
-        raise Refused(
-            f"the gate {gate!r} is never waived; allowed are objectives and parity",
-            hint=f"boucle models show {model} {number}",
-        )
-    if not reason.strip():
-        raise InvalidInput("a waiver needs a reason", hint=f"boucle models waive {model} {number} GATE --reason REASON")
-    if not 0 < days <= _LONGEST_DAYS:
-        raise InvalidInput(f"a waiver lasts {days:g} days; allowed are more than 0 and at most {_LONGEST_DAYS}")
+    _check_waiver(model, number, gate, reason, days)
     version = get_version(store, project_id, model, number)
     store.read(lambda conn: _check_not_author(conn, principal, version))
-    found = store.read(lambda conn: tables.in_force(conn, project_id, model))
     at, waiver_id = store.clock.now(), store.ids.new("waiver")
-    report = None if found is None else report_about(store, version, found.policy, at)
-    gates = [] if report is None else [one.gate for one in report.verdicts if one.gate not in NEVER_WAIVED]
-    if report is None or gate not in gates:
-        raise InvalidInput(
-            f"{gate[:300]!r} is no gate of version {number} of {model}; allowed are {', '.join(gates) or 'none'}",
-            hint=f"boucle models show {model} {number}",
-        )
+    report = _report_with(store, version, gate, at)
 
     def unit(conn: Connection) -> Waiver:
         known_version(conn, project_id, model, number)
@@ -168,26 +153,56 @@ def waive(
             expires_at=at + timedelta(days=days),
         )
         tables.add_waiver(conn, waiver)
-        audit.append(
-            conn,
-            project_id=project_id,
-            actor=principal.name,
-            action="waiver.grant",
-            subject=f"{model}/{number}",
-            details={
-                "waiver": waiver.id,
-                "gate": gate,
-                "reason": reason,
-                "bundle_digest": report.bundle_digest,
-                "evaluation_digest": report.evaluation_digest,
-                "policy_digest": report.policy_digest,
-                "expires_at": as_text(waiver.expires_at),
-            },
-            at=at,
-        )
+        _tell_waiver(conn, waiver)
         return waiver
 
     return store.write(unit)
+
+
+def _check_waiver(model: str, number: int, gate: str, reason: str, days: float) -> None:
+    if gate in NEVER_WAIVED:
+        raise Refused(
+            f"the gate {gate!r} is never waived; allowed are objectives and parity",
+            hint=f"boucle models show {model} {number}",
+        )
+    if not reason.strip():
+        raise InvalidInput("a waiver needs a reason", hint=f"boucle models waive {model} {number} GATE --reason REASON")
+    if not 0 < days <= _LONGEST_DAYS:
+        raise InvalidInput(f"a waiver lasts {days:g} days; allowed are more than 0 and at most {_LONGEST_DAYS}")
+
+
+def _report_with(store: Store, version: ModelVersion, gate: str, at: datetime) -> GateReport:
+    """What the gates say of a version now; InvalidInput if this one is not among those that may be waived."""
+    found = store.read(lambda conn: tables.in_force(conn, version.project_id, version.model))
+    report = None if found is None else report_about(store, version, found.policy, at)
+    gates = [] if report is None else [one.gate for one in report.verdicts if one.gate not in NEVER_WAIVED]
+    if report is None or gate not in gates:
+        raise InvalidInput(
+            f"{gate[:300]!r} is no gate of version {version.number} of {version.model}; "
+            f"allowed are {', '.join(gates) or 'none'}",
+            hint=f"boucle models show {version.model} {version.number}",
+        )
+    return report
+
+
+def _tell_waiver(conn: Connection, waiver: Waiver) -> None:
+    audit.append(
+        conn,
+        project_id=waiver.project_id,
+        actor=waiver.approved_by,
+        action="waiver.grant",
+        subject=f"{waiver.model}/{waiver.number}",
+        details={
+            "waiver": waiver.id,
+            "gate": waiver.gate,
+            "reason": waiver.reason,
+            "bundle_digest": waiver.bundle_digest,
+            "evaluation_digest": waiver.evaluation_digest,
+            "policy_digest": waiver.policy_digest,
+            "expires_at": as_text(waiver.expires_at),
+        },
+        at=waiver.granted_at,
+    )
 
 
 def _keep(conn: Connection, review: Review, subject: str) -> None:

@@ -28,8 +28,9 @@ def events(store: Store, project_id: str, of: Ancestry) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     for run in sorted(found, key=lambda one: (one.started_at, one.id)):
         told.append(_event(store, project_id, run, "START", run.started_at))
-        if run.ended_at is not None:
-            told.append(_event(store, project_id, run, _ENDS[run.status], run.ended_at))
+        ended_as = _ENDS.get(run.status)  # clients may give an end to a run that goes on
+        if run.ended_at is not None and ended_as is not None:
+            told.append(_event(store, project_id, run, ended_as, run.ended_at))
     return told
 
 

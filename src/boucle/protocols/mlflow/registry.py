@@ -172,17 +172,11 @@ class _Doors:
 
     def set_tag(self, request: Request) -> Response:
         """`POST registered-models/set-tag`"""
-        message = asked(request, Tag)
-        needed(name=message.name, key=message.key)
-        models.tag_model(self.store, request.project, message.name, message.key, message.value)
-        return EMPTY
+        return self._tag(request, asked(request, Tag).value)
 
     def delete_tag(self, request: Request) -> Response:
         """`DELETE registered-models/delete-tag`"""
-        message = asked(request, Tag)
-        needed(name=message.name, key=message.key)
-        models.tag_model(self.store, request.project, message.name, message.key, None)
-        return EMPTY
+        return self._tag(request, None)
 
     def set_alias(self, request: Request) -> Response:
         """`POST registered-models/alias`"""
@@ -225,6 +219,12 @@ class _Doors:
             raise InvalidInput(f"Registered model alias {message.alias} not found.")
         facts = self.store.read(lambda conn: models.version_facts(conn, [version]))
         return reply({"model_version": version_message(facts[0])})
+
+    def _tag(self, request: Request, value: str | None) -> Response:
+        message = asked(request, Tag)
+        needed(name=message.name, key=message.key)
+        models.tag_model(self.store, request.project, message.name, message.key, value)
+        return EMPTY
 
     def _told(self, request: Request, name: str) -> Response:
         needed(name=name)

@@ -172,18 +172,17 @@ class _Doors:
 
     def set_tag(self, request: Request) -> Response:
         """`POST model-versions/set-tag`"""
-        message = asked(request, Tag)
-        needed(name=message.name, key=message.key)
-        number = number_of(message.version)
-        models.tag_version(self.store, request.project, message.name, number, message.key, message.value)
-        return EMPTY
+        return self._tag(request, asked(request, Tag).value)
 
     def delete_tag(self, request: Request) -> Response:
         """`DELETE model-versions/delete-tag`"""
+        return self._tag(request, None)
+
+    def _tag(self, request: Request, value: str | None) -> Response:
         message = asked(request, Tag)
         needed(name=message.name, key=message.key)
         number = number_of(message.version)
-        models.tag_version(self.store, request.project, message.name, number, message.key, None)
+        models.tag_version(self.store, request.project, message.name, number, message.key, value)
         return EMPTY
 
     def _told(self, project_id: str, name: str, number: int) -> Response:

@@ -1,5 +1,6 @@
 """MLflow's webhooks: `/mlflow/webhooks`. Administrators make, see and try them; no answer ever holds a secret."""
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -79,14 +80,30 @@ class WebhookMessage(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def routes(store: Store) -> list[Route]:
     """Every door of webhooks."""
+    doors = _Doors(store)
+    one = "/mlflow/webhooks/{webhook_id}"
+    return [
+        Route("POST", "/mlflow/webhooks", "administer", doors.create),
+        Route("GET", "/mlflow/webhooks", "administer", doors.list_),
+        Route("GET", one, "administer", doors.get),
+        Route("PATCH", one, "administer", doors.update),
+        Route("DELETE", one, "administer", doors.delete),
+        Route("POST", f"{one}/test", "administer", doors.test),
+    ]
 
-    def create(request: Request) -> Response:
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    store: Store
+
+    def create(self, request: Request) -> Response:
+        """`POST webhooks`"""
         asks = decode(request.body, CreateWebhook)
         for name in ("name", "url", "events"):
             if not getattr(asks, name):
                 raise missing(name)
         made = api.create(
-            store,
+            self.store,
             project_id=request.project,
             name=asks.name,
             url=asks.url,
@@ -98,22 +115,25 @@ def routes(store: Store) -> list[Route]:
         )
         return reply({"webhook": _message(made)})
 
-    def list_(request: Request) -> Response:
+    def list_(self, request: Request) -> Response:
+        """`GET webhooks`"""
         asks = asked(request, ListWebhooks)
         if not 1 <= asks.max_results <= _MOST:
             raise InvalidInput(f"max_results is {asks.max_results}; allowed are 1 to {_MOST}")
-        found = api.list_webhooks(store, request.project, after=asks.page_token, limit=asks.max_results + 1)
+        found = api.list_webhooks(self.store, request.project, after=asks.page_token, limit=asks.max_results + 1)
         page = found[: asks.max_results]
         more = {"next_page_token": page[-1].id} if len(found) > len(page) else {}
         return reply({"webhooks": [_message(one) for one in page], **more})
 
-    def get(request: Request) -> Response:
-        return reply({"webhook": _message(api.get(store, request.project, request.values["webhook_id"]))})
+    def get(self, request: Request) -> Response:
+        """`GET webhooks/{webhook_id}`"""
+        return reply({"webhook": _message(api.get(self.store, request.project, request.values["webhook_id"]))})
 
-    def update(request: Request) -> Response:
+    def update(self, request: Request) -> Response:
+        """`PATCH webhooks/{webhook_id}`"""
         asks = decode(request.body, UpdateWebhook)
         changed = api.update(
-            store,
+            self.store,
             request.project,
             request.values["webhook_id"],
             actor=request.principal.name,
@@ -126,29 +146,21 @@ def routes(store: Store) -> list[Route]:
         )
         return reply({"webhook": _message(changed)})
 
-    def delete(request: Request) -> Response:
-        api.delete(store, request.project, request.values["webhook_id"], actor=request.principal.name)
+    def delete(self, request: Request) -> Response:
+        """`DELETE webhooks/{webhook_id}`"""
+        api.delete(self.store, request.project, request.values["webhook_id"], actor=request.principal.name)
         return EMPTY
 
-    def test(request: Request) -> Response:
+    def test(self, request: Request) -> Response:
+        """`POST webhooks/{webhook_id}/test`"""
         event = decode(request.body, TestWebhook).event
-        sent = try_out(store, request.project, request.values["webhook_id"], event.name if event else None)
+        sent = try_out(self.store, request.project, request.values["webhook_id"], event.name if event else None)
         result: dict[str, object] = {"success": sent.arrived}
         if sent.status is not None:
             result |= {"response_status": sent.status, "response_body": sent.body}
         if sent.problem is not None:
             result["error_message"] = sent.problem
         return reply({"result": result})
-
-    one = "/mlflow/webhooks/{webhook_id}"
-    return [
-        Route("POST", "/mlflow/webhooks", "administer", create),
-        Route("GET", "/mlflow/webhooks", "administer", list_),
-        Route("GET", one, "administer", get),
-        Route("PATCH", one, "administer", update),
-        Route("DELETE", one, "administer", delete),
-        Route("POST", f"{one}/test", "administer", test),
-    ]
 
 
 def _message(webhook: Webhook) -> WebhookMessage:
