@@ -16,7 +16,7 @@ help: ## Show this help
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable . --group dev --group demo --group docs
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev --group demo --group docs
 	@touch $@
 
 install: .venv/.installed ## Install Boucle and its development tools into .venv

@@ -13,15 +13,16 @@ BUILD = ROOT / "build" / "bench"
 
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
-    """The folder of programs of an environment with these requirements; `.` is Boucle as it is in this checkout."""
+    """The folder of programs of an environment with these requirements; `.` is all of Boucle as this checkout has it."""
     folder = BUILD / "environments" / name
     stamp = folder / "installed"
     wanted = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()
     if "." in requirements or not stamp.exists() or stamp.read_text() != wanted:
         sys.stderr.write(f"installing {', '.join(requirements)} for {name}\n")
+        whole = [".[all]" if one == "." else one for one in requirements]
         venv.create(folder, with_pip=True, clear=True)
         # pip compiles what it installs, so that no tool is charged for compiling at its first start.
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *requirements], cwd=ROOT, check=True)
+        subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *whole], cwd=ROOT, check=True)
         stamp.write_text(wanted)
     return folder / "bin"
 

@@ -36,6 +36,18 @@ def terminals() -> ModuleType:
     return loaded(Path(__file__).parent / "terminals.py")
 
 
+@pytest.fixture
+def installed(tmp_path: Path) -> Callable[[str], Path]:
+    """`installed("boucle[serve]")` is the folder of programs of a new environment with that."""
+    module = loaded(Path(__file__).parent / "installing.py")
+
+    def into_a_folder(requirement: str) -> Path:
+        programs: Path = module.install(tmp_path / "installed", requirement)
+        return programs
+
+    return into_a_folder
+
+
 @pytest.fixture(scope="session")
 def world() -> Callable[..., Path]:
     """`world(folder)` writes the small project of the loop's tests, whose world changes."""

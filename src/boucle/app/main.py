@@ -144,7 +144,17 @@ def run_command(arguments: Sequence[str]) -> int:
             return stopped
         if debug and not isinstance(error, (typer.Exit, _ClickError, BrokenPipeError)):
             raise
-        return _ended(error, as_json=as_json)
+        return _ended(_named(error, given), as_json=as_json)
+
+
+def _named(error: Exception | KeyboardInterrupt, given: Sequence[str]) -> Exception | KeyboardInterrupt:
+    """A package that is not there by the extra that brings it; any other error as it is."""
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not module or module == "boucle":
+        return error
+    from boucle.app.environment import not_installed
+
+    return not_installed(module, given)
 
 
 def _ended(error: Exception | KeyboardInterrupt, *, as_json: bool) -> int:
