@@ -13,7 +13,7 @@ BUILD = ROOT / "build" / "bench"
 
 
 def environment(name: str, requirements: Sequence[str]) -> Path:
-    """The folder of programs of an environment with these requirements; `.` is all of Boucle as this checkout has it."""
+    """The folder of programs of an environment with these requirements; `.` is all of Boucle of this checkout."""
     folder = BUILD / "environments" / name
     stamp = folder / "installed"
     wanted = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()
