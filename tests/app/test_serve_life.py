@@ -188,9 +188,9 @@ def test_a_model_that_cannot_be_loaded_is_told(serving_home: Home) -> None:
 def test_other_machines_are_kept_out(serving_home: Home) -> None:
     serving_home.deploy(1)
     with pytest.raises(Refused, match=r"refuse to listen on '0\.0\.0\.0'"):
-        serve(serving_home.path, "flights", "0.0.0.0")
+        serve(serving_home.path, ["flights"], "0.0.0.0")
     with pytest.raises(InvalidInput, match="port 0 does not exist; allowed are 1 to 65535"):
-        serve(serving_home.path, "flights", "127.0.0.1", 0)
+        serve(serving_home.path, ["flights"], "127.0.0.1", 0)
 
 
 # --- what is loaded -----------------------------------------------------------------------------------------------
@@ -214,8 +214,12 @@ def test_the_worker_loads_no_database_and_no_training_library(serving_home: Home
     serving_home.deploy(1)
     program = (
         "import asyncio, sys, boucle.app.serve\n"
+        "from pathlib import Path\n"
         "from boucle.app.worker import Worker, WorkerSettings\n"
-        "worker = Worker(WorkerSettings(home=sys.argv[1], endpoint='flights')); worker._refresh()\n"
+        "from boucle.serving.supervisor import Supervisor; from boucle.serving.switch import Board\n"
+        "board = Board.make(['flights'], 1); server = Supervisor(Path(sys.argv[1]), ['flights'], board); server.look()\n"
+        "worker = Worker(WorkerSettings(home=sys.argv[1], endpoints=['flights'], board=board.path), 0)\n"
+        "worker._refresh(worker.endpoints.stale()); server.look()\n"
         "from boucle.serving.question import Question\n"
         "asyncio.run(worker.endpoints.get('flights').ask(Question({'carrier': ['AA'], 'temp': [1.0]})))\n"
         "print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"

@@ -1,17 +1,17 @@
-"""Running the server of an endpoint: one main process that watches one worker, and starts it again if it dies.
+"""Running a server: one main process that watches its workers, switches them, and starts again those that die.
 
 `python -m boucle.app.serve --home DIR --endpoint NAME [--host H] [--port P]`
 """
 
 import argparse
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -19,19 +19,22 @@ from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
-from granian.server import Server
 from granian.server.common import AbstractServer
+from granian.server.mp import MPServer
 
 from boucle.app import stopping
 from boucle.app.ports import address, check_port
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
-from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.serving.client import InferClient
 from boucle.serving.holding import Held, hold
 from boucle.serving.process import READY
-from boucle.serving.traffic import POLL_S, forget_ack, read_ack, read_traffic
+from boucle.serving.supervisor import Supervisor
+from boucle.serving.switch import MOST_WORKERS, Board
+from boucle.serving.traffic import read_traffic
 
+_log: Final = logging.getLogger("boucle.server")
 _LOGGING: Final = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -42,32 +45,38 @@ _LOGGING: Final = {
         "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
-_ACK_S: Final = 2.0
-"""How long a worker that answers may take to write its acknowledgement before it is announced without."""
+LOOK_S: Final = 0.01
+"""How often it is looked whether traffic changed, and whether the workers are ready."""
 
 
 def serve(
     home: Path,
-    endpoint: str,
+    endpoints: Sequence[str],
     host: str = "127.0.0.1",
     port: int = 8080,
     *,
+    workers: int = 1,
     max_body_mb: int = 32,
     max_rows: int = 100_000,
+    memory_mb: int | None = None,
     names: Sequence[str] = (),
     grpc_port: int | None = None,
     announce: Callable[[str], None] | None = None,
-    held: Held | None = None,
+    held: Sequence[Held] = (),
 ) -> None:
-    """Serve an endpoint until SIGTERM or SIGINT; returns when what was being answered is answered.
+    """Serve endpoints until SIGTERM or SIGINT; returns when what was being answered is answered.
 
-    `announce` gets the address once the endpoint answers; `held` is the endpoint if it is held already.
+    `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
+    the files of the models that each worker has loaded at once.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
-    if the endpoint is served already, or if its model cannot be loaded.
+    if an endpoint is served already, or if a model cannot be loaded.
     """
     refuse_open_binding(host)
-    read_traffic(home, endpoint)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
+    for endpoint in endpoints:
+        read_traffic(home, endpoint)
     check_port(host, port)
     if grpc_port is not None:
         from boucle.app.grpc import check_installed
@@ -75,67 +84,83 @@ def serve(
         check_installed()
         check_port(host, grpc_port)
     where = address(host, port)
+    board = Board.make(endpoints, workers)
     settings = WorkerSettings(
         home=str(home.absolute()),
-        endpoint=endpoint,
+        endpoints=list(endpoints),
+        board=board.path,
+        workers=workers,
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
+        most_bytes=None if memory_mb is None else memory_mb << 20,
         names=list(names),
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
     )
-    with nullcontext(held) if held else hold(home, endpoint) as mine:
-        mine.tell(where)
-        watch = _Watch(home, endpoint, where, announce or _say)
-        forget_ack(home, endpoint)
+    with ExitStack() as stack:
+        for mine in held or [stack.enter_context(hold(home, one)) for one in endpoints]:
+            mine.tell(where)
+        supervisor = Supervisor(home, endpoints, board)
+        watch = _Watch(supervisor, endpoints, where, announce or _say)
+        supervisor.end()
         try:
             with _signals_kept_from_workers() as stops:
-                _run(settings, host, port, watch, stops)
+                _run(settings, board, host, port, watch, stops)
         finally:
-            forget_ack(home, endpoint)
+            supervisor.end()
         watch.raise_problem()
 
 
 class _Watch:
-    """Waits beside the server for its worker: announces it, or stops the server if it cannot answer."""
+    """Looks after traffic beside the workers: announces the server, or stops it if it cannot answer."""
 
-    def __init__(self, home: Path, endpoint: str, address: str, announce: Callable[[str], None]) -> None:
-        self._home, self._endpoint, self._address = home, endpoint, address
+    def __init__(
+        self, supervisor: Supervisor, endpoints: Sequence[str], address: str, announce: Callable[[str], None]
+    ) -> None:
+        self._supervisor, self._endpoints, self._address = supervisor, endpoints, address
         self._announce = announce
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
         self._problem: str | None = None
-        self._ready_since: float | None = None
 
     def start(self) -> None:
-        threading.Thread(target=self._wait, daemon=True).start()
+        self._supervisor.look()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def raise_problem(self) -> None:
         if self._problem is not None:
             raise Unavailable(self._problem, hint="run `boucle run` to build and deploy the version again")
 
-    def _wait(self) -> None:
-        while not self._stopped.wait(POLL_S):
-            ack = read_ack(self._home, self._endpoint)
-            if ack is None and not self._answers_all_the_same():
-                continue
-            if ack is not None and ack.error is not None:
-                self._problem = f"endpoint {self._endpoint!r} cannot answer: {ack.error}"
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            with InferClient(self._address, self._endpoint, timeout_s=5.0) as client:
-                if client.is_ready():
-                    self._announce(self._address)
-                    return
+    def _watch(self) -> None:
+        announced = False
+        while not self._stopped.wait(LOOK_S):
+            try:
+                self._supervisor.look()
+            except Exception:  # noqa: BLE001 - the server's loop: what is loaded goes on answering
+                _log.exception("cannot look after the traffic")
+            if not announced and self._supervisor.is_settled:
+                announced = self._begin()
 
-    def _answers_all_the_same(self) -> bool:
-        """Whether the worker answers, and has done so for a while, though the disk has no room for its word."""
-        with InferClient(self._address, self._endpoint, timeout_s=5.0) as client:
-            if not client.is_ready():
+    def _begin(self) -> bool:
+        """Announce the server once it answers; stop it if none of its endpoints can."""
+        problems = self._supervisor.problems
+        if not self._supervisor.answering:
+            name, message = next(iter(problems.items()))
+            self._problem = f"endpoint {name!r} cannot answer: {message}"
+            os.kill(os.getpid(), signal.SIGTERM)
+            return True
+        with InferClient(self._address, self._endpoints[0], timeout_s=5.0) as client:
+            if not problems and not client.is_ready():
                 return False
-        self._ready_since = self._ready_since or time.monotonic()
-        return time.monotonic() - self._ready_since > _ACK_S
+        for name, message in problems.items():
+            _log.warning("endpoint %s cannot answer: %s", name, message)
+        self._announce(self._address)
+        return True
 
 
 class _Stops:
@@ -192,15 +217,25 @@ def _signals_kept_from_workers() -> Iterator[_Stops]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch, stops: _Stops) -> None:
+class _Workers(MPServer):
+    """Granian's server, whose workers know which of them they are."""
+
+    board: Board
+
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]
+        self.board.restart(idx)
+        return super()._spawn_worker(idx, target, partial(callback_loader, idx))
+
+
+def _run(settings: WorkerSettings, board: Board, host: str, port: int, watch: _Watch, stops: _Stops) -> None:
     # A fresh interpreter, so that the worker has loaded only what it needs, whatever this process has.
     multiprocessing.set_start_method("spawn", force=True)
-    server = Server(
+    server = _Workers(
         "boucle.app.worker",
         address=host,
         port=port,
         interface=Interfaces.RSGI,
-        workers=1,
+        workers=settings.workers,
         loop=Loops.asyncio,
         http=HTTPModes.http1,
         websockets=False,
@@ -209,6 +244,7 @@ def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch, stops: _
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )
+    server.board = board
     stops.server = server
     server.on_startup(watch.start)
     try:
@@ -217,7 +253,7 @@ def _run(settings: WorkerSettings, host: str, port: int, watch: _Watch, stops: _
     except SystemExit as error:
         if error.code and not stops.came:
             raise Unavailable(
-                f"the worker of endpoint {settings.endpoint!r} died again and again",
+                f"the worker of endpoint {settings.endpoints[0]!r} died again and again",
                 hint="its output above says why",
             ) from error
     finally:
@@ -240,7 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; exit codes as in `boucle.kernel.errors`."""
     parser = argparse.ArgumentParser(prog="python -m boucle.app.serve", description="Serve an endpoint.")
     parser.add_argument("--home", type=Path, required=True, help="the store's folder")
-    parser.add_argument("--endpoint", required=True, help="name of the endpoint")
+    parser.add_argument("--endpoint", action="append", required=True, help="name of an endpoint; may be repeated")
+    parser.add_argument("--workers", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--memory-mb", type=int, help="bounds the models that a worker has loaded at once")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="(default: %(default)s)")
     parser.add_argument("--max-body-mb", type=int, default=32, help="(default: %(default)s)")
@@ -258,11 +296,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.endpoint,
             host=given.host,
             port=given.port,
+            workers=given.workers,
+            memory_mb=given.memory_mb,
             max_body_mb=given.max_body_mb,
             max_rows=given.max_rows,
             names=given.name,
             grpc_port=given.grpc_port,
-            held=None if given.held is None else Held(given.held),
+            held=[] if given.held is None else [Held(given.held)],
         )
     except BoucleError as error:
         sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))

@@ -22,9 +22,13 @@ from boucle.kernel.errors import BoucleError
 from boucle.protocols import open_inference
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
+from boucle.serving.lineup import FollowingSwitch
+from boucle.serving.models import Models
+from boucle.serving.switch import Board
+from boucle.serving.traffic import serving_root
 
 FOLLOW_S: Final = 0.02
-"""How often the traffic file is looked at."""
+"""How often it is looked whether other versions are wanted."""
 GRACE_S: Final = 10.0
 """How long gRPC calls that came before the end may take."""
 _log: Final = logging.getLogger("boucle.worker")
@@ -34,12 +38,22 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """What a worker needs to know; it travels to the worker's process."""
 
     home: str
-    endpoint: str
+    endpoints: list[str]
+    board: str
+    """Where the memory of the server is opened."""
+    workers: int = 1
     max_body_bytes: int = 32 << 20
     max_rows: int = 100_000
+    most_bytes: int | None = None
+    """Of the files of models that are loaded at once."""
     names: list[str] = field(default_factory=list)
     grpc: str | None = None
     """`HOST:PORT` to answer gRPC at."""
+
+    @property
+    def lazy(self) -> bool:
+        """Whether a model is loaded when it is first asked; a server of one loads it before it is ready."""
+        return len(self.endpoints) > 1
 
 
 def surfaces(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> list[Surface]:
@@ -60,22 +74,31 @@ def metrics(endpoints: Endpoints) -> Surface:
 class Worker:
     """The app that granian runs in the worker's process."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, number: int) -> None:
         self._settings = settings
-        self._endpoint = Endpoint(
-            Path(settings.home), settings.endpoint, clock=SystemClock(), max_rows=settings.max_rows
+        home = Path(settings.home)
+        board = Board.open(settings.board, settings.endpoints, settings.workers)
+        models = Models(serving_root(home), most_bytes=settings.most_bytes)
+        self.endpoints = Endpoints(
+            Endpoint(
+                home,
+                name,
+                clock=SystemClock(),
+                max_rows=settings.max_rows,
+                models=models,
+                following=FollowingSwitch(board.of(name), number, models, lazy=settings.lazy),
+            )
+            for name in settings.endpoints
         )
-        self.endpoints = Endpoints([self._endpoint])
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
         door = LocalDoor()
         self._front = Front(doors, door=door, names=settings.names)
         self._door = door
         self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
-        self._told: str | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
-        self._refresh()
+        self._refresh(self.endpoints.stale())
         self._front.__rsgi_init__(loop)
         if self._settings.grpc is not None:
             from boucle.app.grpc import listen
@@ -91,7 +114,7 @@ class Worker:
             loop.run_until_complete(asyncio.gather(self._following, return_exceptions=True))
         if self._grpc is not None:
             loop.run_until_complete(self._grpc.stop(GRACE_S))
-        self._endpoint.close()
+        self.endpoints.close()
         # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third
         # interpreter that ends the long way around them.
         os._exit(0)
@@ -100,22 +123,21 @@ class Worker:
         await self._front.__rsgi__(scope, protocol)
 
     async def _follow(self, parent: int) -> None:
-        """Take up changes of the traffic file, and end with the server's main process."""
+        """Take up changes of traffic, and end with the server's main process."""
         while True:
             await asyncio.sleep(FOLLOW_S)
-            if self._endpoint.is_stale():
-                await asyncio.to_thread(self._refresh)
+            if stale := self.endpoints.stale():
+                await asyncio.to_thread(self._refresh, stale)
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    def _refresh(self) -> None:
-        try:
-            self._endpoint.refresh()
-            self._told = None
-        except BoucleError as error:
-            if self._told != error.message:  # it is tried again and again, and told once
-                self._told = error.message
-                _log.warning("endpoint %s: %s; what is loaded goes on answering", self._endpoint.name, error.message)
-        except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
-            _log.exception("cannot take up the traffic file of endpoint %s", self._endpoint.name)
+    @staticmethod
+    def _refresh(stale: list[Endpoint]) -> None:
+        for endpoint in stale:
+            try:
+                endpoint.refresh()
+            except BoucleError as error:
+                _log.warning("endpoint %s: %s; what is loaded goes on answering", endpoint.name, error.message)
+            except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
+                _log.exception("cannot take up the traffic of endpoint %s", endpoint.name)

@@ -24,6 +24,10 @@ class Endpoints:
             raise NotFound(f"unknown model {name[:200]!r}; this server answers for {names}")
         return found
 
+    def stale(self) -> list[Endpoint]:
+        """Those whose traffic changed."""
+        return [one for one in self._by_name.values() if one.is_stale()]
+
     @property
     def is_ready(self) -> bool:
         """Whether every endpoint would answer a question."""

@@ -97,7 +97,7 @@ class Switch:
     def __init__(self, view: memoryview, workers: int) -> None:
         self._view = view
         self._words = view.cast("Q")
-        self._workers = workers
+        self.workers = workers
 
     @property
     def word(self) -> int:
@@ -142,7 +142,7 @@ class Switch:
 
     def said(self) -> list[Prepared | None]:
         """What each worker said last; None of one that said nothing yet."""
-        return [self._said(worker) for worker in range(self._workers)]
+        return [self._said(worker) for worker in range(self.workers)]
 
     def _said(self, worker: int) -> Prepared | None:
         start = self._slot(worker)

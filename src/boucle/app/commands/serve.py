@@ -86,7 +86,7 @@ def _serve_project(session: Session, host: str | None, port: int | None, grpc_po
             screen = console(session.color)
             answer(
                 home,
-                name,
+                [name],
                 host=host or section.host,
                 port=port or section.port,
                 max_body_mb=section.max_body_mb,
@@ -96,5 +96,5 @@ def _serve_project(session: Session, host: str | None, port: int | None, grpc_po
                 announce=lambda url: screen.print(
                     f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"
                 ),
-                held=held,
+                held=[held],
             )
