@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from boucle.kernel import trees
+from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
 from boucle.serving.api import deploy, log_folder, read_frames
 from boucle.serving.records import Traffic
@@ -73,6 +74,10 @@ class ServingHome:
         with Store.open(self.path) as store:
             digest = trees.freeze(store.blobs, folder)
             return deploy(store, project_id="flights", number=number, bundle_digest=digest)
+
+    def keep(self, store: Store, folder: Path, lift: float) -> Digest:
+        """A bundle in the store that no endpoint has yet."""
+        return trees.freeze(store.blobs, self._bundles.write_bundle(folder, lift))
 
     def answers(self, lift: float = 0.0) -> Sequence[float]:
         """The probabilities for `columns`, by hand."""
