@@ -105,6 +105,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (ServingSection, "host"): FILLED,
     (ServingSection, "port"): Limit(at_least=1, at_most=65_535),
     (ServingSection, "grpc_port"): Limit(at_least=1, at_most=65_535),
+    (ServingSection, "workers"): Limit(at_least=1, at_most=64),
+    (ServingSection, "memory_mb"): Limit(at_least=1),
     (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),
     (ServingSection, "max_rows"): ONE_OR_MORE,
     (MonitoringSection, "performance_days"): ONE_OR_MORE,

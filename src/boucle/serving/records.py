@@ -98,6 +98,10 @@ class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int = 8080
     grpc_port: int | None = None
     """Where gRPC is answered; nowhere without it."""
+    workers: int = 1
+    """Processes that answer."""
+    memory_mb: int | None = None
+    """Bounds the files of models that each worker has loaded at once."""
     max_body_mb: int = 32
     max_rows: int = 100_000
     names: list[str] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """`boucle serve`"""
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -12,9 +13,9 @@ from boucle.app.session import Session, session_of
 
 def serve(
     context: typer.Context,
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="[FOLDER]", help="A bundle folder, to be served without project and store."),
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="Bundle folders, to be served without project and store."),
     ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; default: serving.host, or 127.0.0.1 for a folder.")
@@ -26,75 +27,108 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to answer gRPC on; default: serving.grpc_port, or none.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that answer; default: serving.workers, or 1.")
+    ] = None,
+    memory_mb: Annotated[
+        int | None,
+        typer.Option(min=1, help="Files of models that each worker has loaded at once; default: without a bound."),
+    ] = None,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this endpoint; may be repeated. Default: all of the store."),
+    ] = None,
 ) -> None:
-    """Serve the version in charge over HTTP, or a bundle folder from anywhere.
+    """Serve the endpoints of a store over HTTP, or bundle folders from anywhere.
 
-    Speaks the Open Inference Protocol V2 until it is stopped. The endpoint has the project's name and follows
-    the champion: a promotion needs no restart. The model of a folder has the folder's name; what it answers is logged
-    where --home says, and nowhere else.
+    Speaks the Open Inference Protocol V2 until it is stopped. The endpoint that has the project's name follows
+    the champion; every other one answers with what `boucle deploy` put there. The model of a folder has the folder's
+    name; what it answers is logged where --home says, and nowhere else. Of several models each is loaded when it is
+    first asked.
 
     \b
     Example:
-      boucle serve --port 8080
-      boucle serve models/churn --port 8080
+      boucle serve --port 8080 --workers 4
+      boucle serve models/churn models/fraud --port 8080
       curl http://127.0.0.1:8080/v2/health/ready
     """
     session = session_of(context)
-    if folder is None:
-        _serve_project(session, host, port, grpc_port)
+    given = _Given(host=host, port=port, grpc_port=grpc_port, workers=workers, memory_mb=memory_mb)
+    if folders:
+        _serve_folders(session, folders, given)
     else:
-        _serve_folder(session, folder, host or "127.0.0.1", port or 8080, grpc_port)
+        _serve_project(session, given, endpoint or [])
 
 
-def _serve_folder(session: Session, folder: Path, host: str, port: int, grpc_port: int | None) -> None:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the command line says, None where it says nothing."""
+
+    host: str | None
+    port: int | None
+    grpc_port: int | None
+    workers: int | None
+    memory_mb: int | None
+
+
+def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
     from boucle.app.serve import serve as answer
     from boucle.serving.folders import take_in
 
-    given = session.flags.get("home")
+    kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
-    with nullcontext(given) if given else TemporaryDirectory(prefix="boucle-serve-") as home:
-        (name,) = take_in(Path(home).absolute(), [folder])
+    with nullcontext(kept) if kept else TemporaryDirectory(prefix="boucle-serve-") as home:
+        names = take_in(Path(home).absolute(), folders)
         answer(
             Path(home).absolute(),
-            name,
-            host=host,
-            port=port,
-            grpc_port=grpc_port,
-            announce=lambda url: typer.echo(f"{name} answers at {url}; Ctrl-C stops it"),
+            names,
+            host=given.host or "127.0.0.1",
+            port=given.port or 8080,
+            grpc_port=given.grpc_port,
+            workers=given.workers or 1,
+            memory_mb=given.memory_mb,
+            announce=lambda url: typer.echo(
+                f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
+            ),
         )
 
 
-def _serve_project(session: Session, host: str | None, port: int | None, grpc_port: int | None) -> None:
-    with session.open(stored=True) as project:
+def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
+    with session.open(stored=True) as project, ExitStack() as holding:
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
         from boucle.models.records import CHAMPION
-        from boucle.serving.api import deploy, hold
+        from boucle.serving.api import deploy, endpoints, hold
 
         name, section, home = project.project.project, project.project.serving, project.home
-        champion = alias(project.store(), name, name, CHAMPION)
-        if champion is None:
-            raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
-        version = get_version(project.store(), name, name, champion.version)
-        with hold(home, name) as held:
+        others = [one for one in endpoints(home) if one != name]
+        names = only or [name, *others]
+        held = [holding.enter_context(hold(home, one)) for one in names]
+        says = [f"{one} answers" for one in names]
+        if name in names:
+            champion = alias(project.store(), name, name, CHAMPION)
+            if champion is None:
+                raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
+            version = get_version(project.store(), name, name, champion.version)
             deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
-            project.close()
+            says[names.index(name)] = f"version {version.number} of {name} answers"
+        project.close()
 
-            from boucle.app.console import console
-            from boucle.app.serve import serve as answer
+        from boucle.app.console import console
+        from boucle.app.serve import serve as answer
 
-            screen = console(session.color)
-            answer(
-                home,
-                [name],
-                host=host or section.host,
-                port=port or section.port,
-                max_body_mb=section.max_body_mb,
-                max_rows=section.max_rows,
-                names=section.names,
-                grpc_port=grpc_port or section.grpc_port,
-                announce=lambda url: screen.print(
-                    f"version {version.number} of {name} answers at {url}; Ctrl-C stops it"
-                ),
-                held=[held],
-            )
+        screen = console(session.color)
+        answer(
+            home,
+            names,
+            host=given.host or section.host,
+            port=given.port or section.port,
+            max_body_mb=section.max_body_mb,
+            max_rows=section.max_rows,
+            names=section.names,
+            grpc_port=given.grpc_port or section.grpc_port,
+            workers=given.workers or section.workers,
+            memory_mb=given.memory_mb or section.memory_mb,
+            announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
+            held=held,
+        )
