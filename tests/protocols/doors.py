@@ -8,10 +8,10 @@ from boucle.kernel.errors import BoucleError
 
 
 class Doors:
-    """One surface, asked as a client would."""
+    """Surfaces, asked as a client would."""
 
-    def __init__(self, surface: Surface) -> None:
-        self._router = Router([surface])
+    def __init__(self, *surfaces: Surface) -> None:
+        self._router = Router(surfaces)
 
     def __call__(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
         try:

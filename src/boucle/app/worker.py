@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from asyncio import AbstractEventLoop
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from boucle.identity.api import LocalDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
-from boucle.protocols import open_inference
+from boucle.protocols import arrow, mlflow_scoring, open_inference, tf_serving, vertex
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.lineup import FollowingSwitch
@@ -56,9 +57,26 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
         return len(self.endpoints) > 1
 
 
-def surfaces(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> list[Surface]:
+def surfaces(
+    endpoints: Endpoints,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    environment: Mapping[str, str] = os.environ,
+) -> list[Surface]:
     """Every door of the data plane."""
-    return [open_inference.surface(endpoints, max_body_bytes=max_body_bytes), metrics(endpoints)]
+    made = [
+        protocol.surface(endpoints, max_body_bytes=max_body_bytes)
+        for protocol in (open_inference, tf_serving, mlflow_scoring, arrow)
+    ]
+    made.append(metrics(endpoints))
+    taken = {
+        (route.method, prefix + route.path)
+        for surface in made
+        for prefix, routes in (*((prefix, surface.routes) for prefix in surface.prefixes), ("", surface.outer))
+        for route in routes
+    }
+    theirs = vertex.surface(endpoints, environment=environment, taken=taken, max_body_bytes=max_body_bytes)
+    return [*made, theirs]
 
 
 def metrics(endpoints: Endpoints) -> Surface:

@@ -70,7 +70,8 @@ class Endpoint:
         self.timer = timer
         self._clock = clock
         self._ids = RandomIds(clock)
-        self._max_rows = max_rows
+        self.max_rows: Final = max_rows
+        """The most rows of one request."""
         self._models = models or Models(serving_root(home))
         self._following = following or FollowingFile(home, name, self._models)
         self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows)
@@ -97,6 +98,10 @@ class Endpoint:
         """The numbers of the versions that answer, the champion's first; Unavailable before anything is loaded."""
         lineup = self.current()
         return [lineup.champion.number, *([] if lineup.canary is None else [lineup.canary.number])]
+
+    def labels(self) -> dict[str, int]:
+        """The versions that answer, by what they are; Unavailable before anything is loaded."""
+        return dict(zip(("champion", "canary"), self.versions(), strict=False))
 
     def signature(self, number: str | None = None) -> Signature:
         """What a version takes and answers, the champion if no number is given; NotFound if it is not served."""
@@ -167,7 +172,7 @@ class Endpoint:
         raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {served}")
 
     def _answer(self, question: Question, model: Model, role: Role, predictor: Predictor, started: float) -> Answer:
-        checked = check(question, predictor.signature, max_rows=self._max_rows)
+        checked = check(question, predictor.signature, max_rows=self.max_rows)
         outputs = predictor.predict(checked.inputs)
         self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
         return Answer(model.number, question.request_id, checked.rows, outputs, predictor.signature)

@@ -9,7 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from boucle.identity.http import NoRoute, NotUnderstood, Response, TooLarge, WrongMethod
-from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Refused, Unauthenticated, Unavailable
+from boucle.kernel.errors import (
+    BoucleError,
+    Busy,
+    Conflict,
+    InvalidInput,
+    Late,
+    NotFound,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
 
 _CODES: Final[tuple[tuple[type[BoucleError], int, str], ...]] = (
     (NoRoute, 404, "ENDPOINT_NOT_FOUND"),
@@ -21,6 +31,8 @@ _CODES: Final[tuple[tuple[type[BoucleError], int, str], ...]] = (
     (Conflict, 400, "RESOURCE_ALREADY_EXISTS"),
     (Refused, 403, "PERMISSION_DENIED"),
     (Unauthenticated, 401, "UNAUTHENTICATED"),
+    (Busy, 429, "REQUEST_LIMIT_EXCEEDED"),
+    (Late, 504, "TEMPORARILY_UNAVAILABLE"),
     (Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
     (BoucleError, 500, "INTERNAL_ERROR"),
 )

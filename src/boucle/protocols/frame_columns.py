@@ -1,0 +1,73 @@
+"""A polars table to the columns of a question, and an answer to a table.
+
+polars is loaded when the first table comes: a worker that gets none stays without it.
+"""
+
+import importlib.util
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.packaging.records import Signature
+from boucle.serving.endpoint import Answer
+from boucle.serving.question import Column
+
+if TYPE_CHECKING:
+    import polars
+
+MAX_TEXT_BYTES: Final = 64 << 20
+"""Of all texts of a table: a column may name one long text a hundred thousand times in little space."""
+
+
+def loaded() -> Any:
+    """polars, with one thread: a worker is one of several, and a table is read once. Unavailable if it is missing."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    check_installed()
+    import polars
+
+    return polars
+
+
+def check_installed() -> None:
+    """Unavailable where polars is missing; loads nothing."""
+    if importlib.util.find_spec("polars") is None:
+        raise Unavailable(
+            "tables in Arrow and Parquet need polars, which is not installed here", hint="pip install polars"
+        )
+
+
+def of_frame(frame: "polars.DataFrame", signature: Signature) -> dict[str, Column]:
+    """The table's columns, numbers as float64 with NaN for null. InvalidInput names a column of the wrong type."""
+    kinds = {one.name: one.kind for one in signature.inputs}
+    return {series.name: _column(series, kinds.get(series.name)) for series in frame.iter_columns()}
+
+
+def to_frame(answer: Answer) -> "polars.DataFrame":
+    """An answer as a table."""
+    frame: polars.DataFrame = loaded().DataFrame(answer.outputs)
+    return frame
+
+
+def _column(series: "polars.Series", kind: str | None) -> Column:
+    import polars as pl
+
+    dtype = series.dtype
+    if kind == "number":
+        if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
+            raise InvalidInput(f"input {series.name!r} has the type {str(dtype)[:80]}; allowed is a numeric one")
+        return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
+    if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+        texts = series.cast(pl.String)
+        size = int(texts.str.len_bytes().cast(pl.UInt64).sum() or 0)
+        if size > MAX_TEXT_BYTES:
+            raise InvalidInput(f"input {series.name!r} has {size:,} bytes of text; at most {MAX_TEXT_BYTES:,}")
+        return list(texts.to_list())
+    if kind is None and dtype.is_integer():
+        return list(series.to_list())
+    if kind is None and isinstance(dtype, pl.Datetime):
+        return [value.isoformat() if isinstance(value, datetime) else None for value in series.to_list()]
+    allowed = "text" if kind is not None else "text, whole numbers or moments with a zone"
+    raise InvalidInput(f"input {series.name!r} has the type {str(dtype)[:80]}; allowed is {allowed}")
