@@ -173,6 +173,10 @@ def test_every_door_of_the_data_plane_has_a_policy() -> None:
     assert {route.path: route.policy for route in table if route.policy != "predict"} == {
         "/v2/health/live": "public",
         "/v2/health/ready": "public",
+        "/ping": "public",
+        "/health": "public",
+        "/{endpoint}/deployedModels/{deployed}": "public",
+        "/{endpoint}/deployedModels/{deployed}:predict": "public",
         "/metrics": "operate",
     }
     Router(surfaces(Endpoints([])))

@@ -1,8 +1,8 @@
-"""The same rows through every REST door: equal predictions, one id for each row, one shape of errors, whatever comes."""
+"""The same rows through every REST door: equal predictions, one id a row, one shape of errors, whatever comes."""
 
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -51,9 +51,9 @@ def table(rows: int = ROWS) -> Table:
 
 
 @pytest.fixture
-def door(endpoint: Endpoint, doors: ModuleType) -> Iterator[Ask]:
+def door(endpoint: Endpoint, doors: ModuleType) -> Ask:
     asked: Ask = doors.Doors(*surfaces(Endpoints([endpoint]), environment={"AIP_PREDICT_ROUTE": "/ask"}))
-    yield asked
+    return asked
 
 
 def json(value: Any) -> bytes:
@@ -212,8 +212,8 @@ def test_the_same_rows_get_the_same_answers_and_one_id_each(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=NAMES)
-def test_a_wrong_value_is_told_with_its_place(way: Way, door: Ask, endpoint: Endpoint) -> None:
-    rows = table(5)._replace(temp=[1.0, 2.0, 3.0, "warm" if way.write in (csv,) else float("inf"), 4.0])
+def test_a_wrong_value_is_told_with_its_place(way: Way, door: Ask) -> None:
+    rows = table(5)._replace(temp=[1.0, 2.0, 3.0, float("inf"), 4.0])
     body, headers = way.write(rows)
     if b"Infinity" not in body and b"null" in body:  # JSON has no infinity: what the client would send
         body = body.replace(b"null", b"Infinity", 1)
@@ -226,14 +226,13 @@ def test_a_wrong_value_is_told_with_its_place(way: Way, door: Ask, endpoint: End
 
 
 @pytest.mark.parametrize("way", WAYS, ids=NAMES)
-@pytest.mark.parametrize("said", ["application/python-pickle", "application/x-npy", "application/octet-stream", "x"])
-def test_what_is_not_understood_is_refused(way: Way, door: Ask, said: str) -> None:
-    if (way.name, said) == ("v2-binary", "application/octet-stream"):
-        pytest.skip("that is what it is")
+def test_what_is_not_understood_is_refused(way: Way, door: Ask) -> None:
     body, headers = way.write(table(2))
-    answer = door("POST", way.path, body, {**headers, "content-type": said})
-    assert answer.status == 415
-    assert set(msgspec.json.decode(answer.body)) in ({"error"}, {"error_code", "message"})
+    for said in ("application/python-pickle", "application/x-npy", "application/octet-stream", "x"):
+        if (way.name, said) != ("v2-binary", "application/octet-stream"):  # which is what that is
+            answer = door("POST", way.path, body, {**headers, "content-type": said})
+            assert answer.status == 415
+            assert set(msgspec.json.decode(answer.body)) in ({"error"}, {"error_code", "message"})
 
 
 @pytest.mark.parametrize("way", WAYS, ids=NAMES)

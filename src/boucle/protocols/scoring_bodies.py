@@ -55,12 +55,13 @@ def of_json(signature: Signature, body: bytes) -> Columns:
     if type(asked) is not dict:
         raise InvalidInput(f"the body is no JSON object; allowed is one with one of {', '.join(SHAPES)}")
     shapes = [name for name in asked if name in SHAPES]
-    unknown = [name for name in asked if name not in (*SHAPES, "params")]
+    unknown = [name for name in asked if name not in (*SHAPES, "params", "parameters")]
     if len(shapes) != 1 or unknown:
         has = ", ".join(name[:40] for name in asked) or "nothing"
         raise InvalidInput(f"the body has {has}; allowed are one of {', '.join(SHAPES)}, and params")
-    if type(asked.get("params", {})) not in (dict, type(None)):
-        raise InvalidInput("params is no object")
+    for name in ("params", "parameters"):  # the second as Vertex AI has it; the models here have no parameters
+        if type(asked.get(name, {})) not in (dict, type(None)):
+            raise InvalidInput(f"{name} is no object")
     return _READERS[shapes[0]](signature, asked[shapes[0]])
 
 
