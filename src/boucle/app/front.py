@@ -10,7 +10,7 @@ the bytes are, the answer is 4xx in the shape of the protocol that was asked, an
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -78,6 +78,10 @@ class Front:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = loop.create_task(sweep())
+
+    def beside(self, work: Callable[[], object]) -> None:
+        """Do something of no consequence to any request, as long as none wants its thread."""
+        self._pool.submit(work)
 
     def close(self) -> None:
         """Wait for the plain handlers that still run."""

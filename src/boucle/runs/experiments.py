@@ -8,8 +8,10 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from boucle.kernel.clock import to_ms
+from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.store import Store
+from boucle.runs import hot_sqlite as sql
 from boucle.runs.batch import good_name
 from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text, check_title
 from boucle.runs.store import ensure_default
@@ -34,8 +36,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 def begin(store: Store, project_id: str) -> None:
     """Make a project's first experiment if it has none: a project springs into being by its first use."""
-    known = select(experiments.c.id).where(experiments.c.project_id == project_id, experiments.c.id == DEFAULT)
-    if store.read(lambda conn: conn.execute(known).first()) is None:
+    if store.read(lambda conn: sql.find_lifecycle(raw_of(conn), project_id, DEFAULT)) is None:
         now = store.clock.now()
         store.write(lambda conn: ensure_default(conn, project_id, now))
 
@@ -69,16 +70,18 @@ def get_experiment(store: Store, project_id: str, number: int) -> Experiment:
 
 def experiment_by_name(store: Store, project_id: str, name: str) -> Experiment:
     """One experiment, deleted or not; NotFound if there is none."""
-    begin(store, project_id)
-    query = select(experiments).where(experiments.c.project_id == project_id, experiments.c.name == name)
 
-    def ask(conn: Connection) -> Experiment:
-        found = load_experiments(conn, project_id, [row.id for row in conn.execute(query)])
-        if not found:
-            raise NotFound(f"Could not find experiment with name {name[:200]!r}")
-        return found[0]
+    def ask(conn: Connection) -> Experiment | None:
+        number = sql.find_experiment(raw_of(conn), project_id, name)
+        return None if number is None else load_experiments(conn, project_id, [number])[0]
 
-    return store.read(ask)
+    found = store.read(ask)
+    if found is None:
+        begin(store, project_id)  # it may be the one that is there without being made
+        found = store.read(ask)
+    if found is None:
+        raise NotFound(f"Could not find experiment with name {name[:200]!r}")
+    return found
 
 
 def rename_experiment(store: Store, project_id: str, number: int, name: str) -> None:
@@ -155,22 +158,21 @@ def active_experiment(conn: Connection, project_id: str, number: int) -> Experim
 
 def load_experiments(conn: Connection, project_id: str, numbers: list[int]) -> list[Experiment]:
     """Experiments with their tags, in the order of their ids as given; unknown ids are left out."""
+    raw = raw_of(conn)
     tags: dict[int, dict[str, str]] = {}
-    mine = (experiment_tags.c.project_id == project_id) & experiment_tags.c.experiment_id.in_(numbers)
-    for row in conn.execute(select(experiment_tags).where(mine).order_by(experiment_tags.c.name)):
-        tags.setdefault(row.experiment_id, {})[row.name] = row.value
-    query = select(experiments).where(experiments.c.project_id == project_id, experiments.c.id.in_(numbers))
+    for number, key, value in sql.read_experiment_tags(raw, project_id, numbers):
+        tags.setdefault(number, {})[key] = value
     found = {
-        row.id: Experiment(
+        number: Experiment(
             project_id=project_id,
-            id=row.id,
-            name=row.name,
-            lifecycle=row.lifecycle,
-            created_ms=row.created_ms,
-            updated_ms=row.updated_ms,
-            tags=tags.get(row.id, {}),
+            id=number,
+            name=name,
+            lifecycle=lifecycle,
+            created_ms=created_ms,
+            updated_ms=updated_ms,
+            tags=tags.get(number, {}),
         )
-        for row in conn.execute(query)
+        for number, name, lifecycle, created_ms, updated_ms in sql.read_experiments(raw, project_id, numbers)
     }
     return [found[number] for number in numbers if number in found]
 

@@ -58,6 +58,12 @@ def find_lifecycle(raw: sqlite3.Connection, project_id: str, experiment: int) ->
     return None if found is None else str(found[0])
 
 
+def find_experiment(raw: sqlite3.Connection, project_id: str, name: str) -> int | None:
+    """The id of an experiment."""
+    found = raw.execute("SELECT id FROM experiments WHERE project_id = ? AND name = ?", (project_id, name)).fetchone()
+    return None if found is None else int(found[0])
+
+
 def add_run(raw: sqlite3.Connection, row: Mapping[str, object]) -> int:
     """A new row of `runs`; its number."""
     number = raw.execute(
@@ -97,8 +103,8 @@ def find_model(raw: sqlite3.Connection, project_id: str, model_id: str) -> int |
     return None if found is None else int(found[0])
 
 
-_OF_RUNS: Final = "IN (SELECT value FROM json_each(?))"
-"""The runs come as one JSON list: the text of a statement is the same for any number of them, so that it is prepared
+_AMONG: Final = "IN (SELECT value FROM json_each(?))"
+"""The numbers come as one JSON list: the text of a statement is the same for any number of them, so that it is prepared
 once, and building it costs nothing. SQLAlchemy's list of a hundred parameters costs half a millisecond."""
 
 
@@ -107,7 +113,7 @@ def read_runs(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     return _of_runs(
         raw,
         "SELECT seq, id, project_id, experiment_id, name, status, lifecycle, user, started_ms, ended_ms FROM runs"
-        f" WHERE seq {_OF_RUNS}",
+        f" WHERE seq {_AMONG}",
         seqs,
     )
 
@@ -116,26 +122,26 @@ def read_newest(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     """The newest points of runs as (run, metric, value, step, moment), by run and metric; a NaN is None."""
     return _of_runs(
         raw,
-        f"SELECT run, name, value, step, at_ms FROM run_metrics WHERE run {_OF_RUNS} ORDER BY run, name",
+        f"SELECT run, name, value, step, at_ms FROM run_metrics WHERE run {_AMONG} ORDER BY run, name",
         seqs,
     )
 
 
 def read_params(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     """The params of runs as (run, name, text), by run and name."""
-    return _of_runs(raw, f"SELECT run, name, value FROM run_params WHERE run {_OF_RUNS} ORDER BY run, name", seqs)
+    return _of_runs(raw, f"SELECT run, name, value FROM run_params WHERE run {_AMONG} ORDER BY run, name", seqs)
 
 
 def read_tags(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     """The tags of runs as (run, name, text), by run and name."""
-    return _of_runs(raw, f"SELECT run, name, value FROM run_tags WHERE run {_OF_RUNS} ORDER BY run, name", seqs)
+    return _of_runs(raw, f"SELECT run, name, value FROM run_tags WHERE run {_AMONG} ORDER BY run, name", seqs)
 
 
 def read_models(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     """The logged models of runs as (run, model, role, step), by run and model."""
     return _of_runs(
         raw,
-        f"SELECT run, model_id, role, step FROM run_models WHERE run {_OF_RUNS} ORDER BY run, model_id",
+        f"SELECT run, model_id, role, step FROM run_models WHERE run {_AMONG} ORDER BY run, model_id",
         seqs,
     )
 
@@ -145,9 +151,26 @@ def read_datasets(raw: sqlite3.Connection, seqs: Sequence[int]) -> list[Any]:
     return _of_runs(
         raw,
         "SELECT run, run_datasets.tags, name, fingerprint, source_type, source, schema, profile FROM run_datasets"
-        f" JOIN datasets ON datasets.id = dataset WHERE run {_OF_RUNS} ORDER BY run, datasets.id",
+        f" JOIN datasets ON datasets.id = dataset WHERE run {_AMONG} ORDER BY run, datasets.id",
         seqs,
     )
+
+
+def read_experiments(raw: sqlite3.Connection, project_id: str, numbers: Sequence[int]) -> list[Any]:
+    """Experiments as (id, name, lifecycle, made, changed), in any order."""
+    return raw.execute(
+        f"SELECT id, name, lifecycle, created_ms, updated_ms FROM experiments WHERE project_id = ? AND id {_AMONG}",
+        (project_id, json.dumps(list(numbers))),
+    ).fetchall()
+
+
+def read_experiment_tags(raw: sqlite3.Connection, project_id: str, numbers: Sequence[int]) -> list[Any]:
+    """The tags of experiments as (experiment, name, text), by name."""
+    return raw.execute(
+        f"SELECT experiment_id, name, value FROM experiment_tags WHERE project_id = ? AND experiment_id {_AMONG}"
+        " ORDER BY name",
+        (project_id, json.dumps(list(numbers))),
+    ).fetchall()
 
 
 def _of_runs(raw: sqlite3.Connection, statement: str, seqs: Sequence[int]) -> list[Any]:

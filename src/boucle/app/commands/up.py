@@ -43,6 +43,7 @@ def up(
     from boucle.kernel.store import Store
     from boucle.models.webhooks.delivery import Dispatcher
     from boucle.protocols.control import Control
+    from boucle.protocols.mlflow.search import warm
 
     is_new = not (home / "boucle.db").exists()
     if not is_loopback(host) and is_new:  # refused before anything is made
@@ -59,6 +60,7 @@ def up(
             typer.echo(f"{where} answers for project {project}; Ctrl-C stops it")
             typer.echo(f"{'made the store' if is_new else 'the store is'} {home}")
             typer.echo(f"export MLFLOW_TRACKING_URI={where}")
+            front.beside(lambda: warm(store, project))
 
         webhooks = Dispatcher(store)
         webhooks.start()
