@@ -1,6 +1,5 @@
 """MLflow's doors by which experiments and runs are searched."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -20,7 +19,7 @@ from boucle.protocols.mlflow.errors import reply
 from boucle.protocols.mlflow.messages import asked
 from boucle.runs.experiments import DEFAULT, begin, load_experiments
 from boucle.runs.search.experiments import search_experiments
-from boucle.runs.search.runs import View, search_runs
+from boucle.runs.search.runs import MOST_RUNS, View, search_runs
 from boucle.runs.views import load_views
 
 _VIEWS: Final[dict[str, View]] = {
@@ -118,16 +117,17 @@ def routes(store: Store) -> list[Route]:
 
 
 def warm(store: Store, project: str) -> None:
-    """Ask for what is often asked for once: the first search of its kind costs 10 ms more, for what SQLAlchemy makes of
-    its statements and keeps, and for the connection.
+    """Ask for what is often asked for once: the first search of its kind takes twice as long, for what SQLAlchemy makes
+    of its statements and keeps. On the way for few runs and on that for many, whatever is stored.
     """
-    for text, order in (("", []), ("metrics.m > 0", ["metrics.m DESC"]), ("params.p = 'v' AND tags.t = 'v'", [])):
 
-        def ask(conn: Connection, text: str = text, order: Sequence[str] = order) -> None:
-            page = search_runs(conn, project, [DEFAULT], filter_text=text, order_by=order, max_results=1)
-            load_views(conn, page.items)
+    def ask(conn: Connection) -> None:
+        for text, order in (("", []), ("metrics.m > 0", ["metrics.m DESC"]), ("params.p = 'v' AND tags.t = 'v'", [])):
+            for few in (-1, MOST_RUNS):
+                found = search_runs(conn, project, [DEFAULT], filter_text=text, order_by=order, max_results=1, few=few)
+                load_views(conn, found.items)
 
-        store.read(ask)
+    store.read(ask)
 
 
 def _view(asked_for: str | int) -> View:
