@@ -87,14 +87,14 @@ def test_tables_must_have_the_columns_and_types(folder: Path, held_out: pl.DataF
 
 
 def test_damaged_model_bytes_never_reach_the_parser(folder: Path) -> None:
-    model = folder / "model.treelite"
+    model = folder / "model.onnx"
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 1
     model.write_bytes(data)
-    with pytest.raises(Damaged, match=r"model\.treelite' should have digest"):
+    with pytest.raises(Damaged, match=r"model\.onnx' should have digest"):
         open_bundle(folder)
     model.unlink()
-    with pytest.raises(Damaged, match=r"has lost its model\.treelite"):
+    with pytest.raises(Damaged, match=r"has lost its model\.onnx"):
         open_bundle(folder)
 
 
@@ -110,9 +110,9 @@ def test_manifests_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -
     with pytest.raises(Damaged, match=r"Invalid value 'pickle' - at `\$\.stages\[0\]\.kind`"):
         open_bundle(folder)
     manifest.write_bytes(msgspec.json.encode(content | {"files": {}}))
-    with pytest.raises(Damaged, match=r"stage 'treelite' names 'model\.treelite', which is not among its files"):
+    with pytest.raises(Damaged, match=r"stage 'onnx' names 'model\.onnx', which is not among its files"):
         open_bundle(folder)
-    manifest.write_bytes(msgspec.json.encode(content | {"files": {"model.treelite": "0" * 64, "../other": "0" * 64}}))
+    manifest.write_bytes(msgspec.json.encode(content | {"files": {"model.onnx": "0" * 64, "../other": "0" * 64}}))
     with pytest.raises(Damaged, match="should have digest"):
         open_bundle(folder)
     manifest.write_bytes(msgspec.json.encode(content | {"files": content["files"] | {"../other": "0" * 64}}))

@@ -8,7 +8,7 @@ from boucle import __version__
 from boucle.kernel.errors import Conflict
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.api import package, read_manifest
-from boucle.packaging.records import PackagingSection
+from boucle.packaging.records import EncodeStage, OnnxStage, PackagingSection, TreeliteStage
 from boucle.packaging.write import locked_environment
 from boucle.training.records import Fitted
 
@@ -33,7 +33,7 @@ def test_a_bundle_is_a_model_a_manifest_and_what_mlflow_needs(
         "boucle.json",
         "conda.yaml",
         "input_example.json",
-        "model.treelite",
+        "model.onnx",
         "python_env.yaml",
         "requirements.txt",
         "serving_input_example.json",
@@ -41,12 +41,16 @@ def test_a_bundle_is_a_model_a_manifest_and_what_mlflow_needs(
     assert read_manifest(tmp_path) == written
     needs = (tmp_path / "requirements.txt").read_text().splitlines()
     assert needs == sorted([*written.environment, f"boucle=={__version__}"])
-    assert '"kind": "treelite"' in (tmp_path / "boucle.json").read_text()
+    assert '"kind": "onnx"' in (tmp_path / "boucle.json").read_text()
 
 
 def test_the_environment_locks_what_serving_needs_and_no_more() -> None:
-    names = [line.partition("==")[0] for line in locked_environment()]
+    names = [line.partition("==")[0] for line in locked_environment([TreeliteStage(file="m", margins=False)])]
     assert {"msgspec", "numpy", "scipy", "treelite"} <= set(names)
+    assert not {"onnxruntime", "protobuf"} & set(names)
+    names = [line.partition("==")[0] for line in locked_environment([EncodeStage(), OnnxStage(file="m")])]
+    assert {"msgspec", "numpy", "onnxruntime"} <= set(names)
+    assert not {"scipy", "treelite"} & set(names)
     assert not {"scikit-learn", "polars", "pytest", "boucle"} & set(names)
     assert names == sorted(names)
 

@@ -3,7 +3,8 @@
 BoucleError               internal          a mistake of Boucle's own                                exit 1, HTTP 500
 ├── InvalidInput          invalid_input     what was given is wrong: a file, a value, a table        exit 2, HTTP 400
 │   ├── InvalidProject    invalid_project   boucle.yaml is not as it must be
-│   └── ProjectCodeFailed project_code      code of the project raised an error
+│   ├── ProjectCodeFailed project_code      code of the project raised an error
+│   └── CannotCompile     cannot_compile    a part of a model cannot be written as data
 ├── NotFound              not_found         the named thing does not exist                           exit 2, HTTP 404
 │   └── NothingStored     nothing_stored    the project has no store yet
 ├── Conflict              conflict          it exists already, or somebody else changed it           exit 2, HTTP 409
@@ -65,6 +66,12 @@ class ProjectCodeFailed(InvalidInput):
     """Code of the project's own raised an error."""
 
     code = "project_code"
+
+
+class CannotCompile(InvalidInput):
+    """A fitted model has a part that no compiler writes as data."""
+
+    code = "cannot_compile"
 
 
 class NotFound(BoucleError):

@@ -7,7 +7,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.packaging.bundle import Predictor, open_bundle, outputs_of
-from boucle.packaging.compile import compile_treelite
+from boucle.packaging.compile import Compiled, compile_model, compile_onnx, compile_treelite
 from boucle.packaging.manifest import manifest_of, read_manifest
 from boucle.packaging.records import Bundle
 from boucle.packaging.tables import PROBABILITY, columns_of, predict_table, scores_in
@@ -15,8 +15,11 @@ from boucle.packaging.write import package
 
 __all__ = [
     "PROBABILITY",
+    "Compiled",
     "Predictor",
     "columns_of",
+    "compile_model",
+    "compile_onnx",
     "compile_treelite",
     "keep",
     "manifest_of",

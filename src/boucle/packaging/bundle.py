@@ -4,7 +4,7 @@ A bundle's files are data, not code; a file's digest is compared before it is pa
 hardened against damaged bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from boucle.kernel.errors import Damaged
 from boucle.kernel.paths import inside
 from boucle.packaging.encode import Encoder, Values
 from boucle.packaging.manifest import read_manifest
-from boucle.packaging.records import BundleManifest, Signature
+from boucle.packaging.records import BundleManifest, EncodeStage, Signature, Stage
 from boucle.packaging.stages import Chain, Files
 
 Scores = NDArray[np.float64]
@@ -28,8 +28,7 @@ class Predictor:
 
     def __init__(self, manifest: BundleManifest, files: Files) -> None:
         self.manifest = manifest
-        self._encoder = Encoder(manifest.signature.inputs)
-        self._chain = Chain(manifest.stages, files)
+        self._ask = Pipeline(manifest.signature, manifest.stages, files)
 
     @property
     def signature(self) -> Signature:
@@ -41,19 +40,39 @@ class Predictor:
 
         At most `nthread` threads work on it; answers do not depend on how many.
         """
-        return outputs_of(self.signature, self._chain.scores(self._encoder.encode(columns), nthread))
+        return outputs_of(self.signature, self._ask.scores(columns, nthread))
+
+
+class Pipeline:
+    """The stages as one: raw columns to scores. Safe to share by threads."""
+
+    def __init__(self, signature: Signature, stages: Sequence[Stage], files: Files) -> None:
+        unseen = next((stage.unseen for stage in stages if isinstance(stage, EncodeStage)), None)
+        self._encoder = Encoder(signature.inputs, unseen)
+        self._chain = Chain(stages, files)
+
+    def scores(self, columns: Mapping[str, Values], nthread: int = 1) -> Scores:
+        """Scores of raw rows."""
+        return self._chain.scores(self._encoder.encode(columns), nthread)
 
 
 def outputs_of(signature: Signature, scores: Scores) -> dict[str, NDArray[np.float64] | list[str]]:
     """Scores as the named outputs of a signature."""
     names = [output.name for output in signature.outputs]
     if signature.task == "regression":
-        return {names[0]: scores}
-    chosen = scores >= signature.threshold if signature.task == "binary" else scores.argmax(axis=1)
-    labels = [signature.classes[code] for code in chosen.astype(np.intp).tolist()]
+        return {names[0]: scores} if scores.ndim == 1 else {name: scores[:, at] for at, name in enumerate(names)}
+    labels = labels_of(signature, scores)
     if signature.task == "binary":
         return {names[0]: scores, names[1]: labels}
     return {**{name: scores[:, code] for code, name in enumerate(names[:-1])}, names[-1]: labels}
+
+
+def labels_of(signature: Signature, scores: Scores) -> list[str]:
+    """The class that each row's scores choose; none for a regression."""
+    if signature.task == "regression":
+        return []
+    chosen = scores >= signature.threshold if signature.task == "binary" else scores.argmax(axis=1)
+    return [signature.classes[code] for code in chosen.astype(np.intp).tolist()]
 
 
 def open_bundle(folder: Path) -> Predictor:

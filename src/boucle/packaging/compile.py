@@ -1,32 +1,275 @@
-"""Turns a fitted model into data that a small runtime answers from."""
+"""Turns a fitted model into stages: data that small runtimes answer from, proven to answer as the model does.
 
-from collections.abc import Callable
+No converter is trusted. What scikit-learn's models compute is written as an ONNX graph in float64, and whatever was
+written is asked beside the model itself (`boucle.packaging.parity`) before anybody else may ask it.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
+import polars as pl
+from msgspec import Struct
+from numpy.typing import NDArray
 
+from boucle.kernel.errors import InvalidInput, Refused
+from boucle.packaging.bundle import Pipeline, labels_of
 from boucle.packaging.manifest import MODEL
-from boucle.packaging.records import EncodeStage, PostStage, Stage, TreeliteStage
+from boucle.packaging.parity import Answer, Ask, prove
+from boucle.packaging.probes import SINGLE_MAX, UNSEEN, accepted, with_value
+from boucle.packaging.records import (
+    EncodeStage,
+    Input,
+    OnnxStage,
+    Output,
+    Parity,
+    PostStage,
+    Signature,
+    Stage,
+    TreeliteStage,
+)
+from boucle.packaging.tables import columns_of
 from boucle.training.records import Fitted
 
-Compiler = Callable[[Fitted], bytes]
-"""A fitted model to the bytes of `model.treelite`. Compilers are not trusted: see `boucle.packaging.parity`."""
+GRAPH = "model.onnx"
+DOUBLE_TOLERANCE, SINGLE_TOLERANCE = 1e-9, 1e-5
+"""For models that compute in float64, and in float32."""
 
 
-def compile_treelite(fitted: Fitted) -> bytes:
+class Written(Struct, frozen=True, kw_only=True):
+    """What a compiler wrote, before it is proven."""
+
+    stages: list[Stage]
+    files: dict[str, bytes]
+
+
+Compiler = Callable[[Fitted], Written]
+"""Compilers are not trusted: see `boucle.packaging.parity`."""
+
+
+class Compiled(Struct, frozen=True, kw_only=True):
+    """A model as data, with the proof that it answers as the fitted one."""
+
+    signature: Signature
+    stages: list[Stage]
+    files: dict[str, bytes]
+    parity: Parity
+    framework: str
+    """`scikit-learn 1.9.0`."""
+
+
+def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) -> Compiled:
+    """Compile any fitted model that our compilers know, and prove it equal on `sample` and on rows made from it.
+
+    `sample` is a polars or pandas table or an array of rows as the model takes them; held-out rows are best. The
+    tolerance is that of the model's own arithmetic: 1e-9 where it computes in float64, 1e-5 in float32.
+
+    CannotCompile names the part of the model that no compiler knows; Refused says how far the compiled model is off.
+    """
+    from boucle.packaging.compilers.original import asked, class_name, sample_of
+
+    given = sample_of(sample, _names(model))
+    if not given.table.height:
+        raise InvalidInput("the sample has no rows", hint="pass some rows as the model takes them")
+    found, data, inputs, thresholds = _written(model, given)
+    classes = [class_name(label) for label in found.classes]
+    original = asked(model, found, given.restore)
+    signature = _signature(found, classes, _probed(original, inputs, given.table))
+    stages: list[Stage] = [EncodeStage(unseen=-1.0), OnnxStage(file=GRAPH), PostStage(link=found.link)]
+    limits = DOUBLE_TOLERANCE if not (found.single or given.singles) else SINGLE_TOLERANCE
+    candidate = asked_compiled(signature, stages, {GRAPH: data})
+    _refuses_alike(candidate, signature, given.table)
+    parity = prove(
+        original,
+        candidate,
+        signature,
+        given.table,
+        thresholds=thresholds,
+        compiler="onnx",
+        tolerance=limits if tolerance is None else tolerance,
+    )
+    return Compiled(signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=_framework(model))
+
+
+def asked_compiled(signature: Signature, stages: Sequence[Stage], files: dict[str, bytes]) -> Ask:
+    """Stages as `boucle.packaging.parity.Ask`."""
+    pipeline = Pipeline(signature, stages, files)
+
+    def ask(table: pl.DataFrame) -> Answer:
+        scores = pipeline.scores(columns_of(table, signature))
+        return Answer(scores, labels_of(signature, scores))
+
+    return ask
+
+
+def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], dict[str, NDArray[np.float64]]]:
+    """The model as a graph, its inputs, and the raw columns' values at which it decides."""
+    from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled
+    from boucle.packaging.compilers.graph import Graph
+
+    for module in ("trees", "steps", "linear", "combined", "boosters"):
+        import_module(f"boucle.packaging.compilers.{module}")
+    table = given.table
+    columns = [
+        Column(Vocabulary() if table[name].dtype == pl.String else None, name, given.natives.get(name))
+        for name in table.columns
+    ]
+    writing = Writing(Graph(len(columns)))
+    found = compiled(writing, model, Block(_rounded(writing.graph, given), columns))
+    if not isinstance(found, Model):
+        raise InvalidInput(f"{type(model).__name__} predicts nothing", hint="end the pipeline with a model")
+    thresholds = {
+        name: np.unique(np.concatenate(some)[np.isfinite(np.concatenate(some))])
+        for name, some in writing.thresholds.items()
+    }
+    return found, writing.graph.data(found.name, found.width), [_input(one, table) for one in columns], thresholds
+
+
+def _rounded(graph: Any, given: Any) -> str:
+    """The rows, with the columns that the model is given as float32 rounded to it."""
+    from boucle.packaging.compilers.graph import INPUT
+
+    singles = np.array([name in given.singles for name in given.table.columns])
+    if not singles.any():
+        return INPUT
+    rounded: str = graph.single(INPUT)
+    return (
+        rounded if singles.all() else str(graph.node("Where", graph.constant(singles[None], np.bool_), rounded, INPUT))
+    )
+
+
+def _input(column: Any, table: pl.DataFrame) -> Input:
+    if column.vocabulary is not None:
+        return Input(name=column.source, kind="category", nullable=True, categories=column.vocabulary.texts)
+    values = table[column.source].fill_nan(None).drop_nulls()
+    low, high = (values.min(), values.max()) if len(values) else (None, None)
+    return Input(name=column.source, kind="number", nullable=True, minimum=low, maximum=high)
+
+
+def _probed(original: Ask, inputs: list[Input], table: pl.DataFrame) -> list[Input]:
+    """The inputs, with what the fitted model refuses: missing values, unseen categories, numbers too large for it."""
+    row = table.head(1)
+    try:
+        original(row)
+    except Exception as error:
+        said = (str(error) or repr(error)).splitlines()[0]
+        raise Refused(
+            f"the model does not answer the first row of the sample: {said}",
+            hint="pass rows as the model takes them",
+        ) from error
+
+    def sure(rows: pl.DataFrame) -> None:
+        if not np.isfinite(original(rows).scores).all():
+            raise InvalidInput("no finite answer")
+
+    asked: list[tuple[Input, float | str | None]] = [(one, probe) for one in inputs for probe in _PROBES[one.kind]]
+    answered = accepted(sure, [with_value(row, one, value) for one, value in asked])
+    refused = {(one.name, value) for (one, value), fine in zip(asked, answered, strict=True) if not fine}
+    return [_strict(one, {value for name, value in refused if name == one.name}) for one in inputs]
+
+
+_LADDER = (float("inf"), float(np.finfo(np.float64).max), 1e300, 1e200, SINGLE_MAX, 1e37, 1e30, 1e15)
+"""Magnitudes from which on a model may refuse a number: after a scaler, float32 ends elsewhere than at its largest."""
+_PROBES: dict[str, list[float | str | None]] = {"number": [None, *_LADDER], "category": [None, UNSEEN]}
+
+
+def _strict(one: Input, refused: set[float | str | None]) -> Input:
+    from msgspec.structs import replace
+
+    limit = next((step for step in _LADDER if step not in refused), 0.0)
+    return replace(
+        one,
+        nullable=None not in refused,
+        limit=None if limit == np.inf or one.kind == "category" else limit,
+        closed=UNSEEN in refused,
+    )
+
+
+def _refuses_alike(compiled: Ask, signature: Signature, table: pl.DataFrame) -> None:
+    """Refused if the compiled model answers a row that the fitted one does not."""
+    row = table.head(1)
+    for one in signature.inputs:
+        for value in _PROBES[one.kind]:
+            if isinstance(value, float):
+                allowed = one.limit is None or value <= one.limit
+            else:
+                allowed = one.nullable if value is None else not one.closed
+            if allowed:
+                continue
+            try:
+                compiled(with_value(row, one, value))
+            except InvalidInput:
+                continue
+            raise Refused(
+                f"the compiled model answers {value!r} in column {one.name!r}, which the fitted one refuses",
+                hint="nothing was written; this compiler cannot be trusted with this model",
+            )
+
+
+def _signature(found: Any, classes: list[str], inputs: list[Input]) -> Signature:
+    if found.task == "regression":
+        names = ["value"] if found.width == 1 else [f"value_{place}" for place in range(found.width)]
+        outputs = [Output(name=name, datatype="FP64") for name in names]
+    else:
+        begin = "probability" if found.probabilities else "score"
+        names = [begin] if found.task == "binary" else [f"{begin}_{name}" for name in classes]
+        outputs = [*(Output(name=name, datatype="FP64") for name in names), Output(name="label", datatype="BYTES")]
+    return Signature(
+        task=found.task,
+        inputs=inputs,
+        outputs=outputs,
+        classes=classes,
+        threshold=found.threshold,
+        margins=not found.probabilities,
+    )
+
+
+def _names(model: Any) -> list[str] | None:
+    for name in ("feature_names_in_", "feature_name_"):
+        found = getattr(model, name, None)
+        if found is not None and len(found) and all(isinstance(one, str) for one in found):
+            return [str(one) for one in found]
+    return None
+
+
+def _framework(model: Any) -> str:
+    name = {"sklearn": "scikit-learn"}.get(package := type(model).__module__.partition(".")[0], package)
+    try:
+        return f"{name} {version(name)}"
+    except ModuleNotFoundError:  # installed under another name, as xgboost-cpu
+        return f"{name} {getattr(import_module(package), '__version__', '')}".strip()
+
+
+def compile_onnx(fitted: Fitted) -> Written:
+    """An ONNX graph of Boucle's own gradient boosting, behind Boucle's own encoding."""
+    import boucle.packaging.compilers.steps  # noqa: F401 # registers the encoder that the estimator has inside
+    from boucle.packaging.compilers import trees
+    from boucle.packaging.compilers.blocks import Block, Codes, Column, Writing
+    from boucle.packaging.compilers.graph import INPUT, Graph
+
+    encoding = fitted.encoding
+    codes = [Codes(len(encoding.categories[name])) for name in encoding.categorical]
+    columns = [*(Column(one) for one in codes), *(Column() for _ in encoding.numeric)]
+    writing = Writing(Graph(len(columns)))
+    found = trees.histogram_boosting(writing, fitted.estimator, Block(INPUT, columns))
+    data = writing.graph.data(found.name, found.width)
+    return Written(stages=[EncodeStage(), OnnxStage(file=GRAPH), PostStage(link=found.link)], files={GRAPH: data})
+
+
+def compile_treelite(fitted: Fitted) -> Written:
     """treelite's checkpoint of a scikit-learn histogram gradient boosting. The same trees give the same bytes."""
     import treelite
 
     # treelite (4.8) casts scikit-learn's list of categories to integers, and the last of that list may be NaN
     with np.errstate(invalid="ignore"):
-        return bytes(treelite.sklearn.import_model(fitted.estimator).serialize_bytes())
-
-
-def stages_of(fitted: Fitted) -> list[Stage]:
-    """The stages that answer from `compile_treelite`'s file."""
-    # treelite's own softmax rounds to float32 on the way (6e-8 off, measured with 4.8), so that stage is ours
+        data = bytes(treelite.sklearn.import_model(fitted.estimator).serialize_bytes())
+    # its own softmax rounds to float32 on the way (6e-8 off, measured with 4.8), so that stage is ours
     several = fitted.task == "multiclass"
-    return [
+    stages: list[Stage] = [
         EncodeStage(),
         TreeliteStage(file=MODEL, margins=several),
         PostStage(link="softmax" if several else "identity"),
     ]
+    return Written(stages=stages, files={MODEL: data})

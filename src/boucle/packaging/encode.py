@@ -29,13 +29,18 @@ class Encoder:
            [ nan, 32. ]])
     """
 
-    def __init__(self, inputs: Sequence[Input]) -> None:
+    def __init__(self, inputs: Sequence[Input], unseen: float | None = None) -> None:
         self.inputs = list(inputs)
         self._codes: dict[str, dict[object, float]] = {
             one.name: {value: float(code) for code, value in enumerate(one.categories)}
             for one in inputs
             if one.kind == "category"
         }
+        self._unseen = _MISSING if unseen is None else unseen
+        self._limits = np.array([np.inf if one.limit is None else one.limit for one in inputs])
+        self._nullable = np.array([one.nullable for one in inputs], dtype=bool)
+        self._closed = [position for position, one in enumerate(inputs) if one.closed]
+        self._strict = bool(self._closed) or not self._nullable.all() or bool(np.isfinite(self._limits).any())
 
     def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
         """The matrix; unseen categories and missing values are NaN. Columns that are no inputs are ignored.
@@ -47,8 +52,32 @@ class Encoder:
         for position, one in enumerate(self.inputs):
             values = columns[one.name]
             codes = self._codes.get(one.name)
-            matrix[:, position] = _numbers(one.name, values) if codes is None else _codes(one.name, values, codes)
+            if codes is None:
+                matrix[:, position] = _numbers(one.name, values)
+            else:
+                matrix[:, position] = _codes(one.name, values, codes, self._unseen)
+        if self._strict:
+            self._refuse(matrix, columns)
         return matrix
+
+    def _refuse(self, matrix: NDArray[np.float64], columns: Mapping[str, Values]) -> None:
+        """InvalidInput for what the fitted model itself refuses."""
+        bad = ~(np.abs(matrix) <= self._limits)
+        bad[:, self._closed] |= matrix[:, self._closed] < 0
+        if not bad.any() or not (bad := bad & ~(np.isnan(matrix) & self._nullable)).any():
+            return
+        row, position = (int(one) for one in np.argwhere(bad)[0])
+        one, value = self.inputs[position], columns[self.inputs[position].name][row]
+        if np.isnan(matrix[row, position]):
+            raise InvalidInput(
+                f"column {one.name!r}, row {row} is missing; this model answers no row without it",
+                hint=f"send a {'number' if one.kind == 'number' else 'text'} for {one.name!r}",
+            )
+        if one.kind == "number":
+            allowed = f"allowed are numbers from {-self._limits[position]:.6g} to {self._limits[position]:.6g}"
+        else:
+            allowed = f"allowed are {', '.join(map(repr, one.categories[:20]))}"
+        raise InvalidInput(f"column {one.name!r}, row {row}: {_shown(value)} is not answered; {allowed}")
 
     def _rows(self, columns: Mapping[str, Values]) -> int:
         lengths: dict[int, str] = {}
@@ -96,7 +125,7 @@ def _is_number(value: object) -> bool:
     return True
 
 
-def _codes(name: str, values: Values, codes: Mapping[object, float]) -> list[float]:
+def _codes(name: str, values: Values, codes: Mapping[object, float], unseen: float) -> list[float]:
     items = values.tolist() if isinstance(values, np.ndarray) else values
     try:
         encoded = [codes.get(value, _MISSING) for value in items]
@@ -108,6 +137,11 @@ def _codes(name: str, values: Values, codes: Mapping[object, float]) -> list[flo
                 f"column {name!r}, row {row}: {_shown(value)} is no text",
                 hint="send text, or null where the value is missing",
             )
+    if unseen is not _MISSING and _MISSING in encoded:
+        return [
+            unseen if code is _MISSING and isinstance(value, str) else code
+            for value, code in zip(items, encoded, strict=True)
+        ]
     return encoded
 
 

@@ -1,10 +1,11 @@
 """Proves that a compiled model answers as the fitted one does, on held-out rows and on rows made to part them.
 
-Converters fail silently: half the labels flip, and no error is raised. Each family below has caught, or would catch, a
-real one: rounded thresholds, missing values sent the other way, categories renumbered, encoders that disagree.
+Converters fail silently: half the labels flip, and no error is raised. Each family of `boucle.packaging.probes` has
+caught, or would catch, a real one: rounded thresholds, missing values sent the other way, categories renumbered,
+encoders that disagree.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log10
 
 import numpy as np
@@ -12,32 +13,23 @@ import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from boucle.kernel.errors import Refused
-from boucle.packaging.encode import Encoder
+from boucle.kernel.errors import InvalidInput, Refused
+from boucle.packaging.probes import Family, families
 from boucle.packaging.records import Parity, Signature
-from boucle.packaging.tables import columns_of
-from boucle.training.api import encode_table, scores_of
-from boucle.training.records import Fitted
 
-Matrix = NDArray[np.float64]
-Answer = Callable[[Matrix], Matrix]
-"""Encoded rows to scores, shaped as `boucle.packaging.bundle.Scores`."""
-
+Values = NDArray[np.float64]
 NOISE = 1e-15
-BASE_ROWS = 64
-CATEGORY_ROWS = 1_000
-THRESHOLD_ROWS = 20_000
-UNSEEN = "\x00never seen in training"
-EXTREMES = (1e300, -1e300, np.inf, -np.inf, 0.0, -0.0, 5e-324)
 
 
-class Family(Struct, frozen=True):
-    """Rows of one kind. `fitted` is what training's encoder makes of them, `served` what the bundle's makes."""
+class Answer(Struct, frozen=True):
+    """What a model says to a table: scores shaped as `boucle.packaging.bundle.Scores`; labels, none of a regression."""
 
-    name: str
-    fitted: Matrix
-    served: Matrix
-    held_out: bool = False
+    scores: Values
+    labels: Sequence[str]
+
+
+Ask = Callable[[pl.DataFrame], Answer]
+"""A model asked with a raw table. Where it refuses the rows it raises; the compiled one raises InvalidInput."""
 
 
 class Difference(Struct, frozen=True):
@@ -47,54 +39,128 @@ class Difference(Struct, frozen=True):
     rows: int
     largest: float
     flips: int
+    stray: int
+    """Flips of rows that lie further from the border between labels than two equal models may be apart."""
 
 
 def prove(
-    fitted: Fitted, compiled: Answer, signature: Signature, held_out: pl.DataFrame, *, compiler: str, tolerance: float
+    original: Ask,
+    compiled: Ask,
+    signature: Signature,
+    held_out: pl.DataFrame,
+    known: pl.DataFrame | None = None,
+    *,
+    thresholds: Mapping[str, NDArray[np.float64]] | None = None,
+    compiler: str,
+    tolerance: float,
 ) -> Parity:
-    """Compare on every family; Refused past the tolerance, with the worst family and its numbers."""
-    rows = list(families(fitted, signature, held_out))
-    # the fitted model is asked once for all: a call costs it more than the rows of most families
-    expected = scores_of(
-        fitted.estimator, np.concatenate([one.fitted for one in rows]), fitted.task, len(fitted.classes)
-    )
-    scale = float(np.abs(expected).max(initial=0.0)) or 1.0 if fitted.task == "regression" else 1.0
-    ends = np.cumsum([len(one.fitted) for one in rows])
+    """Compare on every family; Refused past the tolerance, with the worst family and its numbers.
+
+    `known` are rows like those of training (without them, the held-out ones); `thresholds` are the raw columns'
+    values at which the model is known to decide. Rows that the signature does not allow are left out.
+    """
+    rows = list(families(signature, held_out, held_out if known is None else known, thresholds or {}))
+    rows = [_allowed(one, signature) for one in rows]
+    rows = [one for one in rows if one.rows.height or one.name == "zero rows"]
+    answers = _asked(original, rows), _asked(compiled, rows)
+    expected = answers[0][0].scores
+    scale = _scale(signature, expected)
     found = [
-        (one, compare(fitted, expected[end - len(one.fitted) : end], compiled(one.served), one.name, scale))
-        for one, end in zip(rows, ends, strict=True)
+        compare(one.name, first, second, signature, scale, tolerance)
+        for one, first, second in zip(rows, *answers, strict=True)
     ]
+    return _judged(found, sum(one.rows.height for one in rows if one.held_out), compiler, tolerance)
+
+
+def _judged(found: Sequence[Difference], held_out: int, compiler: str, tolerance: float) -> Parity:
     parity = Parity(
         compiler=compiler,
         tolerance=tolerance,
-        held_out_rows=sum(one.rows for family, one in found if family.held_out),
-        generated_rows=sum(one.rows for family, one in found if not family.held_out),
-        largest_difference=max(rounded_up(one.largest) for _, one in found),
-        label_flips=sum(one.flips for _, one in found),
-        worst=max(found, key=lambda pair: rounded_up(pair[1].largest))[1].family,
+        held_out_rows=held_out,
+        generated_rows=sum(one.rows for one in found) - held_out,
+        largest_difference=max(rounded_up(one.largest) for one in found),
+        label_flips=sum(one.flips for one in found),
+        worst=max(found, key=lambda one: rounded_up(one.largest)).family,
     )
-    if not max(one.largest for _, one in found) <= tolerance:
-        worst = max((one for _, one in found), key=lambda one: one.largest)
+    worst = max(found, key=lambda one: (one.largest, one.stray))
+    if worst.largest <= tolerance and not any(one.stray for one in found):
+        return parity
+    if worst.largest <= tolerance:
+        worst = max(found, key=lambda one: one.stray)
+    raise Refused(
+        f"the model compiled by {compiler} is not the fitted one: on {worst.rows} rows of {worst.family} it is off "
+        f"by {worst.largest:.3g} where {tolerance:g} is allowed, and {parity.label_flips} labels flip in "
+        f"{parity.held_out_rows + parity.generated_rows} rows",
+        hint="nothing was written; a difference this small may be allowed by packaging.tolerance"
+        if worst.largest < 1e-6 and not worst.stray
+        else "nothing was written; this compiler cannot be trusted with this model",
+        details={"worst": worst.family, "largest_difference": worst.largest, "label_flips": parity.label_flips},
+    )
+
+
+def _asked(ask: Ask, rows: Sequence[Family]) -> list[Answer]:
+    # once for all that need not be asked alone: a call costs a fitted model more than the rows of most families
+    together = [one for one in rows if not one.alone]
+    try:
+        whole = ask(pl.concat([one.rows for one in together]))
+    except InvalidInput as error:
         raise Refused(
-            f"the model compiled by {compiler} is not the fitted one: on {worst.rows} rows of {worst.family} it is off "
-            f"by {worst.largest:.3g} where {tolerance:g} is allowed, and {parity.label_flips} labels flip in "
-            f"{parity.held_out_rows + parity.generated_rows} rows",
-            hint="nothing was written; a difference this small may be allowed by packaging.tolerance"
-            if worst.largest < 1e-6
-            else "nothing was written; this compiler cannot be trusted with this model",
-            details={"worst": worst.family, "largest_difference": worst.largest, "label_flips": parity.label_flips},
-        )
-    return parity
+            f"one of the models refuses rows that the signature allows: {error.message}", hint="nothing was written"
+        ) from error
+    ends = np.cumsum([one.rows.height for one in together])
+    parts = {
+        id(one): Answer(whole.scores[end - one.rows.height : end], whole.labels[end - one.rows.height : end])
+        for one, end in zip(together, ends, strict=True)
+    }
+    return [parts[id(one)] if id(one) in parts else ask(one.rows) for one in rows]
 
 
-def compare(fitted: Fitted, expected: Matrix, answered: Matrix, family: str, scale: float) -> Difference:
-    """Two answers to one family, in units of `scale`; another shape, or NaN on one side, differs without bound."""
-    if answered.shape != expected.shape:
-        return Difference(family, len(expected), float("inf"), len(expected))
-    apart = np.abs(answered - expected) / scale
-    apart = np.where(np.isnan(apart), np.inf, apart)
-    flips = int(np.sum(_labels(fitted, expected) != _labels(fitted, answered)))
-    return Difference(family, len(expected), float(apart.max(initial=0.0)), flips)
+def _allowed(family: Family, signature: Signature) -> Family:
+    """Without rows that the signature tells clients not to send."""
+    kept = pl.lit(True)
+    for one in signature.inputs:
+        if not one.nullable:
+            kept &= pl.col(one.name).is_not_null() & (pl.col(one.name).is_not_nan() if one.kind == "number" else True)
+        if one.limit is not None:
+            kept &= ~(pl.col(one.name).abs() > one.limit).fill_null(False) | pl.col(one.name).is_nan().fill_null(False)
+        if one.closed:
+            kept &= pl.col(one.name).is_in(one.categories) | pl.col(one.name).is_null()
+    return Family(family.name, family.rows.filter(kept), family.held_out, family.alone)
+
+
+def _scale(signature: Signature, expected: Values) -> float:
+    if signature.task != "regression" and not signature.margins:
+        return 1.0
+    finite = expected[np.isfinite(expected)]
+    return float(np.abs(finite).max(initial=0.0)) or 1.0
+
+
+def compare(
+    family: str, expected: Answer, answered: Answer, signature: Signature, scale: float, tolerance: float
+) -> Difference:
+    """Two answers to one family, in units of `scale` or of the value itself where that is larger.
+
+    Another shape, or NaN on one side, differs without bound.
+    """
+    first, second = expected.scores, answered.scores
+    rows = len(first)
+    if first.shape != second.shape or len(expected.labels) != len(answered.labels):
+        return Difference(family, rows, float("inf"), rows, rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        units = np.maximum(scale, np.where(np.isfinite(first), np.abs(first), 0.0))
+        apart = np.abs(first - second) / units
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+    flipped = np.array([one != other for one, other in zip(expected.labels, answered.labels, strict=True)], dtype=bool)
+    stray = int(np.sum(flipped & (_from_border(first, signature) > tolerance * scale))) if flipped.any() else 0
+    return Difference(family, rows, float(apart.max(initial=0.0)), int(flipped.sum()), stray)
+
+
+def _from_border(scores: Values, signature: Signature) -> Values:
+    if scores.ndim == 1:
+        return np.asarray(np.abs(scores - signature.threshold), dtype=np.float64)
+    ordered = np.sort(scores, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2], dtype=np.float64)
 
 
 def rounded_up(difference: float) -> float:
@@ -106,72 +172,3 @@ def rounded_up(difference: float) -> float:
     if difference <= NOISE or not np.isfinite(difference):
         return max(difference, NOISE)
     return float(f"1e{ceil(round(log10(difference), 9))}")
-
-
-def families(fitted: Fitted, signature: Signature, held_out: pl.DataFrame) -> Iterator[Family]:
-    """All rows to compare on, held-out ones first."""
-    encoder = Encoder(signature.inputs)
-
-    def raw(name: str, table: pl.DataFrame, *, held_out: bool = False) -> Family:
-        served = encoder.encode(columns_of(table, signature))
-        return Family(name, encode_table(table, fitted.encoding), served, held_out)
-
-    yield raw("held-out rows", held_out, held_out=True)
-    sample = held_out.head(BASE_ROWS)
-    for name in fitted.encoding.categorical:
-        yield raw(f"unseen({name})", sample.with_columns(pl.lit(UNSEEN).alias(name)))
-        yield raw(f"missing({name})", sample.with_columns(pl.lit(None, dtype=pl.String).alias(name)))
-    for name in fitted.encoding.numeric:
-        yield raw(f"missing({name})", sample.with_columns(pl.lit(None, dtype=pl.Float64).alias(name)))
-    yield raw("zero rows", held_out.clear())
-    for name, rows in generated(fitted):
-        yield Family(name, rows, rows)
-
-
-def generated(fitted: Fitted) -> Iterator[tuple[str, Matrix]]:
-    """Families of encoded rows, made from training rows by changing one column at a time."""
-    encoding, rows = fitted.encoding, fitted.matrix
-    base = rows[np.linspace(0, len(rows) - 1, min(BASE_ROWS, len(rows))).astype(np.int64)]
-    yield "training rows", rows[:: max(1, len(rows) // 2000)]
-    yield "nothing known", np.full((1, rows.shape[1]), np.nan)
-    for position in range(min(8, len(base))):
-        yield "one row", base[position : position + 1]
-    for position, name in enumerate(encoding.categorical):
-        codes = np.arange(len(encoding.categories[name]), dtype=np.float64)
-        if len(codes):
-            times = int(np.clip(CATEGORY_ROWS // len(codes), 4, BASE_ROWS))
-            yield f"categories({name})", _changed(base, position, codes, times)
-    thresholds = split_thresholds(fitted.estimator)
-    times = int(np.clip(THRESHOLD_ROWS // (3 * max(1, sum(map(len, thresholds.values())))), 1, 8))
-    for position, name in enumerate(encoding.numeric, start=len(encoding.categorical)):
-        present = rows[:, position][~np.isnan(rows[:, position])]
-        edges = [present.min(), present.max()] if len(present) else []
-        yield f"extremes({name})", _changed(base, position, np.array([*EXTREMES, *edges]), times=4)
-        cuts = thresholds.get(position)
-        if cuts is not None:
-            around = np.concatenate([cuts, np.nextafter(cuts, np.inf), np.nextafter(cuts, -np.inf)])
-            yield f"thresholds({name})", _changed(base, position, around, times)
-
-
-def split_thresholds(estimator: object) -> dict[int, NDArray[np.float64]]:
-    """The finite thresholds at which the fitted trees split each numeric column of the matrix."""
-    trees = [tree.nodes for round_ in estimator._predictors for tree in round_]  # type: ignore[attr-defined]
-    nodes = np.concatenate(trees)
-    splits = nodes[(nodes["is_leaf"] == 0) & (nodes["is_categorical"] == 0) & np.isfinite(nodes["num_threshold"])]
-    return {
-        int(position): np.unique(splits["num_threshold"][splits["feature_idx"] == position])
-        for position in np.unique(splits["feature_idx"])
-    }
-
-
-def _changed(base: Matrix, position: int, values: NDArray[np.float64], times: int) -> Matrix:
-    # each value `times` times, on different rows, so that different paths lead to the split
-    rows = base[np.arange(len(values) * times) % len(base)]
-    rows[:, position] = np.tile(values, times)
-    return rows
-
-
-def _labels(fitted: Fitted, scores: Matrix) -> NDArray[np.int64]:
-    if fitted.task == "multiclass":
-        return np.asarray(scores.argmax(axis=1), dtype=np.int64)
-    return (scores >= fitted.threshold).astype(np.int64) if fitted.task == "binary" else np.zeros(0, dtype=np.int64)

@@ -19,6 +19,10 @@ class Input(Struct, frozen=True, kw_only=True):
     maximum: float | None = None
     categories: list[str] = field(default_factory=list)
     """Values seen in training (categories), in the order of their codes; an unseen one is served as missing."""
+    limit: float | None = None
+    """Numbers further from zero are refused, as the fitted model does; infinity is, wherever there is a limit."""
+    closed: bool = False
+    """Whether a value that is none of `categories` is refused, as the fitted model does."""
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -39,6 +43,9 @@ class Signature(Struct, frozen=True, kw_only=True):
     regression: `value`."""
     classes: list[str]
     threshold: float
+    """Score from which the positive class is answered (binary)."""
+    margins: bool = False
+    """Whether scores are no probabilities but distances from the border between classes; outputs are called `score`."""
     key: str | None = None
     """Name of the optional input column that carries the entity key."""
     time: str | None = None
@@ -63,6 +70,9 @@ class Parity(Struct, frozen=True, kw_only=True):
 class EncodeStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="encode"):
     """The signature's inputs to a float64 matrix (n_rows, n_inputs), in their order; see `boucle.packaging.encode`."""
 
+    unseen: float | None = None
+    """The code of a category that is none of the input's; None: as missing."""
+
 
 class TreeliteStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="treelite"):
     """Trees in treelite's checkpoint: a matrix to (n_rows, n_values)."""
@@ -72,13 +82,19 @@ class TreeliteStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tr
     """Whether the trees' sums are answered as they are, or after the checkpoint's own last function."""
 
 
+class OnnxStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="onnx"):
+    """An ONNX graph: the matrix `X` of float64 to the matrix `Y` of float64, (n_rows, n_values)."""
+
+    file: str
+
+
 class PostStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="post"):
     """The last stage: values to the scores that the signature's outputs are made of."""
 
     link: Literal["identity", "sigmoid", "softmax"]
 
 
-Stage = EncodeStage | TreeliteStage | PostStage
+Stage = EncodeStage | TreeliteStage | OnnxStage | PostStage
 """One step of a predictor, as data. The first one is `encode`, the last `post`."""
 
 

@@ -3,19 +3,26 @@
 A stage's runtime is loaded when the first stage that needs it is opened, and not before.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boucle.packaging.records import EncodeStage, PostStage, Stage, TreeliteStage
+from boucle.kernel.errors import Unavailable
+from boucle.packaging.records import EncodeStage, OnnxStage, PostStage, Stage, TreeliteStage
 
 Matrix = NDArray[np.float64]
 Files = Mapping[str, bytes]
 Step = Callable[[Matrix, int], Matrix]
 """A matrix and the number of threads that may work on it, to the next matrix. Safe to share by threads."""
+
+
+ROWS_A_THREAD = 1_000
+"""Fewer rows are not worth a thread of their own."""
 
 
 class Chain:
@@ -39,8 +46,10 @@ def open_stage(stage: Any, files: Files) -> Step:  # noqa: ARG001 # one shape fo
 
 @open_stage.register
 def _treelite(stage: TreeliteStage, files: Files) -> Step:
-    import treelite
-
+    try:
+        import treelite
+    except ModuleNotFoundError as error:
+        raise Unavailable("this bundle's trees are treelite's, which is not installed", hint="pip install treelite") from error
     model: Any = treelite.Model.deserialize_bytes(files[stage.file])
 
     def ask(rows: Matrix, nthread: int) -> Matrix:
@@ -57,6 +66,36 @@ def _treelite(stage: TreeliteStage, files: Files) -> Step:
         return answer[:, 0, :]
 
     return step
+
+
+@open_stage.register
+def _onnx(stage: OnnxStage, files: Files) -> Step:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Sums must not depend on threads, and threads that spin take the processor from other requests
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    run = onnxruntime.InferenceSession(files[stage.file], options, providers=["CPUExecutionProvider"]).run
+
+    def ask(rows: Matrix) -> Matrix:
+        return np.asarray(run(_OUTPUT, {"X": rows})[0])
+
+    def step(matrix: Matrix, nthread: int) -> Matrix:
+        rows = np.ascontiguousarray(matrix)
+        if len(rows) == 0:
+            return ask(np.zeros((1, rows.shape[1])))[:0]  # some operators cannot work on nothing
+        parts = min(nthread, len(rows) // ROWS_A_THREAD)
+        if parts < 2:
+            return ask(rows)
+        with ThreadPoolExecutor(min(parts, os.cpu_count() or 1)) as threads:
+            return np.concatenate(list(threads.map(ask, np.array_split(rows, parts))))
+
+    return step
+
+
+_OUTPUT = ["Y"]
 
 
 @open_stage.register

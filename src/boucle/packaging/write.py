@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
@@ -13,16 +13,18 @@ from boucle.kernel.digests import canonical_json, digest_bytes
 from boucle.kernel.errors import Conflict
 from boucle.kernel.paths import write_atomic
 from boucle.kernel.points import reach
-from boucle.packaging.compile import Compiler, compile_treelite, stages_of
-from boucle.packaging.manifest import FORMAT, MANIFEST, MODEL
+from boucle.packaging.compile import Compiler, asked_compiled, compile_onnx
+from boucle.packaging.fitted import asked_fitted, split_thresholds, training_rows
+from boucle.packaging.manifest import FORMAT, MANIFEST
 from boucle.packaging.mlmodel import mlflow_files
 from boucle.packaging.parity import prove
-from boucle.packaging.records import BundleManifest, PackagingSection
-from boucle.packaging.stages import Chain
+from boucle.packaging.records import BundleManifest, OnnxStage, PackagingSection, Stage, TreeliteStage
 from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
-SERVING_NEEDS = ("msgspec", "numpy", "treelite")
+SERVING_NEEDS = ("msgspec", "numpy")
+STAGE_NEEDS: Mapping[type, tuple[str, ...]] = {OnnxStage: ("onnxruntime",), TreeliteStage: ("treelite",)}
+"""What a stage runs on beyond `SERVING_NEEDS`."""
 
 
 def package(
@@ -33,7 +35,7 @@ def package(
     *,
     key: str | None,
     time: str | None,
-    compiler: Compiler = compile_treelite,
+    compiler: Compiler = compile_onnx,
 ) -> BundleManifest:
     """Compile, prove, and write the bundle into `folder`, which is new or empty.
 
@@ -42,27 +44,29 @@ def package(
     """
     refuse_filled(folder)
     signature = signature_of(fitted, key=key, time=time)
-    model, stages = compiler(fitted), stages_of(fitted)
+    written = compiler(fitted)
     parity = prove(
-        fitted,
-        Chain(stages, {MODEL: model}).scores,
+        asked_fitted(fitted),
+        asked_compiled(signature, written.stages, written.files),
         signature,
-        held_out,
+        held_out.select([one.name for one in signature.inputs]),
+        training_rows(fitted),
+        thresholds=split_thresholds(fitted),
         compiler=compiler.__name__.removeprefix("compile_"),
         tolerance=section.tolerance,
     )
     manifest = BundleManifest(
         format=FORMAT,
         signature=signature,
-        stages=stages,
-        files={MODEL: digest_bytes(model)},
+        stages=written.stages,
+        files={name: digest_bytes(data) for name, data in written.files.items()},
         parity=parity,
         params=fitted.params,
-        environment=locked_environment(),
+        environment=locked_environment(written.stages),
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         framework=f"scikit-learn {version('scikit-learn')}",
     )
-    write_folder(folder, manifest, {MODEL: model}, held_out)
+    write_folder(folder, manifest, written.files, held_out)
     return manifest
 
 
@@ -90,10 +94,10 @@ def write_folder(folder: Path, manifest: BundleManifest, files: Mapping[str, byt
     reach("bundle.written")
 
 
-def locked_environment() -> list[str]:
-    """What serving a bundle needs, and what that needs, in the installed versions."""
+def locked_environment(stages: Sequence[Stage]) -> list[str]:
+    """What serving these stages needs, and what that needs, in the installed versions."""
     found: dict[str, str] = {}
-    wanted = list(SERVING_NEEDS)
+    wanted = [*SERVING_NEEDS, *(need for stage in stages for need in STAGE_NEEDS.get(type(stage), ()))]
     while wanted:
         name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
         if name in found:

@@ -1,0 +1,181 @@
+"""Asks a fitted model as its own users do: with tables of the kind and the types that it was fitted on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from boucle.kernel.errors import CannotCompile, InvalidInput
+from boucle.packaging.compilers.blocks import Model
+from boucle.packaging.parity import Answer, Ask
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """Rows of the kind that a model is asked with."""
+
+    table: pl.DataFrame
+    """Numbers as Float64, texts as String; the raw columns of the bundle."""
+    restore: Callable[[pl.DataFrame], Any]
+    """Such a table as what the model takes."""
+    natives: dict[str, list[Any]]
+    """Columns of pandas's `category` type, with its categories in order."""
+    singles: frozenset[str] = frozenset()
+    """Columns that the model is given as float32."""
+
+
+def sample_of(sample: Any, names: Sequence[str] | None) -> Sample:
+    """A sample given as a polars or pandas table or an array. `names` are the columns that the model was fitted on."""
+    if isinstance(sample, pl.DataFrame):
+        chosen = sample.select(_present(names, sample.columns)) if names else sample
+        singles = frozenset(one.name for one in chosen if one.dtype == pl.Float32)
+        table = pl.DataFrame([_plain(one) for one in chosen])
+        return Sample(table=table, restore=_polars(chosen.schema), natives={}, singles=singles)
+    if isinstance(sample, np.ndarray):
+        if sample.ndim != 2 or sample.dtype.kind not in "fiub":
+            raise InvalidInput(
+                f"the sample is an array of {sample.dtype} and shape {sample.shape}; allowed are rows of numbers",
+                hint="pass rows as (n_rows, n_columns), or a table",
+            )
+        given = list(names) if names and len(names) == sample.shape[1] else [f"x{n}" for n in range(sample.shape[1])]
+        rows = sample.astype(np.float64)
+        table = pl.DataFrame({name: rows[:, place] for place, name in enumerate(given)})
+        single = sample.dtype == np.float32
+        dtype = np.float32 if single else np.float64
+        return Sample(
+            table=table,
+            restore=lambda some: some.to_numpy().astype(dtype),
+            natives={},
+            singles=frozenset(given if single else []),
+        )
+    if hasattr(sample, "iloc") and hasattr(sample, "dtypes"):
+        return _from_pandas(sample, names)
+    raise InvalidInput(
+        f"the sample is a {type(sample).__name__}; allowed are a polars or pandas table, or an array of rows"
+    )
+
+
+def asked(estimator: Any, model: Model, restore: Callable[[pl.DataFrame], Any]) -> Ask:
+    """A scikit-learn-like estimator as `boucle.packaging.parity.Ask`."""
+
+    def ask(table: pl.DataFrame) -> Answer:
+        if not table.height:
+            return _nothing(model)
+        rows = restore(table)
+        with np.errstate(all="ignore"):
+            scores = _scores(estimator, model, rows)
+            if model.task == "regression":
+                return Answer(scores, [])
+            return Answer(scores, [class_name(label) for label in np.asarray(estimator.predict(rows)).tolist()])
+
+    return ask
+
+
+def class_name(label: Any) -> str:
+    """A class as the text that the signature answers."""
+    if isinstance(label, bool | np.bool_):
+        return "true" if label else "false"
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
+
+
+def _scores(estimator: Any, model: Model, rows: Any) -> NDArray[np.float64]:
+    if model.task == "regression":
+        values = np.asarray(estimator.predict(rows), dtype=np.float64)
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if not model.probabilities:
+        margins = np.asarray(estimator.decision_function(rows), dtype=np.float64)
+        return np.rint(margins) if model.votes else margins
+    shares = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+    return np.ascontiguousarray(shares[:, 1]) if model.task == "binary" else shares
+
+
+def _nothing(model: Model) -> Answer:
+    several = model.task == "multiclass" or (model.task == "regression" and model.width > 1)
+    return Answer(np.empty((0, model.width) if several else 0), [])
+
+
+def _present(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise InvalidInput(
+            f"the sample has no column {missing[0]!r}, which the model was fitted on",
+            hint=f"the model takes {', '.join(map(repr, list(names)[:30]))}",
+        )
+    return list(names)
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        return column.cast(pl.Float64)
+    if column.dtype in (pl.String, pl.Categorical) or isinstance(column.dtype, pl.Enum):
+        return column.cast(pl.String)
+    raise CannotCompile(
+        f"column {column.name!r} of the sample is {column.dtype}; allowed are numbers, booleans and text",
+        hint="turn it into numbers or text before the model",
+    )
+
+
+def _polars(schema: pl.Schema) -> Callable[[pl.DataFrame], Any]:
+    def restore(table: pl.DataFrame) -> pl.DataFrame:
+        return table.with_columns(
+            [
+                column.cast(dtype, strict=False) if dtype == pl.Float32 or isinstance(dtype, pl.Enum) else column
+                for column, dtype in zip(table.iter_columns(), schema.values(), strict=True)
+            ]
+        )
+
+    return restore
+
+
+def _from_pandas(sample: Any, names: Sequence[str] | None) -> Sample:
+    import pandas as pd
+
+    chosen = sample[_present(names, list(sample.columns))] if names else sample
+    if not all(isinstance(name, str) for name in chosen.columns):
+        chosen = chosen.rename(columns=str)
+    natives, columns = {}, {}
+    for name in chosen.columns:
+        values, dtype = chosen[name], chosen[name].dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            natives[name] = dtype.categories.tolist()
+        if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+            columns[name] = pl.Series(name, values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=pl.Float64)
+            continue
+        texts = [None if one is None or one is pd.NA or one != one else one for one in values.tolist()]
+        odd = next((one for one in texts if one is not None and not isinstance(one, str)), None)
+        if odd is not None:
+            raise CannotCompile(
+                f"column {name!r} of the sample holds {odd!r}, a {type(odd).__name__}; allowed are numbers, and text",
+                hint="turn it into numbers or text before the model",
+            )
+        columns[name] = pl.Series(name, texts, dtype=pl.String)
+    gaps = {name: _gap(chosen[name]) for name in chosen.columns}
+    dtypes = dict(chosen.dtypes)
+    frame = type(chosen)
+
+    def restore(table: pl.DataFrame) -> Any:
+        return frame({name: _as_pandas(table[name], dtypes[name], gaps[name]) for name in table.columns})
+
+    singles = frozenset(name for name, dtype in dtypes.items() if dtype == np.float32)
+    return Sample(table=pl.DataFrame(columns), restore=restore, natives=natives, singles=singles)
+
+
+def _gap(column: Any) -> Any:
+    gaps = column[column.isna()]
+    return gaps.iloc[0] if len(gaps) else np.nan
+
+
+def _as_pandas(column: pl.Series, dtype: Any, gap: Any) -> Any:
+    import pandas as pd
+
+    if column.dtype == pl.String:
+        return pd.Series([gap if one is None else one for one in column.to_list()], dtype=dtype)
+    values = column.fill_null(float("nan")).to_numpy()
+    if dtype == np.float32:
+        with np.errstate(over="ignore"):
+            return pd.Series(values.astype(np.float32))
+    return pd.Series(values)
