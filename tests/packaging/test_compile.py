@@ -1,6 +1,5 @@
 """Fitted scikit-learn models of many kinds become stages that answer as they do, and wrong ones are refused."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
 from boucle.packaging.api import compile_model
 from boucle.packaging.bundle import Pipeline
 from boucle.packaging.compilers import blocks, trees
-from boucle.packaging.tables import columns_of
 
 ROWS = 240
 
@@ -86,12 +84,12 @@ def test_native_categories_are_answered_as_the_framework_does(table: pd.DataFram
 
 def test_the_signature_refuses_what_the_model_refuses(table: pd.DataFrame, late: Any) -> None:
     model = make_pipeline(prepared(forgiving=False), LogisticRegression()).fit(table, late)
-    signature = compile_model(model, table).signature
-    city, items = signature.inputs[1], signature.inputs[3]
+    made = compile_model(model, table)
+    city, items = made.signature.inputs[1], made.signature.inputs[3]
     assert (city.closed, city.nullable) == (True, False)
     assert (items.nullable, items.limit is None) == (True, False)
-    pipeline = Pipeline(*(lambda made: (made.signature, made.stages, made.files))(compile_model(model, table)))
-    good = columns_of(pl.from_pandas(table.head(1)), signature)
+    pipeline = Pipeline(made.signature, made.stages, made.files)
+    good = {name: table[name].head(1).tolist() for name in table.columns}
     pipeline.scores(good)
     with pytest.raises(
         InvalidInput, match=r"column 'city', row 0: 'Atlantis' is not answered; allowed are 'Lima', 'Oslo'"
@@ -128,7 +126,7 @@ def test_what_cannot_be_compiled_is_named(table: pd.DataFrame, late: Any) -> Non
     model = make_pipeline(prepared(), GaussianProcessClassifier()).fit(table.head(60), late.head(60))
     with pytest.raises(CannotCompile, match="sklearn's GaussianProcessClassifier cannot be compiled"):
         compile_model(model, table)
-    with pytest.raises(CannotCompile, match="GaussianNB is fed text|LogisticRegression is fed text"):
+    with pytest.raises(CannotCompile, match="LogisticRegression is fed text"):
         compile_model(Fed(LogisticRegression().fit(table[["items"]], late)), table[["city"]])
     with pytest.raises(InvalidInput, match="the sample has no column 'weight'"):
         compile_model(model, table.drop(columns="weight"))
@@ -147,9 +145,7 @@ Fed.__name__ = "Pipeline"
 Fed.__module__ = "sklearn.pipeline"
 
 
-def test_a_planted_wrong_compiler_is_refused(
-    table: pd.DataFrame, late: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_planted_wrong_compiler_is_refused(table: pd.DataFrame, late: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds rounded to float32, as converters write them."""
     right = trees._histogram_tree
 
