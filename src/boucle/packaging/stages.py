@@ -49,7 +49,9 @@ def _treelite(stage: TreeliteStage, files: Files) -> Step:
     try:
         import treelite
     except ModuleNotFoundError as error:
-        raise Unavailable("this bundle's trees are treelite's, which is not installed", hint="pip install treelite") from error
+        raise Unavailable(
+            "this bundle's trees are treelite's, which is not installed", hint="pip install treelite"
+        ) from error
     model: Any = treelite.Model.deserialize_bytes(files[stage.file])
 
     def ask(rows: Matrix, nthread: int) -> Matrix:
