@@ -29,6 +29,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "audit verify",
         "backup",
         "check",
+        "compact",
         "completion",
         "deploy",
         "doctor",

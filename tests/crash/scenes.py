@@ -17,6 +17,8 @@ import polars as pl
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
 from boucle.serving.api import InferClient, log_folder, read_frames
+from boucle.serving.log_parts import parts
+from boucle.serving.prediction_log import PredictionLog
 
 from . import purged, writer
 from .conftest import PATIENCE_S, Done, Ground
@@ -111,6 +113,20 @@ def serve(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, 
 KINDS = {"x": "number", "z": "number"}
 
 
+def lay_log(folder: Path) -> None:
+    """A prediction log of many segments."""
+    log = PredictionLog(log_folder(folder / ".boucle", NAME), segment_bytes=2000)
+    for number in range(40):
+        assert log.append(writer.frame(f"laid {number}", 1.0))
+    log.close()
+
+
+def compacted(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+    """Compact; whatever becomes of it, every question is still in the log."""
+    done = ground.run(folder, "compact", **environ)
+    return done, {f"frame laid {number}" for number in range(40)}
+
+
 def lay_rows(folder: Path) -> None:
     """A table to predict, of several pieces."""
     rows = "".join(f"o{row},2024-01-09T00:00:00Z,{row / 7},0.5\n" for row in range(40))
@@ -138,7 +154,9 @@ def _rows(file: Path) -> int:
 
 def logged(folder: Path) -> set[str]:
     """The questions in the prediction log."""
-    return {f"frame {frame.request_id}" for frame, _ in read_frames(log_folder(folder / ".boucle", NAME))}
+    log = log_folder(folder / ".boucle", NAME)
+    compacted = [one for part in parts(log) for one in pl.read_parquet(part)["request_id"]]
+    return {f"frame {one}" for one in (*compacted, *(frame.request_id for frame, _ in read_frames(log)))}
 
 
 def free_port() -> int:
@@ -158,6 +176,7 @@ SCENES = {
     "serve": Scene("ran", _nothing, serve, logged),
     "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
     "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),
+    "compact": Scene("ran", lay_log, compacted, logged),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),
     "purge": Scene("deleted", _nothing, purged.collect, purged.seen),
     "collect": Scene("rested", _nothing, _boucle("gc", "--delete", "--grace", "0s", "--cache-days", "0"), kept),

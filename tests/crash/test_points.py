@@ -39,6 +39,7 @@ OWNERS: Final = {
     "pipeline/cache.py": "forgets the progress of a step that has its result",
     "runs/spool/spool.py": "what a program logs, until it is in the store",
     "serving/batch/result.py": "the predictions of a table get their name",
+    "serving/compaction.py": "takes away segments that are compacted, and parts beyond the log's bound",
     "serving/holding.py": "the lock file of an endpoint's server, which holds its address",
     "serving/prediction_log.py": "frames are appended to segments",
     "serving/process.py": "opens the file that a server prints to",

@@ -68,7 +68,7 @@ def _write(store: Store, log: PredictionLog, name: str, rounds: int) -> None:
         say(f"artifact {run.id}")
         finish_run(store, run.id)
         say(f"finished {run.id}")
-        assert log.append(_frame(what, 1.0))
+        assert log.append(frame(what, 1.0))
         say(f"frame {what}")
         if number == 0:
             folder = store.home / "work" / what
@@ -98,16 +98,16 @@ def _run_out_of_space(folder: Path, name: str) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     log = PredictionLog(folder)
-    assert log.append(_frame(f"{name}/fits", 1.0))
+    assert log.append(frame(f"{name}/fits", 1.0))
     say(f"frame {name}/fits")
-    assert not log.append(_frame(f"{name}/does-not", "x" * (2 << 20)))
+    assert not log.append(frame(f"{name}/does-not", "x" * (2 << 20)))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert log.append(_frame(f"{name}/fits-again", 1.0))
+    assert log.append(frame(f"{name}/fits-again", 1.0))
     say(f"frame {name}/fits-again")
     log.close()
 
 
-def _frame(request_id: str, value: float | str) -> PredictionFrame:
+def frame(request_id: str, value: float | str) -> PredictionFrame:
     return PredictionFrame(
         request_id=request_id,
         endpoint="e",
@@ -150,8 +150,8 @@ def _seen(store: Store) -> Iterator[str]:
             yield f"metric {run.id}"
         if run.status == "finished":
             yield f"finished {run.id}"
-    for frame, _ in read_frames(store.home / "frames"):
-        yield f"frame {frame.request_id}"
+    for one, _ in read_frames(store.home / "frames"):
+        yield f"frame {one.request_id}"
     for folder in (store.home / "trees").glob("[!.]*"):
         assert trees.digest_folder(folder) == folder.name
         yield f"tree {folder.name}"

@@ -17,11 +17,14 @@ from boucle.kernel import audit
 from boucle.kernel.care.layout import KINDS as LAYOUT
 from boucle.kernel.care.layout import kind_of
 from boucle.kernel.digests import digest_bytes, digest_file
+from boucle.kernel.paths import write_atomic
 from boucle.kernel.store import Store
 from boucle.models.api import get_version
 from boucle.pipeline.cache import Cache
-from boucle.serving.records import Ack
-from boucle.serving.traffic import write_ack
+from boucle.serving.compaction import compact
+from boucle.serving.prediction_log import PredictionLog, read_frames
+from boucle.serving.records import Ack, LogSection
+from boucle.serving.traffic import log_folder, write_ack
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +60,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, served_project: Path) -> tup
     cache = Cache(home)
     cache.folder_of(version_of(home).bundle_digest)
     cache.keep_progress(digest_bytes(b"a step"), [1, 2])
+    log = PredictionLog(log_folder(home, "orders"))
+    for frame, _ in list(read_frames(log_folder(home, "orders")))[:2]:
+        assert log.append(frame)
+        log.close()
+    compact(home, "orders", LogSection())
+    write_atomic(log_folder(home, "orders") / "bound.json", b"{}")
     write_ack(home, "orders", Ack(generation=1, pid=1))
     return folder, {" ".join(words): steady(tell(folder, words)[1]) for words in COMMANDS}
 
@@ -93,6 +102,8 @@ KINDS: dict[str, Callable[[Path, Any], Path]] = {
     "served bundle": lambda home, _: next((home / "serving" / "bundles").glob("*/boucle.json")),
     "traffic": lambda home, _: home / "serving" / "orders" / "traffic.json",
     "acknowledgement": lambda home, _: home / "serving" / "orders" / "ack.json",
+    "compacted log": lambda home, _: next((home / "serving" / "orders" / "log").glob("day=*/*.parquet")),
+    "bound of the log": lambda home, _: home / "serving" / "orders" / "log" / "bound.json",
     "prediction log": lambda home, _: next((home / "serving" / "orders" / "log").glob("segment-*.log")),
     "settings": lambda home, _: home.parent / "boucle.toml",
     "project": lambda home, _: home.parent / "boucle.yaml",

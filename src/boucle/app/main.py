@@ -13,6 +13,7 @@ from boucle.app.commands import (
     audit,
     backup,
     check,
+    compact,
     completion,
     doctor,
     explain,
@@ -90,6 +91,7 @@ app.command()(completion.completion)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
 app.command()(projects.projects)
+app.command()(compact.compact)
 app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)

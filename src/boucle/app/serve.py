@@ -23,6 +23,7 @@ from granian.server.common import AbstractServer
 from granian.server.mp import MPServer
 
 from boucle.app import stopping
+from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
@@ -30,6 +31,7 @@ from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.serving.client import InferClient
 from boucle.serving.holding import Held, hold
 from boucle.serving.process import READY
+from boucle.serving.records import LogSection
 from boucle.serving.supervisor import Supervisor
 from boucle.serving.switch import MOST_WORKERS, Board
 from boucle.serving.traffic import read_traffic
@@ -61,13 +63,15 @@ def serve(
     memory_mb: int | None = None,
     names: Sequence[str] = (),
     grpc_port: int | None = None,
+    log: LogSection | None = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
 ) -> None:
     """Serve endpoints until SIGTERM or SIGINT; returns when what was being answered is answered.
 
     `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
-    the files of the models that each worker has loaded at once.
+    the files of the models that each worker has loaded at once. `log` says what is kept of the prediction logs, which
+    are compacted meanwhile; without it that is left to others.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
@@ -103,7 +107,7 @@ def serve(
         watch = _Watch(supervisor, endpoints, where, announce or _say)
         supervisor.end()
         try:
-            with _signals_kept_from_workers() as stops:
+            with _signals_kept_from_workers() as stops, keeping_logs(home, endpoints, log):
                 _run(settings, board, host, port, watch, stops)
         finally:
             supervisor.end()

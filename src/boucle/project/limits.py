@@ -25,7 +25,7 @@ from boucle.project.records import (
     RetrainPolicy,
     RollbackPolicy,
 )
-from boucle.serving.records import ServingSection
+from boucle.serving.records import LogSection, ServingSection
 from boucle.training.records import CrossValidation, Range, Search, TrainingSection
 
 
@@ -102,6 +102,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (EvaluationSection, "bootstrap"): Limit(at_least=20, at_most=10_000),
     (GovernanceSection, "reviews"): NOT_NEGATIVE,
     (GovernanceSection, "keep_days"): ONE_OR_MORE,
+    (LogSection, "sample"): Limit(above=0, at_most=1),
+    (LogSection, "max_mb"): ONE_OR_MORE,
     (ServingSection, "host"): FILLED,
     (ServingSection, "port"): Limit(at_least=1, at_most=65_535),
     (ServingSection, "grpc_port"): Limit(at_least=1, at_most=65_535),

@@ -3,7 +3,7 @@
 The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log` itself.
 """
 
-from boucle.serving.care import broken_traffic, collectable, damaged_log
+from boucle.serving.care import broken_parts, broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
 from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, withdraw, written_out
 from boucle.serving.holding import hold
@@ -18,6 +18,7 @@ __all__ = [
     "Position",
     "ServerProcess",
     "back_to",
+    "broken_parts",
     "broken_traffic",
     "check_name",
     "collectable",

@@ -1,18 +1,24 @@
 """What garbage collection and fsck must know of served endpoints."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from boucle.kernel.care.records import Candidate, candidate
 from boucle.kernel.errors import BoucleError
+from boucle.serving import log_parts
+from boucle.serving.log_parts import day_of, parts
 from boucle.serving.prediction_log import LogDamage, read_frames, spent_segments
 from boucle.serving.records import PredictionFrame
 from boucle.serving.rollout import deployments
 from boucle.serving.traffic import log_folder, read_traffic, serving_root, traffic_file
 
 
-def collectable(home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s: float) -> Iterator[Candidate | None]:
-    """Written-out bundles that no traffic file names, and log segments in which every frame is spent.
+def collectable(
+    home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s: float, kept_since: datetime | None = None
+) -> Iterator[Candidate | None]:
+    """Written-out bundles that no traffic file names, and log segments in which every frame is spent, and compacted
+    parts of days before `kept_since`.
 
     Damaged if a traffic file cannot be read: then it is not known what the endpoint needs.
     """
@@ -29,6 +35,9 @@ def collectable(home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s
     for endpoint in endpoints(home):
         for segment in spent_segments(log_folder(home, endpoint), is_spent):
             yield candidate("log segment", segment, grace_s)
+        for part in parts(log_folder(home, endpoint)):
+            if kept_since is not None and day_of(part) < kept_since.date().isoformat():
+                yield candidate("part of the log", part, grace_s)
 
 
 def broken_traffic(home: Path) -> Iterator[tuple[Path, str]]:
@@ -48,6 +57,12 @@ def damaged_log(home: Path) -> Iterator[tuple[str, LogDamage]]:
         for _ in read_frames(log_folder(home, endpoint), on_damage=found.append):
             pass
         yield from ((endpoint, one) for one in found)
+
+
+def broken_parts(home: Path) -> Iterator[Path]:
+    """Compacted parts of prediction logs whose bytes are not what was written."""
+    for endpoint in endpoints(home):
+        yield from log_parts.broken_parts(log_folder(home, endpoint))
 
 
 def endpoints(home: Path) -> list[str]:

@@ -61,3 +61,18 @@ def hold(home: Path, endpoint: str) -> Iterator[Held]:
         yield held
     finally:
         os.close(descriptor)
+
+
+def is_held(home: Path, endpoint: str) -> bool:
+    """Whether a server, or a replay, has the endpoint."""
+    try:
+        descriptor = os.open(endpoint_folder(home, endpoint) / "server.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)

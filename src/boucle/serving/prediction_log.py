@@ -6,11 +6,13 @@ process is the last of its segment. A killed process loses no frame it wrote; a 
 `fsync` waits for the end of a segment.
 """
 
+import fcntl
 import logging
 import os
 import re
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +26,8 @@ from boucle.kernel.points import reach
 from boucle.serving.records import PredictionFrame
 
 SEGMENT_BYTES: Final = 64 << 20
+SEGMENT_S: Final = 900.0
+"""How long a segment is written to, if it is not full before: then it can be compacted."""
 _HEADER: Final = struct.Struct("<II")
 _NAME: Final = re.compile(r"segment-(\d{8})\.log")
 _LARGEST_FRAME: Final = 1 << 30
@@ -62,6 +66,7 @@ class PredictionLog:
         self._descriptor: int | None = None
         self._number = 0
         self._size = 0
+        self._begun = 0.0
         self._losing_since: int | None = None
         self.written = 0
         self.lost = 0
@@ -90,12 +95,13 @@ class PredictionLog:
             self._end()
 
     def _write(self, data: bytes) -> None:
-        if self._descriptor is not None and self._size + len(data) > self._segment_bytes:
+        full = self._size + len(data) > self._segment_bytes or time.monotonic() - self._begun > SEGMENT_S
+        if self._descriptor is not None and full:
             reach("log.segment_full")
             self._end()
         if self._descriptor is None:
             self._number, self._descriptor = _open_segment(self._folder)
-            self._size = 0
+            self._size, self._begun = 0, time.monotonic()
             reach("log.segment_begun")
         written = os.write(self._descriptor, data)
         reach("log.frame_written")
@@ -190,10 +196,45 @@ def _read_segment(
                 yield frame, Position(segment, offset)
 
 
+def closed_segments(folder: Path) -> list[int]:
+    """The segments that nobody writes to any more, oldest first; never the newest, which numbers the next one."""
+    return [segment for segment in sorted(_segments(folder))[:-1] if _is_closed(_path(folder, segment))]
+
+
+def read_segment(
+    folder: Path, segment: int, on_damage: Callable[[LogDamage], None] | None = None
+) -> Iterator[PredictionFrame]:
+    """The frames of a closed segment."""
+    return (frame for frame, _ in _read_segment(folder, segment, 0, newest=False, on_damage=on_damage))
+
+
+def segment_file(folder: Path, segment: int) -> Path:
+    """The file of a segment."""
+    return _path(folder, segment)
+
+
+def _is_closed(file: Path) -> bool:
+    """Whether no process holds it: each writer does until it ends. An empty one may be about to be held.
+
+    Where the file system knows no locks, nothing is ever known to be closed.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_size > 0
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def spent_segments(folder: Path, is_spent: Callable[[PredictionFrame], bool]) -> list[Path]:
-    """The files of which every frame is spent; never the newest, by which the next one is numbered."""
+    """The files of closed segments of which every frame is spent."""
     spent = []
-    for segment in sorted(_segments(folder))[:-1]:
+    for segment in closed_segments(folder):
         damage: list[LogDamage] = []
         frames = _read_segment(folder, segment, 0, newest=False, on_damage=damage.append)
         if all(is_spent(frame) for frame, _ in frames) and not damage:
@@ -232,9 +273,12 @@ def _open_segment(folder: Path) -> tuple[int, int]:
         number = max(_segments(folder), default=0) + 1
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            return number, os.open(_path(folder, number), flags, 0o600)
+            descriptor = os.open(_path(folder, number), flags, 0o600)
         except FileExistsError:
             continue
+        with suppress(OSError):  # held until it is closed, by whatever end: see `closed_segments`
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return number, descriptor
 
 
 def _segments(folder: Path) -> list[int]:

@@ -91,6 +91,19 @@ class PredictionFrame(Struct, frozen=True, kw_only=True):
     """Of a shadow."""
 
 
+class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of the prediction log once it is compacted: the `serving.log` section of boucle.yaml."""
+
+    sample: float = 1.0
+    """Share of the requests that are kept."""
+    redact: list[str] = field(default_factory=list)
+    """Columns that are kept without their values."""
+    drop: list[str] = field(default_factory=list)
+    """Columns that are not kept."""
+    max_mb: int | None = None
+    """Bound on the log's size: the oldest compacted parts go first."""
+
+
 class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `serving` section of boucle.yaml."""
 
@@ -106,3 +119,4 @@ class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_rows: int = 100_000
     names: list[str] = field(default_factory=list)
     """Further Host names that are answered."""
+    log: LogSection = field(default_factory=LogSection)

@@ -87,7 +87,7 @@ def _results(home: Path) -> "Iterator[StoreProblem]":
 
 def _served(home: Path) -> "Iterator[StoreProblem]":
     from boucle.kernel.care.records import StoreProblem
-    from boucle.serving.api import broken_traffic, damaged_log
+    from boucle.serving.api import broken_parts, broken_traffic, damaged_log
 
     for file, why in broken_traffic(home):
         path = file.relative_to(home).as_posix()
@@ -104,6 +104,13 @@ def _served(home: Path) -> "Iterator[StoreProblem]":
             object=f"serving/{endpoint}/log/segment-{damage.segment:08d}.log",
             message=f"{damage.size_bytes:,} bytes from {damage.offset:,} on: {damage.message}",
             next=None if damage.cut_off else "boucle restore FILE",
+        )
+    for part in broken_parts(home):
+        yield StoreProblem(
+            kind="log_damaged",
+            object=part.relative_to(home).as_posix(),
+            message="its bytes are not what was written: its name has their hash",
+            next="boucle restore FILE",
         )
 
 

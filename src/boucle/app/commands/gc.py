@@ -107,13 +107,14 @@ def collect(
     from boucle.serving import api as serving
 
     now = store.clock.now()
-    is_spent = spent(store, name, None if keep_days is None else now - timedelta(days=keep_days))
+    kept_since = None if keep_days is None else now - timedelta(days=keep_days)
+    is_spent = spent(store, name, kept_since)
     actor = local_principal().name
     return engine.collect(
         store,
         [
             lambda: pipeline.collectable(store.home, cache_s),
-            lambda: serving.collectable(store.home, is_spent, grace_s),
+            lambda: serving.collectable(store.home, is_spent, grace_s, kept_since),
         ],
         expire=None
         if keep_days is None

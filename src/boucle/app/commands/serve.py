@@ -74,6 +74,7 @@ class _Given:
 def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
     from boucle.app.serve import serve as answer
     from boucle.serving.folders import take_in
+    from boucle.serving.records import LogSection
 
     kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
@@ -87,6 +88,7 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None
             grpc_port=given.grpc_port,
             workers=given.workers or 1,
             memory_mb=given.memory_mb,
+            log=LogSection(),
             announce=lambda url: typer.echo(
                 f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
             ),
@@ -129,6 +131,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             grpc_port=given.grpc_port or section.grpc_port,
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,
+            log=section.log,
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
             held=held,
         )

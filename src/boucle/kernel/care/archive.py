@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
-from boucle.kernel.care.layout import BLOB, DATABASE, HEAD, SEGMENT, kind_of
+from boucle.kernel.care.layout import BLOB, DATABASE, HEAD, PART, SEGMENT, kind_of
 from boucle.kernel.digests import Digest, canonical_json, digest_bytes, short
 from boucle.kernel.errors import Conflict, Damaged, InvalidInput, NotFound
 from boucle.kernel.paths import translate
@@ -157,7 +157,7 @@ def _check_paths(file: Path, contents: Contents) -> None:
         raise _damaged(file, "its list names a file twice, or no database")
     for entry in contents.files:
         kind = kind_of(entry.path)
-        allowed = kind is not None and (kind.kept or kind in (BLOB, SEGMENT) or entry.path in (DATABASE, HEAD))
+        allowed = kind is not None and (kind.kept or kind in (BLOB, SEGMENT, PART) or entry.path in (DATABASE, HEAD))
         if not allowed or entry.size < 0 or (kind is BLOB and not entry.path.endswith(f"/{entry.digest}")):
             raise _damaged(file, f"its list names {entry.path!r}, which no backup holds")
 

@@ -14,7 +14,7 @@ import msgspec
 from boucle.kernel.audit_chain import GENESIS, AuditHead
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.care.archive import FORMAT, Contents, Entry, opened, read_files, write_archive
-from boucle.kernel.care.layout import DATABASE, HEAD, SEGMENT, files, kind_of
+from boucle.kernel.care.layout import DATABASE, HEAD, PART, SEGMENT, files, kind_of
 from boucle.kernel.care.references import Needed, missing, needed_by_rows, needed_by_trees
 from boucle.kernel.care.roots import named_in, named_in_database, reachable
 from boucle.kernel.care.turns import care, room_beside
@@ -122,7 +122,7 @@ def _write(
 
 
 def _read_small(home: Path, whole_bytes: Callable[[Path], int]) -> tuple[dict[str, bytes], dict[str, int]]:
-    """The files that a backup holds as they are, and how much of each log segment it holds."""
+    """The files that a backup holds as they are, and how much of each file of the prediction log."""
     small: dict[str, bytes] = {}
     segments: dict[str, int] = {}
     for path, file in files(home):
@@ -131,6 +131,8 @@ def _read_small(home: Path, whole_bytes: Callable[[Path], int]) -> tuple[dict[st
             small[path] = file.read_bytes()
         elif kind is SEGMENT:
             segments[path] = whole_bytes(file)
+        elif kind is PART:
+            segments[path] = file.stat().st_size
     return small, segments
 
 

@@ -48,6 +48,7 @@ DATABASE: Final = "boucle.db"
 HEAD: Final = "audit-head.json"
 FOLDERS: Final = ("blobs", "cache", "serving", "damaged")
 SEGMENT: Final = FileKind("serving/<endpoint>/log/segment-<number>.log", "the prediction log, up to whole frames")
+PART: Final = FileKind("serving/<endpoint>/log/day=<any>/<number>-<any>.parquet", "the prediction log, compacted")
 BLOB: Final = FileKind("blobs/<two>/<digest>", "bytes under their digest; a backup holds those that are needed")
 KINDS: Final = (
     FileKind(DATABASE, "metadata: SQLite; a backup holds a snapshot of it"),
@@ -72,6 +73,8 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
     FileKind("serving/<endpoint>/server.log", "what the server of a replay prints"),
     SEGMENT,
+    PART,
+    FileKind("serving/<endpoint>/log/bound.json", "what the bound on the log's size has cost", kept=True),
     FileKind("blobs/incoming/<any>", "a blob that is being written", temporary=True),
     FileKind(".<any>", "a file that is being written", temporary=True),
     FileKind("cache/.<any>", "a file that is being written", temporary=True),
@@ -80,6 +83,8 @@ KINDS: Final = (
     FileKind("cache/bundles/.<any>/**", "a folder that is being written", temporary=True),
     FileKind("serving/bundles/.<any>/**", "a folder that is being written", temporary=True),
     FileKind("serving/<endpoint>/.<any>", "a file that is being written", temporary=True),
+    FileKind("serving/<endpoint>/log/.<any>", "a file that is being written", temporary=True),
+    FileKind("serving/<endpoint>/log/day=<any>/.<any>", "a file that is being written", temporary=True),
     FileKind("damaged/<any>", "what `boucle fsck --repair` moved out of the way"),
 )
 

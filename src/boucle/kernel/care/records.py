@@ -17,6 +17,7 @@ Kind = Literal[
     "bundle folder",
     "bundle folder of the server",
     "log segment",
+    "part of the log",
     "temporary file",
     "blob",
 ]

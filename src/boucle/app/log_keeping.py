@@ -1,0 +1,118 @@
+"""Compaction beside a server: a look now and then, and a process of low priority where there is something to do.
+
+`python -m boucle.app.log_keeping HOME ENDPOINT SECTION`, the section as JSON.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from boucle.kernel.errors import BoucleError
+from boucle.serving.log_parts import parts
+from boucle.serving.prediction_log import closed_segments
+from boucle.serving.records import LogSection
+from boucle.serving.traffic import log_folder
+
+LOOK_S: Final = 60.0
+_FIRST_LOOK_S: Final = 5.0
+"""A server that starts has other things to do."""
+_NICE: Final = 19
+_log: Final = logging.getLogger("boucle.log")
+
+
+@contextmanager
+def keeping_logs(
+    home: Path, endpoints: Sequence[str], section: LogSection | None, look_s: float = LOOK_S
+) -> Iterator[None]:
+    """Compact the logs of endpoints now and then while the block runs; without a section they are left as they are.
+
+    Tables are loaded by the other process only, and only while it works. What goes wrong there is told and tried again.
+    """
+    if section is None:
+        yield
+        return
+    keeper = _Keeper(home, endpoints, section, look_s)
+    thread = threading.Thread(target=keeper.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        keeper.stop()
+        thread.join()
+
+
+class _Keeper:
+    """Looks and starts the process; `stop` ends both, which loses nothing."""
+
+    def __init__(self, home: Path, endpoints: Sequence[str], section: LogSection, look_s: float) -> None:
+        self._home, self._endpoints, self._section, self._look_s = home, endpoints, section, look_s
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
+
+    def run(self) -> None:
+        wait_s = min(_FIRST_LOOK_S, self._look_s)
+        while not self._over.wait(wait_s):
+            for endpoint in self._endpoints:
+                if self._is_due(endpoint):
+                    self._compact(endpoint)
+            wait_s = self._look_s
+
+    def stop(self) -> None:
+        with self._turn:
+            self._over.set()
+            if self._process is not None:
+                self._process.terminate()
+
+    def _is_due(self, endpoint: str) -> bool:
+        folder = log_folder(self._home, endpoint)
+        try:
+            if closed_segments(folder):
+                return True
+            files = [*folder.glob("segment-*.log"), *(compacted := parts(folder))]
+            size = sum(file.stat().st_size for file in files)
+        except OSError:  # one went meanwhile: the next look sees what is left
+            return False
+        return self._section.max_mb is not None and bool(compacted) and size > self._section.max_mb * 1_000_000
+
+    def _compact(self, endpoint: str) -> None:
+        words = [str(self._home), endpoint, msgspec.json.encode(self._section).decode()]
+        with self._turn:
+            if self._over.is_set():
+                return
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "boucle.app.log_keeping", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "POLARS_MAX_THREADS": "1"},
+            )
+        _, said = self._process.communicate()
+        if self._process.returncode and not self._over.is_set():
+            _log.warning("the prediction log could not be compacted: %s", said.decode(errors="replace").strip()[-500:])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compact once, with the lowest priority."""
+    from boucle.serving.compaction import compact
+
+    home, endpoint, section = arguments
+    os.nice(_NICE)
+    try:
+        compact(Path(home), endpoint, msgspec.json.decode(section, type=LogSection))
+    except BoucleError as error:
+        sys.stderr.write(error.message)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""A server compacts its log by a process beside it; `boucle compact` does it where no server runs."""
+
+import json
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from boucle.app.log_keeping import keeping_logs
+from boucle.app.main import run_command
+from boucle.kernel.digests import Digest
+from boucle.kernel.store import Store
+from boucle.serving.api import hold, log_folder
+from boucle.serving.log_parts import parts
+from boucle.serving.prediction_log import PredictionLog
+from boucle.serving.records import LogSection, PredictionFrame
+
+
+def fill(home: Path) -> Path:
+    folder = log_folder(home, "flights")
+    log = PredictionLog(folder, segment_bytes=1000)
+    for number in range(50):
+        assert log.append(
+            PredictionFrame(
+                request_id=f"q{number}",
+                endpoint="flights",
+                number=1,
+                bundle_digest=Digest("a" * 64),
+                served_at=1_772_000_000.0,
+                latency_ms=1.0,
+                rows=1,
+                inputs={"temp": [1.0]},
+                outputs={"value": [2.0]},
+            )
+        )
+    log.close()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_log_is_compacted_while_it_is_kept(tmp_path: Path) -> None:
+    folder = fill(tmp_path)
+    deadline = time.monotonic() + 60
+    with keeping_logs(tmp_path, ["flights"], LogSection(drop=["temp"]), look_s=0.01):
+        while len(list(folder.glob("segment-*.log"))) > 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    table = pl.read_parquet(parts(folder))
+    assert table.height >= 40
+    assert "in.temp" not in table.columns
+
+
+def test_a_log_that_nobody_asks_to_keep_is_left_alone(tmp_path: Path) -> None:
+    folder = fill(tmp_path)
+    with keeping_logs(tmp_path, ["flights"], None):
+        pass
+    assert not parts(folder)
+
+
+def test_compact_leaves_served_endpoints_to_their_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / ".boucle"
+    Store.open(home).close()
+    folder = fill(home)
+    words = ["compact", "--home", str(home)]
+    with hold(home, "flights"):
+        assert run_command(words) == 0
+        assert "its server does it" in capsys.readouterr().out
+        assert not parts(folder)
+    assert run_command([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["compacted"]["flights"]
+    assert told["rows"] == pl.read_parquet(parts(folder)).height > 40
+    assert run_command(["fsck", "--home", str(home)]) == 0
+    assert run_command(["backup", str(tmp_path / "b.tar"), "--home", str(home)]) == 0
+    assert run_command(["restore", str(tmp_path / "b.tar"), "--home", str(tmp_path / "again")]) == 0
+    assert [one.name for one in parts(log_folder(tmp_path / "again", "flights"))] == [one.name for one in parts(folder)]
