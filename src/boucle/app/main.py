@@ -32,6 +32,7 @@ from boucle.app.commands import (
     schema,
     serve,
     settings,
+    signing,
     status,
     sync,
     up,
@@ -73,6 +74,8 @@ app = typer.Typer(
 )
 for verb in (init.init, check.check, run.run, serve.serve, up.up, replay.replay, status.status, report.report):
     app.command()(verb)
+app.command()(signing.sign)
+app.command()(signing.verify)
 app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)

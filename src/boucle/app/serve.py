@@ -28,6 +28,7 @@ from boucle.app.ports import address, check_port
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
+from boucle.packaging.trust import Trust
 from boucle.serving.client import InferClient
 from boucle.serving.holding import Held, hold
 from boucle.serving.process import READY
@@ -64,6 +65,7 @@ def serve(
     names: Sequence[str] = (),
     grpc_port: int | None = None,
     log: LogSection | None = None,
+    trust: Trust | None = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
 ) -> None:
@@ -71,7 +73,7 @@ def serve(
 
     `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
     the files of the models that each worker has loaded at once. `log` says what is kept of the prediction logs, which
-    are compacted meanwhile; without it that is left to others.
+    are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
@@ -99,6 +101,7 @@ def serve(
         most_bytes=None if memory_mb is None else memory_mb << 20,
         names=list(names),
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
+        trust=trust or Trust(),
     )
     with ExitStack() as stack:
         for mine in held or [stack.enter_context(hold(home, one)) for one in endpoints]:

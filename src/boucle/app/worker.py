@@ -20,6 +20,7 @@ from boucle.identity.api import LocalDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
+from boucle.packaging.trust import Trust
 from boucle.protocols import arrow, mlflow_scoring, open_inference, tf_serving, vertex
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -50,6 +51,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     names: list[str] = field(default_factory=list)
     grpc: str | None = None
     """`HOST:PORT` to answer gRPC at."""
+    trust: Trust = Trust()
+    """What it opens."""
 
     @property
     def lazy(self) -> bool:
@@ -96,7 +99,7 @@ class Worker:
         self._settings = settings
         home = Path(settings.home)
         board = Board.open(settings.board, settings.endpoints, settings.workers)
-        models = Models(serving_root(home), most_bytes=settings.most_bytes)
+        models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
         self.endpoints = Endpoints(
             Endpoint(
                 home,

@@ -38,7 +38,12 @@ def freeze(blobs: BlobStore, folder: Path) -> Digest:
 
 def digest_folder(folder: Path) -> Digest:
     """The digest that `freeze` would give, storing nothing."""
-    return digest_bytes(canonical_json(_entries(folder, digest_file)))
+    return digest_bytes(canonical_json(listing(folder)))
+
+
+def listing(folder: Path) -> list[TreeEntry]:
+    """The files of a folder as they are now, sorted by path. InvalidInput for links and special files."""
+    return _entries(folder, digest_file)
 
 
 def entries(blobs: BlobStore, digest: Digest) -> list[TreeEntry]:

@@ -17,6 +17,7 @@ from boucle.packaging.encode import Encoder, Values
 from boucle.packaging.manifest import read_manifest
 from boucle.packaging.records import BundleManifest, EncodeStage, Signature, Stage
 from boucle.packaging.stages import Chain, Files
+from boucle.packaging.trust import Trust, signed_by
 
 Scores = NDArray[np.float64]
 """Binary: probability of the positive class, (n_rows,). Multiclass: probabilities, (n_rows, n_classes). Regression:
@@ -75,11 +76,25 @@ def labels_of(signature: Signature, scores: Scores) -> list[str]:
     return [signature.classes[code] for code in chosen.astype(np.intp).tolist()]
 
 
-def open_bundle(folder: Path) -> Predictor:
-    """Open a bundle folder for predictions. Damaged if the bytes of a file are not those that were packaged."""
-    manifest = read_manifest(folder)
+def open_bundle(folder: Path, trust: Trust | None = None) -> Predictor:
+    """Open a bundle folder for predictions. Damaged if the bytes of a file are not those that were packaged.
+
+    Where `trust` names keys: NotFound if the bundle is not signed, Refused if by none of them, or if what is read here
+    is not what was signed.
+    """
+    trust = trust or Trust()
+    signed = signed_by(folder, trust.keys) if trust.keys else None
+    manifest = read_manifest(folder, signed)
     files = {name: _read(folder, name, digest) for name, digest in manifest.files.items()}
+    if signed is not None:
+        for name, data in files.items():
+            signed.require(name, data, repr(str(folder)))
     return Predictor(manifest, files)
+
+
+def opened_manifest(folder: Path, trust: Trust) -> BundleManifest:
+    """The manifest of a bundle folder, as far as it is trusted; see `open_bundle`."""
+    return read_manifest(folder, signed_by(folder, trust.keys) if trust.keys else None)
 
 
 def _read(folder: Path, name: str, digest: Digest) -> bytes:

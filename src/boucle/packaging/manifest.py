@@ -1,6 +1,7 @@
 """Reads `boucle.json` in all its formats. Imported by the serving worker: msgspec and the standard library."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,15 +16,19 @@ from boucle.packaging.records import (
     TreeliteStage,
 )
 
+if TYPE_CHECKING:
+    from boucle.packaging.signing import Signed
+
 FORMAT = 2
 MANIFEST = "boucle.json"
 MODEL = "model.treelite"
 
 
-def read_manifest(folder: Path) -> BundleManifest:
+def read_manifest(folder: Path, signed: "Signed | None" = None) -> BundleManifest:
     """The manifest of a bundle folder.
 
-    NotFound if there is none, InvalidInput if it is of a newer format, Damaged if it cannot be read.
+    NotFound if there is none, InvalidInput if it is of a newer format, Damaged if it cannot be read. Refused if its
+    bytes are not those that were `signed`.
     """
     try:
         data = (folder / MANIFEST).read_bytes()
@@ -31,6 +36,8 @@ def read_manifest(folder: Path) -> BundleManifest:
         raise NotFound(
             f"{str(folder)!r} is no bundle: it has no {MANIFEST}", hint="run `boucle run` to make one"
         ) from error
+    if signed is not None:
+        signed.require(MANIFEST, data, repr(str(folder)))
     return manifest_of(data, where=repr(str(folder)))
 
 

@@ -14,17 +14,18 @@ from boucle.kernel.errors import InvalidInput, NotFound, Refused
 from boucle.kernel.paths import make_folder, translate, write_atomic
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.manifest import MANIFEST, read_manifest
+from boucle.packaging.trust import Trust, refuse_changed, signature_file, signed_by
 from boucle.serving.records import Deployment, Traffic
 from boucle.serving.traffic import read_traffic, serving_root, write_traffic
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
-def take_in(home: Path, folders: Sequence[Path]) -> list[str]:
+def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> list[str]:
     """Deploy bundle folders in a server's own folder, each at an endpoint of its name; the names, in their order.
 
     Refused for the folder of a store, where gates decide what is served. NotFound or InvalidInput for what is no
-    bundle, before anything is written.
+    bundle, before anything is written; where `trust` names keys, also Refused for what they did not sign.
     """
     if (home / "boucle.db").exists():
         raise Refused(
@@ -36,6 +37,8 @@ def take_in(home: Path, folders: Sequence[Path]) -> list[str]:
     for folder in folders:
         read_manifest(folder)
         with translate(folder):
+            if trust is not None and trust.keys:
+                refuse_changed(folder, signed_by(folder, trust.keys))
             found.append(digest_folder(folder))
     for name, folder, digest in zip(names, folders, found, strict=True):
         _deploy(home, name, folder, digest)
@@ -70,6 +73,8 @@ def _deploy(home: Path, name: str, folder: Path, digest: Digest) -> None:
     target = root / "bundles" / digest
     if not (target / MANIFEST).exists():  # it is written last; the worker compares the whole
         _copy(folder, target)
+    if (signature := signature_file(folder)).is_file():
+        write_atomic(signature_file(target), signature.read_bytes())
     before = _before(home, name)
     if before is not None and before.champion.bundle_digest == digest:
         return

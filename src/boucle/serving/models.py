@@ -11,9 +11,9 @@ from boucle.kernel import trees
 from boucle.kernel.digests import short
 from boucle.kernel.errors import Damaged, NotFound
 from boucle.kernel.paths import inside, translate
-from boucle.packaging.bundle import Predictor, open_bundle
-from boucle.packaging.manifest import read_manifest
+from boucle.packaging.bundle import Predictor, open_bundle, opened_manifest
 from boucle.packaging.records import Signature
+from boucle.packaging.trust import Trust
 from boucle.serving.records import Deployment
 
 
@@ -40,11 +40,13 @@ class Models:
     """Opens bundles below a serving root. Safe for threads.
 
     `most_bytes` bounds the files of those that are loaded at once: beyond it those that were not asked for longest are
-    let go, and are loaded again when they are asked. The one that is asked is loaded, however large it is.
+    let go, and are loaded again when they are asked. The one that is asked is loaded, however large it is. What `trust`
+    does not allow is not opened.
     """
 
-    def __init__(self, root: Path, *, most_bytes: int | None = None) -> None:
+    def __init__(self, root: Path, *, most_bytes: int | None = None, trust: Trust | None = None) -> None:
         self._root = root
+        self._trust = trust or Trust()
         self._most_bytes = most_bytes
         self._known: WeakValueDictionary[Deployment, Model] = WeakValueDictionary()
         self._lock = threading.Lock()
@@ -67,7 +69,7 @@ class Models:
     def signature(self, model: Model) -> Signature:
         """What a model takes and answers; loads nothing but its manifest."""
         if model._signature is None:
-            model._signature = read_manifest(self._folder(model)).signature
+            model._signature = opened_manifest(self._folder(model), self._trust).signature
         return model._signature
 
     def load(self, model: Model) -> Predictor:
@@ -85,7 +87,7 @@ class Models:
                     f"its folder {str(folder)!r} holds {short(found)}"
                 )
             self._make_room(model.size_bytes)
-            predictor = open_bundle(folder)
+            predictor = open_bundle(folder, self._trust)
             self._asked = model.used = self._asked + 1
             model._signature, model.predictor = predictor.signature, predictor
             return predictor

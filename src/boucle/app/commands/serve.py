@@ -38,6 +38,12 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this endpoint; may be repeated. Default: all of the store."),
     ] = None,
+    signed_by: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Serve a folder only if the holder of this public key signed it; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Serve the endpoints of a store over HTTP, or bundle folders from anywhere.
 
@@ -53,9 +59,16 @@ def serve(
       curl http://127.0.0.1:8080/v2/health/ready
     """
     session = session_of(context)
-    given = _Given(host=host, port=port, grpc_port=grpc_port, workers=workers, memory_mb=memory_mb)
+    given = _Given(host=host, port=port, grpc_port=grpc_port, workers=workers, memory_mb=memory_mb, signed_by=signed_by)
     if folders:
         _serve_folders(session, folders, given)
+    elif signed_by:
+        from boucle.kernel.errors import InvalidInput
+
+        raise InvalidInput(
+            "--signed-by is for bundle folders; what a store serves is what its gates let through",
+            hint="boucle serve FOLDER --signed-by FILE",
+        )
     else:
         _serve_project(session, given, endpoint or [])
 
@@ -69,17 +82,21 @@ class _Given:
     grpc_port: int | None
     workers: int | None
     memory_mb: int | None
+    signed_by: list[Path] | None
 
 
 def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
+    from boucle.app.commands.signing import public_keys
     from boucle.app.serve import serve as answer
+    from boucle.packaging.trust import Trust
     from boucle.serving.folders import take_in
     from boucle.serving.records import LogSection
 
+    trust = Trust(keys=public_keys(given.signed_by) if given.signed_by else [])
     kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
     with nullcontext(kept) if kept else TemporaryDirectory(prefix="boucle-serve-") as home:
-        names = take_in(Path(home).absolute(), folders)
+        names = take_in(Path(home).absolute(), folders, trust)
         answer(
             Path(home).absolute(),
             names,
@@ -89,6 +106,7 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None
             workers=given.workers or 1,
             memory_mb=given.memory_mb,
             log=LogSection(),
+            trust=trust,
             announce=lambda url: typer.echo(
                 f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
             ),

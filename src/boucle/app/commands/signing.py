@@ -1,0 +1,126 @@
+"""`boucle sign` and `boucle verify`"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.session import AsJson
+from boucle.packaging.trust import check_installed
+
+if TYPE_CHECKING:
+    from boucle.packaging.signing import PrivateKey
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A bundle folder.")]
+Signature = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File of the signature; default: FOLDER.sig, beside the folder.")
+]
+
+
+def sign(
+    folder: Folder,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Private key in PEM; default: your own, made when first needed.")
+    ] = None,
+    signature: Signature = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a bundle folder, so that others can tell that it came from you and is as it was.
+
+    The signature (OpenSSF model signing) lies beside the folder, which it does not change. Give the public key to
+    whoever shall verify it.
+
+    \b
+    Example:
+      boucle sign models/churn
+      boucle verify models/churn --key ~/.config/boucle/signing.pub
+    """
+    check_installed()
+    from boucle.app.console import print_json
+    from boucle.kernel.paths import write_atomic
+    from boucle.kernel.trees import listing
+    from boucle.packaging.manifest import read_manifest
+    from boucle.packaging.signing import fingerprint
+    from boucle.packaging.signing import sign as signed
+    from boucle.packaging.trust import signature_file
+
+    read_manifest(folder)
+    private, public, is_new = _key(key)
+    place = signature or signature_file(folder)
+    write_atomic(place, signed(folder.absolute().name, listing(folder), private) + b"\n")
+    if as_json:
+        mark = fingerprint(private.public_key())
+        print_json({"signature": str(place), "key": mark, "public_key": str(public), "new_key": is_new})
+        return
+    if is_new:
+        typer.echo(f"made a key of your own: {public.with_suffix('.pem')}")
+    typer.echo(f"signed {folder}: {place}")
+    typer.echo(f"verify it: boucle verify {folder} --key {public}")
+
+
+def verify(
+    folder: Folder,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Public key in PEM of a trusted signer; may be repeated; default: your own."),
+    ] = None,
+    signature: Signature = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify that a folder is exactly what a trusted key signed.
+
+    \b
+    Example:
+      boucle verify models/churn --key ada.pub
+    """
+    from boucle.app.console import print_json
+    from boucle.packaging.trust import refuse_changed, signed_by
+
+    found = signed_by(folder, public_keys(key), signature)
+    refuse_changed(folder, found)
+    if as_json:
+        print_json({"folder": str(folder), "key": found.key, "files": found.files})
+        return
+    typer.echo(f"{folder} is what the key {found.key[:12]} signed: {len(found.files)} files")
+
+
+def public_keys(files: list[Path] | None) -> list[str]:
+    """Trusted keys, checked; one's own where none is named."""
+    check_installed()
+    from boucle.packaging.signing import public_pem, read_public
+
+    return [public_pem(read_public(_read(file), repr(str(file)))).decode() for file in files or [own_key(".pub")]]
+
+
+def own_key(suffix: str) -> Path:
+    """Where one's own key lies: `.pem` the private one, `.pub` the public one."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(config) / "boucle" / f"signing{suffix}"
+
+
+def _key(file: Path | None) -> "tuple[PrivateKey, Path, bool]":
+    """The private key, the file of its public one, which is made where there is none, and whether the key is new."""
+    from boucle.kernel.paths import write_atomic
+    from boucle.packaging.signing import new_key, private_pem, public_pem, read_private
+
+    place = file or own_key(".pem")
+    is_new = file is None and not place.exists()
+    key = new_key() if is_new else read_private(_read(place), repr(str(place)))
+    if is_new:
+        write_atomic(place, private_pem(key))
+    public = place.with_suffix(".pub")
+    if not public.exists():
+        write_atomic(public, public_pem(key.public_key()))
+    return key, public, is_new
+
+
+def _read(file: Path) -> bytes:
+    from boucle.kernel.errors import NotFound
+    from boucle.kernel.paths import translate
+
+    with translate(file):
+        try:
+            return file.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no key {str(file)!r}", hint="boucle sign FOLDER makes one of your own") from error

@@ -1,0 +1,68 @@
+"""Whom a reader of bundles trusts. Imported by the serving worker; loads cryptography only where signatures count."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from boucle.kernel.errors import NotFound, Refused, Unavailable
+from boucle.kernel.trees import listing
+
+if TYPE_CHECKING:
+    from boucle.packaging.signing import Signed
+
+
+class Trust(Struct, frozen=True, kw_only=True):
+    """What a reader opens. It travels to the worker's process."""
+
+    keys: list[str] = field(default_factory=list)
+    """Public keys in PEM. With any, only bundles that one of them signed are opened."""
+    allow_code: bool = False
+    """Whether a model that is code may be loaded; only one that is signed, all the same."""
+
+
+def check_installed() -> None:
+    """Unavailable, with the command that installs it, if cryptography is not there."""
+    if find_spec("cryptography") is None:
+        raise Unavailable("signatures need cryptography, which is not installed", hint="pip install 'boucle[sign]'")
+
+
+def signature_file(folder: Path) -> Path:
+    """Where a folder's signature lies: beside it.
+
+    >>> signature_file(Path("models/churn.v1")).name
+    'churn.v1.sig'
+    """
+    place = folder.absolute()
+    return place.with_name(place.name + ".sig")
+
+
+def signed_by(folder: Path, keys: Sequence[str], file: Path | None = None) -> "Signed":
+    """What the signature of a bundle folder says; it lies beside the folder unless `file` is named.
+
+    NotFound if there is none, Refused if none of the keys made it. The folder itself is not looked at.
+    """
+    check_installed()
+    from boucle.packaging.signing import read_public, verified
+
+    place = file or signature_file(folder)
+    try:
+        data = place.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(
+            f"{str(folder)!r} is not signed: there is no {str(place)!r}", hint=f"boucle sign {folder}"
+        ) from error
+    return verified(data, [read_public(key.encode(), "a trusted key") for key in keys], repr(str(folder)))
+
+
+def refuse_changed(folder: Path, signed: "Signed") -> None:
+    """Refused unless the folder holds exactly the files that were signed."""
+    found = {one.path: one.digest for one in listing(folder)}
+    wrong = [f"{path} is missing" for path in signed.files if path not in found]
+    wrong += [f"{path} was added" for path in found if path not in signed.files]
+    wrong += [f"{path} was changed" for path in found if path in signed.files and found[path] != signed.files[path]]
+    if wrong:
+        shown = ", ".join(sorted(wrong)[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise Refused(f"{str(folder)!r} is not what was signed: {shown}", details={"differences": sorted(wrong)})
