@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boucle.app.session import AsJson
-from boucle.packaging.trust import check_installed
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import PrivateKey
@@ -36,6 +35,8 @@ def sign(
       boucle sign models/churn
       boucle verify models/churn --key ~/.config/boucle/signing.pub
     """
+    from boucle.packaging.trust import check_installed
+
     check_installed()
     from boucle.app.console import print_json
     from boucle.kernel.paths import write_atomic
@@ -87,6 +88,8 @@ def verify(
 
 def public_keys(files: list[Path] | None) -> list[str]:
     """Trusted keys, checked; one's own where none is named."""
+    from boucle.packaging.trust import check_installed
+
     check_installed()
     from boucle.packaging.signing import public_pem, read_public
 
