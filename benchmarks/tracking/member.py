@@ -18,8 +18,9 @@ SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000, "100k": 100_000}
 TITLE = "Tracking: beside MLflow's server"
 ABOUT = """`boucle up` and `mlflow server` (SQLite, one worker: its fastest), each with a folder of its own, asked by
 the same programs over HTTP on the loopback. Both answer a write once it is synced to the disk. Load is made by a
-program in C (`load.c`) on the same cores as the server; what it reaches against an empty Granian application is in the
-last column, and is the limit of this way to measure. Runs for searches are written into each server's SQLite file by
+program in C (`load.c`) on the same cores as the server, or by MLflow's client; what they reach against a Granian
+application that answers the same to all and keeps nothing is in the last column, and is the limit of this way to
+measure. Runs for searches are written into each server's SQLite file by
 its schema while it is stopped (`fill.py`), the rest by HTTP. A ratio says how many times better Boucle is."""
 # What is measured: name, unit, which is better.
 CASES = {
@@ -100,7 +101,7 @@ def _round(peer: Peer, load: Path, folder: Path, values: dict[str, list[float]])
         for connections in (4, 16, 64):
             values[f"metric{connections}"].append(work.metrics(server, load, folder, connections))
         values["batch"].append(work.batches(server, load, folder))
-        calls, runs = work.client(server, 1200 if peer.key == "boucle" else 300, 40 if peer.key == "boucle" else 10)
+        calls, runs = work.client(server.url, 1200 if peer.key == "boucle" else 300, 40 if peer.key == "boucle" else 10)
         values["client"].append(calls)
         values["runs"].append(runs)
 

@@ -76,10 +76,10 @@ def batches(server: Running, load: Path, folder: Path) -> float:
     return counted["requests"] * 1000 / counted["seconds"]
 
 
-def client(server: Running, calls: int, runs: int) -> tuple[float, float]:
+def client(url: str, calls: int, runs: int) -> tuple[float, float]:
     """Single calls and runs of 22 calls a second, by MLflow's client in a process of its own."""
     programs = HERE.parents[1] / "build" / "bench" / "environments" / "mlflow" / "bin"
-    command = [programs / "python", HERE / "client.py", server.url, str(calls), str(runs)]
+    command = [programs / "python", HERE / "client.py", url, str(calls), str(runs)]
     done = subprocess.run(command, env=surroundings(programs), capture_output=True, text=True, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     return told["calls"], told["runs"]
@@ -100,6 +100,9 @@ def limit(programs: Path, load: Path, folder: Path, values: dict[str, list[float
         for connections in (4, 16, 64):
             counted = loaded(load, folder, port, connections, request(port, "runs/log-metric", metric("0" * 32)))
             values[f"metric{connections}"].append(counted["requests"] / counted["seconds"])
+        calls, runs = client(f"http://127.0.0.1:{port}", 1200, 40)
+        values["client"].append(calls)
+        values["runs"].append(runs)
     finally:
         process.terminate()
         process.wait()
