@@ -20,6 +20,7 @@ from boucle.app.commands import (
     fsck,
     gc,
     init,
+    keys,
     lineage,
     models,
     pins,
@@ -80,6 +81,7 @@ app.add_typer(models.app)
 app.add_typer(audit.app)
 app.add_typer(pins.app)
 app.add_typer(users.app)
+app.add_typer(keys.app)
 app.add_typer(webhooks.app)
 app.command()(rollouts.deploy)
 app.command()(rollouts.rollback)

@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 from granian.server.mp import MPServer
@@ -25,12 +25,13 @@ from granian.server.mp import MPServer
 from boucle.app import stopping
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
+from boucle.app.tls import Tls, check_tls, is_ready
 from boucle.app.worker import Worker, WorkerSettings
 from boucle.identity.api import refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.packaging.trust import Trust
-from boucle.serving.client import InferClient
 from boucle.serving.holding import Held, hold
+from boucle.serving.keys import Keyring
 from boucle.serving.process import READY
 from boucle.serving.records import LogSection
 from boucle.serving.supervisor import Supervisor
@@ -48,6 +49,7 @@ _LOGGING: Final = {
         "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
+_ANYWHERE: Final = ("0.0.0.0", "::")
 LOOK_S: Final = 0.01
 """How often it is looked whether traffic changed, and whether the workers are ready."""
 
@@ -66,6 +68,7 @@ def serve(
     grpc_port: int | None = None,
     log: LogSection | None = None,
     trust: Trust | None = None,
+    tls: Tls | None = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
 ) -> None:
@@ -78,18 +81,25 @@ def serve(
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
     """
-    refuse_open_binding(host)
+    if not Keyring(home, endpoints).lock_all:
+        refuse_open_binding(host)
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
     for endpoint in endpoints:
         read_traffic(home, endpoint)
+    if tls is not None:
+        check_tls(tls)
     check_port(host, port)
+    if grpc_port is not None and tls is not None:
+        raise InvalidInput("gRPC is not answered over TLS", hint="leave out --grpc-port, or put a proxy in front of it")
     if grpc_port is not None:
         from boucle.app.grpc import check_installed
 
         check_installed()
         check_port(host, grpc_port)
     where = address(host, port)
+    if tls is not None:
+        where = where.replace("http:", "https:", 1)
     board = Board.make(endpoints, workers)
     settings = WorkerSettings(
         home=str(home.absolute()),
@@ -99,7 +109,7 @@ def serve(
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
         most_bytes=None if memory_mb is None else memory_mb << 20,
-        names=list(names),
+        names=[*names, *([] if host in _ANYWHERE else [host])],
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
         trust=trust or Trust(),
     )
@@ -107,11 +117,11 @@ def serve(
         for mine in held or [stack.enter_context(hold(home, one)) for one in endpoints]:
             mine.tell(where)
         supervisor = Supervisor(home, endpoints, board)
-        watch = _Watch(supervisor, endpoints, where, announce or _say)
+        watch = _Watch(supervisor, where, announce or _say)
         supervisor.end()
         try:
             with _signals_kept_from_workers() as stops, keeping_logs(home, endpoints, log):
-                _run(settings, board, host, port, watch, stops)
+                _run(settings, board, host, port, watch, stops, tls)
         finally:
             supervisor.end()
         watch.raise_problem()
@@ -120,10 +130,8 @@ def serve(
 class _Watch:
     """Looks after traffic beside the workers: announces the server, or stops it if it cannot answer."""
 
-    def __init__(
-        self, supervisor: Supervisor, endpoints: Sequence[str], address: str, announce: Callable[[str], None]
-    ) -> None:
-        self._supervisor, self._endpoints, self._address = supervisor, endpoints, address
+    def __init__(self, supervisor: Supervisor, address: str, announce: Callable[[str], None]) -> None:
+        self._supervisor, self._address = supervisor, address
         self._announce = announce
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -161,9 +169,8 @@ class _Watch:
             self._problem = f"endpoint {name!r} cannot answer: {message}"
             os.kill(os.getpid(), signal.SIGTERM)
             return True
-        with InferClient(self._address, self._endpoints[0], timeout_s=5.0) as client:
-            if not problems and not client.is_ready():
-                return False
+        if not problems and not is_ready(self._address):
+            return False
         for name, message in problems.items():
             _log.warning("endpoint %s cannot answer: %s", name, message)
         self._announce(self._address)
@@ -234,7 +241,9 @@ class _Workers(MPServer):
         return super()._spawn_worker(idx, target, partial(callback_loader, idx))
 
 
-def _run(settings: WorkerSettings, board: Board, host: str, port: int, watch: _Watch, stops: _Stops) -> None:
+def _run(
+    settings: WorkerSettings, board: Board, host: str, port: int, watch: _Watch, stops: _Stops, tls: Tls | None
+) -> None:
     # A fresh interpreter, so that the worker has loaded only what it needs, whatever this process has.
     multiprocessing.set_start_method("spawn", force=True)
     server = _Workers(
@@ -249,6 +258,9 @@ def _run(settings: WorkerSettings, board: Board, host: str, port: int, watch: _W
         log_level=LogLevels.warning,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
+        ssl_cert=None if tls is None else tls.certificate,
+        ssl_key=None if tls is None else tls.key,
+        ssl_protocol_min=SSLProtocols.tls12,
         workers_kill_timeout=10,
     )
     server.board = board
@@ -292,6 +304,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-rows", type=int, default=100_000, help="(default: %(default)s)")
     parser.add_argument("--name", action="append", default=[], help="a further Host name that is answered")
     parser.add_argument("--grpc-port", type=int, help="answer gRPC there as well")
+    parser.add_argument("--tls-certificate", type=Path, help="a PEM file; with it HTTPS is answered")
+    parser.add_argument("--tls-key", type=Path, help="the PEM file of its key")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
     parser.add_argument("--held", type=int, help="a descriptor by which the endpoint is held already")
     given = parser.parse_args(arguments)
@@ -309,6 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_rows=given.max_rows,
             names=given.name,
             grpc_port=given.grpc_port,
+            tls=Tls.of(given.tls_certificate, given.tls_key),
             held=[] if given.held is None else [Held(given.held)],
         )
     except BoucleError as error:

@@ -16,14 +16,15 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
-from boucle.identity.api import LocalDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
 from boucle.packaging.trust import Trust
 from boucle.protocols import arrow, mlflow_scoring, open_inference, tf_serving, vertex
+from boucle.serving.asking import Admission, KeyDoor
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
+from boucle.serving.keys import Keyring
 from boucle.serving.lineup import FollowingSwitch
 from boucle.serving.models import Models
 from boucle.serving.switch import Board
@@ -100,7 +101,9 @@ class Worker:
         home = Path(settings.home)
         board = Board.open(settings.board, settings.endpoints, settings.workers)
         models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
-        self.endpoints = Endpoints(
+        self._keyring = Keyring(home, settings.endpoints)
+        admission = Admission(self._keyring, board)
+        each = (
             Endpoint(
                 home,
                 name,
@@ -108,11 +111,13 @@ class Worker:
                 max_rows=settings.max_rows,
                 models=models,
                 following=FollowingSwitch(board.of(name), number, models, lazy=settings.lazy),
+                admission=admission,
             )
             for name in settings.endpoints
         )
+        self.endpoints = Endpoints(each, admission)
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
-        door = LocalDoor()
+        door = KeyDoor(self._keyring, SystemClock())
         self._front = Front(doors, door=door, names=settings.names)
         self._door = door
         self._grpc: Any = None
@@ -147,6 +152,7 @@ class Worker:
         """Take up changes of traffic, and end with the server's main process."""
         while True:
             await asyncio.sleep(FOLLOW_S)
+            self._keyring.look()
             if stale := self.endpoints.stale():
                 await asyncio.to_thread(self._refresh, stale)
             if os.getppid() != parent:

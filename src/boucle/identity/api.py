@@ -4,10 +4,12 @@ Accounts, which need the database, are in `boucle.identity.accounts`.
 """
 
 from boucle.identity.door import Door, LocalDoor, UserDoor
+from boucle.identity.failures import Failures
 from boucle.identity.http import Route
 from boucle.identity.policies import admit, check_origin, check_table, is_loopback, permit, refuse_open_binding
 from boucle.identity.principals import local_principal
 from boucle.identity.records import GRANTS, LOOP, NOBODY, Directory, Policy, Principal, Role
+from boucle.identity.tokens import compose, credential, hash_of, is_secret
 
 __all__ = [
     "GRANTS",
@@ -15,6 +17,7 @@ __all__ = [
     "NOBODY",
     "Directory",
     "Door",
+    "Failures",
     "LocalDoor",
     "Policy",
     "Principal",
@@ -24,7 +27,11 @@ __all__ = [
     "admit",
     "check_origin",
     "check_table",
+    "compose",
+    "credential",
+    "hash_of",
     "is_loopback",
+    "is_secret",
     "local_principal",
     "permit",
     "refuse_open_binding",

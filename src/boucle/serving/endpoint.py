@@ -18,6 +18,7 @@ from boucle.kernel.errors import BoucleError, Late, NotFound, Unavailable
 from boucle.kernel.ids import RandomIds
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
+from boucle.serving.asking import Admission
 from boucle.serving.lineup import Following, FollowingFile, Lineup
 from boucle.serving.meter import Meter
 from boucle.serving.models import Model, Models
@@ -61,6 +62,7 @@ class Endpoint:
         max_rows: int = DEFAULT_MAX_ROWS,
         models: Models | None = None,
         following: Following | None = None,
+        admission: Admission | None = None,
     ) -> None:
         """Follows the traffic file by itself, unless it is told what to follow."""
         self.home = home
@@ -73,6 +75,7 @@ class Endpoint:
         self.max_rows: Final = max_rows
         """The most rows of one request."""
         self._models = models or Models(serving_root(home))
+        self._admission = admission
         self._following = following or FollowingFile(home, name, self._models)
         self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows)
         self.is_stale, self.refresh = self._following.is_stale, self._following.refresh
@@ -120,6 +123,8 @@ class Endpoint:
         """
         started = self.timer() if started is None else started
         with self.reading(question.door, started):
+            if self._admission is not None:
+                self._admission.count(self.name)
             if not question.request_id:
                 question = replace(question, request_id=self._ids.new("req"))
             lineup = self.current()

@@ -3,25 +3,31 @@
 from collections.abc import Iterable
 
 from boucle.kernel.errors import NotFound
+from boucle.serving.asking import Admission
 from boucle.serving.endpoint import Endpoint
 
 
 class Endpoints:
     """Finds endpoints. For one event loop."""
 
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint], admission: Admission | None = None) -> None:
         self._by_name = {one.name: one for one in endpoints}
+        self._admission = admission
 
     def names(self) -> list[str]:
         """The names that are answered, sorted."""
         return sorted(self._by_name)
 
     def get(self, name: str) -> Endpoint:
-        """The endpoint of that name; NotFound if this server does not answer for it."""
+        """The endpoint of that name; NotFound if this server does not answer for it, Unauthenticated or Refused if who
+        asks may not ask it.
+        """
         found = self._by_name.get(name)
         if found is None:
             names = ", ".join(map(repr, self.names()))
             raise NotFound(f"unknown model {name[:200]!r}; this server answers for {names}")
+        if self._admission is not None:
+            self._admission.check(name)
         return found
 
     def stale(self) -> list[Endpoint]:

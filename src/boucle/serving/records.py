@@ -44,6 +44,27 @@ class Traffic(Struct, frozen=True, kw_only=True):
     """Those that were champion before, oldest first: where rolling back leads."""
 
 
+class ApiKey(Struct, frozen=True, kw_only=True):
+    """A key by which an endpoint is asked: never with its secret, of which a hash is kept only."""
+
+    id: str
+    name: str
+    """Whom it was made for."""
+    secret_hash: str
+    per_second: float | None = None
+    """Requests that it may make, over all workers; None is without a limit."""
+    place: int
+    """Which of the server's counters is its own."""
+    created_ms: int
+
+
+class ApiKeys(Struct, frozen=True, kw_only=True):
+    """The keys of an endpoint. Once there is one, nobody asks it without."""
+
+    endpoint: str
+    keys: list[ApiKey] = field(default_factory=list)
+
+
 class Ack(Struct, frozen=True, kw_only=True):
     """What the server answers to a traffic file: all its workers serve that generation now, or why they cannot."""
 

@@ -22,6 +22,9 @@ _AREA: Final = 16 << 10
 """Room for traffic as JSON; it is written to two places in turn."""
 _SLOT: Final = 1 << 10
 _HEADER: Final = 4 << 10
+_COUNTERS: Final = 8
+"""The word of the header from which on keys have their counters."""
+MOST_KEYS: Final = _HEADER // 8 - _COUNTERS
 _WANTED, _IN_CHARGE = 0, 1
 _LENGTH: Final = struct.Struct("<I")
 _TRAFFIC: Final = msgspec.json.Decoder(Traffic)
@@ -103,6 +106,11 @@ class Switch:
     def word(self) -> int:
         """Changes with what is in charge, 0 before anything is; tens of nanoseconds."""
         return self._words[_IN_CHARGE]
+
+    @property
+    def counters(self) -> memoryview:
+        """A word for each key of the endpoint, which all workers change."""
+        return self._words[_COUNTERS : _COUNTERS + MOST_KEYS]
 
     def wanted(self) -> Turn | None:
         """What the workers shall get ready."""

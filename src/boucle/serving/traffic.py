@@ -3,6 +3,7 @@
     <home>/serving/bundles/<digest>/            bundles, written out once, shared by all endpoints
     <home>/serving/<endpoint>/traffic.json      desired state, atomically renamed
     <home>/serving/<endpoint>/ack.json          what the worker serves
+    <home>/serving/<endpoint>/keys.json         who may ask, if not everybody
     <home>/serving/<endpoint>/log/              the prediction log
     <home>/serving/<endpoint>/server.lock       held by the one server of the endpoint
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from boucle.kernel.digests import digest_json
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Unavailable
@@ -22,6 +24,7 @@ from boucle.kernel.points import reach
 from boucle.serving.records import Ack, Traffic
 
 POLL_S: Final = 0.02
+_ANEW: Final = "run `boucle run` or `boucle serve`: it writes the file anew from what is in charge"
 T = TypeVar("T")
 
 
@@ -63,7 +66,7 @@ def traffic_file(home: Path, endpoint: str) -> Path:
 
 def read_traffic(home: Path, endpoint: str) -> Traffic:
     """The desired state; NotFound if nothing was ever deployed there."""
-    traffic = _read(traffic_file(home, endpoint), Traffic)
+    traffic = read_sealed(traffic_file(home, endpoint), Traffic, hint=_ANEW)
     if traffic is None:
         raise NotFound(
             f"endpoint {endpoint!r} has no deployment",
@@ -74,13 +77,13 @@ def read_traffic(home: Path, endpoint: str) -> Traffic:
 
 def write_traffic(home: Path, traffic: Traffic) -> None:
     """Replace the desired state in one step."""
-    write_atomic(traffic_file(home, traffic.endpoint), _sealed(traffic))
+    write_atomic(traffic_file(home, traffic.endpoint), sealed(traffic))
 
 
 def read_ack(home: Path, endpoint: str) -> Ack | None:
     """The worker's newest answer; None if there never was one, or it cannot be read, so that nothing relies on it."""
     try:
-        return _read(endpoint_folder(home, endpoint) / "ack.json", Ack)
+        return read_sealed(endpoint_folder(home, endpoint) / "ack.json", Ack, hint=_ANEW)
     except Damaged:
         return None
 
@@ -88,7 +91,7 @@ def read_ack(home: Path, endpoint: str) -> Ack | None:
 def write_ack(home: Path, endpoint: str, ack: Ack) -> None:
     """Answer a generation (worker only)."""
     reach("ack.known")
-    write_atomic(endpoint_folder(home, endpoint) / "ack.json", _sealed(ack))
+    write_atomic(endpoint_folder(home, endpoint) / "ack.json", sealed(ack))
     reach("ack.written")
 
 
@@ -121,13 +124,14 @@ def wait_acknowledged(home: Path, endpoint: str, generation: int, timeout_s: flo
         time.sleep(POLL_S)
 
 
-def _sealed(record: Traffic | Ack) -> bytes:
+def sealed(record: Struct) -> bytes:
     """A record with its digest in it: a wrong byte in a number would be a number as well."""
     body = msgspec.to_builtins(record)
     return msgspec.json.encode(body | {"digest": digest_json(body)})
 
 
-def _read(file: Path, kind: type[T]) -> T | None:
+def read_sealed(file: Path, kind: type[T], *, hint: str) -> T | None:
+    """A record that was written with its digest; None if there is none, Damaged with the hint if it cannot be read."""
     with translate(file):
         try:
             data = file.read_bytes()
@@ -142,5 +146,5 @@ def _read(file: Path, kind: type[T]) -> T | None:
     except (msgspec.MsgspecError, ValueError) as error:
         raise Damaged(
             f"{str(file)!r} cannot be read: {error}",
-            hint="run `boucle run` or `boucle serve`: it writes the file anew from what is in charge",
+            hint=hint,
         ) from error

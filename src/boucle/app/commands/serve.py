@@ -4,11 +4,14 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from boucle.app.session import Session, session_of
+
+if TYPE_CHECKING:
+    from boucle.app.tls import Tls
 
 
 def serve(
@@ -33,6 +36,16 @@ def serve(
     memory_mb: Annotated[
         int | None,
         typer.Option(min=1, help="Files of models that each worker has loaded at once; default: without a bound."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answer HTTPS with this certificate, a PEM file.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key of the certificate, a PEM file.")
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="A further name by which clients call the server; may be repeated."),
     ] = None,
     endpoint: Annotated[
         list[str] | None,
@@ -59,7 +72,18 @@ def serve(
       curl http://127.0.0.1:8080/v2/health/ready
     """
     session = session_of(context)
-    given = _Given(host=host, port=port, grpc_port=grpc_port, workers=workers, memory_mb=memory_mb, signed_by=signed_by)
+    from boucle.app.tls import Tls
+
+    given = _Given(
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        workers=workers,
+        memory_mb=memory_mb,
+        tls=Tls.of(tls_certificate, tls_key),
+        names=name or [],
+        signed_by=signed_by,
+    )
     if folders:
         _serve_folders(session, folders, given)
     elif signed_by:
@@ -83,6 +107,8 @@ class _Given:
     workers: int | None
     memory_mb: int | None
     signed_by: list[Path] | None
+    tls: "Tls | None"
+    names: list[str]
 
 
 def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
@@ -107,6 +133,8 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None
             memory_mb=given.memory_mb,
             log=LogSection(),
             trust=trust,
+            tls=given.tls,
+            names=given.names,
             announce=lambda url: typer.echo(
                 f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
             ),
@@ -145,7 +173,8 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             port=given.port or section.port,
             max_body_mb=section.max_body_mb,
             max_rows=section.max_rows,
-            names=section.names,
+            names=[*section.names, *given.names],
+            tls=given.tls,
             grpc_port=given.grpc_port or section.grpc_port,
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,

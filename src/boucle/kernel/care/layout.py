@@ -70,6 +70,7 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/traffic.json", "which version the endpoint shall answer with", kept=True),
     FileKind("serving/<endpoint>/traffic.lock*", "makes processes take turns at deploying"),
     FileKind("serving/<endpoint>/ack.json", "which version its worker answers with"),
+    FileKind("serving/<endpoint>/keys.json", "who may ask the endpoint, by hashes of keys", kept=True),
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
     FileKind("serving/<endpoint>/server.log", "what the server of a replay prints"),
     SEGMENT,

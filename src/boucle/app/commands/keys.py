@@ -1,0 +1,117 @@
+"""`boucle keys`"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from boucle.app.registry import registry
+from boucle.app.session import AsJson
+
+app = typer.Typer(name="keys", help="Say who may ask an endpoint, and how often.", no_args_is_help=True)
+
+Endpoint = Annotated[str, typer.Argument(help="Name of the endpoint.")]
+Name = Annotated[str, typer.Argument(help="Whom the key is for.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    endpoint: Endpoint,
+    name: Name,
+    rate: Annotated[
+        float | None, typer.Option(metavar="PER_SECOND", help="Requests a second that it may make; default: any.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key of an endpoint, and print it once. From the first one on nobody asks the endpoint without.
+
+    Clients send it as `Authorization: Bearer KEY`. Running servers know it at once.
+
+    \b
+    Example:
+      boucle keys add flights app --rate 100
+    """
+    with registry(context, None) as found:
+        from boucle.app.console import console, print_json
+        from boucle.governance.api import tell_of_endpoint
+        from boucle.kernel.clock import to_ms
+        from boucle.serving.keys import add_key
+
+        now_ms = to_ms(found.store.clock.now())
+        text, key = add_key(found.store.home, endpoint, name, per_second=rate, now_ms=now_ms)
+        tell_of_endpoint(
+            found.store,
+            project_id=found.project_id,
+            endpoint=endpoint,
+            action="add_key",
+            actor=found.principal().name,
+            details={"key": key.id, "name": name, "per_second": rate},
+        )
+        if as_json:
+            print_json({"endpoint": endpoint, "name": name, "id": key.id, "key": text, "per_second": rate})
+        else:
+            screen = console(found.session.color)
+            screen.print(text, soft_wrap=True)
+            screen.print("It is shown this once only. Send it as `Authorization: Bearer KEY`.")
+
+
+@app.command("list")
+def list_(context: typer.Context, endpoint: Endpoint, as_json: AsJson = False) -> None:
+    """List the keys of an endpoint, without the secrets.
+
+    \b
+    Example:
+      boucle keys list flights
+    """
+    with registry(context, None) as found:
+        from boucle.app.console import console, print_json, table
+        from boucle.serving.keys import read_keys
+
+        keys = read_keys(found.store.home, endpoint).keys
+        if as_json:
+            print_json(
+                [
+                    {"id": one.id, "name": one.name, "per_second": one.per_second, "created_ms": one.created_ms}
+                    for one in keys
+                ]
+            )
+            return
+        rows = [
+            (
+                one.name,
+                one.id,
+                "any" if one.per_second is None else f"{one.per_second:g}",
+                f"{datetime.fromtimestamp(one.created_ms / 1000, UTC):%Y-%m-%d}",
+            )
+            for one in keys
+        ]
+        console(found.session.color).print(table("", ("for", "id", "a second", "made"), rows))
+
+
+@app.command()
+def remove(context: typer.Context, endpoint: Endpoint, name: Name, as_json: AsJson = False) -> None:
+    """Take a key away; running servers refuse it at once. The last one that goes leaves the endpoint closed.
+
+    \b
+    Example:
+      boucle keys remove flights app
+    """
+    with registry(context, None) as found:
+        from boucle.app.console import console, print_json
+        from boucle.governance.api import tell_of_endpoint
+        from boucle.serving.keys import remove_key
+
+        key = remove_key(found.store.home, endpoint, name)
+        tell_of_endpoint(
+            found.store,
+            project_id=found.project_id,
+            endpoint=endpoint,
+            action="remove_key",
+            actor=found.principal().name,
+            details={"key": key.id, "name": name},
+        )
+        if as_json:
+            print_json({"endpoint": endpoint, "name": name, "id": key.id})
+        else:
+            console(found.session.color).print(f"the key of {name} opens nothing any more")
