@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from .project import lay
+
+if TYPE_CHECKING:
+    from .theatre import Theatre
 
 HERE = Path(__file__).parent
 PATIENCE_S = 120
@@ -162,6 +165,36 @@ def ran(ground: Ground, fresh: Path, tmp_path_factory: pytest.TempPathFactory) -
     done = ground.run(folder, "run")
     assert done.code == 0, done.err
     return folder
+
+
+@pytest.fixture(scope="session")
+def rested(ground: Ground, ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A replay that was killed on its second day, and a run with other parameters that took charge since."""
+    folder = copy(ran, tmp_path_factory.mktemp("rested") / "orders")
+    assert ground.run(folder, "replay", CRASH_AT="day.finished:2", CRASH_MARK=ground.mark()).killed
+    file = folder / "boucle.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("max_iter: 6", "max_iter: 5"))
+    assert ground.run(folder, "run").code == 0
+    file.write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deleted(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with runs and an experiment that somebody deleted."""
+    folder = copy(fresh, tmp_path_factory.mktemp("deleted") / "orders")
+    from . import purged  # begins with what stands here
+
+    purged.lay(folder / ".boucle")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def theatre(ground: Ground, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> "Theatre":
+    from .theatre import Theatre
+
+    return Theatre(ground, tmp_path_factory.mktemp("theatre"), request)
 
 
 def copy(source: Path, target: Path) -> Path:
