@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from boucle.data.records import CsvFormat
     from boucle.kernel.errors import BoucleError
     from boucle.kernel.progress import Silent
+    from boucle.packaging.from_model import bundle
     from boucle.pipeline.api import Pipeline, Step, StepContext, run_pipeline
     from boucle.project.context import Context, open_context
     from boucle.project.lifecycle import check_project, run_project
@@ -37,6 +38,7 @@ __all__ = [
     "Step",
     "StepContext",
     "__version__",
+    "bundle",
     "check_project",
     "open_context",
     "read_csv",
@@ -57,6 +59,7 @@ _HOMES = {
     "Silent": "boucle.kernel.progress",
     "Step": "boucle.pipeline.step",
     "StepContext": "boucle.pipeline.step",
+    "bundle": "boucle.packaging.from_model",
     "check_project": "boucle.project.lifecycle",
     "open_context": "boucle.project.context",
     "read_csv": "boucle.data.csv_file",

@@ -70,7 +70,7 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     """
     from boucle.packaging.compilers.original import asked, class_name, sample_of
 
-    given = sample_of(sample, _names(model))
+    given = sample_of(sample, names_of(model))
     if not given.table.height:
         raise InvalidInput("the sample has no rows", hint="pass some rows as the model takes them")
     found, data, inputs, thresholds = _written(model, given)
@@ -226,7 +226,8 @@ def _signature(found: Any, classes: list[str], inputs: list[Input]) -> Signature
     )
 
 
-def _names(model: Any) -> list[str] | None:
+def names_of(model: Any) -> list[str] | None:
+    """The columns that a model was fitted on, where it knows them."""
     for name in ("feature_names_in_", "feature_name_"):
         found = getattr(model, name, None)
         if found is not None and len(found) and all(isinstance(one, str) for one in found):
