@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +36,9 @@ def keeping_logs(
     """Compact the logs of endpoints now and then while the block runs; without a section they are left as they are.
 
     Tables are loaded by the other process only, and only while it works. What goes wrong there is told and tried again.
+    Where the library for them is not installed (`boucle[serve]`), the logs stay as they are, too.
     """
-    if section is None:
+    if section is None or find_spec("polars") is None:
         yield
         return
     keeper = _Keeper(home, endpoints, section, look_s)

@@ -23,6 +23,7 @@ from granian.server.common import AbstractServer
 from granian.server.mp import MPServer
 
 from boucle.app import stopping
+from boucle.app.access_log import check_access_log
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
 from boucle.app.tls import Tls, check_tls, is_ready
@@ -69,6 +70,7 @@ def serve(
     log: LogSection | None = None,
     trust: Trust | None = None,
     tls: Tls | None = None,
+    access_log: str | None = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
 ) -> None:
@@ -76,7 +78,8 @@ def serve(
 
     `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
     the files of the models that each worker has loaded at once. `log` says what is kept of the prediction logs, which
-    are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened.
+    are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
+    file, `-` for standard output.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
@@ -97,6 +100,8 @@ def serve(
 
         check_installed()
         check_port(host, grpc_port)
+    if access_log is not None:
+        check_access_log(access_log)
     where = address(host, port)
     if tls is not None:
         where = where.replace("http:", "https:", 1)
@@ -112,6 +117,7 @@ def serve(
         names=[*names, *([] if host in _ANYWHERE else [host])],
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
         trust=trust or Trust(),
+        access_log=access_log,
     )
     with ExitStack() as stack:
         for mine in held or [stack.enter_context(hold(home, one)) for one in endpoints]:
@@ -306,6 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grpc-port", type=int, help="answer gRPC there as well")
     parser.add_argument("--tls-certificate", type=Path, help="a PEM file; with it HTTPS is answered")
     parser.add_argument("--tls-key", type=Path, help="the PEM file of its key")
+    parser.add_argument("--access-log", metavar="FILE", help="one JSON object a line for each request")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
     parser.add_argument("--held", type=int, help="a descriptor by which the endpoint is held already")
     given = parser.parse_args(arguments)
@@ -324,6 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names=given.name,
             grpc_port=given.grpc_port,
             tls=Tls.of(given.tls_certificate, given.tls_key),
+            access_log=given.access_log,
             held=[] if given.held is None else [Held(given.held)],
         )
     except BoucleError as error:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
+from boucle.app.observed import Observers
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
@@ -54,6 +55,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """`HOST:PORT` to answer gRPC at."""
     trust: Trust = Trust()
     """What it opens."""
+    access_log: str | None = None
+    """File of the access log, `-` for standard output."""
 
     @property
     def lazy(self) -> bool:
@@ -120,6 +123,8 @@ class Worker:
         door = KeyDoor(self._keyring, SystemClock())
         self._front = Front(doors, door=door, names=settings.names)
         self._door = door
+        self._observers = Observers(settings.access_log)
+        self._entry = self._observers.before(self._front)
         self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
 
@@ -141,12 +146,13 @@ class Worker:
         if self._grpc is not None:
             loop.run_until_complete(self._grpc.stop(GRACE_S))
         self.endpoints.close()
+        self._observers.close()
         # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third
         # interpreter that ends the long way around them.
         os._exit(0)
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
-        await self._front.__rsgi__(scope, protocol)
+        await self._entry.__rsgi__(scope, protocol)
 
     async def _follow(self, parent: int) -> None:
         """Take up changes of traffic, and end with the server's main process."""

@@ -37,6 +37,10 @@ def serve(
         int | None,
         typer.Option(min=1, help="Files of models that each worker has loaded at once; default: without a bound."),
     ] = None,
+    access_log: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a line of JSON for each request; - is standard output."),
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer HTTPS with this certificate, a PEM file.")
     ] = None,
@@ -83,6 +87,7 @@ def serve(
         tls=Tls.of(tls_certificate, tls_key),
         names=name or [],
         signed_by=signed_by,
+        access_log=access_log,
     )
     if folders:
         _serve_folders(session, folders, given)
@@ -109,6 +114,7 @@ class _Given:
     signed_by: list[Path] | None
     tls: "Tls | None"
     names: list[str]
+    access_log: str | None
 
 
 def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
@@ -135,6 +141,7 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None
             trust=trust,
             tls=given.tls,
             names=given.names,
+            access_log=given.access_log,
             announce=lambda url: typer.echo(
                 f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
             ),
@@ -179,6 +186,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,
             log=section.log,
+            access_log=given.access_log,
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
             held=held,
         )
