@@ -22,6 +22,7 @@ from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
 from boucle.packaging.trust import Trust
 from boucle.protocols import arrow, mlflow_scoring, open_inference, tf_serving, vertex
+from boucle.serving import shadow
 from boucle.serving.asking import Admission, KeyDoor
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -90,7 +91,8 @@ def metrics(endpoints: Endpoints) -> Surface:
     """What Prometheus asks for."""
 
     async def exposition(_: Request) -> Response:
-        return Response(200, endpoints.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+        text = endpoints.exposition() + shadow.exposition(endpoints.shadow_totals())
+        return Response(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
     routes = [Route("GET", "/metrics", "operate", exposition)]
     return Surface(routes=[], outer=routes, prefixes=(), refuse=open_inference.refusal)

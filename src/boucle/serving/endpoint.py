@@ -77,7 +77,8 @@ class Endpoint:
         self._models = models or Models(serving_root(home))
         self._admission = admission
         self._following = following or FollowingFile(home, name, self._models)
-        self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows)
+        self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows, counts=self._following.shadow_counts)
+        self.shadow_totals = self._following.shadow_totals
         self.is_stale, self.refresh = self._following.is_stale, self._following.refresh
 
     @property

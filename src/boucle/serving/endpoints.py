@@ -39,6 +39,10 @@ class Endpoints:
         """Whether every endpoint would answer a question."""
         return all(one.is_ready for one in self._by_name.values())
 
+    def shadow_totals(self) -> list[tuple[str, list[int]]]:
+        """What the shadows of each did, over all workers."""
+        return [(name, one.shadow_totals()) for name, one in sorted(self._by_name.items())]
+
     def exposition(self) -> bytes:
         """What all of them count, as Prometheus reads it."""
         return b"".join(one.exposition() for one in self._by_name.values())

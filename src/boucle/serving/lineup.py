@@ -5,13 +5,14 @@ Imported by the worker.
 
 import os
 import threading
+from collections.abc import MutableSequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from boucle.kernel.errors import BoucleError
 from boucle.serving.models import Model, Models
 from boucle.serving.records import Ack, Traffic
-from boucle.serving.switch import Switch
+from boucle.serving.switch import SHADOW_COUNTS, Switch
 from boucle.serving.traffic import read_traffic, traffic_file, write_ack
 
 
@@ -26,6 +27,13 @@ class Lineup(NamedTuple):
 
 class Following(Protocol):
     """Where a worker learns who answers. `now` is for the event loop, `refresh` for any thread."""
+
+    @property
+    def shadow_counts(self) -> "MutableSequence[int] | memoryview":
+        """Where this worker counts what its shadow did."""
+
+    def shadow_totals(self) -> list[int]:
+        """What the shadows of all workers did."""
 
     def now(self) -> Lineup | None:
         """Who answers; None before anything is ready. It costs next to nothing."""
@@ -74,6 +82,11 @@ class FollowingFile:
         self._owed: Ack | None = None
         self._refreshing = threading.Lock()
         self._lineup: Lineup | None = None
+        self.shadow_counts = [0] * SHADOW_COUNTS
+
+    def shadow_totals(self) -> list[int]:
+        """What its shadow did."""
+        return list(self.shadow_counts)
 
     def now(self) -> Lineup | None:
         """Who answers."""
@@ -131,6 +144,8 @@ class FollowingSwitch:
         self._word = 0
         self._refreshing = threading.Lock()
         self._lineup: Lineup | None = None
+        self.shadow_counts = switch.shadow_counts(worker)
+        self.shadow_totals = switch.shadow_totals
 
     def now(self) -> Lineup | None:
         """Who answers, from the moment of the switch on."""

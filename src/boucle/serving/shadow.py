@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, MutableSequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,6 +19,14 @@ from boucle.serving.records import Compared
 
 MOST_WAITING: Final = 256
 """Questions that wait for the shadow; beyond it they are passed over."""
+COUNTED: Final = (
+    ("boucle_shadow_answers_total", "Questions that a shadow answered."),
+    ("boucle_shadow_differing_rows_total", "Rows of which a shadow's answer was another one."),
+    ("boucle_shadow_failures_total", "Questions that a shadow could not answer."),
+    ("boucle_shadow_passed_over_total", "Questions that a shadow was not asked because too many waited."),
+)
+"""What is counted, in the order of the counts."""
+_ANSWERED, _DIFFERING, _FAILED, _PASSED_OVER = range(len(COUNTED))
 _log: Final = logging.getLogger("boucle.worker")
 
 
@@ -40,16 +48,14 @@ Keep = Callable[[Mirrored, Checked, dict[str, Values], Compared, float], None]
 class Mirror:
     """Shows questions to shadows. Safe for threads; its own thread is started by the first question."""
 
-    def __init__(self, models: Models, keep: Keep, *, max_rows: int) -> None:
+    def __init__(
+        self, models: Models, keep: Keep, *, max_rows: int, counts: MutableSequence[int] | memoryview | None = None
+    ) -> None:
         self._models, self._keep, self._max_rows = models, keep, max_rows
+        self.counts = [0] * len(COUNTED) if counts is None else counts
         self._waiting: queue.Queue[Mirrored | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._told: str | None = None
-        self.answered = 0
-        self.differing = 0
-        """Rows of which an output was another one."""
-        self.failed = 0
-        self.passed_over = 0
 
     def show(self, mirrored: Mirrored) -> None:
         """Have the shadow asked in a while; passes it over if too many wait. Never raises."""
@@ -59,7 +65,7 @@ class Mirror:
                 self._thread.start()
             self._waiting.put_nowait(mirrored)
         except (queue.Full, RuntimeError):  # RuntimeError: no thread can be had
-            self.passed_over += 1
+            self.counts[_PASSED_OVER] += 1
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Let the thread finish what waits, for a moment."""
@@ -75,7 +81,7 @@ class Mirror:
             try:
                 self._ask(mirrored)
             except Exception as error:  # noqa: BLE001 - what is wrong with a shadow must not show
-                self.failed += 1
+                self.counts[_FAILED] += 1
                 if self._told != str(error):
                     self._told = str(error)
                     _log.warning("the shadow, version %d, cannot answer: %s", mirrored.shadow.number, error)
@@ -87,8 +93,22 @@ class Mirror:
         outputs = predictor.predict(checked.inputs)
         compared = compare(mirrored.outputs, outputs, checked.rows, mirrored.number)
         self._keep(mirrored, checked, outputs, compared, time.perf_counter() - started)
-        self.answered += 1
-        self.differing += compared.differing_rows
+        self.counts[_ANSWERED] += 1
+        self.counts[_DIFFERING] += compared.differing_rows
+
+
+def exposition(totals: Iterable[tuple[str, list[int]]]) -> bytes:
+    """What the shadows of endpoints did, in the text format of Prometheus.
+
+    >>> exposition([("flights", [3, 1, 0, 0])]).decode().splitlines()[2]
+    'boucle_shadow_answers_total{endpoint="flights"} 3'
+    """
+    found = [(name.replace("\\", "\\\\").replace('"', '\\"'), counts) for name, counts in totals]
+    lines = []
+    for number, (metric, meaning) in enumerate(COUNTED):
+        lines += [f"# HELP {metric} {meaning}", f"# TYPE {metric} counter"]
+        lines += [f'{metric}{{endpoint="{name}"}} {counts[number]}' for name, counts in found]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def compare(given: dict[str, Values], shadows: dict[str, Values], rows: int, number: int) -> Compared:

@@ -20,6 +20,7 @@ class Supervisor:
     """Looks after the endpoints of a server. For one thread."""
 
     def __init__(self, home: Path, endpoints: Sequence[str], board: Board) -> None:
+        self.board = board
         self._endpoints = [Supervised(home, name, board.of(name)) for name in endpoints]
         self._turn = 0
 

@@ -26,6 +26,10 @@ _COUNTERS: Final = 8
 """The word of the header from which on keys have their counters."""
 MOST_KEYS: Final = _HEADER // 8 - _COUNTERS
 _WANTED, _IN_CHARGE = 0, 1
+_TEXT: Final = 64
+"""Where a slot's text begins, behind its words: process, turn, length of the text, and what its shadow did."""
+_SHADOW: Final = 3
+SHADOW_COUNTS: Final = 4
 _LENGTH: Final = struct.Struct("<I")
 _TRAFFIC: Final = msgspec.json.Decoder(Traffic)
 _READY, _FAILED = 1, 2
@@ -138,11 +142,20 @@ class Switch:
     def say(self, worker: int, turn: int, *, failed: bool = False, message: str = "") -> None:
         """For a worker: a turn is ready, or why it is not."""
         start = self._slot(worker)
-        text = message.encode()[: _SLOT - 24]
-        self._view[start + 24 : start + 24 + len(text)] = text
+        text = message.encode()[: _SLOT - _TEXT]
+        self._view[start + _TEXT : start + _TEXT + len(text)] = text
         self._words[start // 8] = os.getpid()
         self._words[start // 8 + 2] = len(text)
         self._words[start // 8 + 1] = turn << 2 | (_FAILED if failed else _READY)
+
+    def shadow_counts(self, worker: int) -> memoryview:
+        """For a worker: what its shadow did, see `boucle.serving.shadow.COUNTED`; it outlives the worker."""
+        first = self._slot(worker) // 8 + _SHADOW
+        return self._words[first : first + SHADOW_COUNTS]
+
+    def shadow_totals(self) -> list[int]:
+        """What the shadows of all workers did."""
+        return [sum(each) for each in zip(*map(self.shadow_counts, range(self.workers)), strict=True)]
 
     def clear(self, worker: int) -> None:
         """Forget what a worker said."""
@@ -157,8 +170,8 @@ class Switch:
         word = self._words[start // 8 + 1]
         if not word:
             return None
-        length = min(self._words[start // 8 + 2], _SLOT - 24)
-        text = bytes(self._view[start + 24 : start + 24 + length]).decode(errors="replace")
+        length = min(self._words[start // 8 + 2], _SLOT - _TEXT)
+        text = bytes(self._view[start + _TEXT : start + _TEXT + length]).decode(errors="replace")
         return Prepared(self._words[start // 8], word >> 2, word & 3 == _FAILED, text)
 
     def _slot(self, worker: int) -> int:
