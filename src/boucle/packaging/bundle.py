@@ -6,6 +6,7 @@ hardened against damaged bytes.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from boucle.kernel.errors import Damaged
 from boucle.kernel.paths import inside
 from boucle.packaging.encode import Encoder, Values
 from boucle.packaging.manifest import read_manifest
-from boucle.packaging.records import BundleManifest, EncodeStage, Signature, Stage
+from boucle.packaging.records import BundleManifest, CodeStage, EncodeStage, Signature, Stage
 from boucle.packaging.stages import Chain, Files
-from boucle.packaging.trust import Trust, signed_by
+from boucle.packaging.trust import Trust, refuse_code, signed_by
+
+if TYPE_CHECKING:
+    from boucle.packaging.code import CodePipeline
 
 Scores = NDArray[np.float64]
 """Binary: probability of the positive class, (n_rows,). Multiclass: probabilities, (n_rows, n_classes). Regression:
@@ -27,9 +31,16 @@ values, (n_rows,)."""
 class Predictor:
     """An opened bundle. Safe to share by threads."""
 
-    def __init__(self, manifest: BundleManifest, files: Files) -> None:
+    def __init__(self, manifest: BundleManifest, files: Files, *, allow_code: bool = False) -> None:
         self.manifest = manifest
-        self._ask = Pipeline(manifest.signature, manifest.stages, files)
+        self._ask: Pipeline | CodePipeline
+        first = manifest.stages[0]
+        if isinstance(first, CodeStage) and allow_code:
+            from boucle.packaging import code
+
+            self._ask = code.CodePipeline(manifest.signature, files[first.file])
+        else:
+            self._ask = Pipeline(manifest.signature, manifest.stages, files)
 
     @property
     def signature(self) -> Signature:
@@ -80,16 +91,17 @@ def open_bundle(folder: Path, trust: Trust | None = None) -> Predictor:
     """Open a bundle folder for predictions. Damaged if the bytes of a file are not those that were packaged.
 
     Where `trust` names keys: NotFound if the bundle is not signed, Refused if by none of them, or if what is read here
-    is not what was signed.
+    is not what was signed. Refused for a model that is code, unless `trust` allows it.
     """
     trust = trust or Trust()
     signed = signed_by(folder, trust.keys) if trust.keys else None
     manifest = read_manifest(folder, signed)
+    refuse_code(manifest, trust, folder)
     files = {name: _read(folder, name, digest) for name, digest in manifest.files.items()}
     if signed is not None:
         for name, data in files.items():
             signed.require(name, data, repr(str(folder)))
-    return Predictor(manifest, files)
+    return Predictor(manifest, files, allow_code=trust.allow_code)
 
 
 def opened_manifest(folder: Path, trust: Trust) -> BundleManifest:

@@ -90,7 +90,9 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
         compiler="onnx",
         tolerance=limits if tolerance is None else tolerance,
     )
-    return Compiled(signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=_framework(model))
+    return Compiled(
+        signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=framework_of(model)
+    )
 
 
 def asked_compiled(signature: Signature, stages: Sequence[Stage], files: dict[str, bytes]) -> Ask:
@@ -235,7 +237,8 @@ def names_of(model: Any) -> list[str] | None:
     return None
 
 
-def _framework(model: Any) -> str:
+def framework_of(model: Any) -> str:
+    """The package that a model is of, with its version."""
     name = {"sklearn": "scikit-learn"}.get(package := type(model).__module__.partition(".")[0], package)
     try:
         return f"{name} {version(name)}"

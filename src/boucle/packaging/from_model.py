@@ -1,18 +1,20 @@
 """`boucle.bundle`: the bundle of any fitted model, from any program."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.kernel.digests import digest_bytes
-from boucle.kernel.errors import InvalidInput
-from boucle.packaging.compile import compile_model, names_of
+from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
+from boucle.packaging.compile import compile_model, framework_of, names_of
 from boucle.packaging.compilers.original import sample_of
 from boucle.packaging.manifest import FORMAT
-from boucle.packaging.records import BundleManifest
+from boucle.packaging.records import BundleManifest, CodeStage, Parity, Signature, Stage
 from boucle.packaging.write import locked_environment, refuse_filled, write_folder
 
 
@@ -25,6 +27,7 @@ def bundle(
     key: str | None = None,
     time: str | None = None,
     tolerance: float | None = None,
+    keep_code: bool = False,
 ) -> Path:
     """Compile a fitted model, prove the result equal, and write it as a bundle folder; the folder.
 
@@ -34,28 +37,77 @@ def bundle(
     folder is called. `key` and `time` name columns that clients may send along: the entity, and the moment (ISO 8601).
 
     CannotCompile names the part of the model that no compiler knows. Refused, with nothing written, where the compiled
-    model is off by more than `tolerance`: by default 1e-9, or 1e-5 for models that compute in float32.
+    model is off by more than `tolerance`: by default 1e-9, or 1e-5 for models that compute in float32. With `keep_code`
+    such a model is kept as it is, with a warning: as a pickle, which is code, and which is served only where code is
+    allowed and its maker's signature counts (`boucle sign`, `boucle serve --allow-code --signed-by`).
     """
     folder = _folder(path, name)
     refuse_filled(folder)
-    compiled = compile_model(model, sample, tolerance=tolerance)
-    signature = replace(compiled.signature, key=key, time=time)
+    table = as_given(sample, sample_of(sample, names_of(model)).table)
+    written, parity = _written(model, sample, tolerance, keep_code=keep_code)
+    signature = replace(written.signature, key=key, time=time)
     taken = {one.name for one in signature.inputs} & {key, time}
     if taken:
         raise InvalidInput(f"column {taken.pop()!r} is one that the model takes; key and time are columns beside those")
     manifest = BundleManifest(
         format=FORMAT,
         signature=signature,
-        stages=compiled.stages,
-        files={file: digest_bytes(data) for file, data in compiled.files.items()},
-        parity=compiled.parity,
+        stages=written.stages,
+        files={file: digest_bytes(data) for file, data in written.files.items()},
+        parity=parity,
         params={},
-        environment=locked_environment(compiled.stages),
+        environment=written.environment,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        framework=compiled.framework,
+        framework=written.framework,
     )
-    write_folder(folder, manifest, compiled.files, as_given(sample, sample_of(sample, names_of(model)).table))
+    write_folder(folder, manifest, written.files, table)
     return folder
+
+
+class _Written(Struct, frozen=True, kw_only=True):
+    """What a bundle is made of."""
+
+    signature: Signature
+    stages: list[Stage]
+    files: dict[str, bytes]
+    environment: list[str]
+    framework: str
+
+
+def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: bool) -> tuple[_Written, Parity | None]:
+    """The model as data with its proof, or as it is, if that is wanted and it cannot be otherwise."""
+    try:
+        made = compile_model(model, sample, tolerance=tolerance)
+    except (CannotCompile, Refused) as error:
+        if not keep_code:
+            raise
+        warnings.warn(
+            f"{error.message}; so it is kept as it is, as code, which `boucle serve` loads with --allow-code and a "
+            "verified signature only",
+            stacklevel=3,
+        )
+        return _kept(model, sample), None
+    written = _Written(
+        signature=made.signature,
+        stages=made.stages,
+        files=made.files,
+        environment=locked_environment(made.stages),
+        framework=made.framework,
+    )
+    return written, made.parity
+
+
+def _kept(model: Any, sample: Any) -> _Written:
+    from boucle.packaging import code
+
+    signature, data = code.keep(model, sample, sample_of(sample, names_of(model)).table)
+    return _Written(
+        signature=signature,
+        stages=[CodeStage(file=code.MODEL)],
+        files={code.MODEL: data},
+        environment=locked_environment([], code.needed(data)),
+        framework=framework_of(model),
+    )
 
 
 def as_given(sample: Any, table: pl.DataFrame) -> pl.DataFrame:

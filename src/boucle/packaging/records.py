@@ -88,14 +88,20 @@ class OnnxStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="onnx")
     file: str
 
 
+class CodeStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="code"):
+    """The fitted model itself, as a pickle, from raw rows to scores: code, which only a reader that allows it loads."""
+
+    file: str
+
+
 class PostStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="post"):
     """The last stage: values to the scores that the signature's outputs are made of."""
 
     link: Literal["identity", "sigmoid", "softmax"]
 
 
-Stage = EncodeStage | TreeliteStage | OnnxStage | PostStage
-"""One step of a predictor, as data. The first one is `encode`, the last `post`."""
+Stage = EncodeStage | TreeliteStage | OnnxStage | CodeStage | PostStage
+"""One step of a predictor, as data. The first one is `encode`, the last `post`; or it is `code` alone."""
 
 
 class BundleManifest(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from boucle.kernel.errors import NotFound, Refused, Unavailable
 from boucle.kernel.trees import listing
+from boucle.packaging.records import BundleManifest, CodeStage
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import Signed
@@ -55,6 +56,22 @@ def signed_by(folder: Path, keys: Sequence[str], file: Path | None = None) -> "S
             f"{str(folder)!r} is not signed: there is no {str(place)!r}", hint=f"boucle sign {folder}"
         ) from error
     return verified(data, [read_public(key.encode(), "a trusted key") for key in keys], repr(str(folder)))
+
+
+def refuse_code(manifest: BundleManifest, trust: Trust, folder: Path) -> None:
+    """Refused for a model that is code, unless code is allowed and signatures count."""
+    if not any(isinstance(stage, CodeStage) for stage in manifest.stages):
+        return
+    if not trust.allow_code:
+        raise Refused(
+            f"the model in {str(folder)!r} is code, which runs with your rights when it is loaded, so it is not",
+            hint=f"if you trust whoever made it: boucle serve {folder} --allow-code --signed-by FILE",
+        )
+    if not trust.keys:
+        raise Refused(
+            f"the model in {str(folder)!r} is code, and nobody says whose signature counts",
+            hint=f"boucle serve {folder} --allow-code --signed-by FILE",
+        )
 
 
 def refuse_changed(folder: Path, signed: "Signed") -> None:

@@ -94,10 +94,10 @@ def write_folder(folder: Path, manifest: BundleManifest, files: Mapping[str, byt
     reach("bundle.written")
 
 
-def locked_environment(stages: Sequence[Stage]) -> list[str]:
-    """What serving these stages needs, and what that needs, in the installed versions."""
+def locked_environment(stages: Sequence[Stage], more: Sequence[str] = ()) -> list[str]:
+    """What serving these stages and `more` packages need, and what that needs, in the installed versions."""
     found: dict[str, str] = {}
-    wanted = [*SERVING_NEEDS, *(need for stage in stages for need in STAGE_NEEDS.get(type(stage), ()))]
+    wanted = [*SERVING_NEEDS, *more, *(need for stage in stages for need in STAGE_NEEDS.get(type(stage), ()))]
     while wanted:
         name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
         if name in found:

@@ -14,7 +14,7 @@ from boucle.kernel.errors import InvalidInput, NotFound, Refused
 from boucle.kernel.paths import make_folder, translate, write_atomic
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.manifest import MANIFEST, read_manifest
-from boucle.packaging.trust import Trust, refuse_changed, signature_file, signed_by
+from boucle.packaging.trust import Trust, refuse_changed, refuse_code, signature_file, signed_by
 from boucle.serving.records import Deployment, Traffic
 from boucle.serving.traffic import read_traffic, serving_root, write_traffic
 
@@ -32,12 +32,13 @@ def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> 
             f"{str(home)!r} holds a store, where gates decide what is served; bundle folders are served beside it",
             hint="name another folder with --home, or none",
         )
+    trust = trust or Trust()
     names = names_of(folders)
     found: list[Digest] = []
     for folder in folders:
-        read_manifest(folder)
+        refuse_code(read_manifest(folder), trust, folder)
         with translate(folder):
-            if trust is not None and trust.keys:
+            if trust.keys:
                 refuse_changed(folder, signed_by(folder, trust.keys))
             found.append(digest_folder(folder))
     for name, folder, digest in zip(names, folders, found, strict=True):

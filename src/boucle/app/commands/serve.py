@@ -61,6 +61,9 @@ def serve(
             metavar="FILE", help="Serve a folder only if the holder of this public key signed it; may be repeated."
         ),
     ] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Load models that are code, if a key of --signed-by signed them.")
+    ] = False,
 ) -> None:
     """Serve the endpoints of a store over HTTP, or bundle folders from anywhere.
 
@@ -86,16 +89,16 @@ def serve(
         memory_mb=memory_mb,
         tls=Tls.of(tls_certificate, tls_key),
         names=name or [],
-        signed_by=signed_by,
         access_log=access_log,
     )
     if folders:
-        _serve_folders(session, folders, given)
-    elif signed_by:
+        _serve_folders(session, folders, given, signed_by or [], allow_code=allow_code)
+    elif signed_by or allow_code:
         from boucle.kernel.errors import InvalidInput
 
         raise InvalidInput(
-            "--signed-by is for bundle folders; what a store serves is what its gates let through",
+            f"{'--signed-by' if signed_by else '--allow-code'} is for bundle folders; what a store serves is what its "
+            "gates let through",
             hint="boucle serve FOLDER --signed-by FILE",
         )
     else:
@@ -111,20 +114,19 @@ class _Given:
     grpc_port: int | None
     workers: int | None
     memory_mb: int | None
-    signed_by: list[Path] | None
     tls: "Tls | None"
     names: list[str]
     access_log: str | None
 
 
-def _serve_folders(session: Session, folders: list[Path], given: _Given) -> None:
+def _serve_folders(session: Session, folders: list[Path], given: _Given, keys: list[Path], *, allow_code: bool) -> None:
     from boucle.app.commands.signing import public_keys
     from boucle.app.serve import serve as answer
     from boucle.packaging.trust import Trust
     from boucle.serving.folders import take_in
     from boucle.serving.records import LogSection
 
-    trust = Trust(keys=public_keys(given.signed_by) if given.signed_by else [])
+    trust = Trust(keys=public_keys(keys) if keys else [], allow_code=allow_code)
     kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
     with nullcontext(kept) if kept else TemporaryDirectory(prefix="boucle-serve-") as home:

@@ -1,0 +1,107 @@
+"""Models that no compiler knows are kept as code, and code is loaded by nobody who was not told to."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+
+import boucle
+from boucle.app.main import run_command
+from boucle.kernel.digests import canonical_json, digest_bytes
+from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.trees import listing
+from boucle.packaging.api import Predictor, open_bundle, read_manifest
+from boucle.packaging.code import MODEL, CodePipeline, needed
+from boucle.packaging.signing import new_key, public_pem, sign
+from boucle.packaging.trust import Trust, signature_file
+from boucle.serving.folders import take_in
+
+KEY = new_key()
+TRUST = Trust(keys=[public_pem(KEY.public_key()).decode()], allow_code=True)
+ROWS = np.random.default_rng(1).normal(size=(40, 2))
+
+
+def kept(model: Any, folder: Path, sample: Any = ROWS) -> Path:
+    with pytest.warns(UserWarning, match="kept as it is, as code"):
+        made = boucle.bundle(model, sample=sample, path=folder, keep_code=True)
+    signature_file(made).write_bytes(sign(made.name, listing(made), KEY))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return kept(GaussianProcessClassifier().fit(ROWS, ROWS[:, 0] > 0), tmp_path / "gp")
+
+
+def test_a_model_kept_as_code_answers_as_itself(folder: Path) -> None:
+    answers = open_bundle(folder, TRUST).predict({"x0": ROWS[:, 0].tolist(), "x1": ROWS[:, 1].tolist()})
+    model = GaussianProcessClassifier().fit(ROWS, ROWS[:, 0] > 0)
+    assert answers["probability"].tolist() == model.predict_proba(ROWS)[:, 1].tolist()  # type: ignore[union-attr]
+    assert answers["label"] == ["true" if one else "false" for one in model.predict(ROWS)]
+    manifest = read_manifest(folder)
+    assert manifest.parity is None
+    assert any(line.startswith("scikit-learn==") for line in manifest.environment)
+
+
+def test_a_regression_on_a_pandas_table(tmp_path: Path) -> None:
+    table = pd.DataFrame({"items": np.arange(40), "weight": ROWS[:, 0]})
+    model = GaussianProcessRegressor().fit(table, ROWS[:, 1])
+    predictor = open_bundle(kept(model, tmp_path / "gp", table), TRUST)
+    answers = predictor.predict({"weight": table["weight"].tolist(), "items": table["items"].tolist()})
+    assert answers["value"].tolist() == model.predict(table).tolist()  # type: ignore[union-attr]
+
+
+class Bomb:
+    """What a pickle can do."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.place),)
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+
+def test_code_is_loaded_by_nobody_who_was_not_told_to(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "exploded"
+    data = pickle.dumps(Bomb(place))
+    (folder / MODEL).write_bytes(data)
+    manifest = replace(read_manifest(folder), files={MODEL: digest_bytes(data)})
+    (folder / "boucle.json").write_bytes(canonical_json(manifest))
+    for trust in (None, Trust(allow_code=True), replace(TRUST, allow_code=False)):
+        with pytest.raises(Refused):
+            open_bundle(folder, trust)
+        with pytest.raises(Refused):
+            take_in(tmp_path / "home", [folder], trust)
+    with pytest.raises(Refused, match="is not what was signed"):
+        open_bundle(folder, TRUST)
+    with pytest.raises(AssertionError):
+        Predictor(manifest, {MODEL: data})
+    assert needed(data) == []
+    assert not place.exists()
+    with pytest.raises(InvalidInput, match="no model of a bundle"):  # the bomb does go off where it is loaded
+        CodePipeline(manifest.signature, data)
+    assert place.exists()
+
+
+def test_the_server_says_what_it_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["serve", str(folder)]) == 3
+    assert "is code, which runs with your rights when it is loaded" in capsys.readouterr().err
+    assert run_command(["serve", str(folder), "--allow-code"]) == 3
+    assert "nobody says whose signature counts" in capsys.readouterr().err
+    assert run_command(["serve", "--allow-code"]) == 2
+    assert "--allow-code is for bundle folders" in capsys.readouterr().err
+
+
+def test_what_is_asked_in_no_known_way_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.warns(UserWarning, match="kept as it is"),
+        pytest.raises(InvalidInput, match="in no way that Boucle knows"),
+    ):
+        boucle.bundle(object(), sample=ROWS, path=tmp_path / "b", keep_code=True)
+    assert not (tmp_path / "b").exists()
