@@ -1,0 +1,61 @@
+"""A bundle inside an installed package: what `from churn import predict` asks. Loads what the serving worker loads."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from boucle.kernel.errors import InvalidInput
+from boucle.packaging.bundle import Predictor, open_bundle
+from boucle.packaging.encode import Values
+
+Predict = Callable[[Any], dict[str, list[float | str]]]
+
+
+def predict_with(folder: Path) -> Predict:
+    """A function that asks the bundle in a folder, which is opened once, when it is first asked.
+
+    It takes a data frame (pandas, polars), a mapping of columns, or a list of rows as mappings; None and NaN are
+    missing values, as is a column's name that a row does not have. It answers each output as a list, in the rows' order.
+    """
+
+    @cache
+    def opened() -> Predictor:
+        return open_bundle(folder)
+
+    def predict(table: Any) -> dict[str, list[float | str]]:
+        predictor = opened()
+        names = [one.name for one in predictor.signature.inputs]
+        outputs = predictor.predict(columns_in(table, names))
+        return {
+            name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()
+        }
+
+    return predict
+
+
+def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:
+    """Those of the named columns that a table has, as a predictor takes them.
+
+    >>> columns_in([{"carrier": "UA", "temp": 71.5}, {"carrier": None}], ["carrier", "temp"])
+    {'carrier': ['UA', None], 'temp': [71.5, None]}
+    """
+    if isinstance(table, str | bytes):
+        raise InvalidInput("a text is no table; send a data frame, a mapping of columns or a list of rows")
+    if isinstance(table, Sequence):
+        for place, row in enumerate(table):
+            if not isinstance(row, Mapping):
+                raise InvalidInput(f"row {place} is {type(row).__name__}; a list holds rows as mappings")
+        return {name: [row.get(name) for row in table] for name in names}
+    if not hasattr(table, "__getitem__"):
+        raise InvalidInput(f"{type(table).__name__} is no table; send a data frame, columns or a list of rows")
+    known = set(table if isinstance(table, Mapping) else table.columns)
+    return {name: _values(table[name]) for name in names if name in known}
+
+
+def _values(column: Any) -> list[Any]:
+    if isinstance(column, list):
+        return column
+    listed = column.tolist() if hasattr(column, "tolist") else list(column)
+    # pandas and numpy have NaN for missing texts, pandas also a value of its own
+    return [None if value is None or value != value or type(value).__name__ == "NAType" else value for value in listed]
