@@ -1,17 +1,13 @@
 """`boucle predict`"""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from boucle.app.session import AsJson, Session, session_of
-from boucle.kernel.errors import InvalidInput, NotFound
-
-if TYPE_CHECKING:
-    from boucle.kernel.digests import Digest
+from boucle.app.asked_bundle import asked_bundle
+from boucle.app.session import AsJson, session_of
+from boucle.kernel.errors import InvalidInput
 
 
 def predict(
@@ -43,7 +39,7 @@ def predict(
     from boucle.app.console import console, print_json, progress
     from boucle.serving.batch.run import predict_table
 
-    with _asked(session, version, bundle) as (folder, digest, number), progress(session.color) as shown:
+    with asked_bundle(session, version, bundle) as (folder, digest, number), progress(session.color) as shown:
         project = session.project_file() if bundle is None else None
         report = predict_table(
             table,
@@ -66,28 +62,3 @@ def predict(
     if report.bad_rows is not None:
         screen.print(f"{report.left_out:,} rows were left out; why stands in {report.bad_rows}")
     screen.print(f"{report.rows:,} rows predicted by {who}: {report.out}")
-
-
-@contextmanager
-def _asked(session: Session, version: int | None, bundle: Path | None) -> "Iterator[tuple[Path, Digest, int | None]]":
-    """The folder of the bundle that is asked, its digest and its number."""
-    from boucle.kernel import trees
-
-    if bundle is not None:
-        if not bundle.is_dir():
-            raise NotFound(f"there is no bundle folder {str(bundle)!r}", hint="ls")
-        yield bundle.absolute(), trees.digest_folder(bundle), None
-        return
-    name = session.project_name()
-    with session.store() as store:
-        from boucle.models.api import alias, get_version
-        from boucle.models.records import CHAMPION
-
-        if version is None:
-            champion = alias(store, name, name, CHAMPION)
-            if champion is None:
-                raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
-            version = champion.version
-        digest = get_version(store, name, name, version).bundle_digest
-        folder = trees.materialise(store.blobs, digest, store.home / "cache" / "bundles" / digest)
-        yield folder, digest, version

@@ -1,0 +1,58 @@
+"""`boucle package`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boucle.app.asked_bundle import asked_bundle
+from boucle.app.session import AsJson, session_of
+from boucle.kernel.errors import InvalidInput
+
+
+def package(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="A bundle folder; default: the version in charge of the project."),
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Version of the project; default: the one in charge.")] = None,
+    wheel: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a wheel into this folder: `from NAME import predict`.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the folder from which `docker build` makes an image.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of package and model; default: the project's, or the folder's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model out: as a wheel to install, or as the folder that becomes a container image.
+
+    \b
+    Example:
+      boucle package --wheel dist
+      boucle package models/churn --image build && docker build -t churn build
+    """
+    if (wheel is None) == (image is None):
+        raise InvalidInput("what shall it become? allowed is one of --wheel and --image", hint="boucle package --help")
+    session = session_of(context)
+    with asked_bundle(session, version, folder) as (bundle, digest, number):
+        from boucle.packaging.image import write_context
+        from boucle.packaging.wheel_of_bundle import package_name, write_model_wheel
+
+        model = name or (folder.absolute().resolve().name if folder else session.project_name())
+        if wheel is not None:
+            written = write_model_wheel(bundle, digest, model, number, wheel)
+            next_step = f"pip install {written}; then: from {package_name(model)} import predict"
+        else:
+            assert image is not None
+            written = write_context(bundle, digest, model, image)
+            next_step = f"docker build -t {model} {written}; docker run -p 8080:8080 {model}"
+    if as_json:
+        from boucle.app.console import print_json
+
+        print_json({"path": str(written), "digest": digest, "name": model, "number": number})
+        return
+    typer.echo(f"{written}\n{next_step}")

@@ -1,0 +1,56 @@
+"""A bundle as a container image: the folder that `docker build` gets, and nothing that is not in it.
+
+The image answers on port 8080, as `boucle serve` does, for a user without rights; SageMaker and Vertex AI start it as
+it is. What is installed is locked, but for the system below, which `--build-arg BASE=` names.
+"""
+
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import Conflict
+from boucle.kernel.paths import write_atomic
+from boucle.packaging.manifest import read_manifest
+from boucle.packaging.wheel_of_bundle import write_own_wheel
+from boucle.packaging.write import locked
+
+USER_ID: Final = 10001
+_DOCKERFILE: Final = """\
+# Model {name}, bundle {digest}.
+# Any image with Python {python} and its venv module will do.
+ARG BASE=python:{python}-slim
+FROM ${{BASE}}
+RUN python3 -m venv /opt/boucle
+COPY requirements.txt {wheel} /tmp/boucle/
+RUN /opt/boucle/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \\
+        --requirement /tmp/boucle/requirements.txt /tmp/boucle/{wheel} \\
+    && /opt/boucle/bin/pip uninstall --yes pip setuptools wheel \\
+    && rm -rf /tmp/boucle
+COPY {name} /opt/ml/model/{name}
+LABEL org.opencontainers.image.title="{name}" dev.boucle.bundle="{digest}"
+ENV PATH=/opt/boucle/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+USER {user}:{user}
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=2s --start-period=30s CMD ["python3", "-m", "boucle.app.container", "healthy"]
+ENTRYPOINT ["python3", "-m", "boucle.app.container"]
+CMD ["serve"]
+"""
+
+
+def write_context(bundle: Path, digest: Digest, name: str, folder: Path) -> Path:
+    """Write the folder for `docker build`, which is new or empty, and name it: Dockerfile, lock, wheel, bundle."""
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder")
+    manifest = read_manifest(bundle)
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = write_own_wheel(folder)
+    pins = locked([distribution("boucle")], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
+    lines = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items()) if package != "boucle")
+    write_atomic(folder / "requirements.txt", lines.encode())
+    shutil.copytree(bundle, folder / name)
+    filled = _DOCKERFILE.format(name=name, digest=digest, python=manifest.python, wheel=wheel.name, user=USER_ID)
+    write_atomic(folder / "Dockerfile", filled.encode())
+    return folder
