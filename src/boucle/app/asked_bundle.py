@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boucle.app.session import Session
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.errors import NotFound
 
 if TYPE_CHECKING:
     from boucle.kernel.digests import Digest
 
 
 @contextmanager
-def asked_bundle(session: Session, version: int | None, bundle: Path | None) -> "Iterator[tuple[Path, Digest, int | None]]":
+def asked_bundle(
+    session: Session, version: int | None, bundle: Path | None
+) -> "Iterator[tuple[Path, Digest, int | None]]":
     """The folder of a bundle, its digest, and its number: a folder that is named, a version, or the one in charge."""
     from boucle.kernel import trees
 

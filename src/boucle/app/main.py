@@ -23,6 +23,7 @@ from boucle.app.commands import (
     keys,
     lineage,
     models,
+    package,
     pins,
     predict,
     projects,
@@ -95,6 +96,7 @@ app.command()(settings.settings)
 app.command()(completion.completion)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
+app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)
 app.command()(sync.sync)

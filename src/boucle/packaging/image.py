@@ -4,17 +4,15 @@ The image answers on port 8080, as `boucle serve` does, for a user without right
 it is. What is installed is locked, but for the system below, which `--build-arg BASE=` names.
 """
 
-import shutil
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Conflict
-from boucle.kernel.paths import write_atomic
+from boucle.kernel.paths import make_folder, write_atomic
+from boucle.packaging.lock import locked
 from boucle.packaging.manifest import read_manifest
 from boucle.packaging.wheel_of_bundle import write_own_wheel
-from boucle.packaging.write import locked
 
 USER_ID: Final = 10001
 _DOCKERFILE: Final = """\
@@ -45,12 +43,16 @@ def write_context(bundle: Path, digest: Digest, name: str, folder: Path) -> Path
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder")
     manifest = read_manifest(bundle)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     wheel = write_own_wheel(folder)
-    pins = locked([distribution("boucle")], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
+    pins = locked(["boucle"], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
     lines = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items()) if package != "boucle")
     write_atomic(folder / "requirements.txt", lines.encode())
-    shutil.copytree(bundle, folder / name)
+    for path in (one for one in sorted(bundle.rglob("*")) if one.is_file()):
+        copy = folder / name / path.relative_to(bundle)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(copy, path.read_bytes())
+        copy.chmod(0o644)  # who reads it in the container owns nothing there
     filled = _DOCKERFILE.format(name=name, digest=digest, python=manifest.python, wheel=wheel.name, user=USER_ID)
     write_atomic(folder / "Dockerfile", filled.encode())
     return folder

@@ -16,7 +16,7 @@ def predict_with(folder: Path) -> Predict:
     """A function that asks the bundle in a folder, which is opened once, when it is first asked.
 
     It takes a data frame (pandas, polars), a mapping of columns, or a list of rows as mappings; None and NaN are
-    missing values, as is a column's name that a row does not have. It answers each output as a list, in the rows' order.
+    missing values, as is a column that a row does not have. It answers each output as a list, in the rows' order.
     """
 
     @cache
@@ -27,9 +27,7 @@ def predict_with(folder: Path) -> Predict:
         predictor = opened()
         names = [one.name for one in predictor.signature.inputs]
         outputs = predictor.predict(columns_in(table, names))
-        return {
-            name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()
-        }
+        return {name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()}
 
     return predict
 

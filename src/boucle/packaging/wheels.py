@@ -7,10 +7,13 @@ import base64
 import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+
+from boucle.kernel.paths import make_folder, write_atomic
 
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _MODE: Final = 0o100644 << 16
@@ -49,14 +52,20 @@ def write_wheel(wheel: Wheel, folder: Path) -> Path:
         lines = "".join(f"{name} = {target}\n" for name, target in sorted(wheel.scripts.items()))
         entries[f"{about}/entry_points.txt"] = f"[console_scripts]\n{lines}".encode()
     record = [f"{name},sha256={_hash(data)},{len(data)}" for name, data in sorted(entries.items())]
-    listed = {**dict(sorted(entries.items())), f"{about}/RECORD": "\n".join([*record, f"{about}/RECORD,,", ""]).encode()}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / wheel.file_name
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    listed = {
+        **dict(sorted(entries.items())),
+        f"{about}/RECORD": "\n".join([*record, f"{about}/RECORD,,", ""]).encode(),
+    }
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in listed.items():
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, _MODE
             archive.writestr(entry, data)
+    make_folder(folder)
+    path = folder / wheel.file_name
+    write_atomic(path, packed.getvalue())
+    path.chmod(0o644)
     return path
 
 

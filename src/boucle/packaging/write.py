@@ -1,9 +1,8 @@
 """Writes a bundle: the folder that serves, with the proof in it."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from boucle.kernel.paths import write_atomic
 from boucle.kernel.points import reach
 from boucle.packaging.compile import Compiler, asked_compiled, compile_onnx
 from boucle.packaging.fitted import asked_fitted, split_thresholds, training_rows
+from boucle.packaging.lock import locked
 from boucle.packaging.manifest import FORMAT, MANIFEST
 from boucle.packaging.mlmodel import mlflow_files
 from boucle.packaging.parity import prove
@@ -96,17 +96,5 @@ def write_folder(folder: Path, manifest: BundleManifest, files: Mapping[str, byt
 
 def locked_environment(stages: Sequence[Stage], more: Sequence[str] = ()) -> list[str]:
     """What serving these stages and `more` packages need, and what that needs, in the installed versions."""
-    found: dict[str, str] = {}
-    wanted = [*SERVING_NEEDS, *more, *(need for stage in stages for need in STAGE_NEEDS.get(type(stage), ()))]
-    while wanted:
-        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
-        if name in found:
-            continue
-        try:
-            installed = distribution(name)
-        except PackageNotFoundError:  # needed on another platform only
-            continue
-        found[name] = installed.version
-        needs = [need for need in installed.requires or [] if "extra ==" not in need]
-        wanted.extend(match[0] for need in needs if (match := re.match(r"[A-Za-z0-9._-]+", need)))
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
+    needs = [*SERVING_NEEDS, *more, *(need for stage in stages for need in STAGE_NEEDS.get(type(stage), ()))]
+    return [f"{name}=={version}" for name, version in sorted(locked(needs).items())]

@@ -16,7 +16,9 @@ def package(
         Path | None,
         typer.Argument(metavar="[FOLDER]", help="A bundle folder; default: the version in charge of the project."),
     ] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="Version of the project; default: the one in charge.")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Version of the project; default: the one in charge.")
+    ] = None,
     wheel: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a wheel into this folder: `from NAME import predict`.")
     ] = None,
