@@ -54,6 +54,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "models reject",
         "models show",
         "models waive",
+        "package",
         "pins add",
         "pins list",
         "pins remove",

@@ -147,6 +147,7 @@ NEEDED = {
     "keys list": ["flights"],
     "keys remove": ["flights", "app"],
     "predict": ["table.csv"],
+    "package": ["--wheel", "dist"],
     "users add": ["ada", "--role", "admin"],
     "users token": ["ada"],
     "users role": ["ada", "reader"],

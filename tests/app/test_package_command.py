@@ -1,0 +1,87 @@
+"""A bundle as a wheel, installed and asked; the same bundle gives the same bytes."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from boucle.app.main import run_command
+from boucle.kernel.errors import InvalidInput
+from boucle.kernel.trees import digest_folder
+from boucle.packaging.installed import columns_in
+from boucle.packaging.wheel_of_bundle import package_name, write_model_wheel
+
+ASK = """
+import sys
+import pandas, polars
+from flights import predict
+rows = [{"carrier": "UA", "temp": 80.0}, {"carrier": None}]
+answers = [predict(rows), predict(pandas.DataFrame(rows)), predict(polars.DataFrame(rows))]
+assert answers[0] == answers[1] == answers[2], answers
+print(answers[0]["probability"], answers[0]["label"])
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, bundles: ModuleType) -> Path:
+    return bundles.write_bundle(tmp_path / "flights")
+
+
+def test_an_installed_wheel_answers_as_the_bundle(bundle: Path, tmp_path: Path, bundles: ModuleType) -> None:
+    wheel = write_model_wheel(bundle, digest_folder(bundle), "flights", 3, tmp_path / "dist")
+    target = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:  # what an installer does with a wheel of this kind
+        archive.extractall(target)
+    path = f"import sys; sys.path.insert(0, {str(target)!r})"
+    done = subprocess.run([sys.executable, "-c", path + ASK], capture_output=True, text=True, check=True)
+    expected = [bundles.probability("UA", 80.0), bundles.probability(None, None)]
+    assert done.stdout == f"{expected} ['late', 'on time']\n"
+
+
+def test_the_same_bundle_gives_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
+    digest = digest_folder(bundle)
+    first, second = (
+        write_model_wheel(bundle, digest, "flights", 3, tmp_path / name).read_bytes() for name in ("first", "second")
+    )
+    assert first == second
+
+
+def test_pip_takes_it(bundle: Path, tmp_path: Path) -> None:
+    wheel = write_model_wheel(bundle, digest_folder(bundle), "Flights of 2013", None, tmp_path / "dist")
+    assert wheel.name.startswith("flights_of_2013-0+")
+    pip = [sys.executable, "-m", "pip"]
+    if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no pip here")
+    folder = tmp_path / "installed"
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--target", folder, wheel], check=True)
+    assert (folder / "flights_of_2013" / "bundle" / "boucle.json").exists()
+
+
+def test_a_command_writes_it(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["package", str(bundle), "--wheel", str(tmp_path / "dist")]) == 0
+    assert "from flights import predict" in capsys.readouterr().out
+    assert run_command(["package", str(bundle)]) == 2
+    assert "one of --wheel and --image" in capsys.readouterr().err
+    assert run_command(["package", str(bundle), "--image", str(bundle)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_what_is_no_table_is_told() -> None:
+    with pytest.raises(InvalidInput, match="row 1 is int; a list holds rows as mappings"):
+        columns_in([{"a": 1}, 2], ["a"])
+    with pytest.raises(InvalidInput, match="a text is no table"):
+        columns_in("a,b", ["a"])
+    with pytest.raises(InvalidInput, match="float is no table"):
+        columns_in(1.5, ["a"])
+
+
+@pytest.mark.parametrize("name", ["2013", "Größe", "boucle", "!"])
+def test_a_name_that_no_package_can_have_is_refused(name: str) -> None:
+    if name == "Größe":
+        assert package_name(name) == "gr_e"
+        return
+    with pytest.raises(InvalidInput, match="no package can be called as the model"):
+        package_name(name)
