@@ -67,6 +67,7 @@ def serve(
     memory_mb: int | None = None,
     names: Sequence[str] = (),
     grpc_port: int | None = None,
+    anyone: bool = False,
     log: LogSection | None = None,
     trust: Trust | None = None,
     tls: Tls | None = None,
@@ -77,14 +78,15 @@ def serve(
     """Serve endpoints until SIGTERM or SIGINT; returns when what was being answered is answered.
 
     `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
-    the files of the models that each worker has loaded at once. `log` says what is kept of the prediction logs, which
+    the files of the models that each worker has loaded at once. With `anyone`, whoever reaches the address may ask, by
+    whatever name: something in front of it lets in whom it wants. `log` says what is kept of the prediction logs, which
     are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
     file, `-` for standard output.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
     """
-    if not Keyring(home, endpoints).lock_all:
+    if not anyone and not Keyring(home, endpoints).lock_all:
         refuse_open_binding(host)
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
@@ -115,6 +117,7 @@ def serve(
         max_rows=max_rows,
         most_bytes=None if memory_mb is None else memory_mb << 20,
         names=[*names, *([] if host in _ANYWHERE else [host])],
+        anyone=anyone,
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
         trust=trust or Trust(),
         access_log=access_log,

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
 from boucle.app.observed import Observers
+from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
@@ -52,6 +53,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     most_bytes: int | None = None
     """Of the files of models that are loaded at once."""
     names: list[str] = field(default_factory=list)
+    anyone: bool = False
+    """Whether whoever reaches the address may ask, by whatever name."""
     grpc: str | None = None
     """`HOST:PORT` to answer gRPC at."""
     trust: Trust = Trust()
@@ -122,8 +125,10 @@ class Worker:
         )
         self.endpoints = Endpoints(each, admission)
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
-        door = KeyDoor(self._keyring, SystemClock())
-        self._front = Front(doors, door=door, names=settings.names)
+        otherwise = OpenDoor() if settings.anyone else LocalDoor()
+        door = KeyDoor(self._keyring, SystemClock(), otherwise)
+        names = [ANY_HOST] if settings.anyone else settings.names
+        self._front = Front(doors, door=door, names=names)
         self._door = door
         self._observers = Observers(settings.access_log)
         self._entry = self._observers.before(self._front)

@@ -3,15 +3,24 @@
 Accounts, which need the database, are in `boucle.identity.accounts`.
 """
 
-from boucle.identity.door import Door, LocalDoor, UserDoor
+from boucle.identity.door import Door, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.failures import Failures
 from boucle.identity.http import Route
-from boucle.identity.policies import admit, check_origin, check_table, is_loopback, permit, refuse_open_binding
+from boucle.identity.policies import (
+    ANY_HOST,
+    admit,
+    check_origin,
+    check_table,
+    is_loopback,
+    permit,
+    refuse_open_binding,
+)
 from boucle.identity.principals import local_principal
 from boucle.identity.records import GRANTS, LOOP, NOBODY, Directory, Policy, Principal, Role
 from boucle.identity.tokens import compose, credential, hash_of, is_secret
 
 __all__ = [
+    "ANY_HOST",
     "GRANTS",
     "LOOP",
     "NOBODY",
@@ -19,6 +28,7 @@ __all__ = [
     "Door",
     "Failures",
     "LocalDoor",
+    "OpenDoor",
     "Policy",
     "Principal",
     "Role",

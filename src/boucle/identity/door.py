@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from boucle.identity.failures import Failures
 from boucle.identity.policies import is_loopback
 from boucle.identity.principals import local_principal
-from boucle.identity.records import Directory, Principal
+from boucle.identity.records import ANYONE, Directory, Principal
 from boucle.identity.tokens import Credential, credential, is_secret
 from boucle.kernel.clock import Clock
 from boucle.kernel.errors import Unauthenticated
@@ -46,6 +46,17 @@ class LocalDoor:
                 hint="call from the machine that serves",
             )
         return self._local
+
+
+class OpenDoor:
+    """The door of a server that asks nobody who it is: what is in front of it lets in whom it wants.
+
+    Whoever comes may ask endpoints and look at the server's metrics.
+    """
+
+    def principal_of(self, authorization: str | None, client_host: str) -> Principal:
+        del authorization, client_host
+        return ANYONE
 
 
 class UserDoor:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 POLICIES: Final = frozenset(get_args(Policy))
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Host names that are always answered."""
+ANY_HOST: Final = "*"
+"""Among the allowed names: a client may call the server by any name."""
 
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*)\.?(:[0-9]{1,5})?")
 
@@ -89,7 +91,7 @@ def check_origin(*, host_header: str | None, origin: str | None, allowed_hosts: 
     """Raise Refused for a Host that is not answered here, or an Origin that is a foreign page."""
     allowed = LOOPBACK_HOSTS | {host.lower() for host in allowed_hosts}
     host = host_name(host_header or "")
-    if host not in allowed:
+    if host not in allowed and not (host and ANY_HOST in allowed):
         raise Refused(
             f"Host {host_header!r} is not answered here; allowed are {', '.join(sorted(allowed))}",
             hint=f"if it is yours: boucle up --name {host or 'example.org'}, or serving.names in boucle.yaml",

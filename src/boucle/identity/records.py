@@ -38,6 +38,8 @@ class Principal(Struct, frozen=True):
 
 LOOP: Final = Principal("service:loop", "service")
 """The loop: author of what it trains, never a reviewer."""
+ANYONE: Final = Principal("service:anyone", "service", frozenset({"public", "predict", "operate"}))
+"""Whoever reaches a server that asks nobody who it is."""
 NOBODY: Final = Principal("service:nobody", "service", frozenset({"public"}))
 """Whoever asks a public route: nobody looks who it is."""
 

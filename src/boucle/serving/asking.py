@@ -13,6 +13,7 @@ from boucle.identity.api import (
     Door,
     Failures,
     LocalDoor,
+    OpenDoor,
     Principal,
     credential,
     is_loopback,
@@ -29,22 +30,21 @@ _BURST_S: Final = 1.0
 
 
 class KeyDoor(Door):
-    """The door of a server whose endpoints may have keys. Without any it is the local person's."""
+    """The door of a server whose endpoints may have keys. Whoever comes without one is sent to the `otherwise` door."""
 
-    def __init__(self, keyring: Keyring, clock: Clock) -> None:
-        self._keyring, self._clock = keyring, clock
-        self._local = LocalDoor()
+    def __init__(self, keyring: Keyring, clock: Clock, otherwise: LocalDoor | OpenDoor) -> None:
+        self._keyring, self._clock, self._otherwise = keyring, clock, otherwise
         self._failures = Failures()
 
     def principal_of(self, authorization: str | None, client_host: str) -> Principal:
         """Who sends a request; the key is for one endpoint, which looks at it itself."""
         keyring = self._keyring
         if keyring.is_empty:
-            return self._local.principal_of(authorization, client_host)
+            return self._otherwise.principal_of(authorization, client_host)
         _ASKS.set(None)
         if authorization is None:
-            if is_loopback(client_host):  # endpoints without keys, and metrics, are open to this machine
-                return self._local.principal_of(None, client_host)
+            if is_loopback(client_host) or isinstance(self._otherwise, OpenDoor):  # endpoints without keys, and metrics
+                return self._otherwise.principal_of(None, client_host)
             raise Unauthenticated("the request carries no key", hint=_HINT)
         found = credential(authorization)
         holder = None if found is None else keyring.holder(found.id, found.secret)

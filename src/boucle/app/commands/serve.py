@@ -51,6 +51,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="HOST", help="A further name by which clients call the server; may be repeated."),
     ] = None,
+    anyone: Annotated[
+        bool,
+        typer.Option("--anyone", help="Let whoever reaches the address ask: where a platform lets in whom it wants."),
+    ] = False,
     endpoint: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this endpoint; may be repeated. Default: all of the store."),
@@ -90,6 +94,7 @@ def serve(
         tls=Tls.of(tls_certificate, tls_key),
         names=name or [],
         access_log=access_log,
+        anyone=anyone,
     )
     if folders:
         _serve_folders(session, folders, given, signed_by or [], allow_code=allow_code)
@@ -117,6 +122,7 @@ class _Given:
     tls: "Tls | None"
     names: list[str]
     access_log: str | None
+    anyone: bool
 
 
 def _serve_folders(session: Session, folders: list[Path], given: _Given, keys: list[Path], *, allow_code: bool) -> None:
@@ -139,6 +145,7 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given, keys: l
             grpc_port=given.grpc_port,
             workers=given.workers or 1,
             memory_mb=given.memory_mb,
+            anyone=given.anyone,
             log=LogSection(),
             trust=trust,
             tls=given.tls,
@@ -187,6 +194,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             grpc_port=given.grpc_port or section.grpc_port,
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,
+            anyone=given.anyone,
             log=section.log,
             access_log=given.access_log,
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
