@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,17 @@ def test_manifests_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -
     manifest.write_bytes(msgspec.json.encode(content | {"signature": 3}))
     with pytest.raises(Damaged, match=r"Expected `object`, got `int` - at `\$\.signature`"):
         open_bundle(folder)
+
+
+def test_nobody_is_told_what_is_loaded(folder: Path, tmp_path: Path) -> None:
+    """ONNX Runtime has telemetry; where it is on, it leaves a device's id in the home folder."""
+    program = (
+        "import sys; from pathlib import Path; from boucle.packaging.bundle import open_bundle\n"
+        "open_bundle(Path(sys.argv[1])); assert 'onnxruntime' in sys.modules"
+    )
+    around = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program, folder], env=around, check=True)
+    assert not [path for path in tmp_path.rglob("*nnx*") if not path.is_relative_to(folder)]
 
 
 def test_reading_a_bundle_loads_no_training_library(folder: Path) -> None:

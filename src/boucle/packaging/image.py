@@ -20,9 +20,9 @@ _DOCKERFILE: Final = """\
 # Any image with Python {python} and its venv module will do.
 ARG BASE=python:{python}-slim
 FROM ${{BASE}}
-RUN python3 -m venv /opt/boucle
 COPY requirements.txt {wheel} /tmp/boucle/
-RUN /opt/boucle/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \\
+RUN python3 -m venv /opt/boucle \
+    && /opt/boucle/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \\
         --requirement /tmp/boucle/requirements.txt /tmp/boucle/{wheel} \\
     && /opt/boucle/bin/pip uninstall --yes pip setuptools wheel \\
     && rm -rf /tmp/boucle

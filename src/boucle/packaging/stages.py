@@ -72,6 +72,8 @@ def _treelite(stage: TreeliteStage, files: Files) -> Step:
 
 @open_stage.register
 def _onnx(stage: OnnxStage, files: Files) -> Step:
+    # ONNX Runtime (1.32) tells its maker what it loads, and keeps a device's id in the home folder: from the import on
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
