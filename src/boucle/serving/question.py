@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 import numpy as np
 from msgspec import Struct
@@ -144,9 +144,11 @@ def _optional(columns: dict[str, Column], name: str | None, read: Callable[[str,
     """The key or the time, if it came along. Equal values are read once: a batch often has few moments."""
     if name is None or name not in columns:
         return None
+    values = columns[name]
+    if read is _key and _are_keys(values):
+        return list(values)
     known: dict[tuple[type, Value], str] = {}
     texts = []
-    values = columns[name]
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         text = known.get((type(value), value))
         if text is None:
@@ -164,6 +166,16 @@ def _moment(name: str, row: int, value: Value) -> str:
         pass
     raise InvalidInput(
         f"input {name!r}, row {row}: {_shown(value)} is no moment in ISO 8601 with a zone, such as 2013-03-01T14:00:00Z"
+    )
+
+
+def _are_keys(values: Column) -> TypeGuard[list[str]]:
+    """Whether all are texts that can be keys: then none needs to be looked at alone."""
+    return (
+        isinstance(values, list)
+        and set(map(type, values)) == {str}
+        and "" not in values
+        and max(map(len, cast(list[str], values))) <= MAX_TEXT
     )
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from boucle.data.records import CsvFormat
-from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.progress import Silent
 from boucle.serving.batch.lines import cut
 from boucle.serving.batch.records import BatchReport
@@ -125,6 +126,25 @@ def test_two_at_once_do_not_write_one_result(predicted: Predicted, table: Table,
     finally:
         os.close(descriptor)
     assert predicted(source, piece_bytes=500).kept_pieces == 1
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_without_room_it_says_so_and_goes_on_when_there_is(
+    suffix: str, predicted: Predicted, table: Table, tmp_path: Path
+) -> None:
+    source, out = written(table(2000), tmp_path / "t.csv"), tmp_path / f"out.{suffix}"
+    whole = Path(predicted(source, out=tmp_path / f"whole.{suffix}", piece_bytes=10_000).out)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size - 1, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="File too large"):
+            predicted(source, out=out, piece_bytes=10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not out.exists()
+    again = predicted(source, out=out, piece_bytes=10_000)
+    assert again.kept_pieces == again.pieces > 3
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_a_folder_is_one_table_that_names_its_files(predicted: Predicted, table: Table, tmp_path: Path) -> None:

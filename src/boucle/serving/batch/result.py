@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ def put_together(parts: Iterable[Path], out: Path, folder: Path) -> None:
     """Make one file of the parts, in their order, and give it its name: Parquet, or CSV by its ending."""
     temporary = folder / "result"
     table = pl.scan_parquet(list(parts), glob=False)
-    with translate(out):
+    with translate(out), _numbered(temporary):
         reach("batch.parts_kept")
         if out.suffix.lower() == ".csv":
             reach("batch.rows_chosen")
@@ -60,6 +61,18 @@ def put_together(parts: Iterable[Path], out: Path, folder: Path) -> None:
         temporary.replace(out)
         reach("batch.named")
         sync_folder(out.parent)
+
+
+@contextmanager
+def _numbered(file: Path) -> Iterator[None]:
+    """Give the errors of the system that Polars tells of in words their number back."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if told is None or getattr(error, "errno", None) is not None:
+            raise
+        raise OSError(int(told[1]), os.strerror(int(told[1])), str(file)) from error
 
 
 def write_bad_rows(bad: Iterable[BadRow], file: Path) -> None:
