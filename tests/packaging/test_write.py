@@ -5,12 +5,14 @@ import polars as pl
 import pytest
 
 from boucle import __version__
+from boucle.data.records import Features
 from boucle.kernel.errors import Conflict
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.api import package, read_manifest
 from boucle.packaging.records import EncodeStage, OnnxStage, PackagingSection, TreeliteStage
 from boucle.packaging.write import locked_environment
-from boucle.training.records import Fitted
+from boucle.training.api import fit, task_of
+from boucle.training.records import Fitted, TrainingSection
 
 
 def test_the_digest_depends_on_no_clock_host_or_folder(
@@ -60,3 +62,13 @@ def test_a_folder_with_something_in_it_is_left_alone(fitted: Fitted, held_out: p
     with pytest.raises(Conflict, match="is not empty"):
         package(fitted, held_out, tmp_path, PackagingSection(), key=None, time=None)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_columns_of_whole_numbers_and_booleans_are_proven_too(train: pl.DataFrame, tmp_path: Path) -> None:
+    table = train.with_columns(stops=pl.int_range(pl.len()) % 5, wet=pl.col("wind") > 8)
+    features = Features(numeric=["stops", "temp", "wet"], categorical=["carrier"])
+    section = TrainingSection(params={"max_iter": 3})
+    fitted = fit(table, section, features, "late", task_of(table["late"]), {}, 0.4)
+    written = package(fitted, table, tmp_path, PackagingSection(), key=None, time=None)
+    assert written.parity is not None
+    assert written.parity.label_flips == 0

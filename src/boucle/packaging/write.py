@@ -18,7 +18,7 @@ from boucle.packaging.lock import locked
 from boucle.packaging.manifest import FORMAT, MANIFEST
 from boucle.packaging.mlmodel import mlflow_files
 from boucle.packaging.parity import prove
-from boucle.packaging.records import BundleManifest, OnnxStage, PackagingSection, Stage, TreeliteStage
+from boucle.packaging.records import BundleManifest, OnnxStage, PackagingSection, Signature, Stage, TreeliteStage
 from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
@@ -49,7 +49,7 @@ def package(
         asked_fitted(fitted),
         asked_compiled(signature, written.stages, written.files),
         signature,
-        held_out.select([one.name for one in signature.inputs]),
+        _as_asked(held_out, signature),
         training_rows(fitted),
         thresholds=split_thresholds(fitted),
         compiler=compiler.__name__.removeprefix("compile_"),
@@ -68,6 +68,12 @@ def package(
     )
     write_folder(folder, manifest, written.files, held_out)
     return manifest
+
+
+def _as_asked(table: pl.DataFrame, signature: Signature) -> pl.DataFrame:
+    """The inputs' columns as the rows that a proof makes have them: floats, and texts."""
+    kinds = {one.name: pl.String if one.kind == "category" else pl.Float64 for one in signature.inputs}
+    return table.select([pl.col(name).cast(kind) for name, kind in kinds.items()])
 
 
 def refuse_filled(folder: Path) -> None:
