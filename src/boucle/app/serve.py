@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
@@ -38,6 +38,9 @@ from boucle.serving.records import LogSection
 from boucle.serving.supervisor import Supervisor
 from boucle.serving.switch import MOST_WORKERS, Board
 from boucle.serving.traffic import read_traffic
+
+if TYPE_CHECKING:  # it loads the database, which a server of folders never needs
+    from boucle.app.store_watch import StoreWatch
 
 _log: Final = logging.getLogger("boucle.server")
 _LOGGING: Final = {
@@ -72,6 +75,7 @@ def serve(
     trust: Trust | None = None,
     tls: Tls | None = None,
     access_log: str | None = None,
+    store: "StoreWatch | None" = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
 ) -> None:
@@ -81,12 +85,13 @@ def serve(
     the files of the models that each worker has loaded at once. With `anyone`, whoever reaches the address may ask, by
     whatever name: something in front of it lets in whom it wants. `log` says what is kept of the prediction logs, which
     are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
-    file, `-` for standard output.
+    file, `-` for standard output. With a `store` its users count, and who is in charge there takes charge here.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
     """
-    if not anyone and not Keyring(home, endpoints).lock_all:
+    guarded = Keyring(home, endpoints).lock_all or (store is not None and store.has_users)
+    if not anyone and not guarded:
         refuse_open_binding(host)
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
@@ -113,6 +118,7 @@ def serve(
         endpoints=list(endpoints),
         board=board.path,
         workers=workers,
+        has_store=store is not None,
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
         most_bytes=None if memory_mb is None else memory_mb << 20,
@@ -128,6 +134,9 @@ def serve(
         supervisor = Supervisor(home, endpoints, board)
         watch = _Watch(supervisor, where, announce or _say)
         supervisor.end()
+        if store is not None:
+            store.start(board)
+            stack.callback(store.stop)
         try:
             with _signals_kept_from_workers() as stops, keeping_logs(home, endpoints, log):
                 _run(settings, board, host, port, watch, stops, tls)

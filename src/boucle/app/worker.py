@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
 from boucle.app.observed import Observers
-from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor
+from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError
@@ -30,6 +30,7 @@ from boucle.serving.endpoints import Endpoints
 from boucle.serving.keys import Keyring
 from boucle.serving.lineup import FollowingSwitch
 from boucle.serving.models import Models
+from boucle.serving.people import users_door
 from boucle.serving.switch import Board
 from boucle.serving.traffic import serving_root
 
@@ -48,6 +49,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     board: str
     """Where the memory of the server is opened."""
     workers: int = 1
+    has_store: bool = False
+    """Whether the server knows the users of the store, so that they count here."""
     max_body_bytes: int = 32 << 20
     max_rows: int = 100_000
     most_bytes: int | None = None
@@ -125,7 +128,9 @@ class Worker:
         )
         self.endpoints = Endpoints(each, admission)
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
-        otherwise = OpenDoor() if settings.anyone else LocalDoor()
+        otherwise: OpenDoor | LocalDoor | UserDoor = OpenDoor() if settings.anyone else LocalDoor()
+        if settings.has_store:
+            otherwise = users_door(home, board, SystemClock())
         door = KeyDoor(self._keyring, SystemClock(), otherwise)
         names = [ANY_HOST] if settings.anyone else settings.names
         self._front = Front(doors, door=door, names=names)

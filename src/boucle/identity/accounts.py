@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 from boucle.identity import store as rows
 from boucle.identity.door import UserDoor
 from boucle.identity.principals import local_principal
-from boucle.identity.records import GRANTS, NewToken, Principal, Role, Token, User
+from boucle.identity.records import GRANTS, Directory, NewToken, Principal, Role, Token, User
 from boucle.identity.tokens import compose, hash_of, looks_like_one
 from boucle.kernel import audit
-from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused
+from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from boucle.kernel.store import Store
 
 DEFAULT_DAYS: Final = 90
@@ -130,13 +130,27 @@ def has_users(store: Store) -> bool:
 
 def open_door(store: Store) -> UserDoor:
     """The door of a server on this store; the store must stay open as long."""
-    if store.people.current() is None:  # there is no file yet, or a process died over a change
+    _settle(store)
+    return UserDoor(store.people, lambda: store.read(rows.directory), store.clock)
+
+
+def directory_of(store: Store) -> tuple[bytes, Directory]:
+    """Everybody who can log in, and the generation that they are of. Unavailable while that changes."""
+    _settle(store)
+    generation = store.people.current()  # before the rows are read: see `boucle.kernel.generation`
+    if generation is None:
+        raise Unavailable("users or tokens are being changed", hint="ask again in a second")
+    return generation, store.read(rows.directory)
+
+
+def _settle(store: Store) -> None:
+    """Name a generation if there is none: there is no file yet, or a process died over a change."""
+    if store.people.current() is None:
 
         def begin(_: Connection) -> None:
             store.people.change()
 
         store.write(begin)
-    return UserDoor(store.people, lambda: store.read(rows.directory), store.clock)
 
 
 def person_of(store: Store, token: str) -> Principal:

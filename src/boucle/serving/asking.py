@@ -15,6 +15,7 @@ from boucle.identity.api import (
     LocalDoor,
     OpenDoor,
     Principal,
+    UserDoor,
     credential,
     is_loopback,
 )
@@ -23,16 +24,20 @@ from boucle.kernel.errors import Busy, Refused, Unauthenticated
 from boucle.serving.keys import Holder, Keyring
 from boucle.serving.switch import Board
 
-_ASKS: ContextVar[Holder | None] = ContextVar("boucle_asks", default=None)
+_ASKS: ContextVar[Holder | Principal | None] = ContextVar("boucle_asks", default=None)
+"""The holder of a key, or a user who logged in."""
 _HINT: Final = "send `Authorization: Bearer KEY`; `boucle keys add ENDPOINT NAME` on the server's machine makes one"
 _BURST_S: Final = 1.0
 """What was not asked within so long may be asked at once."""
 
 
 class KeyDoor(Door):
-    """The door of a server whose endpoints may have keys. Whoever comes without one is sent to the `otherwise` door."""
+    """The door of a server whose endpoints may have keys. Whoever comes without one is sent to the `otherwise` door.
 
-    def __init__(self, keyring: Keyring, clock: Clock, otherwise: LocalDoor | OpenDoor) -> None:
+    Where that knows users, whoever brings no key brings a token.
+    """
+
+    def __init__(self, keyring: Keyring, clock: Clock, otherwise: LocalDoor | OpenDoor | UserDoor) -> None:
         self._keyring, self._clock, self._otherwise = keyring, clock, otherwise
         self._failures = Failures()
 
@@ -43,11 +48,16 @@ class KeyDoor(Door):
             return self._otherwise.principal_of(authorization, client_host)
         _ASKS.set(None)
         if authorization is None:
-            if is_loopback(client_host) or isinstance(self._otherwise, OpenDoor):  # endpoints without keys, and metrics
+            if is_loopback(client_host) or not isinstance(self._otherwise, LocalDoor):  # no key is needed
                 return self._otherwise.principal_of(None, client_host)
             raise Unauthenticated("the request carries no key", hint=_HINT)
         found = credential(authorization)
         holder = None if found is None else keyring.holder(found.id, found.secret)
+        if holder is None and isinstance(self._otherwise, UserDoor):
+            principal = self._otherwise.principal_of(authorization, client_host)
+            if principal.role is not None:  # who logged in; without users it is the local person, who needs a key
+                _ASKS.set(principal)
+            return principal
         if holder is None:
             _, delay_s = self._failures.count(client_host, self._clock.now().timestamp())
             raise Unauthenticated(
@@ -70,6 +80,8 @@ class Admission:
         if not self._keyring.is_locked(endpoint):
             return
         holder = _ASKS.get()
+        if isinstance(holder, Principal):  # the route's policy let the user in
+            return
         if holder is None:
             raise Unauthenticated(f"endpoint {endpoint!r} is asked with a key", hint=_HINT)
         if holder.endpoint != endpoint:
@@ -84,7 +96,7 @@ class Admission:
             return
         self.check(endpoint)
         holder = _ASKS.get()
-        if holder is None or holder.key.per_second is None:
+        if not isinstance(holder, Holder) or holder.key.per_second is None:
             return
         counters = self._board.of(endpoint).counters
         due_ns, wait_s = paced(counters[holder.key.place], time.monotonic_ns(), holder.key.per_second)

@@ -22,6 +22,8 @@ _AREA: Final = 16 << 10
 """Room for traffic as JSON; it is written to two places in turn."""
 _SLOT: Final = 1 << 10
 _HEADER: Final = 4 << 10
+PEOPLE_BYTES: Final = 4 << 20
+"""Room for the users of a store; it takes up memory as far as it is used, twice."""
 _COUNTERS: Final = 8
 """The word of the header from which on keys have their counters."""
 MOST_KEYS: Final = _HEADER // 8 - _COUNTERS
@@ -60,9 +62,11 @@ class Board:
         self.workers = workers
         block = _HEADER + 4 * _AREA + workers * _SLOT
         block += -block % mmap.PAGESIZE
-        self._size = block * len(endpoints)
-        self._map = mmap.mmap(descriptor, self._size)
+        size = block * len(endpoints)
+        self._map = mmap.mmap(descriptor, size + _HEADER + 2 * PEOPLE_BYTES)
         view = memoryview(self._map)
+        self._people = view[size:]
+        self._people_word = view[size : size + 8].cast("Q")
         self._switches = {
             name: Switch(view[number * block : (number + 1) * block], workers) for number, name in enumerate(endpoints)
         }
@@ -75,7 +79,8 @@ class Board:
         else:  # a file without a name; workers reach it by the descriptor of their parent, which they inherit
             with tempfile.TemporaryFile(prefix="boucle-traffic-") as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, (_HEADER + 4 * _AREA + workers * _SLOT + mmap.PAGESIZE) * len(endpoints))
+        block = _HEADER + 4 * _AREA + workers * _SLOT + mmap.PAGESIZE
+        os.ftruncate(descriptor, block * len(endpoints) + _HEADER + 2 * PEOPLE_BYTES)
         return cls(descriptor, endpoints, workers)
 
     @classmethod
@@ -91,6 +96,23 @@ class Board:
     def of(self, endpoint: str) -> "Switch":
         """The switch of an endpoint."""
         return self._switches[endpoint]
+
+    def put_people(self, data: bytes) -> None:
+        """For the server: what the workers shall know of users."""
+        word = self._people_word[0]
+        area = (word & 1) ^ 1
+        start = _HEADER + area * PEOPLE_BYTES
+        self._people[start : start + len(data)] = data
+        self._people_word[0] = ((word >> 1) + 1) << 1 | area
+
+    def people(self) -> bytes:
+        """What was put last, and whatever bytes follow; empty if nothing was."""
+        while word := self._people_word[0]:
+            start = _HEADER + (word & 1) * PEOPLE_BYTES
+            data = bytes(self._people[start : start + PEOPLE_BYTES])
+            if self._people_word[0] == word:
+                return data
+        return b""
 
     def restart(self, worker: int) -> None:
         """For the server, before it starts a worker: whoever had that slot is gone, and has nothing ready."""

@@ -180,6 +180,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
 
         from boucle.app.console import console
         from boucle.app.serve import serve as answer
+        from boucle.app.store_watch import StoreWatch
 
         screen = console(session.color)
         answer(
@@ -196,6 +197,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             memory_mb=given.memory_mb or section.memory_mb,
             anyone=given.anyone,
             log=section.log,
+            store=StoreWatch(home, name if name in names else None),
             access_log=given.access_log,
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
             held=held,

@@ -1,0 +1,95 @@
+"""Beside a server of a store: what changes in the store and concerns who answers and who may ask."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final
+
+from boucle.identity.accounts import directory_of, has_users
+from boucle.kernel.errors import BoucleError
+from boucle.kernel.store import Store
+from boucle.models.api import alias, get_version
+from boucle.models.records import CHAMPION
+from boucle.serving.api import deploy
+from boucle.serving.people import generation_of, publish
+from boucle.serving.switch import Board
+
+LOOK_S: Final = 0.05
+_log: Final = logging.getLogger("boucle.server")
+
+
+class StoreWatch:
+    """Follows the champion's alias and the users of a store. `start` and `stop` it with the server.
+
+    Looking costs reading two small files; the database is opened only when they changed.
+    """
+
+    def __init__(self, home: Path, model: str | None) -> None:
+        self._home, self._model = home, model
+        self._people = generation_of(home)
+        self._known: bytes | None = None
+        self._head = self._read_head()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told = ""
+
+    @property
+    def has_users(self) -> bool:
+        """Whether every request needs a token, or a key."""
+        with Store.open(self._home) as store:
+            return has_users(store)
+
+    def start(self, board: Board) -> None:
+        """Tell the workers of the users before they begin, then go on looking."""
+        self._look_at_people(board)
+        self._thread = threading.Thread(target=self._watch, args=(board,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Twice is harmless."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self, board: Board) -> None:
+        while not self._stopped.wait(LOOK_S):
+            try:
+                self._look_at_people(board)
+                self._look_at_champion()
+            except BoucleError as error:
+                self._tell(error.message)
+            except Exception:  # noqa: BLE001 - beside the server: what is known goes on counting
+                _log.exception("cannot look after the store")
+
+    def _look_at_people(self, board: Board) -> None:
+        generation = self._people.current()
+        if generation is not None and generation == self._known:
+            return
+        with Store.open(self._home) as store:
+            generation, directory = directory_of(store)
+        publish(board, generation, directory)
+        self._known = generation
+
+    def _look_at_champion(self) -> None:
+        if self._model is None:
+            return
+        head = self._read_head()  # each move of an alias is in the audit log
+        if head == self._head:
+            return
+        with Store.open(self._home) as store:
+            now = alias(store, self._model, self._model, CHAMPION)
+            if now is not None and now.number is not None:
+                version = get_version(store, self._model, self._model, now.number)
+                deploy(store, project_id=self._model, number=version.number, bundle_digest=version.bundle_digest)
+        self._head = head
+
+    def _read_head(self) -> bytes:
+        try:
+            return (self._home / "audit-head.json").read_bytes()
+        except OSError:
+            return b""
+
+    def _tell(self, message: str) -> None:
+        if self._told != message:
+            self._told = message
+            _log.warning("%s", message)
