@@ -11,7 +11,8 @@ import pytest
 from boucle.kernel import trees
 from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
-from boucle.serving.api import deploy, log_folder, read_frames
+from boucle.serving.api import counters_folder, deploy, log_folder, read_frames
+from boucle.serving.counters import wait_logged
 from boucle.serving.records import Traffic
 
 COLUMNS: dict[str, list[float | str | None]] = {"carrier": ["AA", "UA", None], "temp": [80.0, None, 71.0]}
@@ -85,7 +86,8 @@ class ServingHome:
         return [self._bundles.probability(*row, lift) for row in rows]
 
     def request_ids(self) -> list[str]:
-        """What the prediction log holds."""
+        """What the prediction log holds, once it has all that was answered."""
+        assert wait_logged(counters_folder(self.path, "flights"))
         return [frame.request_id for frame, _ in read_frames(log_folder(self.path, "flights"))]
 
 

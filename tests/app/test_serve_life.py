@@ -71,6 +71,7 @@ def test_a_dead_worker_is_started_again(serving_home: Home) -> None:
         client.infer("before", serving_home.columns, serving_home.kinds)
         first = read_ack(serving_home.path, "flights")
         assert first is not None
+        assert serving_home.request_ids() == ["before"]  # what is not written yet would be lost, and counted
         os.kill(first.pid, signal.SIGKILL)
 
         def is_back() -> bool:

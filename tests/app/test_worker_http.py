@@ -121,14 +121,14 @@ def test_metrics_count_what_happened(served: Served) -> None:
     status, headers, body = send(served.url, "GET", "/metrics")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     values = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
-    assert float(values['boucle_requests_total{door="v2",endpoint="flights",status="200"}']) >= 1
+    assert float(values['boucle_requests_total{door="v2",endpoint="flights",status="200",version="3"}']) >= 1
     assert float(values['boucle_errors_total{endpoint="flights"}']) >= 1
     assert (
-        values['boucle_latency_seconds_bucket{endpoint="flights",le="+Inf"}']
-        == (values['boucle_latency_seconds_count{endpoint="flights"}'])
+        values['boucle_latency_seconds_bucket{door="v2",endpoint="flights",le="+Inf",version="3"}']
+        == (values['boucle_latency_seconds_count{door="v2",endpoint="flights",version="3"}'])
     )
     assert float(values['boucle_model_version{endpoint="flights"}']) == 3
-    assert float(values['boucle_lost_frames{endpoint="flights"}']) == 0
+    assert float(values['boucle_log_lost_total{endpoint="flights"}']) == 0
 
 
 # --- bad input ----------------------------------------------------------------------------------------------------

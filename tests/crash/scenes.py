@@ -16,7 +16,7 @@ import polars as pl
 
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
-from boucle.serving.api import InferClient, log_folder, read_frames
+from boucle.serving.api import InferClient, counters_folder, log_folder, read_frames, wait_logged
 from boucle.serving.log_parts import parts
 from boucle.serving.prediction_log import PredictionLog
 
@@ -103,7 +103,8 @@ def serve(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, 
             except Exception:  # noqa: BLE001 - its worker was killed: that question was not answered
                 time.sleep(0.02)
                 continue
-            answered.add(f"frame {question}")
+            wait_logged(counters_folder(folder / ".boucle", NAME))  # it answers before it writes
+            answered |= {f"frame {question}"} & logged(folder)
     if ground.is_running(server):
         os.kill(server.pid, signal.SIGTERM)
     done = ground.wait(server)

@@ -41,6 +41,7 @@ OWNERS: Final = {
     "runs/spool/spool.py": "what a program logs, until it is in the store",
     "serving/batch/result.py": "the predictions of a table get their name",
     "serving/compaction.py": "takes away segments that are compacted, and parts beyond the log's bound",
+    "serving/counters.py": "the file that a worker counts in",
     "serving/holding.py": "the lock file of an endpoint's server, which holds its address",
     "serving/prediction_log.py": "frames are appended to segments",
     "serving/process.py": "opens the file that a server prints to",

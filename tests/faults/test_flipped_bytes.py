@@ -245,6 +245,7 @@ LEFT = {
     "cache/work/**": "cache/work/99999999-a/file",
     "serving/<endpoint>/traffic.lock*": "serving/orders/traffic.lock",
     "serving/<endpoint>/server.lock": "serving/orders/server.lock",
+    "serving/<endpoint>/counters/slot-<any>": "serving/orders/counters/slot-00",
     "serving/<endpoint>/server.log": "serving/orders/server.log",
     "blobs/incoming/<any>": "blobs/incoming/tmp1",
     ".<any>": ".audit-head.json.1",

@@ -76,7 +76,7 @@ def test_a_shadow_is_asked_compared_and_logged(
     endpoint.refresh()
     assert endpoint.versions() == [1]
     assert ask(endpoint, "one").number == 1
-    answered, shadowed = frames(store, endpoint)
+    answered, shadowed = sorted(frames(store, endpoint), key=lambda frame: frame.role)
     assert (answered.role, answered.number, answered.compared) == ("champion", 1, None)
     assert (shadowed.role, shadowed.number, shadowed.request_id) == ("shadow", 2, "one")
     assert shadowed.outputs["probability"] == pytest.approx([bundles.probability("AA", 80.0, 1.0)])

@@ -148,11 +148,13 @@ class Front:
         hosts = headers.get_all("host")
         if scope.authority is not None:  # of a request target that is a whole address; both must be ours
             hosts = [scope.authority, *hosts]
-        if len(set(hosts)) > 1:
+        if len(hosts) > 1 and len(set(hosts)) > 1:
             raise Refused(f"the request names several hosts: {', '.join(hosts)[:200]}; allowed is one")
-        origin = headers.get("origin")
-        if "origin" in headers and (origin is None or len(headers.get_all("origin")) > 1):
-            origin = ""  # it is there, and not ASCII, or not the only one
+        origin = None
+        if "origin" in headers:
+            origin = headers.get("origin")
+            if origin is None or len(headers.get_all("origin")) > 1:
+                origin = ""  # it is there, and not ASCII, or not the only one
         return admit(
             policy,
             door=self._door,

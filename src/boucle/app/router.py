@@ -13,6 +13,8 @@ from boucle.identity.api import check_table
 from boucle.identity.http import BadPath, NoRoute, Route, Surface, WrongMethod
 
 _PROJECT: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 200
 _UNREADABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ufffd]")
 """U+FFFD stands where bytes were that are not UTF-8."""
 
@@ -61,7 +63,9 @@ class Router:
         self.surfaces: Final = list(surfaces)
         self._root = _Node()
         self._plain: dict[str, dict[str, Door]] = {}
-        """Paths without `{name}`, whole: most requests, and all hot ones, cost one look-up."""
+        """Paths without `{name}`, whole: most requests cost one look-up."""
+        self._known: dict[tuple[str, str], Match] = {}
+        """What was found lately, whole: predictions ask one path again and again."""
         check_table([route for surface in surfaces for route in _placed(surface)])
         for surface in surfaces:
             for prefix in (*surface.prefixes, *surface.claims, *(route.path for route in surface.outer)):
@@ -76,8 +80,19 @@ class Router:
     def find(self, method: str, path: str) -> Match:
         """The door for a method and a path; `HEAD` is answered as `GET`.
 
-        NoRoute or WrongMethod if there is none, BadPath for what no path may be.
+        NoRoute or WrongMethod if there is none, BadPath for what no path may be. The values are not to be changed.
         """
+        known = self._known.get((method, path))
+        if known is not None:
+            return known
+        found = self._found(method, path)
+        if len(path) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[method, path] = found
+        return found
+
+    def _found(self, method: str, path: str) -> Match:
         project: str | None = None
         if path.startswith("/p/"):
             project, path = _project(path)

@@ -27,7 +27,17 @@ from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
 from boucle.project.records import ShuffledLabelsDrill, beyond_defaults
 from boucle.project.replayed import replay_plan
-from boucle.serving.api import InferClient, Position, ServerProcess, deploy, hold, log_folder, read_frames
+from boucle.serving.api import (
+    InferClient,
+    Position,
+    ServerProcess,
+    counters_folder,
+    deploy,
+    hold,
+    log_folder,
+    read_frames,
+    wait_logged,
+)
 from boucle.serving.holding import Held
 from boucle.serving.records import PredictionFrame
 
@@ -236,6 +246,7 @@ class LogReader:
     def __init__(self, stage: Stage) -> None:
         self._stream = stage.held.stream
         self._folder = log_folder(stage.context.home, stage.name)
+        self._counters = counters_folder(stage.context.home, stage.name)
         self._after: Position | None = None
         for _, position in read_frames(self._folder):
             self._after = position
@@ -243,6 +254,7 @@ class LogReader:
     def frames_of(self, day: date) -> list[PredictionFrame]:
         """The day's frames since the last call, in the order they were answered."""
         found = []
+        wait_logged(self._counters)  # the server answers before it writes
         for frame, position in read_frames(self._folder, self._after):
             self._after = position
             if frame.role != "shadow" and frame.request_id.startswith(f"{self._stream}/{day}/"):

@@ -33,14 +33,14 @@ class Predictor:
 
     def __init__(self, manifest: BundleManifest, files: Files, *, allow_code: bool = False) -> None:
         self.manifest = manifest
-        self._ask: Pipeline | CodePipeline
+        self._stages: Pipeline | CodePipeline
         first = manifest.stages[0]
         if isinstance(first, CodeStage) and allow_code:
             from boucle.packaging import code
 
-            self._ask = code.CodePipeline(manifest.signature, files[first.file])
+            self._stages = code.CodePipeline(manifest.signature, files[first.file])
         else:
-            self._ask = Pipeline(manifest.signature, manifest.stages, files)
+            self._stages = Pipeline(manifest.signature, manifest.stages, files)
 
     @property
     def signature(self) -> Signature:
@@ -52,7 +52,30 @@ class Predictor:
 
         At most `nthread` threads work on it; answers do not depend on how many.
         """
-        return outputs_of(self.signature, self._ask.scores(columns, nthread))
+        return outputs_of(self.signature, self._stages.scores(columns, nthread))
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether `encode`, `row` and `ask` can be used: not of a model that is served as the code it is."""
+        return isinstance(self._stages, Pipeline)
+
+    def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
+        """The first stage alone: columns to the model's matrix; InvalidInput for what the model refuses."""
+        return self._compiled.encoder.encode(columns)
+
+    def row(self, values: Sequence[float | str | None]) -> list[float] | None:
+        """The same for one plain row; see `Encoder.row`."""
+        return self._compiled.encoder.row(values)
+
+    def ask(self, matrix: NDArray[np.float64], nthread: int = 1) -> dict[str, NDArray[np.float64] | list[str]]:
+        """The stages after the first: an encoded matrix to the outputs."""
+        return outputs_of(self.signature, self._compiled.chain.scores(matrix, nthread))
+
+
+    @property
+    def _compiled(self) -> "Pipeline":
+        assert isinstance(self._stages, Pipeline)
+        return self._stages
 
 
 class Pipeline:
@@ -60,12 +83,12 @@ class Pipeline:
 
     def __init__(self, signature: Signature, stages: Sequence[Stage], files: Files) -> None:
         unseen = next((stage.unseen for stage in stages if isinstance(stage, EncodeStage)), None)
-        self._encoder = Encoder(signature.inputs, unseen)
-        self._chain = Chain(stages, files)
+        self.encoder = Encoder(signature.inputs, unseen)
+        self.chain = Chain(stages, files)
 
     def scores(self, columns: Mapping[str, Values], nthread: int = 1) -> Scores:
         """Scores of raw rows."""
-        return self._chain.scores(self._encoder.encode(columns), nthread)
+        return self.chain.scores(self.encoder.encode(columns), nthread)
 
 
 def outputs_of(signature: Signature, scores: Scores) -> dict[str, NDArray[np.float64] | list[str]]:

@@ -40,6 +40,10 @@ class Encoder:
         self._limits = np.array([np.inf if one.limit is None else one.limit for one in inputs])
         self._nullable = np.array([one.nullable for one in inputs], dtype=bool)
         self._closed = [position for position, one in enumerate(inputs) if one.closed]
+        self._coded = [
+            (place, self._codes[one.name]) for place, one in enumerate(self.inputs) if one.name in self._codes
+        ]
+        self._limit = float(self._limits.min(initial=np.inf))
         self._strict = bool(self._closed) or not self._nullable.all() or bool(np.isfinite(self._limits).any())
 
     def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
@@ -59,6 +63,18 @@ class Encoder:
         if self._strict:
             self._refuse(matrix, columns)
         return matrix
+
+    def row(self, values: Sequence[float | str | None]) -> list[float] | None:
+        """One row of the matrix, for checked values in the order of `inputs`: a fifth of the work of `encode`.
+
+        None where it takes a closer look: a missing value, an unseen category, a number near the limits.
+        """
+        row: list[Any] = list(values)
+        for place, codes in self._coded:
+            row[place] = codes.get(row[place])
+        if None in row or (self._strict and not (-self._limit <= min(row) and max(row) <= self._limit)):
+            return None
+        return row
 
     def _refuse(self, matrix: NDArray[np.float64], columns: Mapping[str, Values]) -> None:
         """InvalidInput for what the fitted model itself refuses."""

@@ -19,6 +19,7 @@ from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.protocols import head
 from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
+from boucle.protocols.open_inference_typed import TypedReader
 from boucle.protocols.tensors import MALFORMED, Tensor, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -28,6 +29,7 @@ PLATFORM: Final = "boucle_treelite"
 EXTENSIONS: Final = ["binary_tensor_data", "model_repository"]
 INLINE_BYTES: Final = 1 << 20
 """Larger requests are read, and their answers written, in a thread, so that the loop goes on."""
+_MOST_READERS: Final = 64
 T = TypeVar("T")
 _KINDS: Final = {"number": "FP64", "category": "BYTES"}
 
@@ -58,6 +60,7 @@ class IndexRequest(Struct, frozen=True):
     ready: bool = False
 
 
+_ENCODER: Final = msgspec.json.Encoder()
 _REQUESTS: Final = msgspec.json.Decoder(InferRequest)
 _INDEX: Final = msgspec.json.Decoder(IndexRequest)
 
@@ -89,6 +92,7 @@ class Doors:
     def __init__(self, endpoints: Endpoints, max_body_bytes: int) -> None:
         self._endpoints = endpoints
         self._max_body_bytes = max_body_bytes
+        self._readers: dict[int, tuple[Signature, TypedReader]] = {}
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -120,12 +124,20 @@ class Doors:
         started = endpoint.timer()
         length = request.headers.get(LENGTH)
         door = "v2" if length is None else "v2-binary"
+        question: Question | None = None
         with endpoint.reading(door, started):
             head.check_json(request.headers, *(() if length is None else (BINARY,)))
             body = await request.read(self._max_body_bytes)
             started = endpoint.timer()
             deadline = head.deadline(request.headers, started)
             signature = endpoint.signature(number)
+            if length is None and (typed := self._typed(signature, endpoint).read(body)) is not None:
+                request_id = typed.request_id or head.request_id(request.headers)
+                question = Question(typed.columns, request_id, "v2", deadline, typed.checked)
+        if question is not None:
+            answer = await endpoint.ask(question, number, started=started)
+            return Response(200, written(endpoint.name, answer, None), headers=head.named(answer.request_id))
+        with endpoint.reading(door, started):
             is_large = len(body) > INLINE_BYTES
             given = (signature, body, length)
             asked = await asyncio.to_thread(read, *given) if is_large else read(*given)
@@ -148,6 +160,15 @@ class Doors:
         body = await request.read(self._max_body_bytes)
         wanted = _decoded(_INDEX, body) if body else IndexRequest()
         return Response(200, msgspec.json.encode(index(self._endpoints, only_ready=wanted.ready)))
+
+    def _typed(self, signature: Signature, endpoint: Endpoint) -> TypedReader:
+        """The reader made for a signature; it is kept, together with the signature, by whose identity it is found."""
+        found = self._readers.get(id(signature))
+        if found is None:
+            if len(self._readers) >= _MOST_READERS:
+                self._readers.clear()
+            found = self._readers[id(signature)] = (signature, TypedReader(signature, endpoint.max_rows))
+        return found[1]
 
     def _asked(self, request: Request) -> tuple[Endpoint, str | None]:
         return self._endpoints.get(request.values["model"]), request.values.get("number")
@@ -205,7 +226,7 @@ def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
 
 def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
     """The body of an answer."""
-    return msgspec.json.encode(_response(model, answer, wanted))
+    return _ENCODER.encode(_response(model, answer, wanted))
 
 
 def written_binary(model: str, answer: Answer, asked: Asked) -> Response:

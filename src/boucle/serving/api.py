@@ -5,12 +5,21 @@ The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log`
 
 from boucle.serving.care import broken_parts, broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
+from boucle.serving.counters import wait_logged
 from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, withdraw, written_out
 from boucle.serving.holding import hold
 from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
 from boucle.serving.process import ServerProcess
 from boucle.serving.rollout import back_to
-from boucle.serving.traffic import check_name, endpoints, log_folder, read_ack, read_traffic, wait_acknowledged
+from boucle.serving.traffic import (
+    check_name,
+    counters_folder,
+    endpoints,
+    log_folder,
+    read_ack,
+    read_traffic,
+    wait_acknowledged,
+)
 
 __all__ = [
     "InferClient",
@@ -22,6 +31,7 @@ __all__ = [
     "broken_traffic",
     "check_name",
     "collectable",
+    "counters_folder",
     "damaged_log",
     "deploy",
     "deploy_canary",
@@ -33,6 +43,7 @@ __all__ = [
     "read_frames",
     "read_traffic",
     "wait_acknowledged",
+    "wait_logged",
     "whole_bytes",
     "withdraw",
     "written_out",

@@ -5,10 +5,12 @@ Imported by the worker: numpy, treelite and msgspec, no database and no training
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from asyncio import Future
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,15 +21,18 @@ from boucle.kernel.ids import RandomIds
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
 from boucle.serving.asking import Admission
+from boucle.serving.batching import Batcher, Block, Limits, Outputs
+from boucle.serving.counters import open_counters
 from boucle.serving.lineup import Following, FollowingFile, Lineup
-from boucle.serving.meter import Meter
+from boucle.serving.log_writer import LogWriter, Prediction
+from boucle.serving.meter import Meter, exposition
 from boucle.serving.models import Model, Models
 from boucle.serving.prediction_log import PredictionLog
-from boucle.serving.question import Checked, Column, Question, Values, check
-from boucle.serving.records import Compared, PredictionFrame, Role
+from boucle.serving.question import Checked, Question, Values, check
+from boucle.serving.records import Compared, Role
 from boucle.serving.rollout import one_key, pick
 from boucle.serving.shadow import Mirror, Mirrored
-from boucle.serving.traffic import log_folder, serving_root
+from boucle.serving.traffic import counters_folder, log_folder, serving_root
 
 DEFAULT_MAX_ROWS: Final = 100_000
 INLINE_ROWS: Final = 2_000
@@ -44,6 +49,27 @@ class Answer(Struct, frozen=True):
     """In the signature's order. Numbers as arrays, texts as lists; each has `rows` values."""
     signature: Signature
     """Of the version that answered."""
+
+
+class Reading:
+    """A request that is being read: it is on its way, and what is raised in the block counts as not answered."""
+
+    __slots__ = ("_door", "_endpoint", "_started")
+
+    def __init__(self, endpoint: "Endpoint", door: str, started: float) -> None:
+        self._endpoint = endpoint
+        self._door = door
+        self._started = started
+
+    def __enter__(self) -> None:
+        self._endpoint.coming += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._endpoint.coming -= 1
+        if isinstance(error, Exception):
+            self._endpoint.refused(self._door, error, self._started)
 
 
 class Endpoint:
@@ -63,14 +89,19 @@ class Endpoint:
         models: Models | None = None,
         following: Following | None = None,
         admission: Admission | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Follows the traffic file by itself, unless it is told what to follow."""
         self.home = home
         self.name = name
-        self.meter = Meter(name)
-        self.log = PredictionLog(log_folder(home, name))
+        self.counters = open_counters(counters_folder(home, name))
+        self.meter = Meter(self.counters)
+        self.log = LogWriter(PredictionLog(log_folder(home, name)), self.counters, name, clock=clock, timer=timer)
         self.timer = timer
-        self._clock = clock
+        self.coming = 0
+        """Requests that are being read."""
+        self._limits = limits
+        self._batchers: WeakKeyDictionary[Model, Batcher] = WeakKeyDictionary()
         self._ids = RandomIds(clock)
         self.max_rows: Final = max_rows
         """The most rows of one request."""
@@ -123,7 +154,7 @@ class Endpoint:
         is loaded. Nothing is logged then.
         """
         started = self.timer() if started is None else started
-        with self.reading(question.door, started):
+        try:
             if self._admission is not None:
                 self._admission.count(self.name)
             if not question.request_id:
@@ -134,27 +165,24 @@ class Endpoint:
             predictor = self._models.ask(model)
             if predictor is None:
                 predictor = await asyncio.to_thread(self._models.load, model)
-            if question.deadline is not None and self.timer() > question.deadline:
-                raise Late("the deadline was over before the answer was computed")
-            if max(map(len, question.columns.values()), default=0) > INLINE_ROWS:
-                answer = await asyncio.to_thread(self._answer, question, model, role, predictor, started)
-            else:
-                answer = self._answer(question, model, role, predictor, started)
+            answer = await self._answer(question, model, role, predictor, started)
             if lineup.shadow is not None:
                 mirrored = Mirrored(question, answer.number, answer.signature, answer.outputs, lineup.shadow)
                 self.mirror.show(mirrored)
-        self.meter.count(question.door, 200, seconds=self.timer() - started, rows=answer.rows)
+        except Exception as error:
+            self.refused(question.door, error, started)
+            raise
+        self.meter.answered(question.door, answer.number, self.timer() - started, answer.rows)
         return answer
 
-    @contextmanager
-    def reading(self, door: str, started: float) -> Iterator[None]:
+    def reading(self, door: str, started: float) -> "Reading":
         """For a door, around reading a request before it is asked: what is raised in the block is counted."""
-        try:
-            yield
-        except Exception as error:
-            status = error.status if isinstance(error, BoucleError) else 500
-            self.meter.count(door, status, seconds=self.timer() - started, rows=0)
-            raise
+        return Reading(self, door, started)
+
+    def refused(self, door: str, error: Exception, started: float) -> None:
+        """Count a request that is not answered."""
+        status = error.status if isinstance(error, BoucleError) else 500
+        self.meter.refused(door, status, self.timer() - started)
 
     def _chosen(self, lineup: Lineup, question: Question) -> Model:
         """Who answers a question; one request keeps to it, also while the traffic switches."""
@@ -177,11 +205,45 @@ class Endpoint:
         served = " and ".join(str(one.number) for one in models) + (" is" if len(models) == 1 else " are")
         raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {served}")
 
-    def _answer(self, question: Question, model: Model, role: Role, predictor: Predictor, started: float) -> Answer:
-        checked = check(question, predictor.signature, max_rows=self.max_rows)
-        outputs = predictor.predict(checked.inputs)
+    async def _answer(
+        self, question: Question, model: Model, role: Role, predictor: Predictor, started: float
+    ) -> Answer:
+        signature = predictor.signature
+        is_large = question.checked is None and max(map(len, question.columns.values()), default=0) > INLINE_ROWS
+        if is_large:
+            checked = await asyncio.to_thread(check, question, signature, max_rows=self.max_rows)
+        else:
+            checked = check(question, signature, max_rows=self.max_rows)
+        outputs: Outputs | Future[Outputs]
+        if predictor.has_matrix:
+            block = self._block(predictor, checked)
+            if block is None:
+                block = await asyncio.to_thread(predictor.encode, checked.inputs)
+            batcher = self._batchers.get(model) or self._batcher(model)
+            alone = not self.coming
+            outputs = batcher.asked(predictor.ask, block, checked.rows, question.deadline, alone=alone)
+            if not isinstance(outputs, dict):
+                outputs = await outputs
+        else:  # a model that is served as it is
+            if question.deadline is not None and self.timer() > question.deadline:
+                raise Late("the deadline was over before the answer was computed")
+            outputs = await asyncio.to_thread(predictor.predict, checked.inputs)
         self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
-        return Answer(model.number, question.request_id, checked.rows, outputs, predictor.signature)
+        return Answer(model.number, question.request_id, checked.rows, outputs, signature)
+
+    @staticmethod
+    def _block(predictor: Predictor, checked: Checked) -> Block | None:
+        """The rows of a question in the model's order; None if that is too much work for the loop."""
+        if checked.rows == 1:
+            plain = predictor.row([values[0] for values in checked.inputs.values()])
+            if plain is not None:
+                return plain
+        return None if checked.rows > INLINE_ROWS else predictor.encode(checked.inputs)
+
+    def _batcher(self, model: Model) -> Batcher:
+        made = Batcher(self._limits, timer=self.timer, on_batch=self.meter.batch)
+        self._batchers[model] = made
+        return made
 
     def _keep(
         self,
@@ -194,47 +256,48 @@ class Endpoint:
         compared: Compared | None = None,
     ) -> None:
         """Log what was answered."""
-        self.log.append(
-            PredictionFrame(
-                request_id=request_id,
-                endpoint=self.name,
-                number=model.number,
-                bundle_digest=model.deployment.bundle_digest,
-                served_at=self._clock.now().timestamp(),
-                latency_ms=seconds * 1000,
-                rows=checked.rows,
-                inputs={name: _logged(values) for name, values in checked.inputs.items()},
-                outputs={name: list(one) if isinstance(one, list) else one.tolist() for name, one in outputs.items()},
-                event_time=checked.event_time,
-                entity_key=checked.entity_key,
-                role=role,
-                compared=compared,
-            )
+        prediction = Prediction(
+            request_id,
+            model.number,
+            model.deployment.bundle_digest,
+            self.timer(),
+            seconds,
+            checked.rows,
+            checked.inputs,
+            outputs,
+            checked.event_time,
+            checked.entity_key,
+            role,
+            compared,
         )
+        if role == "shadow":
+            self.log.accept_from_thread(prediction)
+        else:
+            self.log.accept(prediction)
 
     def _keep_shadow(
         self, mirrored: Mirrored, checked: Checked, outputs: dict[str, Values], compared: Compared, seconds: float
     ) -> None:
         self._keep(mirrored.question.request_id, mirrored.shadow, "shadow", checked, outputs, seconds, compared)
 
-    def exposition(self) -> bytes:
-        """What it counts about itself, as Prometheus reads it."""
+    def gauge(self) -> None:
+        """Say in the counters how things stand; they are read when Prometheus asks any worker."""
         lineup = self.lineup
-        traffic = lineup and lineup.traffic
-        return self.meter.exposition(
-            lost_frames=self.log.lost,
-            generation=traffic.generation if traffic else 0,
-            number=traffic.champion.number if traffic else 0,
+        self.meter.gauge(
+            waiting=sum(one.waiting_rows for one in self._batchers.values()),
+            generation=lineup.traffic.generation if lineup else 0,
+            number=lineup.champion.number if lineup else 0,
         )
 
+    def exposition(self) -> bytes:
+        """What all workers of the endpoint count, as Prometheus reads it."""
+        self.gauge()
+        return exposition([(self.name, counters_folder(self.home, self.name))])
+
     def close(self) -> None:
-        """End the prediction log durably."""
+        """Write what waits to be logged, and end the prediction log durably."""
+        for one in self._batchers.values():
+            one.close()
         self.mirror.close()
         self.log.close()
-
-
-def _logged(values: Column) -> list[float | str | None]:
-    """A column as the log keeps it: None is missing."""
-    if isinstance(values, list):
-        return values
-    return [None if value != value else value for value in values.tolist()]
+        self.counters.close()

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from boucle.kernel.errors import NotFound
 from boucle.serving.asking import Admission
 from boucle.serving.endpoint import Endpoint
+from boucle.serving.meter import exposition
+from boucle.serving.traffic import counters_folder
 
 
 class Endpoints:
@@ -45,7 +47,9 @@ class Endpoints:
 
     def exposition(self) -> bytes:
         """What all of them count, as Prometheus reads it."""
-        return b"".join(one.exposition() for one in self._by_name.values())
+        for one in self._by_name.values():
+            one.gauge()
+        return exposition((one.name, counters_folder(one.home, one.name)) for one in self._by_name.values())
 
     def close(self) -> None:
         """End the prediction logs durably."""

@@ -1,56 +1,203 @@
-"""What an endpoint counts about itself, for Prometheus."""
+"""What the workers of an endpoint count about themselves: numbers in place on the way, words when Prometheus asks.
 
-from typing import Final
+Each series (a door, a version, a status) has a block of its worker's counters: number of requests, rows, seconds, and
+requests by how long they took. Whichever worker is asked adds up the counters of all.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
 
-BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from boucle.serving import counters as at
+from boucle.serving.counters import Counters, View, lives, read_counters
+
+DOORS: Final = ("v2", "v2-binary", "v2-grpc", "v1", "tf", "mlflow", "sagemaker", "vertex", "arrow", "other")
+"""The protocols by which a question may come."""
+BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_BLOCK: Final = 24
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_DOOR, _NUMBER, _STATUS, _REQUESTS, _ROWS, _SECONDS, _FIRST_BUCKET = range(7)
+_BLOCKS: Final = (at.COUNT - at.SERIES) // _BLOCK
+
+Key = tuple[str, int, int]
+"""Door, version's number (0 if none answered), HTTP status."""
 
 
 class Meter:
-    """Counts requests since the worker started. Safe for threads.
+    """Counts the requests of one worker. For one thread."""
 
-    >>> meter = Meter("flights")
-    >>> meter.count("v2", 200, seconds=0.004, rows=256)
-    >>> meter.count("v2", 400, seconds=0.0001, rows=0)
-    >>> print(meter.exposition().decode().splitlines()[2])
-    boucle_requests_total{door="v2",endpoint="flights",status="200"} 1.0
+    def __init__(self, counters: Counters) -> None:
+        self._view = counters.view
+        self._places: dict[Key, int] = dict(_series(self._view))
+        if len(self._places) > _BLOCKS // 2:  # of versions long gone
+            self._view[at.SERIES :] = memoryview(bytes(8 * (at.COUNT - at.SERIES))).cast("d")
+            self._places.clear()
+
+    def answered(self, door: str, number: int, seconds: float, rows: int) -> None:
+        """Count an answer."""
+        view = self._view
+        place = self._places.get((door, number, 200)) or self._place((door, number, 200))
+        view[place + _REQUESTS] += 1.0
+        view[place + _ROWS] += rows
+        view[place + _SECONDS] += seconds
+        view[place + _FIRST_BUCKET + bisect_left(BUCKETS_S, seconds)] += 1.0
+
+    def refused(self, door: str, status: int, seconds: float) -> None:
+        """Count a request that was not answered; the histogram is of answers only."""
+        place = self._places.get((door, 0, status)) or self._place((door, 0, status))
+        self._view[place + _REQUESTS] += 1.0
+        self._view[place + _SECONDS] += seconds
+
+    def batch(self, questions: int, rows: int) -> None:
+        """Count a batch."""
+        view = self._view
+        view[at.BATCHES + bisect_left(at.BATCH_BOUNDS, questions)] += 1.0
+        view[at.BATCHES + len(at.BATCH_BOUNDS) + 1] += questions
+        view[at.BATCHES + len(at.BATCH_BOUNDS) + 2] += rows
+
+    def gauge(self, *, waiting: int, generation: int, number: int) -> None:
+        """Say how things stand."""
+        self._view[at.WAITING], self._view[at.GENERATION], self._view[at.VERSION] = waiting, generation, number
+
+    def _place(self, key: Key) -> int:
+        """A block for a new series; the last one is for all that find none."""
+        door = key[0] if key[0] in DOORS else "other"
+        if (place := self._places.get((door, *key[1:]))) is None:
+            place = at.SERIES + min(len(set(self._places.values())), _BLOCKS - 1) * _BLOCK
+            self._view[place + _DOOR] = DOORS.index(door) + 1
+            self._view[place + _NUMBER], self._view[place + _STATUS] = key[1:]
+            self._places[(door, *key[1:])] = place
+        self._places[key] = place
+        return place
+
+
+def exposition(folders: Iterable[tuple[str, Path]]) -> bytes:
+    """What the workers of some endpoints count, each with the folder of its counters, in Prometheus' text format.
+
+    https://prometheus.io/docs/instrumenting/exposition_formats/
     """
+    from prometheus_client import CollectorRegistry, generate_latest  # only who is asked loads it
+    from prometheus_client.registry import Collector
 
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-        self._registry = registry = CollectorRegistry()
-        by, status = ["endpoint"], ["door", "endpoint", "status"]
-        self._requests = Counter(
-            "boucle_requests", "Inference requests by protocol and HTTP status.", status, registry=registry
-        )
-        errors = Counter("boucle_errors", "Inference requests that were not answered.", by, registry=registry)
-        rows = Counter("boucle_rows", "Rows predicted.", by, registry=registry)
-        words = "From a request's last byte to its answer."
-        latency = Histogram("boucle_latency_seconds", words, by, registry=registry, buckets=BUCKETS_S)
-        lost = Gauge("boucle_lost_frames", "Predictions that the log could not keep.", by, registry=registry)
-        generation = Gauge("boucle_traffic_generation", "Generation of the served traffic file.", by, registry=registry)
-        version = Gauge("boucle_model_version", "Number of the version that answers.", by, registry=registry)
-        self._errors, self._rows, self._latency = (
-            errors.labels(endpoint),
-            rows.labels(endpoint),
-            latency.labels(endpoint),
-        )
-        self._lost, self._generation = lost.labels(endpoint), generation.labels(endpoint)
-        self._version = version.labels(endpoint)
+    read = [(name, list(read_counters(folder))) for name, folder in folders]
 
-    def count(self, door: str, status: int, *, seconds: float, rows: int) -> None:
-        """Count one inference request; the latency of failed ones is left out."""
-        self._requests.labels(door, self._endpoint, str(status)).inc()
-        if status >= 400:
-            self._errors.inc()
+    class Once(Collector):
+        def collect(self) -> Iterator[Any]:
+            return _families(read)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Once())
+    return generate_latest(registry)
+
+
+def _families(read: list[tuple[str, list[View]]]) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    names = ["endpoint", "door", "version", "status"]
+    words = "Inference requests by protocol, version and status."
+    requests = CounterMetricFamily("boucle_requests", words, labels=names)
+    errors = CounterMetricFamily("boucle_errors", "Inference requests that were not answered.", labels=names[:1])
+    rows = CounterMetricFamily("boucle_rows", "Rows predicted.", labels=["endpoint", "version"])
+    words = "From a request's last byte to its answer."
+    latency = HistogramMetricFamily("boucle_latency_seconds", words, labels=names[:3])
+    batches = HistogramMetricFamily("boucle_batch_questions", "Questions computed together.", labels=names[:1])
+    batch_rows = CounterMetricFamily("boucle_batch_rows", "Rows computed in batches.", labels=names[:1])
+    single = [
+        (kind(f"boucle_{name}", words, labels=names[:1]), value)
+        for kind, table in ((CounterMetricFamily, _COUNTERS), (GaugeMetricFamily, _GAUGES))
+        for name, words, value in table
+    ]
+    for name, views in read:
+        _add_requests(name, views, requests, errors, rows, latency)
+        _add_batches(name, views, batches, batch_rows)
+        for family, value in single:
+            family.add_metric([name], value(views))
+    yield from (requests, errors, rows, latency, batches, batch_rows, *(family for family, _ in single))
+    yield from _processes({int(view[at.PID]) for _, views in read for view in views if lives(view)})
+
+
+def _add_requests(name: str, views: list[View], requests: Any, errors: Any, rows: Any, latency: Any) -> None:
+    summed: dict[Key, list[float]] = defaultdict(lambda: [0.0] * _BLOCK)
+    for view in views:
+        for key, place in _series(view):
+            summed[key] = [one + more for one, more in zip(summed[key], view[place : place + _BLOCK], strict=True)]
+    by_version: Counter[str] = Counter()
+    for (door, number, status), block in sorted(summed.items()):
+        version = str(number) if number else ""
+        requests.add_metric([name, door, version, str(status)], block[_REQUESTS])
+        if status == 200:
+            by_version[version] += int(block[_ROWS])
+            buckets = _cumulated(BUCKETS_S, block[_FIRST_BUCKET : _FIRST_BUCKET + len(BUCKETS_S) + 1])
+            latency.add_metric([name, door, version], buckets=buckets, sum_value=block[_SECONDS])
+    for version, count in by_version.items():
+        rows.add_metric([name, version], count)
+    errors.add_metric([name], sum(block[_REQUESTS] for (_, _, status), block in summed.items() if status >= 400))
+
+
+def _add_batches(name: str, views: list[View], batches: Any, batch_rows: Any) -> None:
+    many = len(at.BATCH_BOUNDS)
+    counts = [sum(view[at.BATCHES + place] for view in views) for place in range(many + 3)]
+    batches.add_metric([name], buckets=_cumulated(at.BATCH_BOUNDS, counts[: many + 1]), sum_value=counts[many + 1])
+    batch_rows.add_metric([name], counts[many + 2])
+
+
+def _cumulated(bounds: tuple[float, ...], counts: list[float]) -> list[tuple[str, float]]:
+    """Counts of what lies between bounds as Prometheus wants them: of what lies below each."""
+    below, found = 0.0, []
+    for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
+        below += count
+        found.append((bound, below))
+    return found
+
+
+def _processes(pids: set[int]) -> Iterator[Any]:
+    """Figures of the workers' processes, where the operating system tells."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    memory = GaugeMetricFamily("boucle_worker_resident_memory_bytes", "Resident memory.", labels=["pid"])
+    seconds = CounterMetricFamily("boucle_worker_cpu_seconds", "Processor time.", labels=["pid"])
+    files = GaugeMetricFamily("boucle_worker_open_files", "Open file descriptors.", labels=["pid"])
+    for pid in sorted(pids):
+        folder = Path("/proc") / str(pid)
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            memory.add_metric([str(pid)], int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES)
+            seconds.add_metric([str(pid)], (int(fields[11]) + int(fields[12])) / _TICKS)
+            files.add_metric([str(pid)], sum(1 for _ in (folder / "fd").iterdir()))
+        except OSError:  # it ended
+            continue
+    yield from (memory, seconds, files)
+
+
+def _series(view: View) -> Iterator[tuple[Key, int]]:
+    for place in range(at.SERIES, at.SERIES + _BLOCKS * _BLOCK, _BLOCK):
+        if view[place] == 0.0:
             return
-        self._latency.observe(seconds)
-        self._rows.inc(rows)
+        yield (DOORS[int(view[place]) - 1], int(view[place + _NUMBER]), int(view[place + _STATUS])), place
 
-    def exposition(self, *, lost_frames: int = 0, generation: int = 0, number: int = 0) -> bytes:
-        """All of it in the text format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
-        self._lost.set(lost_frames)
-        self._generation.set(generation)
-        self._version.set(number)
-        return generate_latest(self._registry)
+
+def _sum(*indexes: int) -> Callable[[list[View]], float]:
+    return lambda views: float(sum(view[index] for view in views for index in indexes))
+
+
+def _largest(index: int) -> Callable[[list[View]], float]:
+    return lambda views: max((float(view[index]) for view in views), default=0.0)
+
+
+_COUNTERS: Final = (
+    ("log_accepted", "Predictions given to the log.", _sum(at.ACCEPTED, at.ACCEPTED_ELSEWHERE)),
+    ("log_written", "Predictions in the log.", _sum(at.LOGGED)),
+    ("log_lost", "Predictions that the log could not keep.", _sum(at.LOST, at.TURNED_AWAY, at.TURNED_AWAY_ELSEWHERE)),
+)
+_GAUGES: Final = (
+    ("log_queued", "Predictions that wait to be logged.", _sum(at.QUEUED)),
+    ("rows_waiting", "Rows that wait for the model.", _sum(at.WAITING)),
+    ("traffic_generation", "Generation of the served traffic file.", _largest(at.GENERATION)),
+    ("model_version", "Number of the version in charge.", _largest(at.VERSION)),
+    ("workers", "Processes that answer.", lambda views: float(sum(map(lives, views)))),
+)
+"""Metrics of one value: name, what it is, and the value by the counters of all workers."""

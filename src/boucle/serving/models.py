@@ -5,6 +5,7 @@ Imported by the worker: the bundle reader, no database and no training library.
 
 import threading
 from pathlib import Path
+from typing import Final
 from weakref import WeakValueDictionary
 
 from boucle.kernel import trees
@@ -12,9 +13,12 @@ from boucle.kernel.digests import short
 from boucle.kernel.errors import Damaged, NotFound
 from boucle.kernel.paths import inside, translate
 from boucle.packaging.bundle import Predictor, open_bundle, opened_manifest
-from boucle.packaging.records import Signature
+from boucle.packaging.records import Input, Signature
 from boucle.packaging.trust import Trust
 from boucle.serving.records import Deployment
+
+_WARM: Final = 3
+"""How often a model is asked before it is in charge: the first time costs what is loaded then."""
 
 
 class Model:
@@ -88,6 +92,7 @@ class Models:
                 )
             self._make_room(model.size_bytes)
             predictor = open_bundle(folder, self._trust)
+            _warm(predictor)
             self._asked = model.used = self._asked + 1
             model._signature, model.predictor = predictor.signature, predictor
             return predictor
@@ -113,3 +118,16 @@ class Models:
         if not folder.is_dir():
             raise NotFound(f"version {model.number} has no folder {str(folder)!r}")
         return folder
+
+
+def _warm(predictor: Predictor) -> None:
+    """Ask a predictor a made-up row, so that it has loaded what it needs before it is in charge."""
+    columns: dict[str, list[float | str | None]] = {one.name: [_usual(one)] for one in predictor.signature.inputs}
+    for _ in range(_WARM):
+        predictor.predict(columns)
+
+
+def _usual(one: Input) -> float | str:
+    if one.kind == "category":
+        return one.categories[0] if one.categories else ""
+    return 0.0 if one.minimum is None else one.minimum

@@ -1,9 +1,9 @@
 """The prediction log: one self-framed record per answered request, in segments that are only appended to.
 
 A frame is a header (length and CRC-32 of the payload, both little-endian uint32) and the payload (msgpack of
-`PredictionFrame`), written by one `write`. A writer opens a segment of its own, so a frame that was cut off by a killed
-process is the last of its segment. A killed process loses no frame it wrote; a power cut may lose the newest, since
-`fsync` waits for the end of a segment.
+`PredictionFrame`); as many as there are at a time are written by one `write`. A writer opens a segment of its own, so a
+frame that was cut off by a killed process is the last of its segment. A killed process loses no frame it wrote; a power
+cut may lose the newest, since `fsync` waits for the end of a segment.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -73,21 +73,33 @@ class PredictionLog:
 
     def append(self, frame: PredictionFrame) -> bool:
         """Write a frame; False, and counted as lost, if that failed."""
+        return self.write([self.encoded(frame)]) == 1
+
+    def encoded(self, frame: PredictionFrame) -> bytes | None:
+        """A frame as it stands in a segment; None if it holds text that is no text: half a surrogate pair."""
+        try:
+            payload = self._encoder.encode(frame)
+        except UnicodeEncodeError:
+            return None
+        return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+
+    def write(self, frames: Sequence[bytes | None]) -> int:
+        """Write encoded frames by one call: how many were written, all of them or none; the others count as lost."""
+        whole = [frame for frame in frames if frame is not None]
         with self._lock:
+            self.lost += len(frames) - len(whole)
+            if not whole:
+                return 0
             try:
-                payload = self._encoder.encode(frame)
-                self._write(_HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
-            except UnicodeEncodeError:  # text that is no text: half a surrogate pair
-                self.lost += 1
-                return False
+                self._write(b"".join(whole))
             except OSError as error:
-                self._lose(error)
-                return False
-            self.written += 1
+                self._lose(error, len(whole))
+                return 0
+            self.written += len(whole)
             if self._losing_since is not None:
                 _log.warning("predictions are logged again; %d were not", self.lost - self._losing_since)
                 self._losing_since = None
-            return True
+            return len(whole)
 
     def close(self) -> None:
         """End the segment durably. Closing twice is harmless."""
@@ -121,12 +133,12 @@ class PredictionLog:
         reach("log.ended")
         self._abandon()
 
-    def _lose(self, error: OSError) -> None:
-        """Count a frame that could not be written, and take its part off the segment: another may have room again."""
+    def _lose(self, error: OSError, frames: int) -> None:
+        """Count frames that could not be written, and take their part off the segment: another may have room again."""
         if self._losing_since is None:
             self._losing_since = self.lost
             _log.warning("predictions in %s cannot be logged: %s", self._folder, error.strerror or error)
-        self.lost += 1
+        self.lost += frames
         if self._descriptor is not None:
             reach("log.frame_halved")
             with suppress(OSError):

@@ -24,6 +24,19 @@ _NUMBER: Final = frozenset({float, int, bool, type(None)})
 _TEXT: Final = frozenset({str, type(None)})
 
 
+class Checked(Struct, frozen=True):
+    """A question that can be answered."""
+
+    rows: int
+    inputs: dict[str, Column]
+    """In the signature's order."""
+    event_time: list[str] | None
+    """ISO 8601 in UTC."""
+    entity_key: list[str] | None
+    signature: Signature
+    """By which it was checked."""
+
+
 class Question(Struct, frozen=True):
     """One request: columns of equal length."""
 
@@ -34,17 +47,8 @@ class Question(Struct, frozen=True):
     """Which protocol it came by: `v2`, `v2-binary`, `v2-grpc`, `v1`, `tf`, `mlflow`, `sagemaker`, `vertex`, `arrow`."""
     deadline: float | None = None
     """A reading of `time.perf_counter` after which nobody waits for the answer."""
-
-
-class Checked(Struct, frozen=True):
-    """A question that can be answered."""
-
-    rows: int
-    inputs: dict[str, Column]
-    """In the signature's order."""
-    event_time: list[str] | None
-    """ISO 8601 in UTC."""
-    entity_key: list[str] | None
+    checked: Checked | None = None
+    """What a door has checked while it read the question; None lets the endpoint check it."""
 
 
 def check(question: Question, signature: Signature, *, max_rows: int) -> Checked:
@@ -52,17 +56,22 @@ def check(question: Question, signature: Signature, *, max_rows: int) -> Checked
 
     An unseen category passes: it is served as missing.
     """
+    checked = question.checked
+    if checked is not None and checked.signature is signature:
+        check_id(question.request_id)
+        return checked
     columns = question.columns
     check_id(question.request_id)
     _check_names(columns, signature)
     rows = _rows(columns, max_rows)
     inputs = {one.name: _input(one, columns[one.name]) for one in signature.inputs}
-    return Checked(
-        rows=rows,
-        inputs=inputs,
-        event_time=_optional(columns, signature.time, _moment),
-        entity_key=_optional(columns, signature.key, _key),
-    )
+    event_time, entity_key = moments_and_keys(columns, signature)
+    return Checked(rows, inputs, event_time, entity_key, signature)
+
+
+def moments_and_keys(columns: dict[str, Column], signature: Signature) -> tuple[list[str] | None, list[str] | None]:
+    """The event times and the entity keys of a question's rows, each if it came along."""
+    return _optional(columns, signature.time, _moment), _optional(columns, signature.key, _key)
 
 
 def check_id(request_id: str) -> None:

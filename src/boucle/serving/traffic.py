@@ -5,6 +5,7 @@
     <home>/serving/<endpoint>/ack.json          what the worker serves
     <home>/serving/<endpoint>/keys.json         who may ask, if not everybody
     <home>/serving/<endpoint>/log/              the prediction log
+    <home>/serving/<endpoint>/counters/         what its workers count
     <home>/serving/<endpoint>/server.lock       held by the one server of the endpoint
 
 Imported by the worker: the kernel's stdlib modules and msgspec only.
@@ -52,6 +53,11 @@ def check_name(endpoint: str) -> None:
 def log_folder(home: Path, endpoint: str) -> Path:
     """The folder of an endpoint's prediction log."""
     return endpoint_folder(home, endpoint) / "log"
+
+
+def counters_folder(home: Path, endpoint: str) -> Path:
+    """The folder of what an endpoint's workers count."""
+    return endpoint_folder(home, endpoint) / "counters"
 
 
 def endpoints(home: Path) -> list[str]:

@@ -72,6 +72,7 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/ack.json", "which version its worker answers with"),
     FileKind("serving/<endpoint>/keys.json", "who may ask the endpoint, by hashes of keys", kept=True),
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
+    FileKind("serving/<endpoint>/counters/slot-<any>", "what its workers count; begun anew"),
     FileKind("serving/<endpoint>/server.log", "what the server of a replay prints"),
     SEGMENT,
     PART,
