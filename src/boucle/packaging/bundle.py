@@ -71,7 +71,6 @@ class Predictor:
         """The stages after the first: an encoded matrix to the outputs."""
         return outputs_of(self.signature, self._compiled.chain.scores(matrix, nthread))
 
-
     @property
     def _compiled(self) -> "Pipeline":
         assert isinstance(self._stages, Pipeline)
