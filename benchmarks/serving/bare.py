@@ -1,4 +1,4 @@
-"""The limit of this design: Granian and ONNX Runtime, the same payload parsed, nothing else. `python bare.py MODEL.onnx PORT`
+"""The limit of this design: Granian and ONNX Runtime, the payload parsed, nothing else. `bare.py MODEL.onnx PORT`
 
 No validation, no log, no metrics, no batching: what any server on these two would cost at least.
 """
