@@ -1,10 +1,12 @@
 """Frames of the prediction log as rows with typed columns: what a compacted part holds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
+import numpy as np
 import polars as pl
 
 from boucle.kernel.digests import Digest
@@ -13,21 +15,14 @@ from boucle.serving.records import LogSection, PredictionFrame
 
 INPUT: Final = "in."
 OUTPUT: Final = "out."
+HEAD: Final = (
+    *("request_id", "row", "event_time", "served_at", "entity_key", "number", "bundle_digest", "latency_ms"),
+    "role",
+)
+"""The columns that every row has, whatever the model."""
 CHUNK_ROWS: Final = 20_000
 """So many rows are held as Python values before they become columns."""
 _UTC: Final = pl.Datetime("us", "UTC")
-_OF_REQUEST: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "request_id": pl.String,
-    "row": pl.Int64,
-    "event_time": pl.String,
-    "served_at": pl.Float64,
-    "entity_key": pl.String,
-    "number": pl.Int64,
-    "bundle_digest": pl.String,
-    "latency_ms": pl.Float64,
-    "role": pl.String,
-    "sample_rate": pl.Float64,
-}
 _KINDS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "number": pl.Float64,
     "category": pl.String,
@@ -47,7 +42,12 @@ class Group(NamedTuple):
 
 def group_of(frame: PredictionFrame) -> Group:
     """The part that a frame belongs to."""
-    return Group(datetime.fromtimestamp(frame.served_at, UTC).date().isoformat(), frame.bundle_digest)
+    return Group(_day(int(frame.served_at // 86_400)), frame.bundle_digest)
+
+
+@cache
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
 
 
 class Rows:
@@ -55,39 +55,23 @@ class Rows:
 
     def __init__(self, signature: Signature | None, section: LogSection) -> None:
         self._types = {} if signature is None else _types(signature)
-        self._hidden = {"event_time": signature.time, "entity_key": signature.key} if signature else {}
+        self._names = {"event_time": signature.time, "entity_key": signature.key} if signature else {}
         self._section = section
         self._chunks: list[pl.DataFrame] = []
-        self._columns: dict[str, list[Any]] = {}
+        self._frames: list[PredictionFrame] = []
         self._count = 0
 
     def add(self, frame: PredictionFrame) -> None:
         """Add a frame, one line for each of its rows."""
-        rows = frame.rows
-        values: dict[str, list[Any]] = {
-            "request_id": [frame.request_id] * rows,
-            "row": list(range(rows)),
-            "event_time": [None] * rows if frame.event_time is None else list(frame.event_time),
-            "served_at": [frame.served_at] * rows,
-            "entity_key": [None] * rows if frame.entity_key is None else list(frame.entity_key),
-            "number": [frame.number] * rows,
-            "bundle_digest": [frame.bundle_digest] * rows,
-            "latency_ms": [frame.latency_ms] * rows,
-            "role": [frame.role] * rows,
-            "sample_rate": [self._section.sample] * rows,
-        }
-        values |= {f"{INPUT}{name}": column for name, column in frame.inputs.items()}
-        values |= {f"{OUTPUT}{name}": column for name, column in frame.outputs.items()}
-        for name in values.keys() | self._columns.keys():
-            column = self._columns.setdefault(name, [None] * self._count)
-            column.extend(values.get(name) or [None] * rows)
-        self._count += rows
+        self._frames.append(frame)
+        self._count += frame.rows
         if self._count >= CHUNK_ROWS:
             self._end_chunk()
 
     def table(self) -> pl.DataFrame:
         """All rows, less what shall not be kept."""
-        self._end_chunk()
+        if self._frames:
+            self._end_chunk()
         table = pl.concat(self._chunks, how="diagonal_relaxed")
         names = {self._plain(name): name for name in table.columns}
         redacted = [names[one] for one in self._section.redact if one in names]
@@ -97,18 +81,50 @@ class Rows:
 
     def _plain(self, name: str) -> str:
         """What a column is called by whoever asks: as the signature has it."""
-        return self._hidden.get(name) or name.removeprefix(INPUT).removeprefix(OUTPUT)
+        return self._names.get(name) or name.removeprefix(INPUT).removeprefix(OUTPUT)
 
     def _end_chunk(self) -> None:
-        if not self._count and self._chunks:
-            return
-        order = [*_OF_REQUEST, *(name for name in self._columns if name not in _OF_REQUEST)]
-        table = pl.DataFrame([_series(name, self._columns.get(name, []), self._types) for name in order])
-        served = pl.from_epoch((pl.col("served_at") * 1e6).round().cast(pl.Int64), "us").dt.replace_time_zone("UTC")
-        moments = pl.col("event_time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
-        moments = moments.cast(_UTC)
-        self._chunks.append(table.with_columns(served_at=served, event_time=pl.coalesce(moments, served)))
-        self._columns, self._count = {}, 0
+        frames, self._frames, self._count = self._frames, [], 0
+        inputs = dict.fromkeys(name for frame in frames for name in frame.inputs)
+        outputs = dict.fromkeys(name for frame in frames for name in frame.outputs)
+        columns = {f"{INPUT}{name}": _flat(frames, [frame.inputs.get(name) for frame in frames]) for name in inputs}
+        columns |= {f"{OUTPUT}{name}": _flat(frames, [frame.outputs.get(name) for frame in frames]) for name in outputs}
+        head = _head(frames).with_columns(pl.lit(self._section.sample, dtype=pl.Float64).alias("sample_rate"))
+        values = [_series(name, column, self._types.get(name)) for name, column in columns.items()]
+        self._chunks.append(head.hstack(values))
+
+
+def _head(frames: Sequence[PredictionFrame]) -> pl.DataFrame:
+    """What is the same for all rows of a request, and what every model's rows have."""
+    counts = [frame.rows for frame in frames]
+    of_request = pl.DataFrame(
+        {
+            "request_id": pl.Series([frame.request_id for frame in frames], dtype=pl.String),
+            "served_at": pl.Series([round(frame.served_at * 1e6) for frame in frames], dtype=pl.Int64),
+            "number": pl.Series([frame.number for frame in frames], dtype=pl.Int64),
+            "bundle_digest": pl.Series([str(frame.bundle_digest) for frame in frames], dtype=pl.String),
+            "latency_ms": pl.Series([frame.latency_ms for frame in frames], dtype=pl.Float64),
+            "role": pl.Series([frame.role for frame in frames], dtype=pl.String),
+        }
+    )
+    served = pl.from_epoch("served_at", "us").dt.replace_time_zone("UTC")
+    moments = pl.col("event_time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
+    rows = of_request[np.repeat(np.arange(len(frames)), counts)].with_columns(
+        pl.Series("row", [row for count in counts for row in range(count)], dtype=pl.Int64),
+        pl.Series("event_time", _flat(frames, [frame.event_time for frame in frames]), dtype=pl.String),
+        pl.Series("entity_key", _flat(frames, [frame.entity_key for frame in frames]), dtype=pl.String),
+    )
+    rows = rows.with_columns(served.alias("served_at"), pl.coalesce(moments.cast(_UTC), served).alias("event_time"))
+    return rows.select(HEAD)
+
+
+def _flat(frames: Sequence[PredictionFrame], columns: Sequence[Sequence[Any] | None]) -> list[Any]:
+    """The values of a column of all frames, missing ones for those that do not have it."""
+    return [
+        value
+        for frame, column in zip(frames, columns, strict=True)
+        for value in (column if column is not None else [None] * frame.rows)
+    ]
 
 
 def kept(frames: Iterable[PredictionFrame], share: float) -> Iterator[PredictionFrame]:
@@ -125,9 +141,8 @@ def _types(signature: Signature) -> dict[str, pl.DataType | type[pl.DataType]]:
     return inputs | {f"{OUTPUT}{one.name}": _DATATYPES[one.datatype] for one in signature.outputs}
 
 
-def _series(name: str, values: list[Any], types: dict[str, pl.DataType | type[pl.DataType]]) -> pl.Series:
+def _series(name: str, values: list[Any], dtype: pl.DataType | type[pl.DataType] | None) -> pl.Series:
     """A column of its type; without one, text if any value is, else numbers."""
-    dtype = _OF_REQUEST.get(name) or types.get(name)
     if dtype is None:
         dtype = pl.String if any(isinstance(value, str) for value in values) else pl.Float64
     if dtype == pl.String:
