@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
 
+import boucle
 from boucle.app.main import run_command
 from boucle.kernel.errors import InvalidInput, NotFound, Refused
 from boucle.serving.api import InferClient, read_frames
@@ -107,3 +110,22 @@ def test_a_store_decides_for_itself_what_is_served(
 def test_what_is_no_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["serve", str(tmp_path / "nothing")]) == 2
     assert "is no bundle" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_model_that_is_code_answers_where_that_is_allowed(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    rows = np.random.default_rng(1).normal(size=(30, 1))
+    model = GaussianProcessRegressor().fit(rows, rows[:, 0])
+    with pytest.warns(UserWarning, match="kept as it is, as code"):
+        folder = boucle.bundle(model, sample=rows, path=tmp_path, name="churn", keep_code=True)
+    assert run_command(["sign", str(folder)]) == 0
+    key = tmp_path / "config" / "boucle" / "signing.pub"
+    with (
+        serving(folder, free_port, "--allow-code", "--signed-by", str(key)),
+        InferClient(f"http://127.0.0.1:{free_port}", "churn") as client,
+    ):
+        answer = client.infer("one", {"x0": [0.5, -0.5]}, {"x0": "number"})["value"]
+    assert answer == model.predict([[0.5], [-0.5]]).tolist()

@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from msgspec.structs import replace
+from sklearn.compose import make_column_transformer
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import boucle
 from boucle.app.main import run_command
@@ -17,7 +21,8 @@ from boucle.kernel.digests import canonical_json, digest_bytes
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.kernel.trees import listing
 from boucle.packaging.api import Predictor, open_bundle, read_manifest
-from boucle.packaging.code import MODEL, CodePipeline, needed
+from boucle.packaging.code import MODEL, CodePipeline
+from boucle.packaging.keeping import needed
 from boucle.packaging.signing import new_key, public_pem, sign
 from boucle.packaging.trust import Trust, signature_file
 from boucle.serving.folders import take_in
@@ -105,3 +110,22 @@ def test_what_is_asked_in_no_known_way_is_refused(tmp_path: Path) -> None:
     ):
         boucle.bundle(object(), sample=ROWS, path=tmp_path / "b", keep_code=True)
     assert not (tmp_path / "b").exists()
+
+
+def test_what_the_model_refuses_is_told_by_the_signature(tmp_path: Path) -> None:
+    table = pd.DataFrame({"city": ["Rome", "Oslo"] * 20, "weight": ROWS[:, 0]})
+    encoder = make_column_transformer((OneHotEncoder(sparse_output=False), ["city"]), remainder="passthrough")
+    model = make_pipeline(encoder, GaussianProcessClassifier()).fit(table, ROWS[:, 0] > 0)
+    predictor = open_bundle(kept(model, tmp_path / "gp", table), TRUST)
+    assert [(one.name, one.nullable, one.closed) for one in predictor.signature.inputs] == [
+        ("city", False, True),
+        ("weight", False, False),
+    ]
+    with pytest.raises(InvalidInput, match=r"the model refuses these rows: .*NaN"):
+        predictor.predict({"city": ["Rome"], "weight": [None]})
+
+
+def test_labels_that_the_probabilities_do_not_give_are_refused(tmp_path: Path) -> None:
+    model = FixedThresholdClassifier(GaussianProcessClassifier(), threshold=0.9).fit(ROWS, ROWS[:, 0] > 0)
+    with pytest.warns(UserWarning, match="kept as it is"), pytest.raises(Refused, match="answers other labels"):
+        boucle.bundle(model, sample=ROWS, path=tmp_path / "b", keep_code=True)

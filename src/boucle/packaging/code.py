@@ -6,19 +6,16 @@ bytes that were compared with the signature. Any other reader refuses such a bun
 """
 
 import pickle
-import pickletools
-import sys
-from collections.abc import Mapping, Sequence
-from importlib.metadata import packages_distributions
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import InvalidInput
 from boucle.packaging.encode import Values
-from boucle.packaging.records import Input, Output, Signature
+from boucle.packaging.records import Input, Signature
 
 MODEL = "model.pickle"
 
@@ -63,87 +60,11 @@ class CodePipeline:
         self._kept, self._signature = kept, signature
 
     def scores(self, columns: Mapping[str, Values], _nthread: int = 1) -> NDArray[np.float64]:
-        """Scores of raw rows; the model itself knows by how many threads."""
-        return self._kept.scores(columns, self._signature)
-
-
-def keep(model: Any, sample: Any, table: Any) -> tuple[Signature, bytes]:
-    """A model's signature and bytes. `table` is the sample with numbers as Float64 and texts as String.
-
-    InvalidInput if it is asked in no way that we know. Refused if it cannot be pickled, or answers otherwise then.
-    """
-    signature = _signature(model, table)
-    names = list(table.columns)
-    frame, dtypes = _frame(sample, names)
-    kept = Kept(model=model, frame=frame, dtypes=dtypes)
-    columns: dict[str, Values] = {name: table[name].to_list() for name in names}
-    try:
-        data = _pickler().dumps(kept, protocol=5)
-        again = CodePipeline(signature, data).scores(columns)
-        rows = sample[names] if frame == "pandas" else sample.select(names) if frame == "polars" else sample
-        expected = _direct(model, rows, signature)
-    except Exception as error:
-        said = (str(error) or repr(error)).splitlines()[0]
-        raise Refused(f"{type(model).__name__} cannot be kept as it is: {said}") from error
-    if again.shape != expected.shape or not np.array_equal(again, expected, equal_nan=True):
-        raise Refused(f"{type(model).__name__} answers otherwise once it was pickled", hint="nothing was written")
-    return signature, data
-
-
-def needed(data: bytes) -> list[str]:
-    """The distributions whose modules a pickle names, without loading it."""
-    owners = packages_distributions()
-    texts = {str(argument) for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)}
-    roots = {text.partition(".")[0].partition(" ")[0] for text in texts} & set(sys.modules)
-    return sorted({owner for root in roots for owner in owners.get(root, ())} - {"boucle"})
-
-
-def _direct(model: Any, rows: Any, signature: Signature) -> NDArray[np.float64]:
-    if signature.task == "regression":
-        return np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows))
-    shares = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    return shares[:, 1] if signature.task == "binary" else shares
-
-
-def _signature(model: Any, table: Any) -> Signature:
-    inputs = [_input(table[name]) for name in table.columns]
-    classes = getattr(model, "classes_", None)
-    if hasattr(model, "predict_proba") and classes is not None:
-        from boucle.packaging.compilers.original import class_name
-
-        names = [class_name(label) for label in np.asarray(classes).tolist()]
-        outputs = ["probability"] if len(names) == 2 else [f"probability_{name}" for name in names]
-        return Signature(
-            task="binary" if len(names) == 2 else "multiclass",
-            inputs=inputs,
-            outputs=[*(Output(name=one, datatype="FP64") for one in outputs), Output(name="label", datatype="BYTES")],
-            classes=names,
-            threshold=0.5,
-        )
-    if not hasattr(model, "predict") or classes is not None:
-        raise InvalidInput(
-            f"a {type(model).__name__} is asked in no way that Boucle knows: by predict_proba, with classes_ "
-            "beside it, or by predict for a number"
-        )
-    return Signature(
-        task="regression", inputs=inputs, outputs=[Output(name="value", datatype="FP64")], classes=[], threshold=0.5
-    )
-
-
-def _input(column: Any) -> Input:
-    if str(column.dtype) == "String":
-        return Input(name=column.name, kind="category", nullable=True, categories=sorted(column.drop_nulls().unique()))
-    values = column.fill_nan(None).drop_nulls()
-    low, high = (values.min(), values.max()) if len(values) else (None, None)
-    return Input(name=column.name, kind="number", nullable=True, minimum=low, maximum=high)
-
-
-def _frame(sample: Any, names: Sequence[str]) -> tuple[Literal["pandas", "polars", "array"], dict[str, Any]]:
-    if isinstance(sample, np.ndarray):
-        return "array", dict.fromkeys(names, sample.dtype)
-    if type(sample).__module__.partition(".")[0] == "polars":
-        return "polars", {name: sample.schema[name] for name in names}
-    return "pandas", {name: sample[name].dtype for name in names}
+        """Scores of raw rows; the model itself knows by how many threads. InvalidInput for rows that it refuses."""
+        try:
+            return self._kept.scores(columns, self._signature)
+        except Exception as error:  # whatever a framework raises is its refusal
+            raise InvalidInput(f"the model refuses these rows: {first_line(error)}") from error
 
 
 def _plain(one: Input, values: Values) -> Any:
@@ -159,13 +80,6 @@ def _series(pd: Any, values: Any, dtype: Any) -> Any:
     return pd.Series(values, dtype=dtype) if isinstance(values, list) else pd.Series(values).astype(dtype)
 
 
-def _pickler() -> Any:
-    """What pickles classes and functions of a script, too, where it is installed; joblib brings it."""
-    try:
-        import cloudpickle  # type: ignore[import-untyped]
-    except ImportError:
-        try:
-            from joblib.externals import cloudpickle  # type: ignore[import-untyped]
-        except ImportError:
-            return pickle
-    return cloudpickle
+def first_line(error: Exception) -> str:
+    """What an error of a framework says."""
+    return (str(error) or repr(error)).splitlines()[0]

@@ -98,14 +98,14 @@ def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: boo
 
 
 def _kept(model: Any, sample: Any) -> _Written:
-    from boucle.packaging import code
+    from boucle.packaging import code, keeping
 
-    signature, data = code.keep(model, sample, sample_of(sample, names_of(model)).table)
+    signature, data = keeping.keep(model, sample, sample_of(sample, names_of(model)).table)
     return _Written(
         signature=signature,
         stages=[CodeStage(file=code.MODEL)],
         files={code.MODEL: data},
-        environment=locked_environment([], code.needed(data)),
+        environment=locked_environment([], keeping.needed(data)),
         framework=framework_of(model),
     )
 
