@@ -207,6 +207,9 @@ def test_bad_rows_are_left_out_and_listed(predicted: Predicted, tmp_path: Path) 
     small = predicted(source, skip_bad=True, out=tmp_path / "small.csv", piece_bytes=80)
     assert small.bad_rows is not None
     assert Path(small.bad_rows).read_bytes() == Path(report.bad_rows).read_bytes()
+    source.write_text("temp,carrier\n1,AA\n")
+    assert predicted(source, out=tmp_path / "out.csv").bad_rows is None
+    assert Path(report.bad_rows).read_bytes() == b""
 
 
 def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predicted, tmp_path: Path) -> None:

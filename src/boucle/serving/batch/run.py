@@ -68,13 +68,13 @@ def predict_table(
                 task.advance(note=f"{rows:,} rows")
         parts = [done for piece in plan.pieces if (done := finished(folder, piece)) is not None]
         bad = [one for part in parts for one in part.bad]
-        listed = out.with_name(f"{out.name}.left-out.jsonl") if bad else None
-        if listed is not None:
+        listed = out.with_name(f"{out.name}.left-out.jsonl")
+        if bad or listed.exists():  # an earlier result's list would be taken for this one's
             write_bad_rows(bad, listed)
         put_together((part_file(folder, piece) for piece in plan.pieces), out, folder)
     return BatchReport(
         out=str(out),
-        bad_rows=str(listed) if listed else None,
+        bad_rows=str(listed) if bad else None,
         rows=sum(part.rows for part in parts),
         left_out=len(bad),
         files=len(plan.files),
