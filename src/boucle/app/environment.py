@@ -17,7 +17,7 @@ EVERYTHING = "all"
 """The extra that projects, training and the tracking server need."""
 DATA_PLANE = "serve"
 """The extra that a server of bundles needs."""
-_OF_DATA_PLANE = frozenset({"granian", "numpy", "prometheus_client", "treelite"})
+_OF_DATA_PLANE = frozenset({"granian", "numpy", "onnxruntime", "prometheus_client"})
 
 
 class Fact(Struct, frozen=True, kw_only=True):

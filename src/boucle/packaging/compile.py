@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.packaging.bundle import Pipeline, labels_of
 from boucle.packaging.manifest import MODEL
-from boucle.packaging.parity import Answer, Ask, prove
+from boucle.packaging.parity import Answer, Ask, narrowed, prove
 from boucle.packaging.probes import SINGLE_MAX, UNSEEN, accepted, with_value
 from boucle.packaging.records import (
     EncodeStage,
@@ -73,26 +74,30 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     given = sample_of(sample, names_of(model))
     if not given.table.height:
         raise InvalidInput("the sample has no rows", hint="pass some rows as the model takes them")
-    found, data, inputs, thresholds = _written(model, given)
+    found, data, inputs, writing = _written(model, given)
     classes = [class_name(label) for label in found.classes]
     original = asked(model, found, given.restore)
     signature = _signature(found, classes, _probed(original, inputs, given.table))
-    stages: list[Stage] = [EncodeStage(unseen=-1.0), OnnxStage(file=GRAPH), PostStage(link=found.link)]
+    stages: list[Stage] = [EncodeStage(unseen=-1.0), _stage(writing), PostStage(link=found.link)]
     limits = DOUBLE_TOLERANCE if not (found.single or given.singles) else SINGLE_TOLERANCE
-    candidate = asked_compiled(signature, stages, {GRAPH: data})
-    _refuses_alike(candidate, signature, given.table)
-    parity = prove(
-        original,
-        candidate,
-        signature,
-        given.table,
-        thresholds=thresholds,
-        compiler="onnx",
-        tolerance=limits if tolerance is None else tolerance,
-    )
-    return Compiled(
-        signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=framework_of(model)
-    )
+    tolerance = limits if tolerance is None else tolerance
+
+    def proven(signature: Signature) -> Parity:
+        candidate = asked_compiled(signature, stages, {GRAPH: data})
+        _refuses_alike(candidate, signature, given.table)
+        cuts = _thresholds(writing)
+        return prove(original, candidate, signature, given.table, thresholds=cuts, compiler="onnx", tolerance=tolerance)
+
+    try:
+        parity = proven(signature)
+    except Refused as error:
+        if not str((error.details or {}).get("worst", "")).startswith("extremes("):
+            raise
+        # far out, the original itself answers by its rounding: what cannot be proven equal is refused there
+        candidate = asked_compiled(signature, stages, {GRAPH: data})
+        signature = replace(signature, inputs=narrowed(original, candidate, signature, given.table, tolerance))
+        parity = proven(signature)
+    return Compiled(signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=framework_of(model))
 
 
 def asked_compiled(signature: Signature, stages: Sequence[Stage], files: dict[str, bytes]) -> Ask:
@@ -106,27 +111,32 @@ def asked_compiled(signature: Signature, stages: Sequence[Stage], files: dict[st
     return ask
 
 
-def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], dict[str, NDArray[np.float64]]]:
-    """The model as a graph, its inputs, and the raw columns' values at which it decides."""
+def _stage(writing: Any) -> OnnxStage:
+    return OnnxStage(file=GRAPH, most_rows=min(writing.rows, default=None))
+
+
+def _thresholds(writing: Any) -> dict[str, NDArray[np.float64]]:
+    found = {name: np.concatenate(some) for name, some in writing.thresholds.items()}
+    return {name: np.unique(some[np.isfinite(some)]) for name, some in found.items()}
+
+
+def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
+    """The model as a graph, its inputs, and what was learned on the way."""
     from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled
     from boucle.packaging.compilers.graph import Graph
 
-    for module in ("trees", "steps", "linear", "combined", "boosters"):
+    for module in ("trees", "steps", "linear", "combined", "neighbours", "boosters"):
         import_module(f"boucle.packaging.compilers.{module}")
     table = given.table
     columns = [
-        Column(Vocabulary() if table[name].dtype == pl.String else None, name, given.natives.get(name))
+        Column(Vocabulary(given.natives.get(name, [])) if table[name].dtype == pl.String else None, name)
         for name in table.columns
     ]
     writing = Writing(Graph(len(columns)))
     found = compiled(writing, model, Block(_rounded(writing.graph, given), columns))
     if not isinstance(found, Model):
         raise InvalidInput(f"{type(model).__name__} predicts nothing", hint="end the pipeline with a model")
-    thresholds = {
-        name: np.unique(np.concatenate(some)[np.isfinite(np.concatenate(some))])
-        for name, some in writing.thresholds.items()
-    }
-    return found, writing.graph.data(found.name, found.width), [_input(one, table) for one in columns], thresholds
+    return found, writing.graph.data(found.name, found.width), [_input(one, table) for one in columns], writing
 
 
 def _rounded(graph: Any, given: Any) -> str:
@@ -178,8 +188,6 @@ _PROBES: dict[str, list[float | str | None]] = {"number": [None, *_LADDER], "cat
 
 
 def _strict(one: Input, refused: set[float | str | None]) -> Input:
-    from msgspec.structs import replace
-
     limit = next((step for step in _LADDER if step not in refused), 0.0)
     return replace(
         one,

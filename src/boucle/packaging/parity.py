@@ -11,11 +11,12 @@ from math import ceil, log10
 import numpy as np
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput, Refused
-from boucle.packaging.probes import Family, families
-from boucle.packaging.records import Parity, Signature
+from boucle.packaging.probes import BASE_ROWS, SINGLE_MAX, Family, families, with_value
+from boucle.packaging.records import Input, Parity, Signature
 
 Values = NDArray[np.float64]
 NOISE = 1e-15
@@ -70,6 +71,37 @@ def prove(
         for one, first, second in zip(rows, *answers, strict=True)
     ]
     return _judged(found, sum(one.rows.height for one in rows if one.held_out), compiler, tolerance)
+
+
+def narrowed(
+    original: Ask, compiled: Ask, signature: Signature, held_out: pl.DataFrame, tolerance: float
+) -> list[Input]:
+    """The inputs, each with the largest limit up to which the two models are equal on rows made from held-out ones."""
+    base = held_out.head(BASE_ROWS)
+    scale = _scale(signature, original(base).scores)
+    return [
+        one if one.kind == "category" else _narrowed(one, original, compiled, signature, base, scale, tolerance)
+        for one in signature.inputs
+    ]
+
+
+def _narrowed(
+    one: Input, original: Ask, compiled: Ask, signature: Signature, base: pl.DataFrame, scale: float, tolerance: float
+) -> Input:
+    largest = max(abs(one.minimum or 0.0), abs(one.maximum or 0.0), 1.0)
+    found = 0.0
+    for step in sorted([*(largest * 10.0**power for power in (1, 2, 3, 4, 6, 9)), *MAGNITUDES]):
+        if one.limit is not None and step > one.limit:
+            break
+        rows = pl.concat([with_value(base, one, sign * step) for sign in (1, -1)])
+        apart = compare("", original(rows), compiled(rows), signature, scale, tolerance)
+        if apart.largest > tolerance or apart.stray:
+            break
+        found = step
+    return replace(one, limit=found if found else one.limit)
+
+
+MAGNITUDES = (2.0**24, 2.0**53, 1e15, 1e30, 1e37, SINGLE_MAX, 1e200, 1e300)
 
 
 def _judged(found: Sequence[Difference], held_out: int, compiler: str, tolerance: float) -> Parity:

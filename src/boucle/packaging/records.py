@@ -86,6 +86,8 @@ class OnnxStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="onnx")
     """An ONNX graph: the matrix `X` of float64 to the matrix `Y` of float64, (n_rows, n_values)."""
 
     file: str
+    most_rows: int | None = None
+    """More rows than that are asked in parts, since the graph needs much memory for each."""
 
 
 class CodeStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="code"):

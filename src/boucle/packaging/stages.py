@@ -83,7 +83,11 @@ def _onnx(stage: OnnxStage, files: Files) -> Step:
     options.log_severity_level = 3
     run = onnxruntime.InferenceSession(files[stage.file], options, providers=["CPUExecutionProvider"]).run
 
+    most = stage.most_rows
+
     def ask(rows: Matrix) -> Matrix:
+        if most is not None and len(rows) > most:
+            return np.concatenate([ask(rows[start : start + most]) for start in range(0, len(rows), most)])
         return np.asarray(run(_OUTPUT, {"X": rows})[0])
 
     def step(matrix: Matrix, nthread: int) -> Matrix:

@@ -55,8 +55,6 @@ class Column(Struct, frozen=True):
     """Set where the column holds codes of texts."""
     source: str | None = None
     """The raw column, where the values are still its own."""
-    native: list[Any] | None = None
-    """Categories of pandas's own type, in order."""
 
 
 class Block(Struct, frozen=True):
@@ -89,6 +87,8 @@ class Writing(Struct, frozen=True):
     graph: Graph
     thresholds: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
     """Where trees split a raw column."""
+    rows: list[int] = field(default_factory=list)
+    """At most so many rows at once, as some parts need memory for each pair of rows."""
 
     def split(self, block: Block, feature: NDArray[np.int64], splits: NDArray[np.float64]) -> None:
         """Note the splits of trees that look at a block."""

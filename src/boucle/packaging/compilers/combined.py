@@ -181,7 +181,7 @@ def constant(writing: Writing, model: Any, block: Block) -> Model:
     name = graph.node("Add", zeros, graph.constant(row))
     if not hasattr(model, "classes_"):
         return Model(name=name, width=row.shape[1], task="regression")
-    return _as_classifier(writing, name, list(model.classes_))
+    return as_classifier(writing, name, list(model.classes_))
 
 
 def _averaged(writing: Writing, model: Any, made: Sequence[str], weights: Sequence[float] | None) -> Model:
@@ -195,10 +195,11 @@ def _averaged(writing: Writing, model: Any, made: Sequence[str], weights: Sequen
         total = graph.averaged(parts)
         name = graph.node("Mul", total, graph.constant(len(parts) / float(sum(weights))))
     classes = list(getattr(model, "classes_", []))
-    return _as_classifier(writing, name, classes) if classes else Model(name=name, width=1, task="regression")
+    return as_classifier(writing, name, classes) if classes else Model(name=name, width=1, task="regression")
 
 
-def _as_classifier(writing: Writing, name: str, classes: list[Any]) -> Model:
+def as_classifier(writing: Writing, name: str, classes: list[Any]) -> Model:
+    """Probabilities of each class, (n_rows, n_classes), as a model."""
     if len(classes) == 2:
         return classifier(writing.graph.columns(name, [1]), 1, classes)
     return classifier(name, len(classes), classes)
