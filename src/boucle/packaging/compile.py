@@ -78,7 +78,7 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     classes = [class_name(label) for label in found.classes]
     original = asked(model, found, given.restore)
     signature = _signature(found, classes, _probed(original, inputs, given.table))
-    stages: list[Stage] = [EncodeStage(unseen=-1.0), _stage(writing), PostStage(link=found.link)]
+    stages: list[Stage] = [EncodeStage(unseen=-1.0), _stage(writing), PostStage(link="identity")]
     limits = DOUBLE_TOLERANCE if not (found.single or given.singles) else SINGLE_TOLERANCE
     tolerance = limits if tolerance is None else tolerance
 
@@ -122,7 +122,7 @@ def _thresholds(writing: Any) -> dict[str, NDArray[np.float64]]:
 
 def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
     """The model as a graph, its inputs, and what was learned on the way."""
-    from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled
+    from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled, linked
     from boucle.packaging.compilers.graph import Graph
 
     for module in ("trees", "steps", "linear", "combined", "neighbours", "boosters"):
@@ -136,7 +136,12 @@ def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
     found = compiled(writing, model, Block(_rounded(writing.graph, given), columns))
     if not isinstance(found, Model):
         raise InvalidInput(f"{type(model).__name__} predicts nothing", hint="end the pipeline with a model")
-    return found, writing.graph.data(found.name, found.width), [_input(one, table) for one in columns], writing
+    return (
+        found,
+        writing.graph.data(linked(writing.graph, found), found.width),
+        [_input(one, table) for one in columns],
+        writing,
+    )
 
 
 def _rounded(graph: Any, given: Any) -> str:
@@ -258,7 +263,7 @@ def compile_onnx(fitted: Fitted) -> Written:
     """An ONNX graph of Boucle's own gradient boosting, behind Boucle's own encoding."""
     import boucle.packaging.compilers.steps  # noqa: F401 # registers the encoder that the estimator has inside
     from boucle.packaging.compilers import trees
-    from boucle.packaging.compilers.blocks import Block, Codes, Column, Writing
+    from boucle.packaging.compilers.blocks import Block, Codes, Column, Writing, linked
     from boucle.packaging.compilers.graph import INPUT, Graph
 
     encoding = fitted.encoding
@@ -266,8 +271,8 @@ def compile_onnx(fitted: Fitted) -> Written:
     columns = [*(Column(one) for one in codes), *(Column() for _ in encoding.numeric)]
     writing = Writing(Graph(len(columns)))
     found = trees.histogram_boosting(writing, fitted.estimator, Block(INPUT, columns))
-    data = writing.graph.data(found.name, found.width)
-    return Written(stages=[EncodeStage(), OnnxStage(file=GRAPH), PostStage(link=found.link)], files={GRAPH: data})
+    data = writing.graph.data(linked(writing.graph, found), found.width)
+    return Written(stages=[EncodeStage(), OnnxStage(file=GRAPH), PostStage(link="identity")], files={GRAPH: data})
 
 
 def compile_treelite(fitted: Fitted) -> Written:

@@ -90,7 +90,8 @@ def _narrowed(
 ) -> Input:
     largest = max(abs(one.minimum or 0.0), abs(one.maximum or 0.0), 1.0)
     found = 0.0
-    for step in sorted([*(largest * 10.0**power for power in (1, 2, 3, 4, 6, 9)), *MAGNITUDES]):
+    steps = [*(largest * 10.0**power for power in (1, 2, 3, 4, 6, 9)), *(step for step in MAGNITUDES if step > largest)]
+    for step in sorted(steps):
         if one.limit is not None and step > one.limit:
             break
         rows = pl.concat([with_value(base, one, sign * step) for sign in (1, -1)])

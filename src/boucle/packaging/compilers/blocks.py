@@ -136,6 +136,13 @@ def block_of(name: str, width: int) -> Block:
     return Block(name, [Column()] * width)
 
 
+def linked(graph: Graph, model: Model) -> str:
+    """The scores of a model: margins become probabilities inside the graph, where it costs a microsecond."""
+    if model.link == "identity":
+        return model.name
+    return graph.node("Softmax", model.name, axis=1) if model.link == "softmax" else graph.node("Sigmoid", model.name)
+
+
 def known_parts() -> Sequence[tuple[str, str]]:
     """Package and class of everything that can be compiled."""
     return sorted(_known)

@@ -1,0 +1,75 @@
+"""XGBoost, LightGBM and nearest neighbours answer from a bundle as they do themselves."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from boucle.kernel.errors import CannotCompile, InvalidInput
+from boucle.packaging.api import compile_model
+from boucle.packaging.bundle import Pipeline
+
+ROWS = 300
+
+
+def world() -> tuple[pd.DataFrame, Any]:
+    draw = np.random.default_rng(2)
+    table = pd.DataFrame(draw.normal(size=(ROWS, 3)), columns=["a", "b", "c"])
+    table.loc[draw.random(ROWS) < 0.1, "a"] = np.nan
+    table["city"] = pd.Categorical(draw.choice(["Lima", "Oslo", "Rome", "Kyiv"], ROWS))
+    value = table["b"] + 2.0 * (table["city"] == "Oslo") - table["a"].fillna(1)
+    return table, value
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "poisson"])
+def test_xgboost_answers_the_same(task: str) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    kind = xgboost.XGBClassifier if task in ("binary", "multiclass") else xgboost.XGBRegressor
+    more = {"objective": "count:poisson"} if task == "poisson" else {}
+    model = kind(n_estimators=12, enable_categorical=True, **more).fit(table, target(value, task))
+    made = compile_model(model, table)
+    assert made.parity.tolerance == 1e-5
+    assert made.parity.largest_difference <= 1e-5
+    assert made.framework.startswith("xgboost")
+    city = made.signature.inputs[3]
+    assert city.categories == ["Kyiv", "Lima", "Oslo", "Rome"]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "poisson"])
+def test_lightgbm_answers_the_same(task: str) -> None:
+    lightgbm = pytest.importorskip("lightgbm", exc_type=(ImportError, OSError))  # it needs libgomp of the system
+    table, value = world()
+    kind = lightgbm.LGBMClassifier if task in ("binary", "multiclass") else lightgbm.LGBMRegressor
+    more = {"objective": "poisson"} if task == "poisson" else {}
+    model = kind(n_estimators=12, verbose=-1, **more).fit(table, target(value, task))
+    made = compile_model(model, table)
+    assert made.parity.largest_difference <= 1e-14
+    with pytest.raises(CannotCompile, match="zero_as_missing"):
+        compile_model(
+            kind(n_estimators=3, verbose=-1, zero_as_missing=True).fit(table[["b"]], target(value, task)), table
+        )
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_nearest_neighbours_answer_the_same(weights: str) -> None:
+    table, value = world()
+    rows = table[["b", "c"]]
+    made = compile_model(KNeighborsClassifier(4, weights=weights).fit(rows, value > 0), rows)
+    assert made.parity.largest_difference <= 1e-14
+    assert made.signature.classes == ["false", "true"]
+    pipeline = Pipeline(made.signature, made.stages, made.files)
+    with pytest.raises(InvalidInput, match="column 'b', row 0: 1e\\+308 is not answered; allowed are numbers from"):
+        pipeline.scores({"b": [1e308], "c": [0.0]})
+    regressor = KNeighborsRegressor(3, weights=weights).fit(rows, value)
+    assert compile_model(regressor, rows).parity.largest_difference <= 1e-14
+
+
+def target(value: Any, task: str) -> Any:
+    if task == "binary":
+        return (value > 0).astype(int)
+    if task == "multiclass":
+        return np.digitize(value, [0.0, 2.0])
+    return value if task == "regression" else value.abs()
