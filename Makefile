@@ -54,6 +54,9 @@ test-all: test ## The long proofs as well: many kills, many simulated years, oth
 bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and write docs/performance.md
 	$(BIN)/python benchmarks/run.py $(MEMBERS)
 
+compile-matrix: .venv/.installed ## Ask of every estimator, on every kind of data, how each compiler does, and write docs/compile.md
+	$(BIN)/python benchmarks/compiling/matrix.py
+
 docs: .venv/.installed ## Build the documentation site, which opens without a network, into build/docs
 	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/docs
 	@echo "build/docs/index.html"
@@ -61,4 +64,4 @@ docs: .venv/.installed ## Build the documentation site, which opens without a ne
 clean: ## Remove the environment and what the demo stored
 	rm -rf .venv build examples/flights/.boucle examples/flights/report.html
 
-.PHONY: help install demo format lint check test test-all bench docs clean
+.PHONY: help install demo format lint check test test-all bench compile-matrix docs clean

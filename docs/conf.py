@@ -50,7 +50,7 @@ NAVIGATION = {
         *sorted(f"how-to/{path.stem}" for path in HERE.glob("how-to/*.md") if path.stem != "index"),
     ],
     "Reference": ["reference", "gates", "monitoring", "store", "architecture", "guarantees"],
-    "More": ["performance", "decisions/index", "changelog"],
+    "More": ["compile", "performance", "decisions/index", "changelog"],
 }
 """The left column: headings with their pages."""
 

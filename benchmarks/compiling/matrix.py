@@ -49,7 +49,7 @@ def estimators() -> dict[str, Callable[[], Any]]:
         "GaussianNB": naive_bayes.GaussianNB,
         "MLPClassifier": lambda: neural_network.MLPClassifier(max_iter=50, random_state=0),
         "LinearDiscriminantAnalysis": discriminant.LinearDiscriminantAnalysis,
-        "QuadraticDiscriminantAnalysis": discriminant.QuadraticDiscriminantAnalysis,
+        "QuadraticDiscriminantAnalysis": lambda: discriminant.QuadraticDiscriminantAnalysis(reg_param=0.1),
         "DecisionTreeClassifier": lambda: tree.DecisionTreeClassifier(random_state=0),
         "RandomForestClassifier": lambda: ensemble.RandomForestClassifier(**few),
         "ExtraTreesClassifier": lambda: ensemble.ExtraTreesClassifier(**few),
