@@ -97,7 +97,9 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
         candidate = asked_compiled(signature, stages, {GRAPH: data})
         signature = replace(signature, inputs=narrowed(original, candidate, signature, given.table, tolerance))
         parity = proven(signature)
-    return Compiled(signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=framework_of(model))
+    return Compiled(
+        signature=signature, stages=stages, files={GRAPH: data}, parity=parity, framework=framework_of(model)
+    )
 
 
 def asked_compiled(signature: Signature, stages: Sequence[Stage], files: dict[str, bytes]) -> Ask:
