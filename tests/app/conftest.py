@@ -85,6 +85,10 @@ class ServingHome:
         rows = zip(COLUMNS["carrier"], COLUMNS["temp"], strict=True)
         return [self._bundles.probability(*row, lift) for row in rows]
 
+    def probability(self, carrier: str | None, temp: float | None) -> float:
+        """What the bundle answers to one row, by hand."""
+        return float(self._bundles.probability(carrier, temp))
+
     def request_ids(self) -> list[str]:
         """What the prediction log holds, once it has all that was answered."""
         assert wait_logged(counters_folder(self.path, "flights"))
