@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -105,3 +107,59 @@ def test_mlflow_serves_a_bundle(
         with urllib.request.urlopen(request, timeout=60) as answer:
             predictions = json.load(answer)["predictions"]
     assert predictions == [{name: expected[name][row] for name in expected} for row in range(5)]
+
+
+JSON = "application/json"
+OK = {"carrier": "AA", "temp": 50.0, "stops": 3, "wet": True}
+TABLE = {"columns": list(OK), "data": [list(OK.values()), [None, None, 0, False]]}
+ASKED: list[tuple[str, Any]] = [
+    (JSON, {"dataframe_split": TABLE}),
+    (JSON, {"dataframe_split": {**TABLE, "index": [7, 8]}, "params": {"a": 1}}),
+    (JSON, {"dataframe_records": [OK, {**OK, "temp": None}]}),
+    (JSON, {"dataframe_records": [{**OK, "note": "passed over"}]}),
+    (JSON, {"instances": [OK]}),
+    (JSON, {"inputs": {name: [value] for name, value in OK.items()}}),
+    (f"{JSON}; charset=utf-8", {"dataframe_records": [OK]}),
+    ("text/csv", "carrier,temp,stops,wet\nAA,50,3,True\nB6,,2,False\n"),
+    (JSON, {"instances": [["AA", 50.0, 3, True]]}),
+    (JSON, {"dataframe_records": [{"carrier": "AA"}]}),
+    (JSON, {"dataframe_records": [OK], "instances": [OK]}),
+    (JSON, {"unknown": 1}),
+    (JSON, {"dataframe_split": {"data": [[1]]}}),
+    (JSON, {}),
+    (JSON, [OK]),
+    (JSON, "{"),
+    (JSON, {"dataframe_records": [{**OK, "temp": "warm"}]}),
+    ("text/plain", "x"),
+    ("application/octet-stream", "x"),
+    ("application/python-pickle", "x"),
+    (f"{JSON}; charset=latin-1", {"dataframe_records": [OK]}),
+    (f"{JSON}; format=pandas-split", {"dataframe_records": [OK]}),
+]
+"""Requests whose answers are compared."""
+
+
+def test_both_servers_answer_the_same_requests(mlflow_programs: Path, folder: Path, tmp_path: Path) -> None:
+    ports = servers.free_port(), servers.free_port()
+    theirs = [str(mlflow_programs / "mlflow"), "models", "serve", "-m", str(folder), "-p", str(ports[0])]
+    ours = [sys.executable, "-m", "boucle", "serve", str(folder), "--port", str(ports[1])]
+    with (
+        servers.running(
+            [*theirs, "--env-manager", "local"], ports[0], tmp_path / "theirs", surroundings(mlflow_programs)
+        ) as a,
+        servers.running(ours, ports[1], tmp_path / "ours") as b,
+    ):
+        for path in ("/ping", "/health"):
+            assert httpx.get(a.url + path).content == httpx.get(b.url + path).content
+        for said, body in ASKED:
+            content = body if isinstance(body, str) else json.dumps(body)
+            answers = [
+                httpx.post(f"{one.url}/invocations", content=content, headers={"content-type": said}, timeout=60)
+                for one in (a, b)
+            ]
+            expected, found = answers
+            assert found.status_code == expected.status_code, (said, content, expected.text, found.text)
+            if found.status_code == 200:
+                assert found.json() == expected.json(), (said, content)
+            elif found.status_code == 400:
+                assert set(found.json()) == {"error_code", "message"} <= set(expected.json())

@@ -135,7 +135,7 @@ def _asked(ask: Ask, rows: Sequence[Family]) -> list[Answer]:
     # once for all that need not be asked alone: a call costs a fitted model more than the rows of most families
     together = [one for one in rows if not one.alone]
     try:
-        whole = ask(pl.concat([one.rows for one in together]))
+        whole = ask(pl.concat([one.rows for one in together], how="vertical_relaxed"))
     except InvalidInput as error:
         raise Refused(
             f"one of the models refuses rows that the signature allows: {error.message}", hint="nothing was written"

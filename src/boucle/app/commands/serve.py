@@ -25,7 +25,14 @@ def serve(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Port to listen on; default: serving.port, or 8080 for a folder."),
+        typer.Option(
+            min=1,
+            max=65535,
+            envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"],
+            show_envvar=False,
+            help="Port to listen on; default: AIP_HTTP_PORT or SAGEMAKER_BIND_TO_PORT of the environment, then "
+            "serving.port, or 8080 for a folder.",
+        ),
     ] = None,
     grpc_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to answer gRPC on; default: serving.grpc_port, or none.")
@@ -71,10 +78,10 @@ def serve(
 ) -> None:
     """Serve the endpoints of a store over HTTP, or bundle folders from anywhere.
 
-    Speaks the Open Inference Protocol V2 until it is stopped. The endpoint that has the project's name follows
-    the champion; every other one answers with what `boucle deploy` put there. The model of a folder has the folder's
-    name; what it answers is logged where --home says, and nowhere else. Of several models each is loaded when it is
-    first asked.
+    Speaks the Open Inference Protocol V2, KServe V1, TensorFlow Serving, MLflow scoring, SageMaker, Vertex AI and Arrow
+    until it is stopped. The endpoint that has the project's name follows the champion; every other one answers with
+    what `boucle deploy` put there. The model of a folder has the folder's name; what it answers is logged where --home
+    says, and nowhere else. Of several models each is loaded when it is first asked.
 
     \b
     Example:
