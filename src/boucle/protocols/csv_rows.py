@@ -20,6 +20,7 @@ MISSING: Final = frozenset(
      "NULL", "NaN", "None", "n/a", "nan", "null")
 )  # fmt: skip
 """pandas.read_csv's own list."""
+_BOOLEANS: Final = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "false": "0"}
 
 
 def of_csv(signature: Signature, body: bytes, *, max_rows: int) -> Columns:
@@ -56,7 +57,7 @@ def of_csv(signature: Signature, body: bytes, *, max_rows: int) -> Columns:
 
 
 def _numbers(name: str, values: list[str]) -> Column:
-    plain = ["nan" if value in MISSING else value for value in values]
+    plain = ["nan" if value in MISSING else _BOOLEANS.get(value, value) for value in values]
     together = ",".join(plain)
     if together.isascii() and "_" not in together:  # Python reads 1_000 and digits of every script
         try:
