@@ -85,10 +85,10 @@ def ask(port: int, path: str, body: object = None) -> tuple[int, object]:
 
 def test_an_image_is_built_and_answers(docker: Docker, tmp_path: Path) -> None:
     program = (
-        "import boucle, sys; from sklearn.datasets import load_breast_cancer as load; import polars as pl\n"
+        "import boucle, sys; from sklearn.datasets import load_breast_cancer as load; import pandas as pd\n"
         "from sklearn.ensemble import HistGradientBoostingClassifier as Model\n"
-        "data = load(); table = pl.DataFrame({'radius': data.data[:, 0], 'texture': data.data[:, 1]})\n"
-        "boucle.bundle(Model(max_iter=30).fit(table.to_pandas(), data.target), sample=table, path=sys.argv[1])\n"
+        "data = load(); table = pd.DataFrame({'radius': data.data[:, 0], 'texture': data.data[:, 1]})\n"
+        "boucle.bundle(Model(max_iter=30).fit(table, data.target), sample=table, path=sys.argv[1])\n"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "tumours"], check=True)
     assert run_command(["package", str(tmp_path / "tumours"), "--image", str(tmp_path / "context")]) == 0
