@@ -53,6 +53,9 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
             yield run
         finally:
             engine.terminate()
+            engine.wait()
+            left = folder / "exec" / "netns" / "default"  # a network's name, which stays mounted
+            subprocess.run(["umount", left], capture_output=True, check=False)
 
 
 def base() -> Path:
