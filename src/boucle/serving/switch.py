@@ -57,8 +57,15 @@ class Prepared(NamedTuple):
 class Board:
     """The memory of one server: a switch for each endpoint."""
 
-    def __init__(self, descriptor: int, endpoints: Sequence[str], workers: int) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        endpoints: Sequence[str],
+        workers: int,
+        named: "tempfile._TemporaryFileWrapper[bytes] | None" = None,
+    ) -> None:
         self.descriptor = descriptor
+        self._named = named
         self.workers = workers
         block = _HEADER + 4 * _AREA + workers * _SLOT
         block += -block % mmap.PAGESIZE
@@ -74,14 +81,15 @@ class Board:
     @classmethod
     def make(cls, endpoints: Sequence[str], workers: int) -> "Board":
         """For the server: new memory, which its workers open by `path`."""
+        named = None
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("boucle-traffic")
-        else:  # a file without a name; workers reach it by the descriptor of their parent, which they inherit
-            with tempfile.TemporaryFile(prefix="boucle-traffic-") as file:
-                descriptor = os.dup(file.fileno())
+        else:  # where memory has no descriptor: a file that goes with the server
+            named = tempfile.NamedTemporaryFile(prefix="boucle-traffic-")  # noqa: SIM115 - kept open by the board
+            descriptor = named.fileno()
         block = _HEADER + 4 * _AREA + workers * _SLOT + mmap.PAGESIZE
         os.ftruncate(descriptor, block * len(endpoints) + _HEADER + 2 * PEOPLE_BYTES)
-        return cls(descriptor, endpoints, workers)
+        return cls(descriptor, endpoints, workers, named)
 
     @classmethod
     def open(cls, path: str, endpoints: Sequence[str], workers: int) -> "Board":
@@ -91,6 +99,8 @@ class Board:
     @property
     def path(self) -> str:
         """By which a worker opens it."""
+        if self._named is not None:
+            return self._named.name
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
     def of(self, endpoint: str) -> "Switch":
