@@ -75,8 +75,8 @@ def measured(model: Any, rows: Any) -> dict[str, list[float]]:
     table = sample_of(rows[:1000], None).table
     thousand = columns_of(table, made.signature)
     single = {name: table[name].head(1).to_list() for name in table.columns}
-    matrix = pipeline._encoder.encode(thousand)
-    graph = pipeline._chain
+    matrix = pipeline.encoder.encode(thousand)
+    graph = pipeline.chain
     one = np.ascontiguousarray(matrix[:1])
     found = {
         "scikit-learn": [

@@ -56,8 +56,8 @@ format 1, and no longer written: it is equal on Boucle's own trees, but a row ta
 
 ## How long a prediction takes
 
-Microseconds in process on one thread, one row and a thousand; the machine was busy with other work, so compare within a
-line. "Raw columns" is what a server asks: Python lists of one value, checked and encoded.
+Microseconds in process on one thread, one row and a thousand, the better of two rounds; the machine was busy with
+other work. "Raw columns" is what a server asks: Python lists of one value, checked and encoded.
 
 """
 
