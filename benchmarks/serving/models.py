@@ -1,13 +1,12 @@
-"""The two models that every server answers for, fitted once, and what they are asked: `python models.py FOLDER`
+"""The two models that every server answers for, and what they are asked: `python models.py PEER FOLDER`
 
-In FOLDER: forest.joblib, pipeline.joblib, forest.onnx, pipeline.onnx, and the request bodies.
+Each peer fits them in its own environment, from the same rows and seeds, and keeps them in its own way.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
@@ -36,7 +35,7 @@ def table(rows: int, *, texts: bool, seed: int = 0) -> tuple[pd.DataFrame, np.nd
 def forest() -> RandomForestClassifier:
     """200 trees on 20 columns."""
     frame, labels = table(4000, texts=False)
-    return RandomForestClassifier(200, max_depth=8, random_state=0, n_jobs=1).fit(frame.to_numpy(np.float32), labels)
+    return RandomForestClassifier(200, max_depth=8, random_state=0, n_jobs=1).fit(frame.to_numpy(), labels)
 
 
 def pipeline() -> object:
@@ -48,33 +47,46 @@ def pipeline() -> object:
     return make_pipeline(scaled, LogisticRegression(max_iter=1000)).fit(frame, labels)
 
 
-def body(frame: pd.DataFrame) -> bytes:
-    """One row as a request of the Open Inference Protocol V2."""
-    row = frame.iloc[0]
-    inputs = [
-        {"name": name, "shape": [1], "datatype": "BYTES" if isinstance(row[name], str) else "FP64", "data": [row[name]]}
-        for name in frame.columns
-    ]
-    return json.dumps({"id": "@@@@@@@@", "inputs": inputs}).encode()
+def row() -> dict[str, dict]:
+    """The row that each model is asked."""
+    return {name: table(1, texts=name == "pipeline", seed=1)[0].iloc[0].to_dict() for name in ("forest", "pipeline")}
 
 
-def main(folder: Path) -> None:
-    """Write all of it."""
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+def bodies(peer: str, folder: Path) -> None:
+    """One row a request: as MLflow's scoring server takes it, or by the Open Inference Protocol V2."""
+    for name, values in row().items():
+        if peer == "mlflow":
+            body = {"dataframe_split": {"columns": list(values), "data": [list(values.values())]}}
+        else:
+            kinds = {key: "BYTES" if isinstance(value, str) else "FP64" for key, value in values.items()}
+            inputs = [{"name": key, "shape": [1], "datatype": kinds[key], "data": [values[key]]} for key in values]
+            body = {"id": "@@@@@@@@", "inputs": inputs}
+        (folder / f"{name}.body").write_text(json.dumps(body))
 
+
+def main(peer: str, folder: Path) -> None:
+    """Fit, keep, and write what is asked."""
     folder.mkdir(parents=True, exist_ok=True)
-    trees, linear = forest(), pipeline()
-    joblib.dump(trees, folder / "forest.joblib")
-    joblib.dump(linear, folder / "pipeline.joblib")
-    one = [("x", FloatTensorType([None, 20]))]
-    many = [(name, StringTensorType([None, 1]) if name in TEXTS else FloatTensorType([None, 1])) for name in COLUMNS]
-    for model, name, types in ((trees, "forest", one), (linear, "pipeline", many)):
-        made = to_onnx(model, initial_types=types, options={"zipmap": False}, target_opset=18)
-        (folder / f"{name}.onnx").write_bytes(made.SerializeToString())
-    for name, texts in (("forest", False), ("pipeline", True)):
-        (folder / f"{name}.body").write_bytes(body(table(1, texts=texts, seed=1)[0]))
+    bodies(peer, folder)
+    for name, model in (("forest", forest()), ("pipeline", pipeline())):
+        if peer == "boucle":
+            import boucle
+
+            boucle.bundle(model, sample=table(500, texts=name == "pipeline")[0], path=folder, name=name)
+        elif peer == "mlflow":
+            import mlflow.sklearn
+
+            mlflow.sklearn.save_model(model, folder / name, serialization_format="cloudpickle")
+        else:
+            from skl2onnx import to_onnx
+            from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+            one = [("x", FloatTensorType([None, 20]))]
+            many = [(key, (StringTensorType if key in TEXTS else FloatTensorType)([None, 1])) for key in COLUMNS]
+            types = one if name == "forest" else many
+            made = to_onnx(model, initial_types=types, options={"zipmap": False}, target_opset=18)
+            (folder / f"{name}.onnx").write_bytes(made.SerializeToString())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -5,6 +5,7 @@ database, no training library.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -150,6 +151,9 @@ class Worker:
             listening = listen(self.endpoints, self._door, self._settings.grpc, max_body_bytes=limit)
             self._grpc = loop.run_until_complete(listening)
         self._following = loop.create_task(self._follow(os.getppid()))
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: looking through it again and again costs every tenth microsecond
+        gc.set_threshold(20_000, 20, 100)
 
     def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
         if self._following is not None:

@@ -60,6 +60,20 @@ class IndexRequest(Struct, frozen=True):
     ready: bool = False
 
 
+class _Output(Struct, gc=False):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class _Reply(Struct, gc=False):
+    model_name: str
+    model_version: str
+    id: str
+    outputs: list[_Output]
+
+
 _ENCODER: Final = msgspec.json.Encoder()
 _REQUESTS: Final = msgspec.json.Decoder(InferRequest)
 _INDEX: Final = msgspec.json.Decoder(IndexRequest)
@@ -136,7 +150,7 @@ class Doors:
                 question = Question(typed.columns, request_id, "v2", deadline, typed.checked)
         if question is not None:
             answer = await endpoint.ask(question, number, started=started)
-            return Response(200, written(endpoint.name, answer, None), headers=head.named(answer.request_id))
+            return Response(200, _written_plain(endpoint.name, answer), headers=head.named(answer.request_id))
         with endpoint.reading(door, started):
             is_large = len(body) > INLINE_BYTES
             given = (signature, body, length)
@@ -227,6 +241,16 @@ def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
 def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
     """The body of an answer."""
     return _ENCODER.encode(_response(model, answer, wanted))
+
+
+def _written_plain(model: str, answer: Answer) -> bytes:
+    """The body of an answer with all outputs as JSON; the same bytes as `written`, sooner."""
+    shape, values = [answer.rows], answer.outputs
+    outputs = [
+        _Output(one.name, shape, one.datatype, data if isinstance(data := values[one.name], list) else data.tolist())
+        for one in answer.signature.outputs
+    ]
+    return _ENCODER.encode(_Reply(model, str(answer.number), answer.request_id, outputs))
 
 
 def written_binary(model: str, answer: Answer, asked: Asked) -> Response:
