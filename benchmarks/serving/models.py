@@ -35,7 +35,7 @@ def table(rows: int, *, texts: bool, seed: int = 0) -> tuple[pd.DataFrame, np.nd
 def forest() -> RandomForestClassifier:
     """200 trees on 20 columns."""
     frame, labels = table(4000, texts=False)
-    return RandomForestClassifier(200, max_depth=8, random_state=0, n_jobs=1).fit(frame.to_numpy(), labels)
+    return RandomForestClassifier(200, max_depth=8, random_state=0, n_jobs=1).fit(frame, labels)
 
 
 def pipeline() -> object:
