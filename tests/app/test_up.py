@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -76,6 +78,29 @@ def test_in_a_project_s_folder_it_is_the_default_one(tmp_path: Path, free_port: 
     with up(below, free_port) as (_, said):
         assert "for project churn;" in said
         assert f"the store {tmp_path / '.boucle'}\n" in said
+
+
+def test_a_page_of_another_port_may_not_write(tmp_path: Path, free_port: int) -> None:
+    with up(tmp_path, free_port, "--host", "127.0.0.1"):
+        for origin, status in (
+            (f"http://127.0.0.1:{free_port}", 200),
+            ("http://127.0.0.1:9", 403),
+            ("https://127.0.0.1:9", 403),
+            ("http://localhost:9", 403),
+            (f"http://localhost:{free_port}", 403),
+        ):
+            body = b'{"experiment_id": "0"}'
+            headers = {"Origin": origin, "Content-Type": "text/plain"}
+            made = Request(f"http://127.0.0.1:{free_port}/api/2.0/mlflow/runs/create", body, headers)
+            assert status_of(made) == status, origin
+
+
+def status_of(made: Request) -> int:
+    try:
+        with urlopen(made) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def test_it_is_small(tmp_path: Path, free_port: int) -> None:

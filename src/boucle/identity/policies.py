@@ -177,7 +177,7 @@ def host_name(header: str) -> str:
 def _is_origin_of(origin: str, host_header: str, names: Collection[str]) -> bool:
     """Whether a page came from here: from the very address that it now asks, or a listed name, whatever its port.
 
-    Another port of this machine is another server, whose pages are as foreign as any.
+    Another port of this machine is another server, whose pages are as foreign as any, whatever is listed.
     """
     try:
         parts = urlsplit(origin)
@@ -186,4 +186,6 @@ def _is_origin_of(origin: str, host_header: str, names: Collection[str]) -> bool
     if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
         return False
     name = host_name(parts.netloc)
-    return bool(name) and (parts.netloc.lower() == host_header.lower() or name in {listed.lower() for listed in names})
+    if parts.netloc.lower() == host_header.lower():
+        return bool(name)
+    return name in {listed.lower() for listed in names if not is_loopback(listed)}

@@ -14,7 +14,7 @@ from boucle.kernel.store import Store
 from boucle.runs import hot_sqlite as sql
 from boucle.runs.batch import good_name
 from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text, check_title
-from boucle.runs.store import ensure_default
+from boucle.runs.store import DEFAULT_NAME, ensure_default
 from boucle.runs.tables import experiment_tags, experiments, runs
 
 DEFAULT: Final = 0
@@ -34,9 +34,14 @@ class Experiment(Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = field(default_factory=dict)
 
 
+def has_begun(store: Store, project_id: str) -> bool:
+    """Whether anything was ever written for a project."""
+    return store.read(lambda conn: sql.find_lifecycle(raw_of(conn), project_id, DEFAULT)) is not None
+
+
 def begin(store: Store, project_id: str) -> None:
-    """Make a project's first experiment if it has none: a project springs into being by its first use."""
-    if store.read(lambda conn: sql.find_lifecycle(raw_of(conn), project_id, DEFAULT)) is None:
+    """Make a project's first experiment if it has none: a project springs into being when it is first written to."""
+    if not has_begun(store, project_id):
         now = store.clock.now()
         store.write(lambda conn: ensure_default(conn, project_id, now))
 
@@ -64,8 +69,19 @@ def create_experiment(store: Store, project_id: str, name: str, tags: Mapping[st
 
 def get_experiment(store: Store, project_id: str, number: int) -> Experiment:
     """One experiment, deleted or not; NotFound if there is none."""
-    _begun(store, project_id, number)
-    return store.read(lambda conn: find_experiment(conn, project_id, number))
+    try:
+        return store.read(lambda conn: find_experiment(conn, project_id, number))
+    except NotFound:
+        if number == DEFAULT:
+            return unbegun(project_id)
+        raise
+
+
+def unbegun(project_id: str) -> Experiment:
+    """The experiment that a project begins with, before anything made it: reading makes nothing, not even a project."""
+    return Experiment(
+        project_id=project_id, id=DEFAULT, name=DEFAULT_NAME, lifecycle="active", created_ms=0, updated_ms=0
+    )
 
 
 def experiment_by_name(store: Store, project_id: str, name: str) -> Experiment:
@@ -76,9 +92,8 @@ def experiment_by_name(store: Store, project_id: str, name: str) -> Experiment:
         return None if number is None else load_experiments(conn, project_id, [number])[0]
 
     found = store.read(ask)
-    if found is None:
-        begin(store, project_id)  # it may be the one that is there without being made
-        found = store.read(ask)
+    if found is None and name == DEFAULT_NAME and not has_begun(store, project_id):
+        return unbegun(project_id)
     if found is None:
         raise NotFound(f"Could not find experiment with name {name[:200]!r}")
     return found

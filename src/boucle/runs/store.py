@@ -17,13 +17,15 @@ from boucle.runs.tables import experiments, run_metrics, run_params, run_points,
 
 _KINDS: Final = {str: "s", bool: "b", int: "i", float: "f", type(None): "n"}
 _CHUNK: Final = 500
+DEFAULT_NAME: Final = "Default"
+"""Name of the experiment that each project begins with."""
 
 
 def ensure_default(conn: Connection, project_id: str, at: datetime) -> None:
     """Make a project's experiment 0, `Default`, if there is none: a project begins with it."""
     query = select(experiments.c.id).where(experiments.c.project_id == project_id, experiments.c.id == 0)
     if conn.execute(query).first() is None:
-        _add_experiment(conn, project_id, 0, "Default", at)
+        _add_experiment(conn, project_id, 0, DEFAULT_NAME, at)
 
 
 def experiment_named(conn: Connection, project_id: str, name: str, at: datetime) -> int:

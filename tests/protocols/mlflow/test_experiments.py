@@ -3,6 +3,7 @@
 from tests.protocols.mlflow.conftest import Doors
 
 from boucle.kernel.store import Store
+from boucle.runs.experiments import has_begun
 
 
 def _code(found: tuple[int, dict[str, object]]) -> tuple[int, object]:
@@ -15,6 +16,16 @@ def test_a_fresh_project_has_the_default_experiment(doors: Doors) -> None:
     assert found["artifact_location"] == "mlflow-artifacts:/0"
     assert "tags" not in found
     assert doors.asked("experiments/get-by-name", experiment_name="Default")["experiment"] == found
+
+
+def test_reading_makes_no_project(doors: Doors) -> None:
+    doors.asked("experiments/get", experiment_id="0")
+    doors.asked("experiments/get-by-name", experiment_name="Default")
+    doors.asked("experiments/search", max_results=5)
+    assert [one["name"] for one in doors.made("experiments/search", {})["experiments"]] == ["Default"]
+    assert not has_begun(doors.store, doors.project)
+    doors.run(experiment_id="0")
+    assert has_begun(doors.store, doors.project)
 
 
 def test_an_experiment_is_made_found_and_named_anew(doors: Doors) -> None:

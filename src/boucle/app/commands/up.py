@@ -44,6 +44,7 @@ def up(
     from boucle.models.webhooks.delivery import Dispatcher
     from boucle.protocols.control import Control
     from boucle.protocols.mlflow.search import warm
+    from boucle.runs.experiments import begin
 
     is_new = not (home / "boucle.db").exists()
     if not is_loopback(host) and is_new:  # refused before anything is made
@@ -52,6 +53,7 @@ def up(
     check_port(host, port)
     with Store.open(home) as store:
         refuse_open_binding(host, has_users=is_loopback(host) or has_users(store))
+        begin(store, project)
         where = address(host, port)
         names += [*(name or ()), *([] if host in _ANY else [host])]
         front = make_front(Control(store=store, default_project=project), names)

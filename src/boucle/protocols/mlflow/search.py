@@ -17,7 +17,7 @@ from boucle.protocols.mlflow.entities import (
 )
 from boucle.protocols.mlflow.errors import reply
 from boucle.protocols.mlflow.messages import asked
-from boucle.runs.experiments import DEFAULT, begin, load_experiments
+from boucle.runs.experiments import DEFAULT, has_begun, load_experiments, unbegun
 from boucle.runs.search.experiments import search_experiments
 from boucle.runs.search.runs import MOST_RUNS, View, search_runs
 from boucle.runs.views import load_views
@@ -73,14 +73,14 @@ def routes(store: Store) -> list[Route]:
 
     def of_experiments(request: Request) -> Response:
         message = asked(request, SearchExperiments)
-        begin(store, request.project)
+        view = _view(message.view_type)
 
         def ask(conn: Connection) -> FoundExperiments:
             page = search_experiments(
                 conn,
                 request.project,
                 filter_text=message.filter,
-                view=_view(message.view_type),
+                view=view,
                 order_by=message.order_by,
                 max_results=message.max_results,
                 page_token=message.page_token or None,
@@ -88,7 +88,10 @@ def routes(store: Store) -> list[Route]:
             found = load_experiments(conn, request.project, page.items)
             return FoundExperiments([experiment_message(one) for one in found], page.token)
 
-        return reply(store.read(ask))
+        found = store.read(ask)
+        if not found.experiments and not message.filter and view != "deleted" and not has_begun(store, request.project):
+            found = FoundExperiments([experiment_message(unbegun(request.project))])
+        return reply(found)
 
     def of_runs(request: Request) -> Response:
         message = asked(request, SearchRuns)
