@@ -255,6 +255,8 @@ LEFT = {
     "cache/bundles/.<any>/**": "cache/bundles/.x.1/model.onnx",
     "serving/bundles/.<any>/**": "serving/bundles/.x.1/boucle.json",
     "serving/<endpoint>/.<any>": "serving/orders/.traffic.json.1",
+    "serving/<endpoint>/log/.<any>": "serving/orders/log/.bound.json.1",
+    "serving/<endpoint>/log/day=<any>/.<any>": "serving/orders/log/day=2020-01-01/.x.parquet.1",
     "damaged/<any>": "damaged/x",
 }
 """Files whose bytes nobody asks, by their pattern in the layout of a home: locks, what is being written, prints."""

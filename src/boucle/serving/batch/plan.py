@@ -19,7 +19,7 @@ from boucle.serving.batch.lines import PIECE_BYTES, cut
 from boucle.serving.batch.records import SUFFIXES, Kind, Piece, Plan, TableFile
 
 PIECE_ROWS = 131_072
-_FORMAT = 1
+_RESULTS = 1
 """Of the result: another one makes another id, so that nothing of an older Boucle's is gone on with."""
 _HEADER_BYTES = 1 << 20
 
@@ -53,7 +53,7 @@ def make_plan(
                 for n, (first, last) in enumerate(ranges)
             ]
             files.append(file)
-    facts = [_FORMAT, bundle_digest, table.is_dir(), piece_rows, piece_bytes]
+    facts = [_RESULTS, bundle_digest, table.is_dir(), piece_rows, piece_bytes]
     named = [[one.name, one.hash, one.csv] for one in files] if table.is_dir() else [[files[0].hash, files[0].csv]]
     return Plan(
         id=f"batch-{digest_json([facts, named])[:20]}",
