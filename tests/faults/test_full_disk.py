@@ -148,6 +148,7 @@ def test_a_server_answers_counts_what_it_cannot_log_and_resumes(small_disk: Any,
     server = ServerProcess(home, "orders")
     with server as url, InferClient(url, "orders") as client:
         first = client.infer("before", QUESTION, KINDS)
+        assert wait_logged(counters_folder(home, "orders"))
         small_disk.fill()
         for number in range(50):
             assert client.infer(f"full {number}", QUESTION, KINDS) == first

@@ -12,6 +12,9 @@ from boucle.kernel.store import Store
 from boucle.serving.deploy import deploy
 from boucle.serving.endpoint import Endpoint
 
+collect_ignore = ["ask_by_clients.py"]
+"""A program of the environment that `install-clients` makes."""
+
 
 def loaded(path: Path) -> ModuleType:
     """Test folders are no packages, so a module is loaded by its path."""

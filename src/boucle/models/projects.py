@@ -1,4 +1,4 @@
-"""Which projects a store has. One springs into being by its first use, so a mistyped name is one without runs."""
+"""Which projects a store has: those that something was written to."""
 
 from datetime import datetime
 from typing import Any

@@ -92,7 +92,7 @@ def pick(traffic: Traffic, key: str) -> Role:
     >>> one, two = (Deployment(number=n, bundle_digest=digest_bytes(b"%d" % n), path="") for n in (1, 2))
     >>> traffic = Traffic(endpoint="e", generation=1, champion=one, canary=Canary(deployment=two, weight=25.0))
     >>> [pick(traffic, key) for key in ("ada", "bob", "eve")], pick(traffic, "ada") == pick(traffic, "ada")
-    (['champion', 'champion', 'champion'], True)
+    (['champion', 'canary', 'canary'], True)
     """
     canary = traffic.canary
     if canary is None:

@@ -21,12 +21,14 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
     project = session.project_file()
 
     from boucle.app.console import console, print_json, table
+    from boucle.kernel.schema import is_current
     from boucle.serving.care import endpoints
     from boucle.serving.compaction import Compacted
     from boucle.serving.compaction import compact as engine
     from boucle.serving.holding import is_held
     from boucle.serving.records import LogSection
 
+    is_current(home / "boucle.db")  # the log of a newer store is not ours to write anew
     section = LogSection() if project is None else project.serving.log
     done: dict[str, Compacted] = {}
     left: list[str] = []

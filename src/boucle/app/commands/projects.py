@@ -8,8 +8,8 @@ from boucle.app.session import AsJson, session_of
 def projects(context: typer.Context, as_json: AsJson = False) -> None:
     """List the projects of a store, with how much is in each.
 
-    A project springs into being when somebody first asks for it, as in MLFLOW_TRACKING_URI=http://HOST:PORT/p/NAME: one
-    without runs and models may be a mistyped name.
+    A project springs into being when something is first written to it, as by MLFLOW_TRACKING_URI=http://HOST:PORT/p/NAME:
+    one that is missing here was only read, or mistyped.
 
     \b
     Example:
