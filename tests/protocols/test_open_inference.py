@@ -195,7 +195,7 @@ def test_unknown_models_and_versions_are_not_found(door: Ask) -> None:
 def test_metadata_says_what_to_send(door: Ask) -> None:
     status, metadata = got(door, "/v2/models/flights")
     assert status == 200
-    assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("flights", ["3"], "boucle_treelite")
+    assert (metadata["name"], metadata["versions"], metadata["platform"]) == ("flights", ["3"], "boucle")
     assert [(one["name"], one["datatype"], one["shape"]) for one in metadata["inputs"]] == [
         ("carrier", "BYTES", [-1]),
         ("temp", "FP64", [-1]),

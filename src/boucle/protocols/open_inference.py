@@ -25,7 +25,7 @@ from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column, Question
 
-PLATFORM: Final = "boucle_treelite"
+PLATFORM: Final = "boucle"
 EXTENSIONS: Final = ["binary_tensor_data", "model_repository"]
 INLINE_BYTES: Final = 1 << 20
 """Larger requests are read, and their answers written, in a thread, so that the loop goes on."""
