@@ -5,6 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.bundle import Predictor, open_bundle
 from boucle.packaging.encode import Values
@@ -51,9 +53,12 @@ def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:
     return {name: _values(table[name]) for name in names if name in known}
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: Any) -> Values:
     if isinstance(column, list):
         return column
+    dtype = getattr(column, "dtype", None)
+    if getattr(dtype, "kind", "O") in "fiub" and type(dtype).__module__.startswith("numpy"):
+        return np.asarray(column)
     listed = column.tolist() if hasattr(column, "tolist") else list(column)
     # pandas and numpy have NaN for missing texts, pandas also a value of its own
     return [None if value is None or value != value or type(value).__name__ == "NAType" else value for value in listed]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boucle.packaging.bundle import Predictor, open_bundle
+from boucle.packaging.installed import columns_in
 
 
 class Model:
@@ -20,16 +21,8 @@ class Model:
         import pandas as pd
 
         table = pd.DataFrame(model_input)
-        given = [one for one in self.predictor.signature.inputs if one.name in table.columns]
-        columns = {one.name: _values(table[one.name]) for one in given}
+        columns = columns_in(table, [one.name for one in self.predictor.signature.inputs])
         return pd.DataFrame(dict(self.predictor.predict(columns)), index=table.index)
-
-
-def _values(column: Any) -> Any:
-    """A column as a predictor takes it: plain numbers as they are, others as objects with None for what is missing."""
-    if getattr(column.dtype, "kind", "O") in "fiub" and column.dtype.__class__.__module__.startswith("numpy"):
-        return column.to_numpy()
-    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Model:  # noqa: ARG001 - MLflow gives it
