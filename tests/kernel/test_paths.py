@@ -62,6 +62,16 @@ def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> No
     assert [path.name for path in file.parent.iterdir()] == ["file.json"]
 
 
+def test_a_file_is_the_owner_s_alone_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "mine", b"")
+        write_atomic(tmp_path / "ours", b"", mode=0o666)
+    finally:
+        os.umask(old)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("mine", "ours")] == [0o600, 0o640]
+
+
 def test_a_failed_write_keeps_the_old_bytes_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

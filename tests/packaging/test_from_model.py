@@ -1,6 +1,7 @@
 """`boucle.bundle`: any fitted model becomes a bundle folder."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def fitted_tree(table: pd.DataFrame) -> Any:
     return make_pipeline(encoder, DecisionTreeClassifier(max_depth=4, random_state=0)).fit(table, late)
 
 
+def umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
 def inputs_of(folder: Path) -> dict[str, str]:
     text = next(line for line in (folder / "MLmodel").read_text().splitlines() if line.startswith("  inputs: "))
     return {one["name"]: one["type"] for one in json.loads(text.partition("'")[2].removesuffix("'"))}
@@ -50,6 +57,7 @@ def inputs_of(folder: Path) -> dict[str, str]:
 def test_a_pipeline_on_a_pandas_table(fitted_tree: Any, table: pd.DataFrame, tmp_path: Path) -> None:
     folder = boucle.bundle(fitted_tree, sample=table, path=tmp_path, name="churn", key="customer", time="at")
     assert folder == tmp_path / "churn"
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666 & ~umask()}
     predictor = open_bundle(folder)
     answers = predictor.predict({name: table[name].tolist() for name in table})
     np.testing.assert_allclose(answers["probability"], fitted_tree.predict_proba(table)[:, 1], atol=1e-12)

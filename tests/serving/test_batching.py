@@ -169,3 +169,23 @@ def test_ending_turns_away_who_still_waits() -> None:
             await future  # type: ignore[misc]
 
     asyncio.run(ask())
+
+
+def test_columns_are_asked_alone_and_in_the_thread() -> None:
+    asked: list[tuple[dict[str, Any], str]] = []
+
+    def model(columns: dict[str, Any]) -> Outputs:
+        asked.append((columns, threading.current_thread().name.partition("_")[0]))
+        return {"twice": np.array(columns["a"]) * 2}
+
+    made = Batcher(Limits(max_questions=1, inline_s=-1.0))
+    questions = [{"a": [1.0]}, {"a": []}, {"a": [3.0, 4.0]}]
+
+    async def ask() -> Any:
+        futures = [made.asked(model, one, len(one["a"])) for one in questions]
+        assert all(isinstance(one, asyncio.Future) for one in futures)
+        return await asyncio.gather(*futures)  # type: ignore[arg-type] # they are
+
+    found = asyncio.run(ask())
+    assert asked == [(one, "model") for one in questions]
+    assert [outputs["twice"].tolist() for outputs in found] == [[2.0], [], [6.0, 8.0]]

@@ -6,7 +6,7 @@ the root.
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,15 +58,16 @@ def _refusal(name: str) -> str | None:
     return None
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace a file's bytes in one step: readers see the old or the new ones, also after a power cut.
 
-    The folder is made if it is missing. Unavailable if the disk is full or the folder cannot be written.
+    The folder is made if it is missing. Only the owner may read the file, unless `mode` says otherwise, of which the
+    process's umask takes its part. Unavailable if the disk is full or the folder cannot be written.
     """
     with translate(path):
         make_folder(path.parent)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        temporary = Path(name)
+        temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}"
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)

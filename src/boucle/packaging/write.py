@@ -23,6 +23,8 @@ from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
 SERVING_NEEDS = ("msgspec", "numpy")
+READABLE = 0o666
+"""Of a bundle's files, less what the umask of the process takes away: a bundle is for others."""
 STAGE_NEEDS: Mapping[type, tuple[str, ...]] = {OnnxStage: ("onnxruntime",), TreeliteStage: ("treelite",)}
 """What a stage runs on beyond `SERVING_NEEDS`."""
 
@@ -90,13 +92,13 @@ def write_folder(folder: Path, manifest: BundleManifest, files: Mapping[str, byt
     folder.mkdir(parents=True, exist_ok=True)
     reach("bundle.proven")
     for name, data in files.items():
-        write_atomic(folder / name, data)
+        write_atomic(folder / name, data, mode=READABLE)
     reach("bundle.model_written")
     others = mlflow_files(manifest.signature, sample, environment=manifest.environment, python=manifest.python)
     for name, data in others.items():
-        write_atomic(folder / name, data)
+        write_atomic(folder / name, data, mode=READABLE)
     reach("bundle.mlflow_written")
-    write_atomic(folder / MANIFEST, msgspec.json.format(canonical_json(manifest), indent=2) + b"\n")
+    write_atomic(folder / MANIFEST, msgspec.json.format(canonical_json(manifest), indent=2) + b"\n", mode=READABLE)
     reach("bundle.written")
 
 

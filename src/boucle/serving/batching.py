@@ -16,7 +16,7 @@ import asyncio
 import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -29,8 +29,9 @@ from boucle.kernel.errors import Busy, Late, Unavailable
 Matrix = NDArray[np.float64]
 Values = NDArray[np.float64] | list[str]
 Outputs = dict[str, Values]
-Block = Matrix | list[float]
-"""Rows of one question in the model's order: a matrix, or one row as a list."""
+Columns = Mapping[str, Any]
+Block = Matrix | list[float] | Columns
+"""Rows of one question: in the model's order, as a matrix or one row as a list; or as columns, which are asked alone."""
 INLINE_S: Final = 0.001
 """Work that is estimated longer than this is done in a thread."""
 _WEIGHT: Final = 0.2
@@ -39,7 +40,8 @@ _FORGET: Final = 1.02
 """By how much the least time of a row grows with every batch that took longer: what was once so may change."""
 
 
-Compute = Callable[[Matrix], Outputs]
+Compute = Callable[[Any], Outputs]
+"""Asks a model with a matrix, or, where questions are columns, with those."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Longest estimated wait before a question is turned away."""
     max_waiting: int = 4096
     """Questions that wait."""
+    max_questions: int = 4096
+    """In a batch."""
+    inline_s: float = INLINE_S
+    """Work that is estimated longer than this is done in a thread; below zero: all of it is."""
 
 
 class _Waiting(NamedTuple):
@@ -100,7 +106,7 @@ class Batcher:
         wait_s = (self._rows + self._computing) * self._row_s
         if deadline is not None and self._timer() + wait_s > deadline:
             raise Late("the deadline would be over before the answer is computed")
-        if alone and not self._rows and not self._computing and rows * self._least_s <= INLINE_S:
+        if alone and not self._rows and not self._computing and rows * self._least_s <= self._limits.inline_s:
             return self._ask(compute, [block], rows, 1)
         if wait_s > self._limits.patience_s or len(self._waiting) >= self._limits.max_waiting:
             raise Busy(
@@ -135,7 +141,7 @@ class Batcher:
             batch, rows = self._taken()
             if not batch:
                 continue
-            if rows * self._least_s > INLINE_S:
+            if rows * self._least_s > self._limits.inline_s:
                 self._in_thread(loop, batch, rows)
                 return
             try:
@@ -171,7 +177,7 @@ class Batcher:
         batch: list[_Waiting] = []
         rows = 0
         now = self._timer()
-        while self._waiting and (not batch or rows + self._waiting[0].rows <= most):
+        while self._waiting and (not batch or rows + self._waiting[0].rows <= most) and len(batch) < limits.max_questions:
             one = self._waiting.popleft()
             self._rows -= one.rows
             if one.future.done():  # whoever asked went away
@@ -194,8 +200,8 @@ class Batcher:
         return outputs
 
 
-def joined(blocks: list[Block]) -> Matrix:
-    """All rows of some blocks, in their order.
+def joined(blocks: list[Block]) -> Matrix | Columns:
+    """All rows of some blocks, in their order; columns, of which there is one block, as they are.
 
     >>> joined([[1.0, 2.0], np.array([[3.0, 4.0], [5.0, 6.0]])])
     array([[1., 2.],
@@ -205,7 +211,8 @@ def joined(blocks: list[Block]) -> Matrix:
     if all(type(one) is list for one in blocks):
         return np.array(blocks, dtype=np.float64)
     if len(blocks) == 1:
-        return np.asarray(blocks[0])
+        first = blocks[0]
+        return first if isinstance(first, Mapping) else np.asarray(first)
     return np.concatenate([np.array([one], dtype=np.float64) if isinstance(one, list) else one for one in blocks])
 
 

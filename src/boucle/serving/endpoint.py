@@ -16,12 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.kernel.clock import Clock
-from boucle.kernel.errors import BoucleError, Late, NotFound, Unavailable
+from boucle.kernel.errors import BoucleError, NotFound, Unavailable
 from boucle.kernel.ids import RandomIds
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
 from boucle.serving.asking import Admission
-from boucle.serving.batching import Batcher, Block, Limits, Outputs
+from boucle.serving.batching import Batcher, Block, Compute, Limits, Outputs
 from boucle.serving.counters import open_counters
 from boucle.serving.lineup import Following, FollowingFile, Lineup
 from boucle.serving.log_writer import LogWriter, Prediction
@@ -214,20 +214,18 @@ class Endpoint:
             checked = await asyncio.to_thread(check, question, signature, max_rows=self.max_rows)
         else:
             checked = check(question, signature, max_rows=self.max_rows)
-        outputs: Outputs | Future[Outputs]
+        block: Block | None = checked.inputs
+        compute: Compute = predictor.predict
         if predictor.has_matrix:
+            compute = predictor.ask
             block = self._block(predictor, checked)
             if block is None:
                 block = await asyncio.to_thread(predictor.encode, checked.inputs)
-            batcher = self._batchers.get(model) or self._batcher(model)
-            alone = not self.coming
-            outputs = batcher.asked(predictor.ask, block, checked.rows, question.deadline, alone=alone)
-            if not isinstance(outputs, dict):
-                outputs = await outputs
-        else:  # a model that is served as it is
-            if question.deadline is not None and self.timer() > question.deadline:
-                raise Late("the deadline was over before the answer was computed")
-            outputs = await asyncio.to_thread(predictor.predict, checked.inputs)
+        batcher = self._batchers.get(model) or self._batcher(model, is_code=not predictor.has_matrix)
+        outputs: Outputs | Future[Outputs]
+        outputs = batcher.asked(compute, block, checked.rows, question.deadline, alone=not self.coming)
+        if not isinstance(outputs, dict):
+            outputs = await outputs
         self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
         return Answer(model.number, question.request_id, checked.rows, outputs, signature)
 
@@ -240,8 +238,11 @@ class Endpoint:
                 return plain
         return None if checked.rows > INLINE_ROWS else predictor.encode(checked.inputs)
 
-    def _batcher(self, model: Model) -> Batcher:
-        made = Batcher(self._limits, timer=self.timer, on_batch=self.meter.batch)
+    def _batcher(self, model: Model, *, is_code: bool) -> Batcher:
+        limits = self._limits or Limits()
+        if is_code:  # nobody knows what it does with the rows beside one, nor how long it takes: alone, in the thread
+            limits = replace(limits, max_questions=1, inline_s=-1.0)
+        made = Batcher(limits, timer=self.timer, on_batch=self.meter.batch)
         self._batchers[model] = made
         return made
 
