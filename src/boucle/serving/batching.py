@@ -177,7 +177,9 @@ class Batcher:
         batch: list[_Waiting] = []
         rows = 0
         now = self._timer()
-        while self._waiting and (not batch or rows + self._waiting[0].rows <= most) and len(batch) < limits.max_questions:
+        while (
+            self._waiting and (not batch or rows + self._waiting[0].rows <= most) and len(batch) < limits.max_questions
+        ):
             one = self._waiting.popleft()
             self._rows -= one.rows
             if one.future.done():  # whoever asked went away
