@@ -31,7 +31,7 @@ Values = NDArray[np.float64] | list[str]
 Outputs = dict[str, Values]
 Columns = Mapping[str, Any]
 Block = Matrix | list[float] | Columns
-"""Rows of one question: in the model's order, as a matrix or one row as a list; or as columns, which are asked alone."""
+"""Rows of one question: a matrix or one row as a list, in the model's order; or columns, which are asked alone."""
 INLINE_S: Final = 0.001
 """Work that is estimated longer than this is done in a thread."""
 _WEIGHT: Final = 0.2
