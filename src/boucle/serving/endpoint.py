@@ -214,13 +214,14 @@ class Endpoint:
             checked = await asyncio.to_thread(check, question, signature, max_rows=self.max_rows)
         else:
             checked = check(question, signature, max_rows=self.max_rows)
-        block: Block | None = checked.inputs
-        compute: Compute = predictor.predict
+        block: Block
+        compute: Compute
         if predictor.has_matrix:
             compute = predictor.ask
-            block = self._block(predictor, checked)
-            if block is None:
-                block = await asyncio.to_thread(predictor.encode, checked.inputs)
+            encoded = self._block(predictor, checked)
+            block = await asyncio.to_thread(predictor.encode, checked.inputs) if encoded is None else encoded
+        else:
+            compute, block = predictor.predict, checked.inputs
         batcher = self._batchers.get(model) or self._batcher(model, is_code=not predictor.has_matrix)
         outputs: Outputs | Future[Outputs]
         outputs = batcher.asked(compute, block, checked.rows, question.deadline, alone=not self.coming)
