@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boucle.runs.checked_out import checked_out
 from boucle.runs.code_version import code_version, without_credentials
 
 
@@ -55,6 +56,41 @@ def test_no_repository_no_commit_and_no_git_give_nothing(tmp_path: Path, monkeyp
     assert code_version(tmp_path) == {}
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_version(tmp_path) == {}
+
+
+def known(folder: Path) -> dict[str, str]:
+    """What git itself tells of the same."""
+    return {name: value for name, value in code_version(folder).items() if name in ("git.revision", "git.branch")}
+
+
+def test_what_is_checked_out_is_read_from_files_as_git_tells_it(repository: Path, tmp_path: Path) -> None:
+    below = repository / "a" / "b"
+    below.mkdir(parents=True)
+    assert checked_out(repository) == checked_out(below) == known(repository) != {}
+    git(repository, "branch", "-m", "feature/é")
+    git(repository, "pack-refs", "--all")
+    assert checked_out(below)["git.branch"] == "feature/é"
+    assert checked_out(below) == known(below)
+    git(repository, "worktree", "add", "-q", "-b", "beside", str(tmp_path / "tree"))
+    assert checked_out(tmp_path / "tree") == known(tmp_path / "tree") == {**known(repository), "git.branch": "beside"}
+    git(repository, "checkout", "-q", "--detach")
+    assert checked_out(repository) == known(repository)
+    assert set(checked_out(repository)) == {"git.revision"}
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"\xff", b"ref: refs/heads/gone", b"ref: ../../../etc/passwd", b"ref: refs/heads"]
+)
+def test_what_no_file_tells_is_left_out(tmp_path: Path, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked_out(tmp_path / "missing") == {}
+    git(tmp_path, "init", "-q")
+    assert checked_out(tmp_path) == {}
+    (tmp_path / ".git" / "HEAD").write_bytes(head)
+    assert checked_out(tmp_path) == {}
+    (tmp_path / ".git" / "HEAD").write_text("0" * 40)
+    assert checked_out(tmp_path) == {"git.revision": "0" * 40}
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert checked_out(tmp_path) == {}
 
 
 secret = st.text("abcXYZ019%-_.~", min_size=1).map(lambda text: f"SECRET{text}")

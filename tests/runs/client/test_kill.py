@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -112,6 +113,36 @@ def test_eight_processes_killed_while_they_log_lose_nothing(program: Program, ho
             assert [one.value for one in points] == [step + 0.5 for step in range(len(points))]
             assert len(points) > last
     assert list(root.iterdir()) == []
+
+
+_AT_ONCE: Final = """
+import os, signal, sys, boucle
+run = boucle.start_run("short", params={"depth": 3}, seed=7, home=sys.argv[1])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_as_soon_as_it_began_a_run_knows_its_command_code_and_seed(
+    program: Program, home: Path, root: Path, tmp_path: Path
+) -> None:
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/trunk\n")
+    (git / "refs" / "heads" / "trunk").write_text("1" * 40 + "\n")
+    process = program(_AT_ONCE, home, "--token=t1")
+    assert process.wait(60) == -signal.SIGKILL, process.communicate()
+    send_left(root)
+    with Store.open(home) as store:
+        (run,) = list_runs(store, "default")
+    assert (run.status, run.params) == ("interrupted", {"depth": 3, "seed": 7})
+    assert run.tags["git.revision"] == run.tags["mlflow.source.git.commit"] == "1" * 40
+    assert run.tags["git.branch"] == "trunk"
+    assert run.tags["boucle.command"].endswith("home --token=[masked]")
+    assert run.tags["boucle.python"] == ".".join(map(str, sys.version_info[:3]))
+    assert run.tags["mlflow.user"] == run.user
+    assert run.tags["boucle.seed"] == "7"
+    assert {"boucle.folder", "boucle.host", "boucle.process", "mlflow.source.name"} <= set(run.tags)
+    process.communicate()
 
 
 def test_a_replayer_leaves_the_living_alone(home: Path, root: Path) -> None:

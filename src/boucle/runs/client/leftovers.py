@@ -1,6 +1,7 @@
 """What processes left in their spools when they died, and sending it."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import time
@@ -14,11 +15,11 @@ from msgspec import Struct
 
 from boucle.kernel.errors import BoucleError
 from boucle.runs.client.destination import Destination
-from boucle.runs.client.feeds import BATCH_BYTES, send_batch
+from boucle.runs.client.feeds import BATCH_BYTES, LostArtifacts, send_batch
 from boucle.runs.client.targets import Target, open_target
 from boucle.runs.spool.frames import HEADER_BYTES, frame, scan
-from boucle.runs.spool.records import DECODER, ENCODER, Begin, End, Points
-from boucle.runs.spool.spool import remove_folder
+from boucle.runs.spool.records import DECODER, ENCODER, Artifact, Begin, End, Points
+from boucle.runs.spool.spool import forget_blob, remove_folder
 
 STALE_S: Final = 86_400.0
 
@@ -32,7 +33,7 @@ class Leftover(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     """Why it is still there; None if all of it is in the store."""
     damaged_bytes: int = 0
-    """Bytes that held no frame; records may be missing there."""
+    """Bytes that held no frame, or an artifact that is nowhere; records may be missing there."""
     alive: bool = False
     """Whether its process lives, which sends it itself."""
 
@@ -137,6 +138,7 @@ def _send(target: Target, folder: Path, segments: list[Path]) -> int:
     damaged, position = 0, 0
     begin: Begin | None = None
     last_ms, ended = 0, False
+    _forget_damaged(folder)
     for segment in segments:
         start = int(segment.stem, 16)
         found = scan(segment.read_bytes(), final=True)
@@ -149,13 +151,42 @@ def _send(target: Target, folder: Path, segments: list[Path]) -> int:
                 last_ms = max(last_ms, record.at_ms)
             ended = ended or isinstance(record, End)
             position = start + behind
-        for first, data in _batches(found.frames):
-            send_batch(target, folder.name, start + first, data, folder)
+        damaged += _send_segment(target, folder, start, found.frames)
     if begin is not None and begin.is_owner and not ended:
         # The run's process is dead and never said how the run ended. Two that say so write the same.
         told = frame(ENCODER.encode(End("interrupted", last_ms or begin.started_ms)))
         send_batch(target, folder.name, position, frame(ENCODER.encode(begin)) + told, folder)
     return damaged
+
+
+def _send_segment(target: Target, folder: Path, start: int, frames: list[tuple[int, bytes]]) -> int:
+    """Send the frames of a segment without the artifacts that a power cut took; how many bytes those frames were."""
+    lost: set[str] = set()
+    while True:
+        kept = [(behind, payload) for behind, payload in frames if not lost or _blob_of(payload) not in lost]
+        try:
+            for first, data in _batches(kept):
+                send_batch(target, folder.name, start + first, data, folder)
+        except LostArtifacts as error:
+            lost.update(error.digests)
+            continue
+        return sum(HEADER_BYTES + len(payload) for _, payload in frames) - sum(
+            HEADER_BYTES + len(payload) for _, payload in kept
+        )
+
+
+def _forget_damaged(folder: Path) -> None:
+    """Take away copies of files whose bytes did not reach the disk before the power went."""
+    for blob in folder.glob("*.blob"):
+        with blob.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == blob.stem
+        if not whole:
+            forget_blob(blob)
+
+
+def _blob_of(payload: bytes) -> str | None:
+    record = _decoded(payload)
+    return record.blob if isinstance(record, Artifact) else None
 
 
 def _decoded(payload: bytes) -> object:

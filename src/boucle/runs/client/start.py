@@ -16,12 +16,14 @@ import msgspec
 
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.ids import RandomIds
+from boucle.runs.checked_out import as_mlflow_calls_it, checked_out
 from boucle.runs.client import checks
 from boucle.runs.client.destination import Destination, destination, spool_root
 from boucle.runs.client.feeds import Threads
 from boucle.runs.client.run import ActiveRun
 from boucle.runs.client.targets import LOADING
 from boucle.runs.limits import check_title
+from boucle.runs.process import process_tags
 from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue
 
 P = ParamSpec("P")
@@ -58,7 +60,7 @@ def start_run(
     project: str | None = None,
     spool: str | Path | None = None,
 ) -> ActiveRun:
-    """Begin a run, and return at once; code version, environment and the like are found out beside it.
+    """Begin a run, and return at once; changes of the code, environment and the like are found out beside it.
 
     It goes to the server at `url`, BOUCLE_URL or MLFLOW_TRACKING_URI; without one, or with `home`, into the store of
     this folder. The server may be away: what is logged waits in `spool` (BOUCLE_SPOOL), on this machine. `seed` is
@@ -74,6 +76,8 @@ def start_run(
     known = checks.checked_params({} if params is None else params)
     seed_param, seed_tag = checks.seed_facts(seed, known)
     given = checks.checked_tags({} if tags is None else tags)
+    folder = Path.cwd()
+    traced = {**process_tags(folder, sys.argv), **as_mlflow_calls_it(checked_out(folder))}
     begin = Begin(
         run=run_id,
         experiment=experiment or "Default",
@@ -81,11 +85,11 @@ def start_run(
         user=user,
         started_ms=time.time_ns() // 1_000_000,
         params={**known, **seed_param},
-        tags={"mlflow.user": user, "mlflow.runName": title, **seed_tag, **given},
+        tags={"mlflow.user": user, "mlflow.runName": title, **traced, **seed_tag, **given},
         is_owner=True,
     )
     run = _adopt(ActiveRun(begin, where, spool_root(spool), _process.threads))
-    run.beside(functools.partial(_trace, run, Path.cwd(), list(sys.argv)))
+    run.beside(functools.partial(_trace, run, folder))
     return run
 
 
@@ -142,10 +146,10 @@ def _adopt(run: ActiveRun) -> ActiveRun:
     return run
 
 
-def _trace(run: ActiveRun, folder: Path, argv: list[str]) -> None:
+def _trace(run: ActiveRun, folder: Path) -> None:
     with LOADING:
         from boucle.runs.client.trace import trace
-    trace(run, folder, argv)
+    trace(run, folder)
 
 
 def _user() -> str:

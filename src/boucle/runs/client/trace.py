@@ -1,13 +1,16 @@
-"""What makes a run repeatable, found out beside the training: code, changes, environment, command, person, machine."""
+"""What makes a run repeatable and takes a while to find out, beside the training: code, changes, environment.
+
+Command, person, process and the commit that is checked out are in the first record of a run already.
+"""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from boucle.runs.code_version import uncommitted
 from boucle.runs.environment import environment_document
-from boucle.runs.traced import code_tags, process_tags, without_secrets
+from boucle.runs.process import without_secrets
+from boucle.runs.traced import code_tags
 
 if TYPE_CHECKING:
     from boucle.runs.client.run import ActiveRun
@@ -15,17 +18,16 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-def trace(run: "ActiveRun", folder: Path, argv: Sequence[str]) -> None:
+def trace(run: "ActiveRun", folder: Path) -> None:
     """Add to a run what can be found out; whatever fails is left out."""
-    for part in (_code, _environment, _process):
+    for part in (_code, _environment):
         try:
-            part(run, folder, argv)
+            part(run, folder)
         except Exception as error:  # noqa: BLE001 - the edge of a thread beside training, which it must not disturb
             _log.debug("%s of a run is not known: %s", part.__name__, error)
 
 
-def _code(run: "ActiveRun", folder: Path, argv: Sequence[str]) -> None:
-    del argv
+def _code(run: "ActiveRun", folder: Path) -> None:
     tags = code_tags(folder)
     if not tags:
         return
@@ -35,12 +37,8 @@ def _code(run: "ActiveRun", folder: Path, argv: Sequence[str]) -> None:
         run.log_text(without_secrets(changes), "boucle/code.diff")
 
 
-def _environment(run: "ActiveRun", folder: Path, argv: Sequence[str]) -> None:
-    del folder, argv
+def _environment(run: "ActiveRun", folder: Path) -> None:
+    del folder
     document, digest = environment_document()
     run.log_text(document, "boucle/environment.json")
     run.set_tags({"boucle.environment": digest})
-
-
-def _process(run: "ActiveRun", folder: Path, argv: Sequence[str]) -> None:
-    run.set_tags(process_tags(folder, argv))

@@ -39,10 +39,12 @@ _log: Final = logging.getLogger(__name__)
 class Segment:
     """A stretch of the spool's positions, in a file or in memory."""
 
-    __slots__ = ("buffer", "descriptor", "path", "size", "start", "used")
+    __slots__ = ("buffer", "descriptor", "path", "size", "start", "synced", "used")
 
     def __init__(self, start: int, size: int, path: Path | None) -> None:
         self.start, self.size, self.path, self.used = start, size, path, 0
+        self.synced = 0
+        """How much of it is on the disk."""
         self.descriptor: int | None = None
         self.buffer: mmap.mmap | bytearray
         if path is None:
@@ -70,6 +72,9 @@ class Spool:
         self._disk_bytes = disk_bytes
         self._lock = threading.RLock()
         self._late: list[bytes] = []
+        self._new_blobs: list[Path] = []
+        """Copies of files that are not on the disk yet."""
+        self._named = 0
         self._inside = False
         self._retry_at = 0.0
         self._told = self._lost = self._full = False
@@ -137,20 +142,37 @@ class Spool:
                 reach("spool.segment_gone")
 
     def sync(self) -> None:
-        """Bring all frames to the disk. Slow; not for the thread that logs. OSError if the disk refuses."""
+        """Bring all frames to the disk, and first what they name. Slow; not for the thread that logs.
+
+        OSError if the disk refuses; the next call begins anew.
+        """
         with self._lock:
-            descriptors = [os.dup(one.descriptor) for one in self.segments[-2:] if one.descriptor is not None]
+            if self.segments:
+                self.segments[-1].used = self._at
+            waiting = [(one, one.used) for one in self.segments if one.descriptor is not None and one.synced < one.used]
+            descriptors = [os.dup(one.descriptor) for one, _ in waiting if one.descriptor is not None]
+            blobs, end = self._new_blobs[:], self.segments[-1].start if self.segments else 0
         try:
-            for descriptor in descriptors:
+            for blob in blobs:
+                with suppress(FileNotFoundError):  # sent since
+                    _sync_blob(blob)
+            if blobs or self._named <= end:
+                self._sync_names()
+                self._named = end + 1
+            for (segment, used), descriptor in zip(waiting, descriptors, strict=True):
                 reach("spool.frames_written")
                 os.fsync(descriptor)
                 reach("spool.frames_synced")
+                segment.synced = used
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        synced = {id(one) for one in blobs}
+        with self._lock:
+            self._new_blobs = [one for one in self._new_blobs if id(one) not in synced]
 
-    def sync_names(self) -> None:
-        """Make the folder's entries durable. Slow."""
+    def _sync_names(self) -> None:
+        """Make the folder's entries durable."""
         for folder in (self.folder, self.folder.parent) if self.folder is not None else ():
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -174,9 +196,12 @@ class Spool:
                     hasher.update(piece)
                     size += len(piece)
                     kept.write(piece)
+            blob = self.folder / f"{hasher.hexdigest()}.blob"
             reach("spool.blob_written")
-            copy.replace(self.folder / f"{hasher.hexdigest()}.blob")
+            copy.replace(blob)
             reach("spool.blob_named")
+            with self._lock:
+                self._new_blobs.append(blob)
         except BaseException:
             reach("spool.blob_failed")
             copy.unlink(missing_ok=True)
@@ -283,6 +308,13 @@ def forget_blob(path: Path) -> None:
     reach("spool.blob_sent")
     path.unlink(missing_ok=True)
     reach("spool.blob_gone")
+
+
+def _sync_blob(path: Path) -> None:
+    with path.open("rb") as file:
+        reach("spool.blob_kept")
+        os.fsync(file.fileno())
+        reach("spool.blob_synced")
 
 
 def _mapped(path: Path, size: int) -> tuple[int, mmap.mmap]:
