@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
+from weakref import WeakSet
 
 import msgspec
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
-from boucle.kernel.engines import connect_engine, damaged, explain, has_wal, use_wal, wants_room
+from boucle.kernel.engines import connect_engine, damaged, explain, has_wal, raw_of, use_wal, wants_room
 from boucle.kernel.group_commit import Writer
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import is_writable
@@ -31,6 +32,23 @@ metadata: Final = MetaData(
 """Every slice's `store.py` registers its tables here."""
 
 
+class Standing(Generic[T]):
+    """What a query found, and whether that is still what it would find. Not for several threads at once."""
+
+    def __init__(self, connection: Connection, version: int, found: T) -> None:
+        self._connection = connection
+        self._version = version
+        self.found: Final = found
+
+    def is_current(self) -> bool:
+        """Whether nobody has written anything since, in this process or another."""
+        return _version(self._connection) == self._version
+
+    def close(self) -> None:
+        """Give its connection back. Closing twice is harmless."""
+        self._connection.close()
+
+
 class Database:
     """An open SQLite file. Safe for many threads; several processes may open the same file at once."""
 
@@ -41,6 +59,7 @@ class Database:
         self._alone = threading.Lock()
         self._writer = Writer(path, lock_path(path), after_commit)
         self._closed = False
+        self._standing: WeakSet[Standing[Any]] = WeakSet()
 
     @classmethod
     def open(cls, path: Path, *, after_commit: Callable[[Connection], None] | None = None) -> "Database":
@@ -108,11 +127,36 @@ class Database:
                 raise  # a query that tries to write is a mistake in the code, not a problem of the disk
             raise explained from error
 
+    def read_standing(self, query: Callable[[Connection], T]) -> Standing[T]:
+        """Run a query as `read`, but keep its connection, which can tell whether the answer still stands.
+
+        For answers that may be wanted: what goes wrong comes as the driver has it. The caller closes it.
+        """
+        connection = self._readers.connect()
+        try:
+            with connection.begin():
+                standing = Standing(connection, _version(connection), query(connection))
+            self._standing.add(standing)
+            if self._closed:
+                raise RuntimeError(f"database {str(self.path)!r} is closed")
+        except BaseException:
+            connection.close()
+            raise
+        return standing
+
     def close(self) -> None:
         """Finish what is queued, then close. Closing twice is harmless."""
         self._closed = True
         self._writer.close()
+        for standing in list(self._standing):
+            standing.close()
         self._readers.dispose()
+
+
+def _version(connection: Connection) -> int:
+    """SQLite's count of what other connections have committed, as this one sees it."""
+    version: int = raw_of(connection).execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 def _ask(engine: Engine, query: Callable[[Connection], T]) -> T:

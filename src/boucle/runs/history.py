@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -56,7 +56,14 @@ class UsedDataset(Struct, frozen=True):
 def history(
     store: Store, project_id: str, run_id: RunId, name: str, *, begin: Begin | None = None, limit: int = PAGE
 ) -> Page:
-    """Values of one metric, by moment, then step, then value; none if the run has no such metric.
+    """Values of one metric, by moment, then step, then value; none if the run has no such metric."""
+    return store.read(history_query(project_id, run_id, name, begin, limit))
+
+
+def history_query(
+    project_id: str, run_id: RunId, name: str, begin: Begin | None, limit: int
+) -> Callable[[Connection], Page]:
+    """What `history` asks.
 
     The moments of most metrics rise with their steps. Then that order is the primary key's, and no page has to sort.
     """
@@ -72,7 +79,7 @@ def history(
         rows = read(raw, series, after, limit + 1)
         return Page(rows[:limit], Begin(rows[limit - 1], known)) if len(rows) > limit else Page(rows)
 
-    return store.read(ask)
+    return ask
 
 
 def histories(

@@ -1,6 +1,7 @@
 """Runs as MLflow's clients know them: their life, what is logged to them, their history."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -106,6 +107,36 @@ def test_a_history_comes_in_pages(doors: Doors) -> None:
     assert token == ""
     for query in ({"max_results": 0}, {"max_results": "x"}, {"page_token": "x"}, {"page_token": "bnVsbA=="}):
         assert _code(doors.get("metrics/get-history", run_id=run_id, metric_key="a", **query)) == _INVALID
+
+
+def test_a_page_that_was_made_ahead_has_what_was_logged_since(doors: Doors) -> None:
+    """Whether the next page of a long history is made before it is asked for cannot be told from what is answered."""
+    run_id = doors.run()["info"]["run_id"]
+    moments = range(2, 12_000, 2)
+    for first in range(0, len(moments), 1000):
+        some = moments[first : first + 1000]
+        metrics = [{"key": "a", "value": at / 7, "timestamp": at, "step": at} for at in some]
+        doors.made("runs/log-batch", {"run_id": run_id, "metrics": metrics})
+
+    def pages(between: Callable[[int], object]) -> list[int]:
+        steps: list[int] = []
+        token = ""
+        for number in range(3):
+            page = doors.asked("metrics/get-history", run_id=run_id, metric_key="a", max_results=2500, page_token=token)
+            steps += [one["step"] for one in page["metrics"]]
+            token = page.get("next_page_token", "")
+            between(number)
+        assert token == ""
+        return steps
+
+    def late(number: int) -> None:
+        if number == 0:
+            point = {"run_id": run_id, "key": "a", "value": 1, "timestamp": 9001, "step": 9001}
+            doors.made("runs/log-metric", point)
+
+    assert pages(lambda _: None) == list(moments)
+    assert pages(late) == sorted([*moments, 9001])
+    assert pages(lambda _: None) == sorted([*moments, 9001])
 
 
 @pytest.mark.parametrize("limit", [3, 10, 20])

@@ -2,10 +2,12 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
+from typing import Final, NamedTuple
 
 from msgspec import Struct, field
+from sqlalchemy import Connection
 
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
@@ -17,6 +19,7 @@ from boucle.runs import history
 from boucle.runs.history import Begin
 from boucle.runs.hot_points import PointRow
 from boucle.runs.limits import MAX_INT64, MIN_INT64, check_step
+from boucle.runs.read_ahead import ReadAhead
 
 
 class GetHistory(Named, frozen=True, kw_only=True):
@@ -55,22 +58,25 @@ class Page(Struct, frozen=True, omit_defaults=True):
 def routes(store: Store) -> list[Route]:
     """Every door."""
 
+    ahead = ReadAhead[_Encoded](store)
+
     def get_history(request: Request) -> Response:
         message = asked(request, GetHistory)
         _check_key(message.metric_key)
         limit = message.max_results
         if limit is not None and limit <= 0:
             raise InvalidInput(f"max_results is {limit:.6g}; it must be a positive integer")
-        page = history.history(
-            store,
-            request.project,
-            message.run,
-            message.metric_key,
-            begin=_begin(message.page_token) if message.page_token else None,
-            limit=min(limit or history.MOST, history.MOST),
-        )
-        token = "" if page.following is None else _token(page.following)
-        return reply(Page(_messages(message.metric_key, page.points), token))
+        limit = min(limit or history.MOST, history.MOST)
+        begin = _begin(message.page_token) if message.page_token else None
+        place = (request.project, message.run, message.metric_key)
+        page = ahead.take((*place, begin, limit)) if begin else None
+        is_quiet = page is not None or begin is None
+        if page is None:
+            page = store.read(_page(*place, begin, limit))
+        following = page.following
+        if following is not None and is_quiet and _LEAST_AHEAD <= limit <= history.PAGE:
+            ahead.begin((*place, following, limit), _page(*place, following, limit))
+        return Response(200, page.body)
 
     def get_bulk(request: Request) -> Response:
         message = asked(request, GetBulk)
@@ -100,6 +106,28 @@ def routes(store: Store) -> list[Route]:
         Route("GET", f"{here}/get-history-bulk", "read", get_bulk),
         Route("GET", f"{here}/get-history-bulk-interval", "read", get_interval),
     ]
+
+
+_LEAST_AHEAD: Final = 2_500
+"""Smaller pages are made as soon as they are asked for."""
+
+
+class _Encoded(NamedTuple):
+    """A page as it goes out, and where the next one begins if there is one."""
+
+    body: bytes
+    following: Begin | None
+
+
+def _page(project: str, run_id: str, key: str, begin: Begin | None, limit: int) -> Callable[[Connection], _Encoded]:
+    rows = history.history_query(project, run_id, key, begin, limit)
+
+    def ask(conn: Connection) -> _Encoded:
+        points, following = rows(conn)
+        token = "" if following is None else _token(following)
+        return _Encoded(reply(Page(_messages(key, points), token)).body, following)
+
+    return ask
 
 
 def _messages(key: str, rows: Sequence[PointRow], run_id: str = "") -> list[Metric]:
