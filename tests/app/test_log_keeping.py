@@ -42,7 +42,7 @@ def fill(home: Path) -> Path:
 def test_the_log_is_compacted_while_it_is_kept(tmp_path: Path) -> None:
     folder = fill(tmp_path)
     deadline = time.monotonic() + 60
-    with keeping_logs(tmp_path, ["flights"], LogSection(drop=["temp"]), look_s=0.01):
+    with keeping_logs(tmp_path, lambda: ["flights"], LogSection(drop=["temp"]), look_s=0.01):
         while len(list(folder.glob("segment-*.log"))) > 1:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -53,7 +53,7 @@ def test_the_log_is_compacted_while_it_is_kept(tmp_path: Path) -> None:
 
 def test_a_log_that_nobody_asks_to_keep_is_left_alone(tmp_path: Path) -> None:
     folder = fill(tmp_path)
-    with keeping_logs(tmp_path, ["flights"], None):
+    with keeping_logs(tmp_path, lambda: ["flights"], None):
         pass
     assert not parts(folder)
 

@@ -40,12 +40,13 @@ OWNERS: Final = {
     "pipeline/cache.py": "forgets the progress of a step that has its result",
     "runs/spool/spool.py": "what a program logs, until it is in the store",
     "serving/batch/result.py": "the predictions of a table get their name",
+    "serving/board.py": "gives the memory that a server shares with its workers its size",
     "serving/compaction.py": "takes away segments that are compacted, and parts beyond the log's bound",
     "serving/counters.py": "the file that a worker counts in",
     "serving/holding.py": "the lock file of an endpoint's server, which holds its address",
+    "serving/loading.py": "forgets a model that a client had a server load",
     "serving/prediction_log.py": "frames are appended to segments",
     "serving/process.py": "opens the file that a server prints to",
-    "serving/switch.py": "gives the memory that a server shares with its workers its size",
     "serving/traffic.py": "forgets the acknowledgement of a server that has ended",
 }
 """The only files that may name, remove, sync, commit or open for writing, and why."""
@@ -54,7 +55,7 @@ POINTLESS: Final = {
     ("kernel/database.py", "_ask", "with connection"): "a transaction of a connection that only reads",
     ("kernel/group_commit.py", "__init__", "COMMIT"): "the name of an event of SQLAlchemy",
     ("serving/holding.py", "tell", "ftruncate"): "the lock counts, whatever its file says",
-    ("serving/switch.py", "make", "ftruncate"): "memory, which ends with the server",
+    ("serving/board.py", "make", "ftruncate"): "memory, which ends with the server",
 }
 """Steps that need no point, by file, function and step."""
 

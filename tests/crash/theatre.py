@@ -13,8 +13,15 @@ from .found import NAME, check, facts
 from .scenes import SCENES, Scene
 from .test_points import named_points
 
-OF_CARE = ("kernel/care/backup.py", "kernel/care/restore.py", "kernel/care/repair.py", "runs/spool/spool.py")
-"""Killed in tests of their own, `tests/kernel/care/test_kill.py` and `tests/runs/client/test_kill.py`."""
+OF_CARE = (
+    "kernel/care/backup.py",
+    "kernel/care/restore.py",
+    "kernel/care/repair.py",
+    "runs/spool/spool.py",
+    "serving/loading.py",
+)
+"""Killed in tests of their own: `tests/kernel/care/test_kill.py`, `tests/runs/client/test_kill.py` and
+`tests/serving/test_loading.py`."""
 POINTS = sorted(name for name, where in named_points() if not where.startswith(OF_CARE))
 
 

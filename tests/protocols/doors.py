@@ -14,9 +14,10 @@ class Doors:
         self._router = Router(surfaces)
 
     def __call__(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Response:
+        path, _, query = path.partition("?")
         try:
             match = self._router.find(method, path)
-            request = Request(method, match.path, values=match.values, headers=headers or {}, body=body)
+            request = Request(method, match.path, values=match.values, query=query, headers=headers or {}, body=body)
             return asyncio.run(match.door.route.handler(request))
         except BoucleError as error:
             return self._router.surface_of(path).refuse(error)

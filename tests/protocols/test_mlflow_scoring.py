@@ -166,6 +166,23 @@ def test_loaded_models_are_listed_and_invoked(two: Ask) -> None:
         assert set(msgspec.json.decode(answer.body)) == {"error_code", "message"}
 
 
+def test_many_models_are_listed_a_page_at_a_time(store: Store, doors: ModuleType) -> None:
+    names = [f"model-{number:03}" for number in range(250)]
+    all_of = [Endpoint(store.home, name, clock=store.clock) for name in names]
+    door = doors.Doors(*surfaces(Endpoints(all_of), environment={}))
+    seen: list[str] = []
+    token = ""
+    pages = 0
+    while token is not None:
+        answer = msgspec.json.decode(door("GET", f"/models?next_page_token={token}").body)
+        seen += [one["modelName"] for one in answer["models"]]
+        token = answer.get("nextPageToken")
+        pages += 1
+    assert (seen, pages) == (names, 3)
+    for one in all_of:
+        one.close()
+
+
 # --- Vertex AI ----------------------------------------------------------------------------------------------------
 
 DEPLOYED = "/v1/endpoints/7/deployedModels/9"

@@ -9,6 +9,7 @@ import pytest
 
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.store import Store
+from boucle.serving.board import Board
 from boucle.serving.deploy import deploy
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -16,7 +17,6 @@ from boucle.serving.lineup import FollowingSwitch
 from boucle.serving.models import Models
 from boucle.serving.question import Question
 from boucle.serving.supervisor import Supervisor
-from boucle.serving.switch import Board
 from boucle.serving.traffic import read_ack, serving_root
 
 Deploy = Callable[..., Any]

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +31,7 @@ _log: Final = logging.getLogger("boucle.log")
 
 @contextmanager
 def keeping_logs(
-    home: Path, endpoints: Sequence[str], section: LogSection | None, look_s: float = LOOK_S
+    home: Path, endpoints: Callable[[], Sequence[str]], section: LogSection | None, look_s: float = LOOK_S
 ) -> Iterator[None]:
     """Compact the logs of endpoints now and then while the block runs; without a section they are left as they are.
 
@@ -54,7 +54,7 @@ def keeping_logs(
 class _Keeper:
     """Looks and starts the process; `stop` ends both, which loses nothing."""
 
-    def __init__(self, home: Path, endpoints: Sequence[str], section: LogSection, look_s: float) -> None:
+    def __init__(self, home: Path, endpoints: Callable[[], Sequence[str]], section: LogSection, look_s: float) -> None:
         self._home, self._endpoints, self._section, self._look_s = home, endpoints, section, look_s
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +63,7 @@ class _Keeper:
     def run(self) -> None:
         wait_s = min(_FIRST_LOOK_S, self._look_s)
         while not self._over.wait(wait_s):
-            for endpoint in self._endpoints:
+            for endpoint in self._endpoints():
                 if self._is_due(endpoint):
                     self._compact(endpoint)
             wait_s = self._look_s

@@ -26,17 +26,19 @@ from boucle.app import stopping
 from boucle.app.access_log import check_access_log
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
+from boucle.app.roster import Following, Roster
 from boucle.app.tls import Tls, check_tls, is_ready
 from boucle.app.worker import Worker, WorkerSettings
-from boucle.identity.api import refuse_open_binding
+from boucle.identity.api import is_loopback, refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.packaging.trust import Trust
-from boucle.serving.holding import Held, hold
+from boucle.serving.board import Board
+from boucle.serving.holding import Held
 from boucle.serving.keys import Keyring
 from boucle.serving.process import READY
 from boucle.serving.records import LogSection
 from boucle.serving.supervisor import Supervisor
-from boucle.serving.switch import MOST_WORKERS, Board
+from boucle.serving.switch import MOST_WORKERS
 from boucle.serving.traffic import read_traffic
 
 if TYPE_CHECKING:  # it loads the database, which a server of folders never needs
@@ -78,6 +80,8 @@ def serve(
     store: "StoreWatch | None" = None,
     announce: Callable[[str], None] | None = None,
     held: Sequence[Held] = (),
+    comes: bool = False,
+    model_root: Path | None = None,
 ) -> None:
     """Serve endpoints until SIGTERM or SIGINT; returns when what was being answered is answered.
 
@@ -85,13 +89,15 @@ def serve(
     the files of the models that each worker has loaded at once. With `anyone`, whoever reaches the address may ask, by
     whatever name: something in front of it lets in whom it wants. `log` says what is kept of the prediction logs, which
     are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
-    file, `-` for standard output. With a `store` its users count, and who is in charge there takes charge here.
+    file, `-` for standard output. With a `store` its users count, and who is in charge there takes charge here. With
+    `comes` also those are served that something is deployed to meanwhile. From below a `model_root` clients may load
+    models, and unload any.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
     """
-    guarded = Keyring(home, endpoints).lock_all or (store is not None and store.has_users)
-    if not anyone and not guarded:
+    has_users = store is not None and store.has_users
+    if not anyone and not has_users and not Keyring(home, endpoints).lock_all:
         refuse_open_binding(host)
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
@@ -115,9 +121,10 @@ def serve(
     board = Board.make(endpoints, workers)
     settings = WorkerSettings(
         home=str(home.absolute()),
-        endpoints=list(endpoints),
         board=board.path,
         workers=workers,
+        lazy=len(endpoints) > 1,
+        model_root=None if model_root is None else str(model_root.absolute()),
         has_store=store is not None,
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
@@ -128,17 +135,23 @@ def serve(
         trust=trust or Trust(),
         access_log=access_log,
     )
+    following = Following(
+        comes=comes or model_root is not None,
+        goes=model_root is not None,
+        only_with_keys=not anyone and not has_users and not is_loopback(host),
+    )
+    supervisor = Supervisor(home, endpoints, board)
+    roster = Roster(home, following, supervisor, where)
     with ExitStack() as stack:
-        for mine in held or [stack.enter_context(hold(home, one)) for one in endpoints]:
-            mine.tell(where)
-        supervisor = Supervisor(home, endpoints, board)
-        watch = _Watch(supervisor, where, announce or _say)
+        stack.callback(roster.close)
+        roster.hold(endpoints, held)
+        watch = _Watch(supervisor, roster, where, announce or _say)
         supervisor.end()
         if store is not None:
             store.start(board)
             stack.callback(store.stop)
         try:
-            with _signals_kept_from_workers() as stops, keeping_logs(home, endpoints, log):
+            with _signals_kept_from_workers() as stops, keeping_logs(home, lambda: supervisor.names, log):
                 _run(settings, board, host, port, watch, stops, tls)
         finally:
             supervisor.end()
@@ -148,8 +161,8 @@ def serve(
 class _Watch:
     """Looks after traffic beside the workers: announces the server, or stops it if it cannot answer."""
 
-    def __init__(self, supervisor: Supervisor, address: str, announce: Callable[[str], None]) -> None:
-        self._supervisor, self._address = supervisor, address
+    def __init__(self, supervisor: Supervisor, roster: Roster, address: str, announce: Callable[[str], None]) -> None:
+        self._supervisor, self._roster, self._address = supervisor, roster, address
         self._announce = announce
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -173,6 +186,7 @@ class _Watch:
         announced = False
         while not self._stopped.wait(LOOK_S):
             try:
+                self._roster.look()
                 self._supervisor.look()
             except Exception:  # noqa: BLE001 - the server's loop: what is loaded goes on answering
                 _log.exception("cannot look after the traffic")
@@ -182,7 +196,7 @@ class _Watch:
     def _begin(self) -> bool:
         """Announce the server once it answers; stop it if none of its endpoints can."""
         problems = self._supervisor.problems
-        if not self._supervisor.answering:
+        if problems and not self._supervisor.answering:
             name, message = next(iter(problems.items()))
             self._problem = f"endpoint {name!r} cannot answer: {message}"
             os.kill(os.getpid(), signal.SIGTERM)
@@ -290,8 +304,7 @@ def _run(
     except SystemExit as error:
         if error.code and not stops.came:
             raise Unavailable(
-                f"the worker of endpoint {settings.endpoints[0]!r} died again and again",
-                hint="its output above says why",
+                "a worker of the server died again and again", hint="its output above says why"
             ) from error
     finally:
         watch.stop()

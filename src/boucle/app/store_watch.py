@@ -11,8 +11,8 @@ from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION
 from boucle.serving.api import deploy
+from boucle.serving.board import Board
 from boucle.serving.people import generation_of, publish
-from boucle.serving.switch import Board
 
 LOOK_S: Final = 0.05
 _log: Final = logging.getLogger("boucle.server")

@@ -18,21 +18,23 @@ from msgspec import Struct, field
 
 from boucle.app.front import Front, Scope
 from boucle.app.observed import Observers
+from boucle.app.served import Served, refresh
 from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
-from boucle.kernel.errors import BoucleError
 from boucle.packaging.trust import Trust
-from boucle.protocols import arrow, mlflow_scoring, open_inference, tf_serving, vertex
+from boucle.protocols import arrow, mlflow_scoring, open_inference, sagemaker_models, tf_serving, vertex
 from boucle.serving import shadow
 from boucle.serving.asking import Admission, KeyDoor
+from boucle.serving.board import Board
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.keys import Keyring
 from boucle.serving.lineup import FollowingSwitch
+from boucle.serving.loading import ModelRoot
 from boucle.serving.models import Models
 from boucle.serving.people import users_door
-from boucle.serving.switch import Board
+from boucle.serving.switch import Switch
 from boucle.serving.traffic import serving_root
 
 FOLLOW_S: Final = 0.02
@@ -46,10 +48,14 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """What a worker needs to know; it travels to the worker's process."""
 
     home: str
-    endpoints: list[str]
     board: str
     """Where the memory of the server is opened."""
     workers: int = 1
+    lazy: bool = False
+    """Whether the models that are there from the start are loaded when they are first asked; a server of one loads it
+    before it is ready."""
+    model_root: str | None = None
+    """Folder that models may be loaded from meanwhile."""
     has_store: bool = False
     """Whether the server knows the users of the store, so that they count here."""
     max_body_bytes: int = 32 << 20
@@ -66,23 +72,20 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     access_log: str | None = None
     """File of the access log, `-` for standard output."""
 
-    @property
-    def lazy(self) -> bool:
-        """Whether a model is loaded when it is first asked; a server of one loads it before it is ready."""
-        return len(self.endpoints) > 1
-
 
 def surfaces(
     endpoints: Endpoints,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     environment: Mapping[str, str] = os.environ,
+    root: ModelRoot | None = None,
 ) -> list[Surface]:
     """Every door of the data plane."""
     made = [
         protocol.surface(endpoints, max_body_bytes=max_body_bytes)
         for protocol in (open_inference, tf_serving, mlflow_scoring, arrow)
     ]
+    made.append(sagemaker_models.surface(endpoints, root, max_body_bytes=max_body_bytes))
     made.append(metrics(endpoints))
     taken = {
         (route.method, prefix + route.path)
@@ -111,28 +114,33 @@ class Worker:
     def __init__(self, settings: WorkerSettings, number: int) -> None:
         self._settings = settings
         home = Path(settings.home)
-        board = Board.open(settings.board, settings.endpoints, settings.workers)
+        board = Board.open(settings.board, settings.workers)
         models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
-        self._keyring = Keyring(home, settings.endpoints)
-        admission = Admission(self._keyring, board)
-        each = (
-            Endpoint(
+        keyring = Keyring(home, list(board.switches()))
+        admission = Admission(keyring, board)
+
+        def make(name: str, switch: Switch, *, lazy: bool = False) -> Endpoint:
+            return Endpoint(
                 home,
                 name,
                 clock=SystemClock(),
                 max_rows=settings.max_rows,
                 models=models,
-                following=FollowingSwitch(board.of(name), number, models, lazy=settings.lazy),
+                following=FollowingSwitch(switch, number, models, lazy=lazy),
                 admission=admission,
             )
-            for name in settings.endpoints
-        )
+
+        each = (make(name, switch, lazy=settings.lazy) for name, switch in board.switches().items())
         self.endpoints = Endpoints(each, admission)
-        doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes)
-        otherwise: OpenDoor | LocalDoor | UserDoor = OpenDoor() if settings.anyone else LocalDoor()
+        self._served = Served(self.endpoints, board, keyring, make)
+        root = None if settings.model_root is None else ModelRoot(home, Path(settings.model_root), settings.trust)
+        doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes, root=root)
+        otherwise: OpenDoor | LocalDoor | UserDoor = LocalDoor()
+        if settings.anyone:
+            otherwise = OpenDoor(writes=root is not None)
         if settings.has_store:
             otherwise = users_door(home, board, SystemClock())
-        door = KeyDoor(self._keyring, SystemClock(), otherwise)
+        door = KeyDoor(keyring, SystemClock(), otherwise)
         names = [ANY_HOST] if settings.anyone else settings.names
         self._front = Front(doors, door=door, names=names)
         self._door = door
@@ -142,7 +150,7 @@ class Worker:
         self._following: asyncio.Task[None] | None = None
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
-        self._refresh(self.endpoints.stale())
+        refresh(self.endpoints.stale())
         self._front.__rsgi_init__(loop)
         if self._settings.grpc is not None:
             from boucle.app.grpc import listen
@@ -161,7 +169,7 @@ class Worker:
             loop.run_until_complete(asyncio.gather(self._following, return_exceptions=True))
         if self._grpc is not None:
             loop.run_until_complete(self._grpc.stop(GRACE_S))
-        self.endpoints.close()
+        self._served.close()
         self._observers.close()
         # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third
         # interpreter that ends the long way around them.
@@ -174,19 +182,10 @@ class Worker:
         """Take up changes of traffic, and end with the server's main process."""
         while True:
             await asyncio.sleep(FOLLOW_S)
-            self._keyring.look()
-            if stale := self.endpoints.stale():
-                await asyncio.to_thread(self._refresh, stale)
+            try:
+                await self._served.look()
+            except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
+                _log.exception("cannot look after the endpoints")
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-
-    @staticmethod
-    def _refresh(stale: list[Endpoint]) -> None:
-        for endpoint in stale:
-            try:
-                endpoint.refresh()
-            except BoucleError as error:
-                _log.warning("endpoint %s: %s; what is loaded goes on answering", endpoint.name, error.message)
-            except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
-                _log.exception("cannot take up the traffic of endpoint %s", endpoint.name)

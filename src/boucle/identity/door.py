@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from boucle.identity.failures import Failures
 from boucle.identity.policies import is_loopback
 from boucle.identity.principals import local_principal
-from boucle.identity.records import ANYONE, Directory, Principal
+from boucle.identity.records import ANY_WRITER, ANYONE, Directory, Principal
 from boucle.identity.tokens import Credential, credential, is_secret
 from boucle.kernel.clock import Clock
 from boucle.kernel.errors import Unauthenticated
@@ -51,12 +51,15 @@ class LocalDoor:
 class OpenDoor:
     """The door of a server that asks nobody who it is: what is in front of it lets in whom it wants.
 
-    Whoever comes may ask endpoints and look at the server's metrics.
+    Whoever comes may ask endpoints and look at the server's metrics, and load and unload models where it `writes`.
     """
+
+    def __init__(self, *, writes: bool = False) -> None:
+        self._principal = ANY_WRITER if writes else ANYONE
 
     def principal_of(self, authorization: str | None, client_host: str) -> Principal:
         del authorization, client_host
-        return ANYONE
+        return self._principal
 
 
 class UserDoor:

@@ -40,6 +40,8 @@ LOOP: Final = Principal("service:loop", "service")
 """The loop: author of what it trains, never a reviewer."""
 ANYONE: Final = Principal("service:anyone", "service", frozenset({"public", "predict", "operate"}))
 """Whoever reaches a server that asks nobody who it is."""
+ANY_WRITER: Final = Principal("service:anyone", "service", ANYONE.may | {"write"})
+"""The same at a server that may be told to load models."""
 NOBODY: Final = Principal("service:nobody", "service", frozenset({"public"}))
 """Whoever asks a public route: nobody looks who it is."""
 

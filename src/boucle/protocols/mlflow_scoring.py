@@ -9,8 +9,6 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-import msgspec
-
 from boucle.identity.http import JSON, MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.errors import NotFound
 from boucle.protocols.asking import TARGET_MODEL, ask, only
@@ -30,11 +28,9 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
         Route("GET", "/health", "public", doors.ping),
         Route("GET", "/version", "predict", doors.version),
         Route("POST", "/invocations", "predict", doors.invocations),
-        Route("GET", "/models", "predict", doors.models),
-        Route("GET", "/models/{model}", "predict", doors.model),
         Route("POST", "/models/{model}/invoke", "predict", doors.invoke),
     ]
-    return Surface(routes=[], outer=routes, prefixes=(), claims=("/models",), refuse=refuse)
+    return Surface(routes=[], outer=routes, prefixes=(), refuse=refuse)
 
 
 class Doors:
@@ -59,15 +55,6 @@ class Doors:
         is_sagemakers = any(request.headers.get(name) is not None for name in _OF_SAGEMAKER)
         return await self._ask(request, only(self._endpoints, request.headers), is_sagemakers=is_sagemakers)
 
-    async def models(self, _: Request) -> Response:
-        """The models, as SageMaker lists what a container has loaded."""
-        listed = [_described(name) for name in self._endpoints.names()]
-        return Response(200, msgspec.json.encode({"models": listed}))
-
-    async def model(self, request: Request) -> Response:
-        """One model; 404 for what is not loaded."""
-        return Response(200, msgspec.json.encode(_described(self._endpoints.get(request.values["model"]).name)))
-
     async def invoke(self, request: Request) -> Response:
         """Predictions by a named model."""
         return await self._ask(request, self._endpoints.get(request.values["model"]), is_sagemakers=True)
@@ -83,7 +70,3 @@ class Doors:
             write=predictions,
             in_thread=request.headers.get("content-type") not in (None, JSON, CSV),
         )
-
-
-def _described(name: str) -> dict[str, str]:
-    return {"modelName": name, "modelUrl": ""}

@@ -21,8 +21,8 @@ from boucle.identity.api import (
 )
 from boucle.kernel.clock import Clock
 from boucle.kernel.errors import Busy, Refused, Unauthenticated
+from boucle.serving.board import Board
 from boucle.serving.keys import Holder, Keyring
-from boucle.serving.switch import Board
 
 _ASKS: ContextVar[Holder | Principal | None] = ContextVar("boucle_asks", default=None)
 """The holder of a key, or a user who logged in."""

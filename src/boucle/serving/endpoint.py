@@ -129,6 +129,11 @@ class Endpoint:
         """Whether a question would be answered."""
         return self._following.now() is not None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is known to wait for an answer."""
+        return not self.coming and not any(one.waiting_rows for one in self._batchers.values())
+
     def versions(self) -> list[int]:
         """The numbers of the versions that answer, the champion's first; Unavailable before anything is loaded."""
         lineup = self.current()

@@ -20,13 +20,24 @@ class Endpoints:
         """The names that are answered, sorted."""
         return sorted(self._by_name)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Answer for one more."""
+        self._by_name[endpoint.name] = endpoint
+
+    def remove(self, name: str) -> Endpoint:
+        """Answer for it no more; whoever asked it already is answered until it is closed."""
+        return self._by_name.pop(name)
+
     def get(self, name: str) -> Endpoint:
         """The endpoint of that name; NotFound if this server does not answer for it, Unauthenticated or Refused if who
         asks may not ask it.
         """
         found = self._by_name.get(name)
         if found is None:
-            names = ", ".join(map(repr, self.names()))
+            names = ", ".join(map(repr, self.names())) or "none yet"
             raise NotFound(f"unknown model {name[:200]!r}; this server answers for {names}")
         if self._admission is not None:
             self._admission.check(name)

@@ -34,16 +34,19 @@ def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> 
         )
     trust = trust or Trust()
     names = names_of(folders)
-    found: list[Digest] = []
-    for folder in folders:
-        refuse_code(read_manifest(folder), trust, folder)
-        with translate(folder):
-            if trust.keys:
-                refuse_changed(folder, signed_by(folder, trust.keys))
-            found.append(digest_folder(folder))
+    found = [bundle_of(folder, trust) for folder in folders]
     for name, folder, digest in zip(names, folders, found, strict=True):
-        _deploy(home, name, folder, digest)
+        deploy_folder(home, name, folder, digest)
     return names
+
+
+def bundle_of(folder: Path, trust: Trust) -> Digest:
+    """The digest of the bundle in a folder; NotFound or InvalidInput if it is none, Refused if `trust` forbids it."""
+    refuse_code(read_manifest(folder), trust, folder)
+    with translate(folder):
+        if trust.keys:
+            refuse_changed(folder, signed_by(folder, trust.keys))
+        return digest_folder(folder)
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
@@ -55,7 +58,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     names: list[str] = []
     for folder in folders:
         name = folder.absolute().resolve().name
-        if not _NAME.fullmatch(name) or name == "bundles":
+        if not _may_be_called(name):
             raise InvalidInput(
                 f"a model cannot be called {name!r}, as {str(folder)!r} is; allowed are letters, digits, _ . -",
                 hint="rename the folder",
@@ -69,7 +72,22 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _deploy(home: Path, name: str, folder: Path, digest: Digest) -> None:
+def check_model_name(name: str) -> None:
+    """InvalidInput unless a model may have this name."""
+    if not _may_be_called(name):
+        raise InvalidInput(
+            f"a model cannot be called {name[:200]!r}; allowed are 1 to 100 letters, digits, _ . -, no dot first"
+        )
+
+
+def _may_be_called(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and name != "bundles"
+
+
+def deploy_folder(home: Path, name: str, folder: Path, digest: Digest, *, source: str | None = None) -> Traffic:
+    """Copy a bundle into a server's own folder and make it the champion of an endpoint. `source` is what a client
+    called the folder.
+    """
     root = serving_root(home)
     target = root / "bundles" / digest
     if not (target / MANIFEST).exists():  # it is written last; the worker compares the whole
@@ -78,11 +96,14 @@ def _deploy(home: Path, name: str, folder: Path, digest: Digest) -> None:
         write_atomic(signature_file(target), signature.read_bytes())
     before = _before(home, name)
     if before is not None and before.champion.bundle_digest == digest:
-        return
+        return before
     number = before.champion.number + 1 if before else 1
-    champion = Deployment(number=number, bundle_digest=digest, path=target.relative_to(root).as_posix())
+    path = target.relative_to(root).as_posix()
+    champion = Deployment(number=number, bundle_digest=digest, path=path, source=source)
     make_folder(root / name)
-    write_traffic(home, Traffic(endpoint=name, generation=before.generation + 1 if before else 1, champion=champion))
+    traffic = Traffic(endpoint=name, generation=before.generation + 1 if before else 1, champion=champion)
+    write_traffic(home, traffic)
+    return traffic
 
 
 def _copy(folder: Path, target: Path) -> None:

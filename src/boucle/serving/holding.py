@@ -13,9 +13,9 @@ from typing import Final
 
 from boucle.kernel.errors import Unavailable
 from boucle.kernel.paths import make_folder, translate
-from boucle.serving.traffic import POLL_S, endpoint_folder
+from boucle.serving.traffic import POLL_S, endpoint_folder, endpoints
 
-_OUR_TURN_S: Final = 5.0
+OUR_TURN_S: Final = 5.0
 
 
 class Held:
@@ -32,7 +32,7 @@ class Held:
 
 
 @contextmanager
-def hold(home: Path, endpoint: str) -> Iterator[Held]:
+def hold(home: Path, endpoint: str, wait_s: float = OUR_TURN_S) -> Iterator[Held]:
     """Hold an endpoint for the block. Unavailable if another process does, also after a moment in which it may end.
 
     Take it before deploying, so that whoever is turned down has changed nothing. It ends with its holder, also when
@@ -44,7 +44,7 @@ def hold(home: Path, endpoint: str) -> Iterator[Held]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         waiting = threading.Event()
-        for _ in range(int(_OUR_TURN_S / POLL_S)):
+        for _ in range(1 + int(wait_s / POLL_S)):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -76,3 +76,8 @@ def is_held(home: Path, endpoint: str) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def served_beside(home: Path, endpoint: str) -> bool:
+    """Whether a server has another endpoint, and so may be about to take up this one."""
+    return any(is_held(home, one) for one in endpoints(home) if one != endpoint)

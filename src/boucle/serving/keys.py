@@ -98,11 +98,25 @@ class Keyring:
         for name, file in self._files:
             self._look_at(name, file)
 
+    def add(self, endpoint: str) -> None:
+        """Look after the keys of one more endpoint, and read them."""
+        file = keys_file(self._home, endpoint)
+        self._look_at(endpoint, file)
+        self._files.append((endpoint, file))
+
+    def remove(self, endpoint: str) -> None:
+        """The endpoint is served no more."""
+        self._files = [one for one in self._files if one[0] != endpoint]
+        self._locked -= {endpoint}
+        self._stamps.pop(endpoint, None)
+        self._holders = {key_id: one for key_id, one in self._holders.items() if one.endpoint != endpoint}
+
     def look(self) -> None:
         """Read the files again that changed; of many endpoints some at a time."""
-        for _ in range(min(_CLOSELY, len(self._files))):
-            self._next = (self._next + 1) % len(self._files)
-            self._look_at(*self._files[self._next])
+        files = self._files
+        for _ in range(min(_CLOSELY, len(files))):
+            self._next = (self._next + 1) % len(files)
+            self._look_at(*files[self._next])
 
     @property
     def is_empty(self) -> bool:
@@ -112,7 +126,7 @@ class Keyring:
     @property
     def lock_all(self) -> bool:
         """Whether nobody may ask any endpoint without a key."""
-        return len(self._locked) == len(self._files)
+        return 0 < len(self._files) == len(self._locked)
 
     def is_locked(self, endpoint: str) -> bool:
         """Whether an endpoint is asked by a key only."""

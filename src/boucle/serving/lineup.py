@@ -137,6 +137,7 @@ class FollowingSwitch:
     """Follows the server's switch, as one of several workers: what is ready answers once the server says so."""
 
     def __init__(self, switch: Switch, worker: int, models: Models, *, lazy: bool) -> None:
+        self._name = switch.name
         self._switch, self._worker, self._models, self._lazy = switch, worker, models, lazy
         self._ready: dict[int, Lineup] = {}
         """By turn: the one in charge, and the next."""
@@ -168,7 +169,7 @@ class FollowingSwitch:
                 self._prepare_wanted()
             if self._switch.word >> 1 not in (0, *self._ready):
                 in_charge = self._switch.in_charge()
-                if in_charge is not None:
+                if in_charge is not None and in_charge.traffic.endpoint == self._name:
                     lineup, _ = prepare(self._models, in_charge.traffic, load=not self._lazy)
                     self._ready[in_charge.number] = lineup
             self.now()
@@ -178,7 +179,7 @@ class FollowingSwitch:
 
     def _prepare_wanted(self) -> None:
         wanted = self._switch.wanted()
-        if wanted is None:
+        if wanted is None or wanted.traffic.endpoint != self._name:  # the place is another endpoint's by now
             return
         try:
             lineup, problem = prepare(self._models, wanted.traffic, load=self._loads())

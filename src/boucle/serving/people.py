@@ -15,7 +15,7 @@ from boucle.identity.api import Directory, UserDoor
 from boucle.kernel.clock import Clock
 from boucle.kernel.errors import Unavailable
 from boucle.kernel.generation import Generation
-from boucle.serving.switch import PEOPLE_BYTES, Board
+from boucle.serving.board import PEOPLE_BYTES, Board
 
 _HEAD: Final = struct.Struct("<II")
 _DIRECTORY: Final = msgspec.json.Decoder(Directory)

@@ -19,6 +19,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """Folder of the bundle, below the serving root."""
     model: str | None = None
     """Whose version it is; None is the model that the endpoint is named after."""
+    source: str | None = None
+    """What a client called the folder that it had the server load; None is one that nobody asked for."""
 
 
 class Canary(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from boucle.kernel.errors import BoucleError
+from boucle.serving.board import Board
 from boucle.serving.records import Ack
-from boucle.serving.switch import Board, Prepared, Switch, Turn
+from boucle.serving.switch import Prepared, Switch, Turn
 from boucle.serving.traffic import forget_ack, read_traffic, traffic_file, write_ack
 
 _log: Final = logging.getLogger("boucle.server")
@@ -21,8 +22,25 @@ class Supervisor:
 
     def __init__(self, home: Path, endpoints: Sequence[str], board: Board) -> None:
         self.board = board
+        self._home = home
         self._endpoints = [Supervised(home, name, board.of(name)) for name in endpoints]
         self._turn = 0
+
+    def add(self, endpoint: str) -> None:
+        """Look after one more endpoint: the workers get it ready. DiskFull if the server has no place for it."""
+        self._endpoints.append(Supervised(self._home, endpoint, self.board.take(endpoint)))
+
+    def remove(self, endpoint: str) -> None:
+        """Have the workers answer for it no more."""
+        gone = next(one for one in self._endpoints if one.name == endpoint)
+        self._endpoints.remove(gone)
+        gone.end()
+        self.board.give_back(endpoint)
+
+    @property
+    def names(self) -> list[str]:
+        """The endpoints that it looks after."""
+        return [one.name for one in self._endpoints]
 
     def look(self) -> None:
         """One round over all endpoints; takes up what changed since the last."""

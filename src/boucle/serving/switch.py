@@ -6,11 +6,8 @@ of its own. A process that is killed in between leaves nothing half: a word is w
 before. Nothing of it outlives the server. The standard library and msgspec only.
 """
 
-import mmap
 import os
 import struct
-import tempfile
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,12 +19,14 @@ _AREA: Final = 16 << 10
 """Room for traffic as JSON; it is written to two places in turn."""
 _SLOT: Final = 1 << 10
 _HEADER: Final = 4 << 10
-PEOPLE_BYTES: Final = 4 << 20
-"""Room for the users of a store; it takes up memory as far as it is used, twice."""
 _COUNTERS: Final = 8
 """The word of the header from which on keys have their counters."""
 MOST_KEYS: Final = _HEADER // 8 - _COUNTERS
 _WANTED, _IN_CHARGE = 0, 1
+NAME_BYTES: Final = 2
+"""The word that says how long the name is, 0 of a switch that is nobody's."""
+_NAME: Final = 1 << 10
+"""Room for the endpoint's name."""
 _TEXT: Final = 64
 """Where a slot's text begins, behind its words: process, turn, length of the text, and what its shadow did."""
 _SHADOW: Final = 3
@@ -54,80 +53,9 @@ class Prepared(NamedTuple):
     """Why it failed; of one that is ready, why its shadow is not."""
 
 
-class Board:
-    """The memory of one server: a switch for each endpoint."""
-
-    def __init__(
-        self,
-        descriptor: int,
-        endpoints: Sequence[str],
-        workers: int,
-        named: "tempfile._TemporaryFileWrapper[bytes] | None" = None,
-    ) -> None:
-        self.descriptor = descriptor
-        self._named = named
-        self.workers = workers
-        block = _HEADER + 4 * _AREA + workers * _SLOT
-        block += -block % mmap.PAGESIZE
-        size = block * len(endpoints)
-        self._map = mmap.mmap(descriptor, size + _HEADER + 2 * PEOPLE_BYTES)
-        view = memoryview(self._map)
-        self._people = view[size:]
-        self._people_word = view[size : size + 8].cast("Q")
-        self._switches = {
-            name: Switch(view[number * block : (number + 1) * block], workers) for number, name in enumerate(endpoints)
-        }
-
-    @classmethod
-    def make(cls, endpoints: Sequence[str], workers: int) -> "Board":
-        """For the server: new memory, which its workers open by `path`."""
-        named = None
-        if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("boucle-traffic")
-        else:  # where memory has no descriptor: a file that goes with the server
-            named = tempfile.NamedTemporaryFile(prefix="boucle-traffic-")  # noqa: SIM115 - kept open by the board
-            descriptor = named.fileno()
-        block = _HEADER + 4 * _AREA + workers * _SLOT + mmap.PAGESIZE
-        os.ftruncate(descriptor, block * len(endpoints) + _HEADER + 2 * PEOPLE_BYTES)
-        return cls(descriptor, endpoints, workers, named)
-
-    @classmethod
-    def open(cls, path: str, endpoints: Sequence[str], workers: int) -> "Board":
-        """For a worker: the memory of its server."""
-        return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), endpoints, workers)
-
-    @property
-    def path(self) -> str:
-        """By which a worker opens it."""
-        if self._named is not None:
-            return self._named.name
-        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
-
-    def of(self, endpoint: str) -> "Switch":
-        """The switch of an endpoint."""
-        return self._switches[endpoint]
-
-    def put_people(self, data: bytes) -> None:
-        """For the server: what the workers shall know of users."""
-        word = self._people_word[0]
-        area = (word & 1) ^ 1
-        start = _HEADER + area * PEOPLE_BYTES
-        self._people[start : start + len(data)] = data
-        self._people_word[0] = ((word >> 1) + 1) << 1 | area
-
-    def people(self) -> bytes:
-        """What was put last, and whatever bytes follow; empty if nothing was."""
-        while word := self._people_word[0]:
-            start = _HEADER + (word & 1) * PEOPLE_BYTES
-            data = bytes(self._people[start : start + PEOPLE_BYTES])
-            if self._people_word[0] == word:
-                return data
-        return b""
-
-    def restart(self, worker: int) -> None:
-        """For the server, before it starts a worker: whoever had that slot is gone, and has nothing ready."""
-        for switch in self._switches.values():
-            switch.clear(worker)
+def block_bytes(workers: int) -> int:
+    """How much memory a switch takes."""
+    return _HEADER + 4 * _AREA + _NAME + workers * _SLOT
 
 
 class Switch:
@@ -137,6 +65,27 @@ class Switch:
         self._view = view
         self._words = view.cast("Q")
         self.workers = workers
+
+    @property
+    def name(self) -> str:
+        """Whose it is; empty if it is nobody's."""
+        start = _HEADER + 4 * _AREA
+        return bytes(self._view[start : start + self._words[NAME_BYTES]]).decode(errors="replace")
+
+    def begin(self, endpoint: str) -> None:
+        """For the server: from now on it is this endpoint's. Turns go on being counted where the one before stopped."""
+        name, start = endpoint.encode(), _HEADER + 4 * _AREA
+        for worker in range(self.workers):
+            first = self._slot(worker)
+            self._view[first : first + _SLOT] = bytes(_SLOT)
+        self._view[_COUNTERS * 8 : _HEADER] = bytes(_HEADER - _COUNTERS * 8)
+        self._view[start : start + len(name)] = name
+        self._words[NAME_BYTES] = len(name)
+
+    def end(self) -> None:
+        """For the server: it is nobody's any more."""
+        self._words[NAME_BYTES] = 0
+        self._words[_IN_CHARGE] = 0
 
     @property
     def word(self) -> int:
@@ -207,7 +156,7 @@ class Switch:
         return Prepared(self._words[start // 8], word >> 2, word & 3 == _FAILED, text)
 
     def _slot(self, worker: int) -> int:
-        return _HEADER + 4 * _AREA + worker * _SLOT
+        return _HEADER + 4 * _AREA + _NAME + worker * _SLOT
 
     def _write(self, which: int, turn: Turn) -> None:
         area = (self._words[which] & 1) ^ 1

@@ -1,5 +1,6 @@
 """`boucle deploy`, `boucle rollback`, `boucle endpoints`"""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 TAKEN_UP_S: Final = 20.0
 """So long a running server is waited for."""
+NEW_S: Final = 5.0
+"""The same at an endpoint that is new: maybe the server is none that takes it up."""
 
 
 def deploy(
@@ -173,10 +176,15 @@ def _percent(text: str) -> float:
 def _say(found: Registry, traffic: "Traffic", *, as_json: bool) -> None:
     """Wait for a server that runs, then tell what answers now."""
     from boucle.app.console import console, print_json
+    from boucle.kernel.errors import Unavailable
+    from boucle.serving.holding import served_beside
     from boucle.serving.traffic import read_ack, wait_acknowledged
 
     ack = read_ack(found.store.home, traffic.endpoint)
-    if ack is not None:
+    if ack is None and served_beside(found.store.home, traffic.endpoint):
+        with suppress(Unavailable):  # a server that serves chosen endpoints only leaves this one
+            ack = wait_acknowledged(found.store.home, traffic.endpoint, traffic.generation, timeout_s=NEW_S)
+    elif ack is not None:
         ack = wait_acknowledged(found.store.home, traffic.endpoint, traffic.generation, timeout_s=TAKEN_UP_S)
     if as_json:
         print_json({**_facts(traffic), "served": None if ack is None else ack.generation})
@@ -191,7 +199,7 @@ def _say(found: Registry, traffic: "Traffic", *, as_json: bool) -> None:
         if ack is not None and ack.shadow_error is not None:
             screen.print(f"  but it cannot be asked: {ack.shadow_error}")
     if ack is None:
-        screen.print("  no server runs; start it: boucle serve")
+        screen.print("  no server serves it; start one: boucle serve")
 
 
 def _facts(traffic: "Traffic") -> dict[str, object]:

@@ -72,6 +72,15 @@ def serve(
             metavar="FILE", help="Serve a folder only if the holder of this public key signed it; may be repeated."
         ),
     ] = None,
+    model_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="Let clients load bundle folders from below this one, and unload models: POST and DELETE /models.",
+        ),
+    ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Load models that are code, if a key of --signed-by signed them.")
     ] = False,
@@ -103,8 +112,8 @@ def serve(
         access_log=access_log,
         anyone=anyone,
     )
-    if folders:
-        _serve_folders(session, folders, given, signed_by or [], allow_code=allow_code)
+    if folders or model_root:
+        _serve_folders(session, folders or [], given, signed_by or [], allow_code=allow_code, model_root=model_root)
     elif signed_by or allow_code:
         from boucle.kernel.errors import InvalidInput
 
@@ -132,18 +141,29 @@ class _Given:
     anyone: bool
 
 
-def _serve_folders(session: Session, folders: list[Path], given: _Given, keys: list[Path], *, allow_code: bool) -> None:
+def _serve_folders(
+    session: Session,
+    folders: list[Path],
+    given: _Given,
+    keys: list[Path],
+    *,
+    allow_code: bool,
+    model_root: Path | None,
+) -> None:
     from boucle.app.commands.signing import public_keys
     from boucle.app.serve import serve as answer
     from boucle.packaging.trust import Trust
     from boucle.serving.folders import take_in
     from boucle.serving.records import LogSection
+    from boucle.serving.traffic import endpoints
 
     trust = Trust(keys=public_keys(keys) if keys else [], allow_code=allow_code)
     kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
     with nullcontext(kept) if kept else TemporaryDirectory(prefix="boucle-serve-") as home:
         names = take_in(Path(home).absolute(), folders, trust)
+        if model_root is not None:  # what was loaded from there before, if the home is kept
+            names += [one for one in endpoints(Path(home).absolute()) if one not in names]
         answer(
             Path(home).absolute(),
             names,
@@ -158,8 +178,10 @@ def _serve_folders(session: Session, folders: list[Path], given: _Given, keys: l
             tls=given.tls,
             names=given.names,
             access_log=given.access_log,
+            model_root=model_root,
             announce=lambda url: typer.echo(
-                f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {url}; Ctrl-C stops it"
+                f"{', '.join(names) or 'no model yet'} {'answer' if len(names) > 1 else 'answers'} at {url}; "
+                "Ctrl-C stops it"
             ),
         )
 
@@ -208,4 +230,5 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             access_log=given.access_log,
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
             held=held,
+            comes=not only,
         )

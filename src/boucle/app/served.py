@@ -1,0 +1,83 @@
+"""The endpoints of a worker: those that the server has, as they come and go."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from boucle.kernel.errors import BoucleError
+from boucle.serving.board import Board
+from boucle.serving.endpoint import Endpoint
+from boucle.serving.endpoints import Endpoints
+from boucle.serving.keys import Keyring
+from boucle.serving.switch import Switch
+
+LINGER_S: Final = 2.0
+"""How long an endpoint that is gone is kept at least, so that whoever was being answered is."""
+_log: Final = logging.getLogger("boucle.worker")
+Make = Callable[[str, Switch], Endpoint]
+
+
+class Served:
+    """Brings the endpoints up to date. For the event loop; what may wait for a disk is done in a thread.
+
+    Who comes is not answered for before it is ready, so that nobody meets an endpoint that cannot answer yet.
+    """
+
+    def __init__(self, endpoints: Endpoints, board: Board, keyring: Keyring, make: Make) -> None:
+        self._endpoints, self._board, self._keyring, self._make = endpoints, board, keyring, make
+        self._switches = dict(board.switches())
+        self._coming: dict[str, Endpoint] = {}
+        self._gone: list[tuple[float, Endpoint]] = []
+
+    async def look(self) -> None:
+        """Take up what came, let go what went, and follow the traffic of all."""
+        self._keyring.look()
+        if self._board.has_changed:
+            await self._change()
+        stale = [*self._endpoints.stale(), *(one for one in self._coming.values() if one.is_stale())]
+        if stale:
+            await asyncio.to_thread(refresh, stale)
+        for name in [name for name, one in self._coming.items() if one.is_ready]:
+            self._endpoints.add(self._coming.pop(name))
+        if self._gone:
+            await self._close_gone()
+
+    async def _change(self) -> None:
+        switches = dict(self._board.switches())
+        for name, switch in self._switches.items():
+            if switches.get(name) is not switch:
+                self._remove(name)
+        for name, switch in switches.items():
+            if self._switches.get(name) is not switch:
+                self._keyring.add(name)  # first: nobody without a key may ask it
+                self._coming[name] = await asyncio.to_thread(self._make, name, switch)
+        self._switches = switches
+
+    def _remove(self, name: str) -> None:
+        endpoint = self._coming.pop(name, None) or self._endpoints.remove(name)
+        self._gone.append((asyncio.get_running_loop().time() + LINGER_S, endpoint))
+        self._keyring.remove(name)
+
+    async def _close_gone(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for one in [one for one in self._gone if one[0] < now and one[1].is_quiet]:
+            self._gone.remove(one)
+            await asyncio.to_thread(one[1].close)
+
+    def close(self) -> None:
+        """End the prediction logs durably."""
+        for endpoint in (*self._coming.values(), *(one for _, one in self._gone)):
+            endpoint.close()
+        self._endpoints.close()
+
+
+def refresh(stale: list[Endpoint]) -> None:
+    """Have endpoints follow their traffic; what is loaded goes on answering, whatever comes."""
+    for endpoint in stale:
+        try:
+            endpoint.refresh()
+        except BoucleError as error:
+            _log.warning("endpoint %s: %s; what is loaded goes on answering", endpoint.name, error.message)
+        except Exception:  # noqa: BLE001 - the worker loop
+            _log.exception("cannot take up the traffic of endpoint %s", endpoint.name)

@@ -1,0 +1,113 @@
+"""Models that a server loads and unloads while it runs, as clients ask for it: bundle folders below one folder.
+
+What is loaded is a traffic file, as everywhere: the server's main process takes up what comes and lets go what is gone.
+Loads no database: the worker imports it.
+
+Threat model: whoever may ask for a load names a place. It leads to a bundle below the model root or nowhere, whatever
+its spelling, and whatever links lie there. What `trust` does not allow is not loaded.
+"""
+
+import os
+import shutil
+import stat
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound
+from boucle.kernel.locks import turn
+from boucle.kernel.paths import inside, make_folder, translate
+from boucle.kernel.points import reach
+from boucle.packaging.trust import Trust
+from boucle.serving.folders import bundle_of, check_model_name, deploy_folder
+from boucle.serving.records import Traffic
+from boucle.serving.traffic import endpoints, read_traffic, serving_root, traffic_file, wait_acknowledged
+
+LOAD_S: Final = 50.0
+"""How long the workers may take to get a model ready: SageMaker waits for 60 s."""
+
+
+class ModelRoot:
+    """The folder that models are loaded from. For threads: every call may wait for the disk."""
+
+    def __init__(self, home: Path, root: Path, trust: Trust | None = None) -> None:
+        self._home, self._root, self._trust = home, root, trust or Trust()
+
+    def load(self, name: str, place: str) -> None:
+        """Have the server answer for the bundle in a folder, and wait until all workers have it ready.
+
+        InvalidInput for a name that none can have, for a place outside the root, or with links in it; NotFound where
+        there is no bundle; Conflict if the name is taken; DiskFull without room for it; Unavailable if the workers
+        cannot load it, and then it is as before.
+        """
+        check_model_name(name)
+        folder = self.folder(place)
+        digest = bundle_of(folder, self._trust)
+        with self._turn():
+            if traffic_file(self._home, name).exists():
+                raise Conflict(f"a model {name!r} is loaded already", hint="unload it first, or name it otherwise")
+            traffic = deploy_folder(self._home, name, folder, digest, source=place)
+        try:
+            wait_acknowledged(self._home, name, traffic.generation, LOAD_S)
+        except BoucleError:
+            self.unload(name)
+            raise
+
+    def unload(self, name: str) -> None:
+        """Have the server answer for a model no more; its prediction log stays. NotFound if it is not loaded."""
+        check_model_name(name)
+        with self._turn():
+            traffic = read_traffic(self._home, name)
+            reach("model.unwanted")
+            traffic_file(self._home, name).unlink()
+            reach("model.forgotten")
+            self._take_away(traffic)
+
+    def folder(self, place: str) -> Path:
+        """The folder that a place names: a path below the root, or the whole path of one."""
+        relative = place
+        if place.startswith("/"):
+            for root in (self._root.absolute(), self._root.resolve()):
+                if place.startswith(f"{root}/"):
+                    relative = place.removeprefix(f"{root}/")
+                    break
+            else:
+                raise InvalidInput(
+                    f"the place {place[:200]!r} is not below the model root {str(self._root)!r}",
+                    hint="models are loaded from there only",
+                )
+        folder = inside(self._root, relative.rstrip("/"))
+        if folder != self._root.resolve() / relative.rstrip("/"):
+            raise InvalidInput(f"the place {place[:200]!r} leads over a link, or is not spelt plainly")
+        if not os.path.isdir(folder):  # noqa: PTH112 - also no for a name that is too long
+            raise NotFound(f"there is no folder {place[:200]!r} below the model root {str(self._root)!r}")
+        _refuse_links(folder)
+        return folder
+
+    def place(self, name: str) -> str:
+        """Where a model was loaded from; empty if the server had it from its start."""
+        try:
+            return read_traffic(self._home, name).champion.source or ""
+        except BoucleError:
+            return ""
+
+    def _turn(self) -> AbstractContextManager[None]:
+        make_folder(serving_root(self._home))
+        return turn(serving_root(self._home) / "loading.lock")
+
+    def _take_away(self, traffic: Traffic) -> None:
+        """The bundle of a model that is gone, if no other has it. The workers have what they need of it in memory."""
+        others = (read_traffic(self._home, one).champion.path for one in endpoints(self._home))
+        if traffic.champion.path in set(others):
+            return
+        shutil.rmtree(inside(serving_root(self._home), traffic.champion.path), ignore_errors=True)
+
+
+def _refuse_links(folder: Path) -> None:
+    with translate(folder):
+        for path in folder.rglob("*"):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise InvalidInput(
+                    f"{str(path)!r} is a link or a special file; allowed in a model's folder are files and folders"
+                )
