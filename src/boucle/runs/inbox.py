@@ -7,6 +7,7 @@ cost of a unit, a commit and a wake-up is shared by as many as wait, and none wa
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from boucle.runs.hot_writer import HotWriter
 
 T = TypeVar("T")
 _LONE: Final = 3
+_PAUSE_S: Final = 0.0005
 
 
 class _Letter(NamedTuple):
@@ -39,6 +41,7 @@ class Inbox:
         self._gate = threading.Lock()
         self._waiting: list[_Letter] = []
         self._under_way = 0
+        self._answered = 0.0
         self._lone = 0
         """Callers that were not answered yet, and how many in a row had nobody beside them. Who comes alone is written
         for where it is (`Database.submit_lone`). Where several come, that would keep the loop from taking the next ones
@@ -52,14 +55,17 @@ class Inbox:
             with self._gate:
                 self._waiting.append(letter)
                 is_first = len(self._waiting) == 1
-            if is_first:
+            if is_first and self._is_quiet():
+                self._ask()
+            elif is_first:
                 loop.call_soon(self._ask)  # once all requests that are here already have come this far
             await letter.told
 
     async def run(self, unit: Callable[[Connection], T]) -> T:
         """Run a unit of work, as `Store.write`, from a loop."""
         with self._counted():
-            await asyncio.sleep(0)  # as above
+            if not self._is_quiet():
+                await asyncio.sleep(0)  # as above
             done = self._submit(unit)
             return done.result() if done.done() else await asyncio.shield(asyncio.wrap_future(done))
 
@@ -95,6 +101,13 @@ class Inbox:
             failed = self._take()
             _tell(failed, [error] * len(failed))
 
+    def _is_quiet(self) -> bool:
+        """Whether a caller who comes alone is surely the only one: where others wait, they come right after an answer.
+
+        Then the two turns of the loop in which others would come forward are saved, a twentieth of a lone write.
+        """
+        return self._lone >= _LONE and self._under_way == 1 and time.perf_counter() - self._answered > _PAUSE_S
+
     def _submit(self, unit: Callable[[Connection], T]) -> "Future[T]":
         database = self._store.database
         self._lone = self._lone + 1 if self._under_way == 1 else 0
@@ -109,6 +122,7 @@ class Inbox:
         finally:
             with self._gate:
                 self._under_way -= 1
+                self._answered = time.perf_counter()
 
     def _take(self) -> list[_Letter]:
         with self._gate:
