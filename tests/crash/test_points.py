@@ -53,6 +53,7 @@ OWNERS: Final = {
 POINTLESS: Final = {
     ("kernel/care/backup.py", "copy", "write_bytes"): "a half snapshot in a folder that only this process uses",
     ("kernel/database.py", "_ask", "with connection"): "a transaction of a connection that only reads",
+    ("kernel/database.py", "read_standing", "with connection"): "a transaction of a connection that only reads",
     ("kernel/group_commit.py", "__init__", "COMMIT"): "the name of an event of SQLAlchemy",
     ("serving/holding.py", "tell", "ftruncate"): "the lock counts, whatever its file says",
     ("serving/board.py", "make", "ftruncate"): "memory, which ends with the server",

@@ -24,6 +24,7 @@ from boucle.runs.hot_writer import HotWriter
 T = TypeVar("T")
 _LONE: Final = 3
 _PAUSE_S: Final = 0.0005
+"""Longer than a request that waits already needs to be seen by the loop, and shorter than a client needs for its own."""
 
 
 class _Letter(NamedTuple):
@@ -41,11 +42,12 @@ class Inbox:
         self._gate = threading.Lock()
         self._waiting: list[_Letter] = []
         self._under_way = 0
-        self._answered = 0.0
         self._lone = 0
         """Callers that were not answered yet, and how many in a row had nobody beside them. Who comes alone is written
         for where it is (`Database.submit_lone`). Where several come, that would keep the loop from taking the next ones
         meanwhile."""
+        self._answered = 0.0
+        """When the last caller was answered."""
 
     async def log(self, batch: Batch) -> None:
         """Write a batch; durable when it returns. NotFound or InvalidInput if its run does not take it."""
