@@ -24,7 +24,7 @@ from boucle.runs.hot_writer import HotWriter
 T = TypeVar("T")
 _LONE: Final = 3
 _PAUSE_S: Final = 0.0005
-"""Longer than a request that waits already needs to be seen by the loop, and shorter than a client needs for its own."""
+"""Longer than the loop needs to see a request that waits already, shorter than a client needs for its next one."""
 
 
 class _Letter(NamedTuple):
