@@ -1,8 +1,12 @@
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from boucle.kernel.clock import FixedClock, SystemClock
+from boucle.kernel.clock import FixedClock, SystemClock, compressed_clock
+from boucle.kernel.errors import InvalidInput
 
 
 def test_the_machine_s_clock_is_aware_and_in_utc() -> None:
@@ -17,3 +21,29 @@ def test_a_fixed_clock_tells_utc_whatever_zone_it_was_given() -> None:
 def test_a_fixed_clock_refuses_a_naive_time() -> None:
     with pytest.raises(ValueError, match="aware"):
         FixedClock(datetime(2013, 7, 1))
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_compressed_clock_goes_as_fast_as_it_says_and_back_with_the_machine_s() -> None:
+    clock = compressed_clock("2013-03-01*3600", NOW)
+    assert clock.at(NOW + timedelta(seconds=24)) == datetime(2013, 3, 2, tzinfo=UTC)
+    assert clock.at(NOW - timedelta(seconds=24)) == datetime(2013, 2, 28, tzinfo=UTC)
+    assert compressed_clock(clock.as_text(), NOW + timedelta(days=1)) == clock
+
+
+@pytest.mark.parametrize("text", ["soon", "2013-03-01*", "2013-03-01*0", "2013-03-01*1e9", "2013-03-01*2@then", "*3"])
+def test_what_is_no_clock_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="BOUCLE_CLOCK is"):
+        compressed_clock(text, NOW)
+
+
+def test_what_a_process_starts_has_the_same_time() -> None:
+    """A child of a child too: each tells the time after the one before it, within a few days at a day a second."""
+    tell = "import sys; from boucle.kernel.clock import SystemClock; print(SystemClock().now().isoformat(), flush=True)"
+    code = f"{tell}; import subprocess; subprocess.run([sys.executable, '-c', {tell!r}], check=True)"
+    environ = os.environ | {"BOUCLE_CLOCK": "2013-03-01T00:00:00Z*86400"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    first, second = (datetime.fromisoformat(line) for line in done.stdout.split())
+    assert datetime(2013, 3, 1, tzinfo=UTC) <= first < second < datetime(2013, 5, 1, tzinfo=UTC)

@@ -1,10 +1,22 @@
-"""The time, injected: rules and tests never ask the machine for it."""
+"""The time, injected: rules and tests never ask the machine for it.
 
+`BOUCLE_CLOCK=2013-03-01T00:00:00Z*86400` compresses it: for a process that is started with it, and for all that it
+starts, the time is that moment now and a day passes every second. It counts for what is recorded and what is due by
+the time of day, never for how long something waits.
+"""
+
+import os
+import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from functools import cache
+from typing import Final, NamedTuple, Protocol
 
+from boucle.kernel.errors import InvalidInput
+
+VARIABLE: Final = "BOUCLE_CLOCK"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FORM: Final = re.compile(r"(?P<origin>[^*@]+)(\*(?P<rate>[0-9.]+))?(@(?P<anchor>.+))?")
 
 
 class Clock(Protocol):
@@ -15,10 +27,62 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, or what `BOUCLE_CLOCK` makes of it."""
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        compressed = _compressed()
+        return datetime.now(UTC) if compressed is None else compressed.at(datetime.now(UTC))
+
+
+class Compressed(NamedTuple):
+    """A time line of its own: `origin` at the machine's moment `anchor`, and `rate` seconds for each of its seconds."""
+
+    origin: datetime
+    rate: float
+    anchor: datetime
+
+    def at(self, machine: datetime) -> datetime:
+        """What time it is when the machine's clock says `machine`."""
+        return self.origin + (machine - self.anchor) * self.rate
+
+    def as_text(self) -> str:
+        """As `BOUCLE_CLOCK` has it, so that another process has the same time line."""
+        return f"{self.origin.isoformat()}*{self.rate!r}@{self.anchor.isoformat()}"
+
+
+def compressed_clock(text: str, now: datetime) -> Compressed:
+    """Read `BOUCLE_CLOCK`: a moment, `*` and how many times faster, `@` and when on the machine's clock (else `now`).
+
+    >>> clock = compressed_clock("2013-03-01T00:00:00Z*86400", datetime(2026, 1, 1, tzinfo=UTC))
+    >>> clock.at(datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC)).isoformat()
+    '2013-03-03T00:00:00+00:00'
+    """
+    found = _FORM.fullmatch(text.strip())
+    try:
+        if found is None:
+            raise ValueError
+        rate = float(found["rate"] or 1)
+        moments = [datetime.fromisoformat(one) for one in (found["origin"], found["anchor"] or now.isoformat())]
+        if not 0 < rate <= 1e7:
+            raise ValueError
+    except ValueError:
+        raise InvalidInput(
+            f"{VARIABLE} is {text[:100]!r}; allowed is a moment, * and how many times faster the time passes",
+            hint=f"for a day a second: {VARIABLE}='2013-03-01T00:00:00Z*86400'",
+        ) from None
+    origin, anchor = (one if one.tzinfo else one.replace(tzinfo=UTC) for one in moments)
+    return Compressed(origin.astimezone(UTC), rate, anchor.astimezone(UTC))
+
+
+@cache
+def _compressed() -> Compressed | None:
+    """Read once; from then on the variable says where the time line began, for the processes that are started."""
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    clock = compressed_clock(text, datetime.now(UTC))
+    os.environ[VARIABLE] = clock.as_text()
+    return clock
 
 
 class SteadyClock:

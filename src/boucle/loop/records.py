@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from boucle.evaluation.records import Comparison
+from boucle.kernel.digests import Digest
 
 # --- what decide() sees and says ----------------------------------------------------------------------------------
 
@@ -99,6 +100,36 @@ class Decision(Struct, frozen=True, kw_only=True):
     version: int | None = None
 
 
+class Trained(Struct, frozen=True, kw_only=True):
+    """What a training came to."""
+
+    number: int | None
+    """None if it failed."""
+    outcome: str
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """An action that is being carried out; it becomes a decision of the same id when it is done."""
+
+    id: str
+    stream: str
+    day: date
+    window: str
+    """Key of the window on which it was decided."""
+    action: Action
+    state: Literal["running", "trained", "done", "dropped"]
+    """`trained`: the work is done and waits to be recorded. `dropped`: nothing came of it, and it is decided anew."""
+    epoch: int
+    """Of the stream, when it was begun or taken over."""
+    attempts: int = 1
+    first: date | None = None
+    """Of a training: the oldest and the newest event day that is learned from, and a name for what lies there."""
+    through: date | None = None
+    rows: Digest | None = None
+    shuffle_labels: bool = False
+    trained: Trained | None = None
+
+
 class Stream(Struct, frozen=True, kw_only=True):
     """One line of served history under the loop: a replay, or live."""
 
@@ -110,3 +141,9 @@ class Stream(Struct, frozen=True, kw_only=True):
     first_version: int
     done_through: date | None = None
     complete: bool = False
+    done_window: str | None = None
+    """Of the live stream: key of the newest window that was decided on."""
+    holder: str | None = None
+    """Of the live stream: the process that decides."""
+    renewed: int | None = None
+    """How often it said that it is still at work."""

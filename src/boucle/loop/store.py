@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Boolean, Column, Connection, Date, Integer, Row, String, Table, Text, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
 from boucle.kernel.points import reach
-from boucle.loop.records import Decision, Stream
+from boucle.loop.records import Decision, Job, Stream
 
 streams = Table(
     "loop_streams",
@@ -21,6 +22,9 @@ streams = Table(
     Column("first_version", Integer, nullable=False),
     Column("done_through", Date),
     Column("complete", Boolean, nullable=False),
+    Column("done_window", String(32)),
+    Column("holder", String(200)),
+    Column("renewed", Integer),
 )
 decisions = Table(
     "loop_decisions",
@@ -29,6 +33,18 @@ decisions = Table(
     Column("id", String, primary_key=True),
     Column("stream", String, nullable=False, index=True),
     Column("day", Date, nullable=False),
+    Column("body", Text, nullable=False),
+)
+jobs = Table(
+    "loop_jobs",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("stream", String, nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("body", Text, nullable=False),
 )
 
@@ -85,6 +101,56 @@ def finish_day(conn: Connection, project_id: str, held: Stream, day: date) -> No
     _set(conn, project_id, held.stream, done_through=day)
 
 
+def finish_window(conn: Connection, project_id: str, held: Stream, key: str, day: date) -> None:
+    """The window of the live stream is watched and decided."""
+    check_epoch(conn, project_id, held)
+    _set(conn, project_id, held.stream, done_window=key, done_through=day)
+
+
+def renew(conn: Connection, project_id: str, held: Stream, holder: str) -> None:
+    """Say that the holder of the stream is still at work."""
+    check_epoch(conn, project_id, held)
+    known = get_stream(conn, project_id, held.stream)
+    _set(conn, project_id, held.stream, holder=holder, renewed=(known.renewed or 0) + 1 if known else 1)
+
+
+def put_job(conn: Connection, project_id: str, held: Stream, job: Job) -> None:
+    """Keep a job under the fence: new, or in another state."""
+    check_epoch(conn, project_id, held)
+    keep_job(conn, project_id, job)
+
+
+def keep_job(conn: Connection, project_id: str, job: Job) -> None:
+    """Keep a job whoever holds the stream: for who works on it."""
+    row = {
+        "project_id": project_id,
+        "id": job.id,
+        "stream": job.stream,
+        "kind": str(job.action.__struct_config__.tag),
+        "state": job.state,
+        "epoch": job.epoch,
+        "attempts": job.attempts,
+        "body": msgspec.json.encode(job).decode(),
+    }
+    kept = upsert(jobs).values(row)
+    changes = {name: kept.excluded[name] for name in row if name not in ("project_id", "id")}
+    conn.execute(kept.on_conflict_do_update(set_=changes))
+
+
+def get_job(conn: Connection, project_id: str, job_id: str) -> Job | None:
+    """A job by its id."""
+    row = conn.execute(select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.id == job_id)).first()
+    return None if row is None else msgspec.json.decode(row.body, type=Job)
+
+
+def list_jobs(conn: Connection, project_id: str, stream: str, *, unfinished: bool = False) -> list[Job]:
+    """The jobs of a stream in the order of their ids; only those that are not over, if that is asked."""
+    query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream).order_by(jobs.c.id)
+    if unfinished:
+        query = query.where(jobs.c.state.in_(("running", "trained")))
+    return [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
+
+
 def finish(conn: Connection, project_id: str, held: Stream) -> None:
     """Every day is done and every label has come."""
     check_epoch(conn, project_id, held)
@@ -133,4 +199,7 @@ def _stream(row: Row[Any]) -> Stream:
         first_version=row.first_version,
         done_through=row.done_through,
         complete=row.complete,
+        done_window=row.done_window,
+        holder=row.holder,
+        renewed=row.renewed,
     )

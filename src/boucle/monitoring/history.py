@@ -4,14 +4,16 @@ A stream is one line of served history: `live`, or `replay-<digest>`. Tables of 
 blobs, one a day or a batch; the database keeps where they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from io import BytesIO
+from typing import Final
 
 import msgspec
 import polars as pl
+from sqlalchemy import Connection
 
-from boucle.data.api import parquet
+from boucle.data.api import merged, parquet
 from boucle.data.records import Profile
 from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.errors import InvalidInput
@@ -23,19 +25,31 @@ from boucle.monitoring.labels import Labels
 from boucle.monitoring.records import Alert, LabelBatch, Window
 from boucle.monitoring.windows import frames_to_table
 
+_A_DAY: Final = len("2013-07-15")
+"""Of the key of a window that is a day."""
+
 
 def keep_window(
-    store: Store, *, project_id: str, stream: str, window: Window, profile: Profile, predictions: pl.DataFrame
+    store: Store,
+    *,
+    project_id: str,
+    stream: str,
+    window: Window,
+    profile: Profile,
+    predictions: pl.DataFrame,
+    joined: Callable[[Connection], None] | None = None,
 ) -> None:
-    """Keep a day: its window, its profile and its predictions (as `frames_to_table` makes them).
+    """Keep a window, its profile and its predictions (as `frames_to_table` makes them).
 
-    The same day again replaces what was there, so it is safe to repeat after a crash.
+    The same span again replaces what was there, so it is safe to repeat after a crash. `joined` is done in the same
+    transaction.
     """
     profile_digest = store.blobs.put(canonical_json(profile))
     predictions_digest = store.blobs.put(parquet(predictions))
     reach("window.bytes_kept")
-    store.write(
-        lambda connection: tables.put_window(
+
+    def unit(connection: Connection) -> None:
+        tables.put_window(
             connection,
             project_id,
             stream,
@@ -43,7 +57,10 @@ def keep_window(
             profile_digest=profile_digest,
             predictions_digest=predictions_digest,
         )
-    )
+        if joined is not None:
+            joined(connection)
+
+    store.write(unit)
     reach("window.kept")
 
 
@@ -57,7 +74,7 @@ def windows(
     include_quarantined: bool = True,
     newest: int | None = None,
 ) -> list[Window]:
-    """The windows of the days from first to last, both included, oldest first; at most the `newest` of them."""
+    """The windows with a part of the days from first to last, both included, oldest first; at most the `newest`."""
     return store.read(
         lambda connection: tables.find_windows(
             connection,
@@ -80,10 +97,21 @@ def profiles(
     *,
     include_quarantined: bool = True,
 ) -> dict[date, Profile]:
-    """The profiles of the days from first to last, both included, oldest first."""
+    """The profiles of the days from first to last, both included, oldest first; of several windows that begin on one
+    day, of all of them."""
     digests = _digests(store, "profile_digest", project_id, stream, first, last, include_quarantined)
     decoder = msgspec.json.Decoder(Profile)
-    return {day: decoder.decode(store.blobs.get(digest)) for day, digest in digests.items()}
+    days: dict[date, list[Profile]] = {}
+    for key, digest in digests.items():
+        days.setdefault(date.fromisoformat(key[:10]), []).append(decoder.decode(store.blobs.get(digest)))
+    return {day: merged(found) for day, found in days.items()}
+
+
+def newest_profiles(store: Store, project_id: str, stream: str, before: Window, most: int) -> list[Profile]:
+    """The profiles of at most so many windows that are kept before one, oldest first."""
+    digests = _digests(store, "profile_digest", project_id, stream, None, before.day, True)
+    chosen = [digest for key, digest in digests.items() if key < before.key][-most:] if most else []
+    return [msgspec.json.decode(store.blobs.get(digest), type=Profile) for digest in chosen]
 
 
 def predictions(
@@ -97,7 +125,11 @@ def predictions(
     """What was served on the days from first to last, both included; see `frames_to_table` for the columns."""
     digests = _digests(store, "predictions_digest", project_id, stream, first, last, include_quarantined)
     days = [pl.read_parquet(BytesIO(store.blobs.get(digest))) for digest in digests.values()]
-    return pl.concat(days, how="diagonal_relaxed") if days else frames_to_table([])
+    table = pl.concat(days, how="diagonal_relaxed") if days else frames_to_table([])
+    if all(len(key) == _A_DAY for key in digests):
+        return table
+    at = pl.col("event_time").dt.date()  # a window may begin before the first day, and end after the last
+    return table.filter((at >= (first or date.min)) & (at <= (last or date.max)))
 
 
 def add_labels(
@@ -171,8 +203,8 @@ def _digests(
     first: date | None,
     last: date | None,
     include_quarantined: bool,
-) -> dict[date, Digest]:
-    """What a column of the kept windows names, by day."""
+) -> dict[str, Digest]:
+    """What a column of the kept windows names, by window."""
     return store.read(
         lambda connection: tables.find_digests(
             connection, column, project_id, stream, first=first, last=last, include_quarantined=include_quarantined

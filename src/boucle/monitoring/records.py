@@ -45,9 +45,10 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """A day of served predictions by event time."""
+    """A span of served predictions by event time: a day (UTC), unless the project says otherwise."""
 
     day: date
+    """On which the span begins."""
     rows: int
     versions: dict[str, int]
     """Rows by model version number."""
@@ -56,6 +57,26 @@ class Window(Struct, frozen=True, kw_only=True):
     service: Service
     quarantined: bool
     """A failing check said that its rows must not be trained on."""
+    begins_at: datetime | None = None
+    """None for a day, which begins at midnight."""
+    ends_at: datetime | None = None
+    """The first moment after it."""
+    number: int | None = None
+    """Of a window by count: its place among all, from 1 on."""
+    late_rows: int = 0
+    """Rows that came after it was closed, and were put into it then."""
+
+    @property
+    def key(self) -> str:
+        """Its name within its stream; of windows of one kind, texts sort as they do.
+
+        >>> Window(day=date(2013, 7, 15), rows=0, versions={}, findings=[], drift=[], quarantined=False,
+        ...        service=Service(requests=0, errors=0, latency_p50_ms=0, latency_p95_ms=0, latency_p99_ms=0)).key
+        '2013-07-15'
+        """
+        if self.number is not None:
+            return f"{self.day}#{self.number:08d}"
+        return str(self.day) if self.begins_at is None else f"{self.begins_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -82,6 +103,22 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Robust z from which a day's mean is a sudden shift."""
 
 
+class WindowPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How served predictions are divided into windows, which are judged when they close."""
+
+    every: str = "1d"
+    """A window by time begins so often: a number and `m`, `h` or `d`, a part of a day or whole days."""
+    rows: int | None = None
+    """Windows by count instead: a window closes once it has this many rows, in the order in which they were served."""
+    length: str | None = None
+    """Drift is judged over the newest rows of this span, several windows long; without it over one window."""
+    length_rows: int | None = None
+    """The same for windows by count."""
+    allowed_lateness: str = "1h"
+    """A window by time closes when rows came that are this much later than its end. Rows that come for it after that
+    are put into it all the same; what was decided on it stays."""
+
+
 class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `monitoring` section of boucle.yaml."""
 
@@ -90,6 +127,7 @@ class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Quality is measured over the labelled rows of this many newest days."""
     labels_delay_days: float = 0.0
     """Labels come this long after the event, at the earliest."""
+    window: WindowPolicy = field(default_factory=WindowPolicy)
 
 
 class LabelBatch(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The tables of windows, label batches and alerts. Times are ISO 8601 text in UTC; days are `2013-07-15`."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import msgspec
 from sqlalchemy import (
@@ -17,13 +17,18 @@ from sqlalchemy import (
     UniqueConstraint,
     delete,
     func,
+    or_,
     select,
+    true,
+    update,
 )
 from sqlalchemy.dialects.sqlite import insert
 
 from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
+from boucle.kernel.errors import Conflict
+from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.records import Alert, LabelBatch, Window
 
 monitoring_windows = Table(
@@ -31,11 +36,21 @@ monitoring_windows = Table(
     metadata,
     Column("project_id", String(128), primary_key=True),
     Column("stream", String(128), primary_key=True),
-    Column("day", String(10), primary_key=True),
+    Column("day", String(32), primary_key=True),
+    Column("until", String(32)),
     Column("quarantined", Boolean, nullable=False),
     Column("window", JSON, nullable=False),
     Column("profile_digest", String(64), nullable=False),
     Column("predictions_digest", String(64), nullable=False),
+)
+
+monitoring_cursors = Table(
+    "monitoring_cursors",
+    metadata,
+    Column("project_id", String(128), primary_key=True),
+    Column("stream", String(128), primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
 )
 
 monitoring_labels = Table(
@@ -71,11 +86,12 @@ def put_window(
     profile_digest: Digest,
     predictions_digest: Digest,
 ) -> None:
-    """Keep a day's window; one that is there already is replaced."""
+    """Keep a window; one of the same span that is there already is replaced."""
     row = {
         "project_id": project_id,
         "stream": stream,
-        "day": window.day.isoformat(),
+        "day": window.key,
+        "until": None if window.ends_at is None else as_text(window.ends_at),
         "quarantined": window.quarantined,
         "window": msgspec.to_builtins(window),
         "profile_digest": profile_digest,
@@ -96,7 +112,7 @@ def find_windows(
     include_quarantined: bool = True,
     newest: int | None = None,
 ) -> list[Window]:
-    """A stream's windows by day, first and last included; only the `newest` of them if that is given."""
+    """A stream's windows that have a part of these days, oldest first; only the `newest` of them if that is given."""
     table = monitoring_windows
     query = select(table.c.window).where(*_chosen(project_id, stream, first, last, include_quarantined))
     found = connection.execute(query.order_by(table.c.day.desc()).limit(newest))
@@ -112,12 +128,56 @@ def find_digests(
     first: date | None,
     last: date | None,
     include_quarantined: bool,
-) -> dict[date, Digest]:
-    """The blobs that a column (`profile_digest`, `predictions_digest`) names, by day, first and last included."""
+) -> dict[str, Digest]:
+    """The blobs that a column (`profile_digest`, `predictions_digest`) names, by window, that have a part of these
+    days."""
     table = monitoring_windows
     columns = select(table.c.day, table.c[column].label("digest"))
     query = columns.where(*_chosen(project_id, stream, first, last, include_quarantined)).order_by(table.c.day)
-    return {date.fromisoformat(row.day): Digest(row.digest) for row in connection.execute(query)}
+    return {row.day: Digest(row.digest) for row in connection.execute(query)}
+
+
+def find_window(connection: Connection, project_id: str, stream: str, key: str) -> tuple[Window, Digest] | None:
+    """A window by its key, with its predictions."""
+    table = monitoring_windows
+    query = select(table.c.window, table.c.predictions_digest).where(*_of(table, project_id, stream))
+    row = connection.execute(query.where(table.c.day == key)).first()
+    return None if row is None else (msgspec.convert(row.window, Window), Digest(row.predictions_digest))
+
+
+def newest_predictions(connection: Connection, project_id: str, stream: str, most: int) -> list[Digest]:
+    """The predictions of the newest windows."""
+    table = monitoring_windows
+    query = select(table.c.predictions_digest).where(*_of(table, project_id, stream)).order_by(table.c.day.desc())
+    return [Digest(row.predictions_digest) for row in connection.execute(query.limit(most))]
+
+
+def get_cursor(connection: Connection, project_id: str, stream: str) -> Cursor:
+    """How far the stream's log is read; the beginning, if it never was."""
+    table = monitoring_cursors
+    row = connection.execute(select(table.c.body).where(*_of(table, project_id, stream))).first()
+    return Cursor() if row is None else msgspec.convert(row.body, Cursor, str_keys=True)
+
+
+def put_cursor(connection: Connection, project_id: str, stream: str, cursor: Cursor) -> None:
+    """Go on from the cursor before it.
+
+    Raises:
+        Conflict: somebody else went on from there.
+    """
+    table = monitoring_cursors
+    row = {"sequence": cursor.sequence, "body": msgspec.to_builtins(cursor, str_keys=True)}
+    if cursor.sequence == 1:
+        new = insert(table).values(row | {"project_id": project_id, "stream": stream}).on_conflict_do_nothing()
+        changed = connection.execute(new).rowcount
+    else:
+        before = update(table).where(*_of(table, project_id, stream), table.c.sequence == cursor.sequence - 1)
+        changed = connection.execute(before.values(row)).rowcount
+    if changed != 1:
+        raise Conflict(
+            f"another process reads the predictions of {stream} of project {project_id!r} as well",
+            hint="boucle status",
+        )
 
 
 def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
@@ -162,8 +222,9 @@ def newest_days(connection: Connection, project_id: str) -> dict[str, date]:
 def remove_before(connection: Connection, project_id: str, stream: str, day: date) -> dict[str, int]:
     """Take away a stream's windows of earlier days, and the labels that arrived earlier; how many rows by table."""
     counts = {}
-    for table, column in ((monitoring_windows, "day"), (monitoring_labels, "arrived_at")):
-        older = delete(table).where(*_of(table, project_id, stream), table.c[column] < day.isoformat())
+    still = or_(monitoring_windows.c.until.is_(None), monitoring_windows.c.until <= day.isoformat())
+    for table, column, over in ((monitoring_windows, "day", still), (monitoring_labels, "arrived_at", true())):
+        older = delete(table).where(*_of(table, project_id, stream), table.c[column] < day.isoformat(), over)
         counts[table.name] = connection.execute(older).rowcount
     return counts
 
@@ -203,9 +264,9 @@ def _chosen(
     table = monitoring_windows
     conditions = [*_of(table, project_id, stream)]
     if first is not None:
-        conditions.append(table.c.day >= first.isoformat())
+        conditions.append(or_(table.c.day >= first.isoformat(), table.c.until > first.isoformat()))
     if last is not None:
-        conditions.append(table.c.day <= last.isoformat())
+        conditions.append(table.c.day < (last + timedelta(days=1)).isoformat())
     if not include_quarantined:
         conditions.append(table.c.quarantined.is_(False))
     return conditions

@@ -8,6 +8,7 @@ import polars as pl
 
 from boucle.data.records import Finding
 from boucle.monitoring.records import ColumnDrift, Service, Window
+from boucle.monitoring.spans import Span
 from boucle.serving.records import PredictionFrame
 
 INPUT: Final = "in."
@@ -36,7 +37,12 @@ def frames_to_table(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
     batch that was sent again counts once.
     """
     kept = {frame.request_id: frame for frame in frames if frame.rows}
-    parts = [_part(frame) for frame in kept.values()]
+    return rows_of(kept.values())
+
+
+def rows_of(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
+    """The same, of requests that are known to differ."""
+    parts = [_part(frame) for frame in frames]
     if not parts:
         return pl.DataFrame(schema=_HEAD)
     table = pl.concat(parts, how="diagonal_relaxed")
@@ -50,8 +56,9 @@ def build_window(
     findings: Sequence[Finding],
     drift: Sequence[ColumnDrift],
     errors: int = 0,
+    span: Span | None = None,
 ) -> Window:
-    """The window of a day from its table of predictions.
+    """The window of a day, or of another span, from its table of predictions.
 
     `errors`: requests that were not answered, which leave no prediction. A failing check with `on_fail: quarantine` or
     `block` quarantines the whole day.
@@ -65,6 +72,10 @@ def build_window(
         drift=list(drift),
         service=_service(table, errors),
         quarantined=any(not finding.passed and finding.on_fail != "alert" for finding in findings),
+        begins_at=None if span is None or span.is_day else span.begins_at,
+        ends_at=None if span is None or span.is_day else span.ends_at,
+        number=None if span is None else span.number,
+        late_rows=0 if span is None else span.late_rows,
     )
 
 

@@ -14,7 +14,7 @@ from boucle.data.records import (
 )
 from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
-from boucle.monitoring.records import DriftPolicy, MonitoringSection
+from boucle.monitoring.records import DriftPolicy, MonitoringSection, WindowPolicy
 from boucle.packaging.records import PackagingSection
 from boucle.project.records import (
     CorruptDrill,
@@ -67,6 +67,8 @@ NAME = Limit(
     pattern=r"^[a-z][a-z0-9-]{0,62}$",
     words="lower-case letters, digits and hyphens, beginning with a letter, at most 63 characters",
 )
+_LENGTH = "a number and `s`, `m`, `h` or `d`, such as 6h"
+DURATION = Limit(pattern=r"^[1-9][0-9]{0,5}[smhd]$", words=_LENGTH)
 
 LIMITS: dict[tuple[type, str], Limit] = {
     (Project, "project"): NAME,
@@ -113,6 +115,11 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (ServingSection, "max_rows"): ONE_OR_MORE,
     (MonitoringSection, "performance_days"): ONE_OR_MORE,
     (MonitoringSection, "labels_delay_days"): NOT_NEGATIVE,
+    (WindowPolicy, "every"): DURATION,
+    (WindowPolicy, "rows"): ONE_OR_MORE,
+    (WindowPolicy, "length"): DURATION,
+    (WindowPolicy, "length_rows"): ONE_OR_MORE,
+    (WindowPolicy, "allowed_lateness"): Limit(pattern=r"^(0|[1-9][0-9]{0,5})[smhd]$", words=_LENGTH),
     (DriftPolicy, "psi_at_least"): POSITIVE,
     (DriftPolicy, "shift_at_least"): POSITIVE,
     (LoopSection, "metric"): FILLED,

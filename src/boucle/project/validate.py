@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, RelationCheck, Task
 from boucle.governance.records import Objective
+from boucle.monitoring.spans import problem_of
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
 from boucle.training.records import Range, TrainingSection
@@ -82,6 +83,9 @@ def validate(project: Project) -> Iterator[Problem]:
     if newest is not None and newest <= held_out:
         message = f"{newest} days leave no row to learn from: training.holdout_days are {held_out:g}; write more days"
         yield Problem(("loop", "retrain", "newest_days"), message)
+    wrong = problem_of(project.monitoring.window)
+    if wrong:
+        yield Problem(("monitoring", "window"), wrong)
     if project.replay is not None:
         yield from _replay(project, project.replay)
 

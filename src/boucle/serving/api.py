@@ -8,7 +8,17 @@ from boucle.serving.client import InferClient
 from boucle.serving.counters import wait_logged
 from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, withdraw, written_out
 from boucle.serving.holding import hold
-from boucle.serving.prediction_log import LogDamage, Position, read_frames, whole_bytes
+from boucle.serving.log_parts import parts
+from boucle.serving.prediction_log import (
+    LogDamage,
+    Position,
+    is_closed,
+    read_frames,
+    read_on,
+    segment_file,
+    segments_of,
+    whole_bytes,
+)
 from boucle.serving.process import ServerProcess
 from boucle.serving.rollout import back_to
 from boucle.serving.traffic import (
@@ -38,10 +48,15 @@ __all__ = [
     "deploy_shadow",
     "endpoints",
     "hold",
+    "is_closed",
     "log_folder",
+    "parts",
     "read_ack",
     "read_frames",
+    "read_on",
     "read_traffic",
+    "segment_file",
+    "segments_of",
     "wait_acknowledged",
     "wait_logged",
     "whole_bytes",

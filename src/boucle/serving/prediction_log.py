@@ -210,7 +210,7 @@ def _read_segment(
 
 def closed_segments(folder: Path) -> list[int]:
     """The segments that nobody writes to any more, oldest first; never the newest, which numbers the next one."""
-    return [segment for segment in sorted(_segments(folder))[:-1] if _is_closed(_path(folder, segment))]
+    return [segment for segment in sorted(_segments(folder))[:-1] if is_closed(_path(folder, segment))]
 
 
 def read_segment(
@@ -220,12 +220,25 @@ def read_segment(
     return (frame for frame, _ in _read_segment(folder, segment, 0, newest=False, on_damage=on_damage))
 
 
+def read_on(
+    folder: Path, segment: int, offset: int, on_damage: Callable[[LogDamage], None] | None = None, *, closed: bool
+) -> Iterator[tuple[PredictionFrame, Position]]:
+    """The frames of a segment from an offset on, each with the position behind it; of one that is not `closed` the last
+    may still be being written."""
+    return _read_segment(folder, segment, offset, newest=not closed, on_damage=on_damage)
+
+
+def segments_of(folder: Path) -> list[int]:
+    """The segments that are there, oldest first."""
+    return sorted(_segments(folder))
+
+
 def segment_file(folder: Path, segment: int) -> Path:
     """The file of a segment."""
     return _path(folder, segment)
 
 
-def _is_closed(file: Path) -> bool:
+def is_closed(file: Path) -> bool:
     """Whether no process holds it: each writer does until it ends. An empty one may be about to be held.
 
     Where the file system knows no locks, nothing is ever known to be closed.

@@ -1,0 +1,22 @@
+"""How far a stream's prediction log has been read."""
+
+from datetime import datetime
+
+from msgspec import Struct, field
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    """How far a stream's log has become windows."""
+
+    sequence: int = 0
+    """Counts the changes: who writes the next one must know the newest."""
+    segments: dict[int, int] = field(default_factory=dict)
+    """From where each segment is to be read; -1: it is done."""
+    done_below: int = 0
+    """Every segment before this one is done."""
+    newest: datetime | None = None
+    """Event time of the newest row."""
+    closed_through: datetime | None = None
+    """End of the newest closed window by time."""
+    closed: int = 0
+    """Windows by count that are closed."""

@@ -1,0 +1,268 @@
+"""The prediction log read into windows, each logged row once.
+
+What is durable is the kept windows and, written in one transaction with each, a cursor: from where each segment is to
+be read again. Rows of windows that are still open are in memory only; a process that begins anew reads them again from
+there, and passes over those that are in closed windows already. So it may be killed anywhere, and any order in which
+workers' segments are read makes windows of the same rows.
+
+A row is named by its request's id and its place in the request; a request that is sent again counts once in a window.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
+
+from boucle.monitoring.cursor import Cursor
+from boucle.monitoring.log_tail import LogTail, Piece
+from boucle.monitoring.spans import Plan, Span
+from boucle.monitoring.windows import rows_of
+
+MOST_EMPTY: Final = 31
+"""So many windows without rows are made in a row; a longer silence is a gap."""
+MOST_LATE: Final = 400
+"""Rows that come so many windows late are not taken."""
+_AHEAD: Final = timedelta(days=1)
+_KNOWN: Final = 8
+BEFORE: Final = 3
+"""Windows by count before the open one in which a request that is sent again is looked for."""
+
+
+class Closing(Struct, frozen=True, kw_only=True):
+    """A window that is to be kept: it is closed now, or rows came for it since."""
+
+    span: Span
+    rows: pl.DataFrame
+    """All of it, or of a window that was closed before those that came since."""
+    is_amended: bool
+
+
+class _Pane:
+    """Rows of one window."""
+
+    def __init__(self, span: Span | None) -> None:
+        self.span = span
+        self.tables: list[pl.DataFrame] = []
+        self.rows = 0
+        self.requests: set[str] = set()
+        self.first: dict[int, int] = {}
+        """Of each segment the place of the first request that is in here."""
+
+    def add(self, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> None:
+        ids = table["request_id"].unique().to_list()
+        again = [one for one in ids if one in self.requests]
+        if again:
+            table = table.filter(~pl.col("request_id").is_in(again))
+        for one in ids:
+            if one not in self.requests:
+                segment, offset = places[one]
+                self.first[segment] = min(offset, self.first.get(segment, offset))
+        self.requests.update(ids)
+        if table.height:
+            self.tables.append(table)
+            self.rows += table.height
+
+    def table(self) -> pl.DataFrame:
+        return together(self.tables)
+
+
+class Intake:
+    """Reads one endpoint's log into the windows of a stream. Not thread-safe."""
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        cursor: Cursor,
+        *,
+        is_foreign: Callable[[str], bool],
+        kept_requests: Callable[[str], set[str]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of the
+        closed window of a key, or of the newest few windows for an empty key."""
+        self.cursor = cursor
+        self._plan = plan
+        self._tail = LogTail(folder, cursor.segments, cursor.done_below)
+        self._is_foreign, self._kept_requests, self._now = is_foreign, kept_requests, now
+        self._open: dict[datetime, _Pane] = {}
+        self._late: dict[datetime, _Pane] = {}
+        self._counted: list[_Pane] = []
+        self._newest = cursor.newest
+        self._read_at = now()
+        self._known: OrderedDict[str, set[str]] = OrderedDict()
+        self.too_late = 0
+        """Rows that were not taken."""
+
+    def read(self) -> int:
+        """Take in what was logged since; the number of rows."""
+        taken = 0
+        for piece in self._tail.read(self._wanted):
+            taken += self._take(piece)
+        if taken:
+            self._read_at = self._now()
+        return taken
+
+    def next(self) -> Closing | None:
+        """The next window that is to be kept, if one is: then `kept` it, and ask again."""
+        if self._plan.rows:
+            pane = self._counted[0] if self._counted else None
+            return self._by_count(pane) if pane and pane.rows >= self._plan.rows else None
+        for begins, late in sorted(self._late.items()):
+            span = replace(self._plan.span_of(begins), late_rows=late.rows)
+            return Closing(span=span, rows=late.table(), is_amended=True)
+        span_or_none = self._next_span()
+        if span_or_none is None:
+            return None
+        open_pane = self._open.get(span_or_none.begins_at)
+        rows = open_pane.table() if open_pane else rows_of([])
+        return Closing(span=span_or_none, rows=rows, is_amended=False)
+
+    def after(self, closing: Closing) -> Cursor:
+        """The cursor to be written with a window."""
+        panes = [pane for pane in self._panes() if not self._is(pane, closing)]
+        segments, done_below = self._tail.places(panes_first(panes))
+        cursor = replace(
+            self.cursor,
+            sequence=self.cursor.sequence + 1,
+            segments=segments,
+            done_below=done_below,
+            newest=self._newest,
+        )
+        if closing.span.number is not None:
+            return replace(cursor, closed=closing.span.number)
+        return cursor if closing.is_amended else replace(cursor, closed_through=closing.span.ends_at)
+
+    def kept(self, closing: Closing, cursor: Cursor) -> None:
+        """The window and its cursor are durable."""
+        begins = closing.span.begins_at
+        if closing.span.number is not None:
+            self._remember("", self._counted.pop(0).requests)
+        elif closing.is_amended:
+            self._remember(_key(closing.span), self._late.pop(begins).requests)
+        elif begins in self._open:
+            self._remember(_key(closing.span), self._open.pop(begins).requests)
+        self.cursor = cursor
+
+    def _panes(self) -> list[_Pane]:
+        return [*self._open.values(), *self._late.values(), *self._counted]
+
+    def _is(self, pane: _Pane, closing: Closing) -> bool:
+        if closing.span.number is not None:
+            return pane is self._counted[0]
+        return pane is (self._late if closing.is_amended else self._open).get(closing.span.begins_at)
+
+    def _wanted(self, request_id: str) -> bool:
+        return not self._is_foreign(request_id)
+
+    def _take(self, piece: Piece) -> int:
+        """Rows of requests that all differ, with the place of each."""
+        now = self._now()
+        table = piece.rows.with_columns(
+            event_time=pl.when(pl.col("event_time") > now + _AHEAD)  # nobody knows answers to tomorrow's questions
+            .then(pl.col("served_at"))
+            .otherwise(pl.col("event_time"))
+        )
+        newest = table["event_time"].max()
+        if isinstance(newest, datetime):
+            self._newest = newest if self._newest is None else max(newest, self._newest)
+        if self._plan.rows:
+            return self._take_counted(table, piece.places)
+        every = self._plan.every // timedelta(microseconds=1)
+        monday = self._plan.span_of(datetime.fromisoformat("1970-01-05T00:00:00+00:00")).begins_at
+        from_monday = (pl.col("event_time") - pl.lit(monday)).dt.total_microseconds()
+        parts = table.with_columns((from_monday // every).alias("__span")).partition_by("__span", as_dict=True)
+        for (place,), part in sorted(parts.items(), key=lambda item: item[0]):
+            self._put(monday + int(place) * self._plan.every, part.drop("__span"), piece.places)
+        return table.height
+
+    def _put(self, begins: datetime, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> None:
+        through = self.cursor.closed_through
+        if through is None or begins >= through:
+            self._open.setdefault(begins, _Pane(self._plan.span_of(begins))).add(table, places)
+            return
+        if (through - begins) // self._plan.every > MOST_LATE:
+            self.too_late += table.height
+            return
+        known = self._requests_of(_key(self._plan.span_of(begins)))
+        again = [one for one in table["request_id"].unique() if one in known]
+        new = table.filter(~pl.col("request_id").is_in(again)) if again else table
+        if new.height:
+            self._late.setdefault(begins, _Pane(self._plan.span_of(begins))).add(new, places)
+
+    def _take_counted(self, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> int:
+        """Whole requests, in the order in which they were read, until the open window is full."""
+        known = self._requests_of("")
+        parts = table.partition_by("request_id", as_dict=True)
+        for one in sorted((key[0] for key in parts), key=lambda name: places[name]):
+            if one in known or any(one in pane.requests for pane in self._counted):
+                continue
+            if not self._counted or self._counted[-1].rows >= (self._plan.rows or 0):
+                self._counted.append(_Pane(None))
+            self._counted[-1].add(parts[one,], places)
+        return table.height
+
+    def _by_count(self, pane: _Pane) -> Closing:
+        rows = pane.table()
+        first, last = rows["event_time"].min(), rows["event_time"].max()
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        span = Span(begins_at=first, ends_at=last + timedelta(microseconds=1), number=self.cursor.closed + 1)
+        return Closing(span=span, rows=rows, is_amended=False)
+
+    def _next_span(self) -> Span | None:
+        """The oldest window that is not closed, once the newest row is later than its end by what rows may be late, or
+        once nothing came for as long and the clock is as late."""
+        first = min(self._open, default=None)
+        begins = self.cursor.closed_through or first
+        if begins is None or self._newest is None:
+            return None
+        plan, now = self._plan, self._now()
+        if first is not None and first - begins > MOST_EMPTY * plan.every:
+            begins = first
+        span = plan.span_of(begins)
+        mark = min(self._newest, now) - plan.lateness
+        if now - self._read_at >= max(plan.lateness, plan.every / 24):
+            mark = max(mark, now - plan.lateness)
+        silent = first is None and begins - self._newest > MOST_EMPTY * plan.every
+        return None if span.ends_at > mark or silent else span
+
+    def _requests_of(self, key: str) -> set[str]:
+        if key not in self._known:
+            self._known[key] = self._kept_requests(key)
+            while len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _remember(self, key: str, requests: set[str]) -> None:
+        if key in self._known and not key:
+            self._known.pop(key)  # the newest few are others now
+        elif key in self._known:
+            self._known[key] |= requests
+
+
+def panes_first(panes: list[_Pane]) -> dict[int, int]:
+    """Of each segment, the place of the first request that is in one of the panes."""
+    first: dict[int, int] = {}
+    for pane in panes:
+        for segment, offset in pane.first.items():
+            first[segment] = min(offset, first.get(segment, offset))
+    return first
+
+
+def together(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    """Tables of predictions as one, in order."""
+    if not tables:
+        return rows_of([])
+    whole = pl.concat(tables, how="diagonal_relaxed")
+    return whole.sort("event_time", "request_id", "row", maintain_order=True)
+
+
+def _key(span: Span) -> str:
+    return str(span.day) if span.is_day else f"{span.begins_at:%Y-%m-%dT%H:%M:%SZ}"

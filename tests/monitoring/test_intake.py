@@ -1,0 +1,343 @@
+"""The prediction log becomes windows: each row once, whatever the order, the delay, the repetition and the kill."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from boucle.kernel.clock import FixedClock
+from boucle.kernel.digests import Digest
+from boucle.kernel.errors import InvalidInput
+from boucle.monitoring.cursor import Cursor
+from boucle.monitoring.intake import MOST_EMPTY, Closing, Intake, together
+from boucle.monitoring.records import WindowPolicy
+from boucle.monitoring.spans import plan_of
+from boucle.serving.prediction_log import PredictionLog
+from boucle.serving.records import LogSection, PredictionFrame
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+class Desk:
+    """A reader with what it keeps: windows and cursor change together, and survive it."""
+
+    def __init__(self, folder: Path, policy: WindowPolicy, clock: FixedClock) -> None:
+        self.folder, self.policy, self.clock = folder, policy, clock
+        self.cursor = Cursor()
+        self.windows: dict[str, pl.DataFrame] = {}
+        self.closings: list[Closing] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """A new process."""
+        self.intake = Intake(
+            self.folder,
+            plan_of(self.policy),
+            self.cursor,
+            is_foreign=lambda request: request.startswith("replay-"),
+            kept_requests=self._requests,
+            now=self.clock.now,
+        )
+
+    def _requests(self, key: str) -> set[str]:
+        if not key:
+            return {one for table in list(self.windows.values())[-3:] for one in table["request_id"]}
+        return set(self.windows[key]["request_id"]) if key in self.windows else set()
+
+    def close(self, most: int = 1000, *, killed: bool = False) -> None:
+        """Keep what is due; `killed` right after the transaction, before the reader hears of it."""
+        for _ in range(most):
+            closing = self.intake.next()
+            if closing is None:
+                return
+            cursor = self.intake.after(closing)
+            span = closing.span
+            key = str(span.number) if span.number else f"{span.begins_at:%Y-%m-%dT%H:%M:%SZ}"
+            if span.is_day:
+                key = str(span.day)
+            before = [self.windows[key]] if closing.is_amended and key in self.windows else []
+            self.windows[key] = together([*before, closing.rows])
+            self.closings.append(closing)
+            self.cursor = cursor
+            if killed:
+                self.begin()
+                return
+            self.intake.kept(closing, cursor)
+
+    def rows(self) -> dict[str, list[tuple[str, int]]]:
+        """The rows of the windows that have some."""
+        return {
+            key: sorted(table.select("request_id", "row").rows())
+            for key, table in sorted(self.windows.items())
+            if len(table)
+        }
+
+
+def frame(request: str, *hours: float, served: float = 0.0, declared: bool = True) -> PredictionFrame:
+    times = [(START + timedelta(hours=one)).isoformat() for one in hours]
+    return PredictionFrame(
+        request_id=request,
+        endpoint="orders",
+        number=1,
+        bundle_digest=Digest("0" * 64),
+        served_at=(START + timedelta(hours=served)).timestamp(),
+        latency_ms=1.0,
+        rows=len(hours),
+        inputs={"x": list(hours)},
+        outputs={"probability": [0.5] * len(hours)},
+        event_time=times if declared else None,
+        entity_key=[f"{request}/{place}" for place in range(len(hours))],
+    )
+
+
+def logs(folder: Path, count: int = 1) -> list[PredictionLog]:
+    return [PredictionLog(folder) for _ in range(count)]
+
+
+def test_a_day_closes_when_rows_came_that_are_later_than_its_end_by_the_lateness(tmp_path: Path) -> None:
+    clock = FixedClock(START + timedelta(days=90))
+    desk = Desk(tmp_path, WindowPolicy(), clock)
+    [log] = logs(tmp_path)
+    log.append(frame("a", 1, 23))
+    log.append(frame("b", 24.9))
+    assert desk.intake.read() == 3
+    desk.close()
+    assert desk.windows == {}
+    log.append(frame("c", 25.1))
+    desk.intake.read()
+    desk.close()
+    assert desk.rows() == {"2024-01-01": [("a", 0), ("a", 1)]}
+    assert desk.cursor.closed_through == START + timedelta(days=1)
+
+
+def test_a_window_closes_by_the_clock_once_nothing_comes_and_silence_makes_empty_ones_for_a_while(
+    tmp_path: Path,
+) -> None:
+    clock = FixedClock(START + timedelta(hours=5))
+    desk = Desk(tmp_path, WindowPolicy(every="6h"), clock)
+    [log] = logs(tmp_path)
+    log.append(frame("a", 1))
+    desk.intake.read()
+    clock.advance(60 * 60)
+    desk.close()
+    assert desk.windows == {}  # an hour late is not late
+    clock.advance(61 * 60)
+    desk.close()
+    assert list(desk.windows) == ["2024-01-01T00:00:00Z"]
+    clock.advance(86_400)
+    desk.close()
+    assert [len(table) for table in desk.windows.values()] == [1, 0, 0, 0, 0]
+    clock.advance(86_400 * 365)
+    desk.close()
+    assert len(desk.windows) <= MOST_EMPTY + 2
+
+
+def test_rows_of_the_past_close_by_each_other_and_not_by_a_clock_that_is_years_ahead(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, WindowPolicy(), FixedClock(START + timedelta(days=4000)))
+    [log] = logs(tmp_path)
+    for hour in range(0, 72, 4):
+        log.append(frame(f"r{hour}", hour))
+        desk.intake.read()
+        desk.close()
+    assert {key: len(rows) for key, rows in desk.rows().items()} == {"2024-01-01": 6, "2024-01-02": 6}
+    assert not any(one.is_amended for one in desk.closings)
+
+
+def test_a_row_of_tomorrow_counts_when_it_was_served(tmp_path: Path) -> None:
+    """A client whose clock is wrong closes nothing."""
+    desk = Desk(tmp_path, WindowPolicy(), FixedClock(START + timedelta(hours=12)))
+    [log] = logs(tmp_path)
+    log.append(frame("a", 1))
+    log.append(frame("wrong", 24 * 400, served=2))
+    desk.intake.read()
+    desk.close()
+    assert desk.windows == {}
+    log.append(frame("c", 26))
+    desk.clock.advance(86_400)
+    desk.intake.read()
+    desk.close()
+    assert desk.rows() == {"2024-01-01": [("a", 0), ("wrong", 0)]}
+
+
+def test_late_rows_are_put_into_their_window_and_a_request_again_is_not(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
+    [log] = logs(tmp_path)
+    for one in (frame("a", 1), frame("b", 8), frame("late", 2), frame("a", 1), frame("late", 2)):
+        log.append(one)
+        desk.intake.read()
+        desk.close()
+    assert desk.rows()["2024-01-01T00:00:00Z"] == [("a", 0), ("late", 0)]
+    amended = [one for one in desk.closings if one.is_amended]
+    assert [one.span.late_rows for one in amended] == [1]
+
+
+def test_rows_far_too_late_are_counted_and_left(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, WindowPolicy(every="1m"), FixedClock(START + timedelta(days=50)))
+    [log] = logs(tmp_path)
+    for one in (frame("a", 100), frame("b", 103), frame("ancient", 1)):
+        log.append(one)
+        desk.intake.read()
+        desk.close()
+    assert desk.intake.too_late == 1
+    assert ("ancient", 0) not in [row for rows in desk.rows().values() for row in rows]
+
+
+def test_shadows_and_replays_are_nobody_s_traffic(tmp_path: Path) -> None:
+    from msgspec.structs import replace
+
+    desk = Desk(tmp_path, WindowPolicy(rows=1), FixedClock(START))
+    [log] = logs(tmp_path)
+    log.append(replace(frame("a", 1), role="shadow"))
+    log.append(frame("replay-0123/2024-01-01/00000", 1))
+    log.append(frame("b", 1))
+    desk.intake.read()
+    desk.close()
+    assert list(desk.rows().values()) == [[("b", 0)]]
+
+
+def test_what_was_compacted_before_it_was_read_is_read_from_there(tmp_path: Path) -> None:
+    from boucle.serving.compaction import compact
+    from boucle.serving.traffic import log_folder
+
+    folder = log_folder(tmp_path, "orders")
+    desk = Desk(folder, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
+    first, second = logs(folder, 2)
+    first.append(frame("a", 1, 2))
+    desk.intake.read()
+    first.append(frame("b", 3))
+    second.append(frame("c", 9))
+    first.close()
+    compact(tmp_path, "orders", LogSection())
+    assert not (folder / "segment-00000001.log").exists()
+    desk.intake.read()
+    desk.close()
+    assert desk.rows() == {"2024-01-01T00:00:00Z": [("a", 0), ("a", 1), ("b", 0)]}
+    desk.begin()
+    desk.intake.read()
+    desk.close()
+    assert len(desk.closings) == 1
+
+
+def test_a_frame_that_cannot_be_read_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from msgspec.structs import replace
+
+    desk = Desk(tmp_path, WindowPolicy(rows=2), FixedClock(START))
+    [log] = logs(tmp_path)
+    log.append(frame("a", 1))
+    log.append(replace(frame("odd", 2), event_time=["yesterday"]))
+    log.append(frame("b", 3))
+    desk.intake.read()
+    desk.close()
+    assert desk.rows() == {"1": [("a", 0), ("b", 0)]}
+    assert "request odd cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        WindowPolicy(every="7h"),
+        WindowPolicy(every="30s"),
+        WindowPolicy(length="36h"),
+        WindowPolicy(length_rows=10),
+        WindowPolicy(rows=10, length_rows=25),
+        WindowPolicy(rows=10, length="2d"),
+    ],
+)
+def test_spans_that_do_not_fit_are_refused(policy: WindowPolicy) -> None:
+    with pytest.raises(InvalidInput, match=r"monitoring\.window"):
+        plan_of(policy)
+
+
+REQUESTS = st.lists(st.floats(0, 60), min_size=1, max_size=3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.integers(0, 2)),
+        st.just(("read", 0)),
+        st.tuples(st.just("close"), st.integers(1, 3)),
+        st.just(("die", 0)),
+        st.just(("die in between", 0)),
+        st.just(("roll", 0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(REQUESTS, max_size=12), again=st.lists(st.integers(0, 11), max_size=4), steps=STEPS)
+def test_any_order_of_reading_and_any_kill_give_windows_of_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory,
+    requests: list[list[float]],
+    again: list[int],
+    steps: list[tuple[str, int]],
+) -> None:
+    """Three workers write requests, some of them again; a reader reads, closes and dies at any moment."""
+    folder = tmp_path_factory.mktemp("log")
+    frames = [frame(f"r{number}", *hours) for number, hours in enumerate(requests)]
+    frames += [frames[one] for one in again if one < len(requests)]
+    desk = Desk(folder, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
+    writers = logs(folder, 3)
+    left = list(frames)
+    for step, number in steps:
+        if step == "write" and left:
+            writers[number].append(left.pop(0))
+        elif step == "read":
+            desk.intake.read()
+        elif step == "close":
+            desk.close(number)
+        elif step == "die":
+            desk.begin()
+        elif step == "die in between":
+            desk.close(killed=True)
+        elif step == "roll":
+            writers[0].close()
+    for one in left:
+        writers[0].append(one)
+    writers[1].append(frame("last", 24 * 30))
+    desk.intake.read()
+    desk.close()
+    expected: dict[str, set[tuple[str, int]]] = {}
+    for number, hours in enumerate(requests):
+        for row, hour in enumerate(hours):
+            begins = START + timedelta(hours=hour // 6 * 6)
+            expected.setdefault(f"{begins:%Y-%m-%dT%H:%M:%SZ}", set()).add((f"r{number}", row))
+    assert desk.rows() == {key: sorted(rows) for key, rows in sorted(expected.items())}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(REQUESTS, max_size=15), steps=STEPS)
+def test_windows_by_count_have_each_request_once_after_any_kill(
+    tmp_path_factory: pytest.TempPathFactory, requests: list[list[float]], steps: list[tuple[str, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    desk = Desk(folder, WindowPolicy(rows=5), FixedClock(START + timedelta(days=50)))
+    [log] = logs(folder)
+    left = [frame(f"r{number}", *hours) for number, hours in enumerate(requests)]
+    for step, number in steps:
+        if step == "write" and left:
+            log.append(left.pop(0))
+        elif step == "read":
+            desk.intake.read()
+        elif step == "close":
+            desk.close(number)
+        elif step in ("die", "roll"):
+            desk.begin() if step == "die" else log.close()
+        elif step == "die in between":
+            desk.close(killed=True)
+    for one in left:
+        log.append(one)
+    desk.intake.read()
+    desk.close()
+    whole, rows = [], 0
+    current: list[tuple[str, int]] = []
+    for number, hours in enumerate(requests):
+        current += [(f"r{number}", row) for row in range(len(hours))]
+        rows += len(hours)
+        if len(current) >= 5:
+            whole.append(sorted(current))
+            current = []
+    assert list(desk.rows().values()) == whole or {tuple(one) for one in desk.rows().values()} == {
+        tuple(one) for one in whole
+    }
