@@ -251,7 +251,7 @@ def test_spans_that_do_not_fit_are_refused(policy: WindowPolicy) -> None:
         plan_of(policy)
 
 
-REQUESTS = st.lists(st.floats(0, 60), min_size=1, max_size=3)
+REQUESTS = st.lists(st.integers(0, 240).map(lambda quarter: quarter / 4), min_size=1, max_size=3)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, 2)),
