@@ -9,10 +9,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Final, get_args
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.identity import store as rows
 from boucle.identity.door import UserDoor
+from boucle.identity.policies import permit
 from boucle.identity.principals import local_principal
 from boucle.identity.records import GRANTS, Directory, NewToken, Principal, Role, Token, User
 from boucle.identity.tokens import compose, hash_of, looks_like_one
@@ -165,8 +167,23 @@ def person_of(store: Store, token: str) -> Principal:
 
 
 def who_acts(store: Store, token: str | None) -> Principal:
-    """Who acts on this machine: whose token it is, or else whose account runs this."""
-    return person_of(store, token) if token else local_principal()
+    """Who acts on this machine: whose token it is, or else whose account runs this.
+
+    Once a store has users, who comes without a token may read only: otherwise one person could act under two names,
+    and approve what is their own.
+    """
+    if token:
+        return person_of(store, token)
+    local = local_principal()
+    return replace(local, may=GRANTS["reader"]) if has_users(store) else local
+
+
+def who_logs(store: Store, token: str | None) -> Principal:
+    """Who logs runs on this machine. Without users that is the local person, whatever the token; Refused, or
+    Unauthenticated, if there are users and the token is not that of one who may write."""
+    principal = who_acts(store, token) if has_users(store) else local_principal()
+    permit("write", principal)
+    return principal
 
 
 def _issue(store: Store, conn: Connection, user: str, scope: Role | None, days: int, actor: str) -> NewToken:

@@ -15,7 +15,9 @@ route answers is refused to strangers as well. A token can be stolen: it expires
 is refused in every process from the moment that it is revoked. It travels as it is, so beyond this machine the
 connection must be encrypted, by a proxy with TLS or a private network.
 
-Not defended against: whoever may write to the store's folder is above all roles, as is who runs the server.
+Not defended against: whoever may write to the store's folder is above all roles, as is who runs the server. But the
+programs here ask such a person for a token, too, once there are users, so that nobody approves what is their own by
+coming once with a name and once without.
 """
 
 import ipaddress
@@ -110,6 +112,11 @@ def permit(policy: Policy, principal: Principal) -> None:
     roles = [role for role, policies in GRANTS.items() if policy in policies]
     needed = f"{' or '.join(roles)} may {policy}"
     name = principal.name.partition(":")[2]
+    if principal.may == GRANTS["reader"] and principal.role is None:
+        raise Refused(
+            f"{principal.name} comes without a token to a store that has users, where only {needed}",
+            hint="export BOUCLE_TOKEN=TOKEN; `boucle users token NAME` prints one",
+        )
     if principal.role is None:
         raise Refused(
             f"{principal.name} has no token, and only a user who is {needed}",

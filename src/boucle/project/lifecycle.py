@@ -1,11 +1,13 @@
 """What a person does with a project: check it, run it."""
 
+import os
+
 from msgspec import Struct
 
 from boucle.data.api import read_table
 from boucle.data.records import DatasetVersion, Finding
 from boucle.governance.records import GateReport
-from boucle.identity.api import local_principal
+from boucle.identity.accounts import who_logs
 from boucle.kernel.progress import Progress
 from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
@@ -76,9 +78,10 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
     """Data to a version in charge. What is cached is not done again; what a gate refuses is not put in charge.
 
     Raises:
-        Refused: a check blocks, the parity proof fails, or a gate says no; the version stays, with its numbers.
+        Refused: a check blocks, the parity proof fails, or a gate says no; the version stays, with its numbers. Also
+            where the store has users, and BOUCLE_TOKEN holds no token of one who may write.
     """
-    actor = local_principal().name
+    actor = who_logs(context.store(), os.environ.get("BOUCLE_TOKEN")).name
     result = execute(context, first_training(context, actor), progress, force=force)
     version = result.value("register", ModelVersion)
     gates = judge(context, version)

@@ -102,7 +102,12 @@ def set_(
             measured=True if measured else UNSET,
         )
         change = api.set_policy(
-            found.store, found.principal(), project_id=found.project_id, model=name, policy=policy, reason=reason
+            found.store,
+            found.who_may("administer"),
+            project_id=found.project_id,
+            model=name,
+            policy=policy,
+            reason=reason,
         )
         _tell(found, name, change, as_json=as_json)
 
@@ -121,7 +126,12 @@ def remove(
         from boucle.governance import api
 
         change = api.set_policy(
-            found.store, found.principal(), project_id=found.project_id, model=name, policy=None, reason=reason
+            found.store,
+            found.who_may("administer"),
+            project_id=found.project_id,
+            model=name,
+            policy=None,
+            reason=reason,
         )
         _tell(found, name, change, as_json=as_json)
 

@@ -139,7 +139,7 @@ def endpoints(context: typer.Context, as_json: AsJson = False) -> None:
 def _by(found: Registry, reason: str) -> "By":
     from boucle.loop.rollout import By
 
-    return By(project_id=found.project_id, actor=found.principal().name, reason=reason)
+    return By(project_id=found.project_id, actor=found.who_may("write").name, reason=reason)
 
 
 def _version(found: Registry, text: str) -> tuple[str, int]:

@@ -57,7 +57,7 @@ def sync(
     if kept:
         raise Unavailable(
             f"{len(kept)} of {len(done)} spools could not be sent: {kept[0].problem}",
-            hint="start the server, then run the same command again: boucle sync",
+            hint=f"{kept[0].next or 'start the server'}, then run the same command again: boucle sync",
         )
 
 

@@ -223,7 +223,6 @@ class _Doors:
             type_of(name),
             headers=(
                 ("content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}"),
-                ("x-content-type-options", "nosniff"),
                 ("etag", f'"{entry.digest}"'),
             ),
         )

@@ -6,6 +6,7 @@ They are daemons: what they have not done when the process ends is done by the n
 import functools
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from boucle.kernel.errors import BoucleError, Unavailable
-from boucle.runs.client.targets import LOADING, Target
+from boucle.runs.client.destination import spool_root
+from boucle.runs.client.targets import LOADING, NotLetIn, Target
 from boucle.runs.spool.records import Taken
 from boucle.runs.spool.spool import Spool, forget_blob
 
@@ -115,6 +117,8 @@ class Threads:
         self.changed = threading.Condition()
         self._wake = threading.Event()
         self._working: set[str] = set()
+        self._asked: set[str] = set()
+        """Destinations that refuse us, each told once."""
 
     def add(self, feed: Feed, root: Path) -> None:
         """Take care of a feed, and of what dead processes left in its folder of spools."""
@@ -188,12 +192,30 @@ class Threads:
         feed.target.close()
 
     def _fail(self, feed: Feed, error: Exception) -> None:
-        if not feed.failures:
+        if isinstance(error, NotLetIn):
+            self._ask_for_help(feed, error)
+        elif not feed.failures:
             words = error.message if isinstance(error, BoucleError) else f"{type(error).__name__}: {error}"
             _log.warning("%s; what is logged is kept in the spool and sent later", words)
         feed.failures += 1
         pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** min(feed.failures, 10))
         feed.again_at = time.monotonic() + pause * _dice.uniform(0.5, 1.0)
+
+    def _ask_for_help(self, feed: Feed, error: NotLetIn) -> None:
+        """Tell the person, once, what only a person can mend; a program's own logging must not hide it."""
+        with self.changed:
+            if feed.where in self._asked:
+                return
+            self._asked.add(feed.where)
+        root = None if feed.spool.folder is None else feed.spool.folder.parent
+        command = "boucle sync" if root == spool_root(None) else f"boucle sync --spool {root}"
+        kept = "it waits in memory" if root is None else f"it waits in {root}, and `{command}` sends it then"
+        if sys.stderr is not None:  # a program without a terminal or file for it
+            sys.stderr.write(
+                f"boucle: tracking is refused: {error.message}\n"
+                f"boucle: next: {error.hint or 'ask who runs that server'}\n"
+                f"boucle: training goes on, nothing is lost: {kept}\n"
+            )
 
     def _note(self, feed: Feed) -> None:
         del feed

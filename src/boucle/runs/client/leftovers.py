@@ -16,7 +16,7 @@ from msgspec import Struct
 from boucle.kernel.errors import BoucleError
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.feeds import BATCH_BYTES, LostArtifacts, send_batch
-from boucle.runs.client.targets import Target, open_target
+from boucle.runs.client.targets import NotLetIn, Target, open_target
 from boucle.runs.spool.frames import HEADER_BYTES, frame, scan
 from boucle.runs.spool.records import DECODER, ENCODER, Artifact, Begin, End, Points
 from boucle.runs.spool.spool import forget_blob, remove_folder
@@ -32,6 +32,8 @@ class Leftover(Struct, frozen=True, kw_only=True):
     size_bytes: int
     problem: str | None = None
     """Why it is still there; None if all of it is in the store."""
+    next: str | None = None
+    """What a person has to do first, where the destination refuses who sends."""
     damaged_bytes: int = 0
     """Bytes that held no frame, or an artifact that is nowhere; records may be missing there."""
     alive: bool = False
@@ -126,7 +128,8 @@ def _replay_one(folder: Path) -> Leftover:
         damaged = _send(target, folder, segments)
     except (BoucleError, OSError) as error:
         words = error.message if isinstance(error, BoucleError) else str(error)
-        return Leftover(spool=folder.name, destination=str(where), size_bytes=size, problem=words)
+        way = error.hint if isinstance(error, NotLetIn) else None
+        return Leftover(spool=folder.name, destination=str(where), size_bytes=size, problem=words, next=way)
     finally:
         target.close()
     remove_folder(folder)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.kernel.errors import BoucleError, Refused, Unauthenticated, Unavailable
 from boucle.runs.client.destination import Destination
 from boucle.runs.spool.records import Taken
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0
 LOADING: Final = threading.Lock()
 """Held while a thread of ours loads modules: a process must not fork half-way through that."""
+
+
+class NotLetIn(Unavailable):
+    """The destination is there, and refuses who comes: a person has to do something."""
 
 
 class Target(Protocol):
@@ -86,8 +90,12 @@ class HttpTarget:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
+        if answer.status in (401, 403):
+            message, hint = _told(data)
+            way_in = _way_in() if answer.status == 401 else hint
+            raise NotLetIn(f"{self._url} answers {answer.status}: {message}", hint=way_in)
         if answer.status != 200:
-            raise Unavailable(f"{self._url} answers {answer.status}: {_message(data)}")
+            raise Unavailable(f"{self._url} answers {answer.status}: {_told(data)[0]}")
         return data
 
 
@@ -101,10 +109,15 @@ class StoreTarget:
 
     def send(self, spool: str, position: int, data: bytes) -> Taken:
         store = self._open()
+        from boucle.identity.accounts import who_logs
         from boucle.runs.ingest import take
 
         try:
-            return take(store, self._project, spool, position, data)
+            principal = who_logs(store, os.environ.get("BOUCLE_TOKEN"))
+        except (Refused, Unauthenticated) as error:
+            raise NotLetIn(f"{self._home}: {error.message}", hint=error.hint) from error
+        try:
+            return take(store, self._project, spool, position, data, principal=principal.name)
         except BoucleError as error:
             raise Unavailable(error.message, hint=error.hint) from error
 
@@ -123,6 +136,7 @@ class StoreTarget:
     def _open(self) -> "Store":
         if self._store is None:
             with LOADING:
+                import boucle.identity.accounts
                 import boucle.runs.ingest  # noqa: F401 - loads what a store needs
                 from boucle.kernel.store import Store
             try:
@@ -145,10 +159,23 @@ def authorization(token: str | None = None) -> dict[str, str]:
     return {}
 
 
-def _message(data: bytes) -> str:
+def _told(data: bytes) -> tuple[str, str | None]:
+    """Message and hint of a refusal."""
     try:
         told = msgspec.json.decode(data, type=dict[str, object])
     except msgspec.MsgspecError:
-        return data[:200].decode(errors="replace")
+        return data[:200].decode(errors="replace"), None
     inner = told.get("error")
-    return str(inner.get("message", inner) if isinstance(inner, dict) else told.get("message", told))[:500]
+    if not isinstance(inner, dict):
+        return str(inner or told.get("message", told))[:500], None
+    hint = inner.get("hint")
+    return str(inner.get("message", inner))[:500], None if hint is None else str(hint)[:500]
+
+
+def _way_in() -> str:
+    """What to do so that a server knows who asks."""
+    prints = "`boucle users token NAME` on the server's machine prints one"
+    if not authorization():
+        return f"set BOUCLE_TOKEN (or MLFLOW_TRACKING_TOKEN) to a token of an author; {prints}"
+    known = ("BOUCLE_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
+    return f"set {next(one for one in known if os.environ.get(one))} to a token that is valid there; {prints}"
