@@ -1,6 +1,3 @@
-import math
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +9,16 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 tables = st.lists(finite, max_size=40)
 
 
+def made(values: list[float]) -> histogram.Histogram:
+    return histogram.of_images(histogram.image(np.array(values, np.float64)))
+
+
+def plain(one: histogram.Histogram) -> tuple[int, list[int], list[int]]:
+    return one.bits, one.prefixes.tolist(), one.counts.tolist()
+
+
 def build(values: list[float]) -> tuple[int, list[int], list[int]]:
-    images, counts = np.unique(histogram.image(np.array(values, np.float64)), return_counts=True)
-    return histogram.build(images, counts)
+    return plain(made(values))
 
 
 @given(finite, finite)
@@ -44,9 +48,11 @@ def test_any_order_of_merging_gives_the_same_histogram(a: list[float], b: list[f
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(histogram, "MAX_BUCKETS", 7)  # so that small examples meet the limit too
         whole = build(a + b + c)
-        left = histogram.merge(histogram.merge(build(a), build(b)), build(c))
-        right = histogram.merge(build(c), histogram.merge(build(b), build(a)))
-        assert whole == left == right
+        left = histogram.merge(histogram.merge(made(a), made(b)), made(c))
+        right = histogram.merge(made(c), histogram.merge(made(b), made(a)))
+        going_on = histogram.added(left, histogram.image(np.array(a, np.float64)))
+        assert whole == plain(left) == plain(right)
+        assert plain(going_on) == build([*a, *b, *c, *a])
         assert len(whole[1]) <= 7
         assert sum(whole[2]) == len(a + b + c)
 
@@ -70,25 +76,3 @@ def test_every_value_lies_in_its_bucket(values: list[float]) -> None:
     for prefix, count in zip(prefixes, counts, strict=True):
         low, high = histogram.bucket_bounds(bits, prefix)
         assert all(low <= next(ordered) <= high for _ in range(count))
-
-
-@given(st.lists(st.tuples(finite.map(lambda x: max(-1e300, min(1e300, x))), st.integers(1, 1000)), max_size=40))
-def test_sums_are_exact(pairs: list[tuple[float, int]]) -> None:
-    values = np.array([value for value, _ in pairs], np.float64)
-    counts = np.array([count for _, count in pairs], np.int64)
-    parts = histogram.exact_sum(values, counts)
-    assert sum(map(Fraction, parts)) == sum((Fraction(value) * count for value, count in pairs), Fraction(0))
-    assert (parts[0] if parts else 0.0) == math.fsum(parts)
-
-
-@given(st.lists(finite.map(lambda x: max(-1e300, min(1e300, x))), max_size=30), st.integers(0, 30))
-def test_sums_of_parts_add_up_to_the_sum_of_all(values: list[float], cut: int) -> None:
-    def total(chosen: list[float]) -> list[float]:
-        return histogram.exact_sum(np.array(chosen, np.float64), np.ones(len(chosen), np.int64))
-
-    assert histogram.add_sums(total(values[:cut]), total(values[cut:])) == total(values)
-
-
-def test_sums_beyond_the_largest_float_stay_finite() -> None:
-    parts = histogram.exact_sum(np.array([1.7e308]), np.array([10_000_000_000]))
-    assert all(map(math.isfinite, parts))

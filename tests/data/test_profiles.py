@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boucle.data import histogram, profiles
+from boucle.data import histogram, text_profile
 from boucle.data.profiles import comparable, merge, merged, profile, quantiles
 from boucle.data.records import Profile
 from boucle.kernel.digests import canonical_json
@@ -44,7 +44,7 @@ def table(values: list[tuple[object, ...]]) -> pl.DataFrame:
 def test_the_same_rows_in_any_order_and_split_have_the_same_bytes(values, cut, random) -> None:  # type: ignore[no-untyped-def]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(histogram, "MAX_BUCKETS", 5)  # so that small examples meet the limits too
-        patch.setattr(profiles, "MAX_VALUES", 4)
+        patch.setattr(text_profile, "MAX_VALUES", 4)
         whole = profile(table(values))
         shuffled = random.sample(values, len(values))
         a, b = profile(table(shuffled[:cut])), profile(table(shuffled[cut:]))

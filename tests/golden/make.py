@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from test_golden import many_values
 
 from boucle.app.main import run_command
+from boucle.data.profiles import profile as full_profile
 from boucle.kernel import trees
 from boucle.kernel.care.archive import FORMAT as BACKUP_FORMAT
 from boucle.kernel.digests import canonical_json
@@ -155,6 +157,7 @@ def make_formats(folder: Path) -> None:
     _write("evaluation-1.json", evaluation)
     _write("answers-1.json", answers)
     _write("profile-1.json", profile)
+    _write("profile-2.json", canonical_json(full_profile(many_values(), full=True)))
     _copy(folder / "boucle.yaml", "boucle-1.yaml")
     _copy(home / "audit-head.json", "audit-head-1.json")
     _copy(home / "serving" / "orders" / "traffic.json", "traffic-1.json")

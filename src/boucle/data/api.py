@@ -3,8 +3,11 @@
 from boucle.data.checks import name_of, run_checks
 from boucle.data.csv_file import read_csv
 from boucle.data.csv_sniff import sniff_csv, written
-from boucle.data.histogram import bucket_bounds
-from boucle.data.profiles import comparable, merged, profile, quantiles
+from boucle.data.described import Correlation, Moments, correlations, distinct_values
+from boucle.data.described import moments as moments_of
+from boucle.data.histogram import Histogram, bucket_bounds
+from boucle.data.number_profile import histogram_of
+from boucle.data.profiles import comparable, merge, merged, profile, quantiles, rank_error
 from boucle.data.schema import as_text, counted, infer, kind_of, moments, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source, read_table
@@ -12,24 +15,33 @@ from boucle.data.task import check_present, task_of
 from boucle.data.usable import check_usable
 
 __all__ = [
+    "Correlation",
+    "Histogram",
+    "Moments",
     "as_text",
     "bucket_bounds",
     "check_present",
     "check_usable",
     "comparable",
+    "correlations",
     "counted",
+    "distinct_values",
     "get_version",
+    "histogram_of",
     "infer",
     "kind_of",
     "load",
     "load_profile",
+    "merge",
     "merged",
     "moments",
+    "moments_of",
     "name_of",
     "normalise",
     "parquet",
     "profile",
     "quantiles",
+    "rank_error",
     "read_csv",
     "read_source",
     "read_table",

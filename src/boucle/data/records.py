@@ -25,12 +25,12 @@ class Column(Struct, frozen=True):
     nullable: bool
 
 
-class NumericProfile(Struct, frozen=True, kw_only=True):
+class NumericProfile(Struct, frozen=True, kw_only=True, dict=True):
     """Mergeable summary of a numeric, boolean or timestamp (epoch seconds) column.
 
     `prefixes` and `counts` are a histogram over the leading `bits` bits of the order-preserving integer image of the
     float64 values, sorted by prefix; at most 2,048 buckets. See `boucle.data.histogram`. Values that are not finite
-    count as nulls.
+    count as nulls. What is None was not kept by the version that made the profile.
     """
 
     name: str
@@ -46,6 +46,13 @@ class NumericProfile(Struct, frozen=True, kw_only=True):
     total_rest: list[float] = field(default_factory=list)
     """What rounding left of the exact total: further floats to add, largest first, so that merging loses nothing."""
     total_squares_rest: list[float] = field(default_factory=list)
+    cubes: list[float] | None = None
+    """Floats, largest first, that add up exactly to the sum of the values' cubes; the sum of none is `[]`."""
+    fourths: list[float] | None = None
+    """The same of their fourth powers."""
+    registers: str | None = None
+    """Of a column with more than 2,048 distinct values: what their number is estimated from (`boucle.data.distinct`);
+    None for one with fewer, whose histogram tells it."""
 
 
 class CategoryProfile(Struct, frozen=True, kw_only=True):
@@ -60,6 +67,35 @@ class CategoryProfile(Struct, frozen=True, kw_only=True):
     nulls: int
     values: dict[str, int]
     hashed: bool = False
+    registers: str | None = None
+    """Of a hashed profile: what the number of distinct values is estimated from, see `NumericProfile.registers`."""
+    heavy: dict[str, int] | None = None
+    """Of a hashed profile in full: the heaviest values with counts that are at most `heavy_error` too low, sorted by
+    value (`boucle.data.heavy`). The one part of a profile that may depend on the split of the rows."""
+    heavy_error: int = 0
+    """No value that is missing in `heavy` stands there more often than this."""
+    lengths: NumericProfile | None = None
+    """Of a profile in full: the lengths of the texts in characters."""
+
+
+class SharedRows(Struct, frozen=True, kw_only=True):
+    """Of two columns, sums over the rows where both have a value; floats that add up to each sum exactly."""
+
+    rows: int
+    first: list[float]
+    second: list[float]
+    first_squares: list[float]
+    second_squares: list[float]
+
+
+class Products(Struct, frozen=True, kw_only=True):
+    """What correlations are computed from. Pairs come as (0, 1), (0, 2), ..., (1, 2), ... of `columns`."""
+
+    columns: list[str]
+    sums: list[list[float]]
+    """Of each pair, floats that add up exactly to the sum of its products over rows where both have a value."""
+    shared: list[SharedRows | None]
+    """Of each pair; None where neither column lacks a value, so that both columns' own sums are those."""
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -68,6 +104,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     rows: int
     numeric: list[NumericProfile]
     categories: list[CategoryProfile]
+    products: Products | None = None
+    """Of a profile in full: of the first 50 numeric columns."""
 
 
 class DatasetVersion(Struct, frozen=True, kw_only=True):
