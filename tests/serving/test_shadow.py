@@ -45,7 +45,7 @@ def frames(store: Store, endpoint: Endpoint) -> list[PredictionFrame]:
 
 
 def test_a_canary_answers_its_keys_and_is_logged_as_one(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
-    other = written_out(store, 2, deployer.keep(1.0))  # type: ignore[attr-defined]
+    other = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
     traffic = deploy_canary(store, "flights", other, weight=30.0)
     endpoint.refresh()
     assert endpoint.versions() == [1, 2]
@@ -64,7 +64,7 @@ def test_a_canary_with_other_columns_is_refused(
     deployer(1)
     fewer = replace(bundles.SIGNATURE, outputs=bundles.SIGNATURE.outputs[:1])
     monkeypatch.setattr(bundles, "SIGNATURE", fewer)
-    other = written_out(store, 2, deployer.keep(2.0))  # type: ignore[attr-defined]
+    other = written_out(store, 2, deployer.keep(2.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
     with pytest.raises(InvalidInput, match=r"version 2 has other outputs than version 1.*they differ in label"):
         deploy_canary(store, "flights", other, weight=10.0)
 
@@ -72,7 +72,7 @@ def test_a_canary_with_other_columns_is_refused(
 def test_a_shadow_is_asked_compared_and_logged(
     store: Store, endpoint: Endpoint, deployer: Deploy, bundles: ModuleType
 ) -> None:
-    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0)))  # type: ignore[attr-defined]
+    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
     endpoint.refresh()
     assert endpoint.versions() == [1]
     assert ask(endpoint, "one").number == 1
@@ -90,7 +90,7 @@ def test_a_shadow_is_asked_compared_and_logged(
 def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
     store: Store, endpoint: Endpoint, deployer: Deploy
 ) -> None:
-    shadow = written_out(store, 2, deployer.keep(1.0))  # type: ignore[attr-defined]
+    shadow = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
     (serving_root(store.home) / shadow.path / "model.treelite").unlink()
     traffic = deploy_shadow(store, "flights", shadow)
     endpoint.refresh()
@@ -102,7 +102,7 @@ def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
 
 
 def test_a_shadow_that_fails_shows_to_nobody(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
-    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0)))  # type: ignore[attr-defined]
+    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
     endpoint.refresh()
     lineup = endpoint.lineup
     assert lineup is not None

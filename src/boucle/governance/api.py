@@ -35,6 +35,7 @@ from boucle.governance.policies import (
 )
 from boucle.governance.records import GateReport, Permit, Policy
 from boucle.governance.reviews import review_change, review_version, waive
+from boucle.governance.signatures import add_signature, signatures_of
 from boucle.governance.standing import standing
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Conflict, Refused
@@ -46,6 +47,7 @@ from boucle.models.records import AliasMove, ModelVersion
 
 __all__ = [
     "NOT_QUALITY",
+    "add_signature",
     "delete_alias",
     "delete_model",
     "delete_version",
@@ -70,6 +72,7 @@ __all__ = [
     "set_alias",
     "set_policy",
     "set_stage",
+    "signatures_of",
     "standing",
     "tell_of_endpoint",
     "unsure",

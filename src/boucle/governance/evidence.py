@@ -1,7 +1,11 @@
 """What the gates look at: Boucle's own evaluation of a bundle, or a snapshot of what a client's run reported."""
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from boucle.evaluation.records import Metric
 from boucle.governance.records import Evidence, Policy
+from boucle.governance.signatures import signers_of
 from boucle.kernel import trees
 from boucle.kernel.digests import canonical_json, short
 from boucle.kernel.errors import Refused
@@ -16,6 +20,14 @@ _MANIFEST = "boucle.json"
 
 def evidence_of(store: Store, version: ModelVersion, policy: Policy) -> Evidence:
     """What there is to judge a version by, kept as a blob. Refused if the evaluation is about another bundle."""
+    found = _measured_or_reported(store, version, policy)
+    if policy.require_signature is UNSET:
+        return found
+    signers = signers_of(store, version.project_id, version.bundle_digest, policy.require_signature)
+    return replace(found, signed_by=[one.key_fingerprint for one in signers])
+
+
+def _measured_or_reported(store: Store, version: ModelVersion, policy: Policy) -> Evidence:
     files = {entry.path: entry for entry in trees.entries(store.blobs, version.bundle_digest)}
     if version.evaluation_digest is None:
         return _reported(store, version, policy, files=len(files))

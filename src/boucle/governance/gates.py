@@ -30,12 +30,17 @@ NOT_QUALITY: Final = frozenset(
 """Objectives about the service or the loop: measured where they happen, no gate for a version."""
 FIRST_USERS: Final = "boucle users add NAME --role admin, then boucle users add NAME --role reviewer"
 """What makes reviews possible in a store without users."""
-NEVER_WAIVED: Final = frozenset({"reviews", "artifacts"})
+NEVER_WAIVED: Final = frozenset({"reviews", "artifacts", "signature"})
 """Gates that no single person can let pass."""
 
 
-def policy_of(objectives: Sequence[Objective], section: GovernanceSection, packaging: PackagingSection) -> Policy:
-    """The rules that a project's versions are judged by.
+def policy_of(
+    objectives: Sequence[Objective],
+    section: GovernanceSection,
+    packaging: PackagingSection,
+    signers: Sequence[str] = (),
+) -> Policy:
+    """The rules that a project's versions are judged by; `signers` are the fingerprints of the keys that it names.
 
     >>> policy_of(
     ...     [Objective(metric="auc_roc", at_least=0.62), Objective(metric="latency_p95_ms", at_most=50.0)],
@@ -48,6 +53,7 @@ def policy_of(objectives: Sequence[Objective], section: GovernanceSection, packa
         objectives=[objective for objective in objectives if objective.metric not in NOT_QUALITY],
         reviews=section.reviews,
         parity_tolerance=packaging.tolerance,
+        require_signature=list(signers) or UNSET,
     )
 
 
@@ -61,7 +67,8 @@ def judge(
     waivers: Collection[Waiver] = (),
     at: datetime,
 ) -> GateReport:
-    """All verdicts about a version: one per objective, `parity` where it is Boucle's own, `artifacts`, `reviews`.
+    """All verdicts about a version: one per objective, `parity` where it is Boucle's own, `artifacts`, `signature`,
+    `reviews`.
 
     `reviews` are all that persons said about the model, oldest first; only those about exactly these digests count, and
     none of an author. `waivers` may hold others' and void ones.
@@ -72,6 +79,7 @@ def judge(
         *(_objective(objective, version, evidence, policy) for objective in policy.objectives),
         *parity,
         *([] if evidence.files else [_no_artifacts(version)]),
+        *([] if policy.require_signature is UNSET else [_signature(version, evidence, policy.require_signature)]),
         _reviews(version, evidence, reviews, policy.reviews, authors),
     ]
     live: dict[str, Waiver] = {}
@@ -112,6 +120,8 @@ def next_step(report: GateReport, *, users: bool = True) -> str:
         return FIRST_USERS
     if failed == ["reviews"]:
         return f"boucle models approve {where}"
+    if failed and {*failed} <= {"signature", "reviews"}:
+        return sign_command(report)
     return f"boucle models show {where}"
 
 
@@ -128,12 +138,20 @@ def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str | N
         return "register it again, from a run or a logged model of this server"
     if "reviews" in failed and not users:
         return FIRST_USERS
+    if {*failed} <= {"signature", "reviews"} and "signature" in failed:
+        return sign_command(report)
     if failed == ["reviews"]:
         return f"boucle models approve {where}, by a reviewer, with BOUCLE_TOKEN"
     return (
         f"register a version that passes {failed[0]}; or let it pass, as a reviewer with BOUCLE_TOKEN: "
         f"boucle models waive {where} '{failed[0]}' --reason REASON"
     )
+
+
+def sign_command(version: GateReport | ModelVersion) -> str:
+    """The command that signs a version."""
+    name = f"{version.model}/{version.number}"
+    return f"boucle sign {name if version.model.isidentifier() else repr(name)} --key FILE"
 
 
 def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]:
@@ -222,6 +240,21 @@ def _no_artifacts(version: ModelVersion) -> GateVerdict:
         required="at least 1 file",
         message=f"Boucle keeps no file of {version.source!r}, so that nothing could be approved; "
         "at least 1 file is required: register it from a run or a logged model of this server",
+    )
+
+
+def _signature(version: ModelVersion, evidence: Evidence, allowed: Sequence[str]) -> GateVerdict:
+    named = ", ".join(one[:12] for one in allowed) or "none: the policies of file and command have no key in common"
+    if evidence.signed_by:
+        message = f"the files are signed by the key {', '.join(one[:12] for one in evidence.signed_by)}"
+    else:
+        message = f"no allowed key signed the files {short(version.bundle_digest)}; allowed are {named}"
+    return GateVerdict(
+        gate="signature",
+        passed=bool(evidence.signed_by),
+        measured=float(len(evidence.signed_by)),
+        required=f"a signature by one of {named}",
+        message=message,
     )
 
 

@@ -28,10 +28,11 @@ def notices(store: Store, project_id: str, model: str, policy: Policy) -> list[s
 
 
 def for_reviews(store: Store, report: GateReport) -> str | None:
-    """The next command towards the reviews that a report lacks; None if it lacks something else first."""
-    failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
+    """The next command towards reviews and signature that a report lacks; None if it lacks something else first."""
+    failed = {verdict.gate for verdict in report.verdicts if not verdict.passed}
     users = store.read(has_users)
-    return next_step(report, users=users) if failed == ["reviews"] or ("reviews" in failed and not users) else None
+    lacking = bool(failed) and failed <= {"reviews", "signature"}
+    return next_step(report, users=users) if lacking or ("reviews" in failed and not users) else None
 
 
 def _pointers(conn: Connection, project_id: str, model: str, policy: Policy) -> list[tuple[str, int]]:

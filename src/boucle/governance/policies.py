@@ -7,10 +7,12 @@ is kept, unless that policy asks for reviews; it never weakens one that was set 
 """
 
 import math
+import re
 from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
@@ -28,6 +30,7 @@ from boucle.models import names
 from boucle.models.aliases import pointer_of
 from boucle.models.records import Stage
 
+_FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 _STAGES: Final[tuple[Stage, ...]] = ("Staging", "Production")
 
 
@@ -239,6 +242,21 @@ def _check(policy: Policy) -> None:
             raise InvalidInput(f"the objective {objective.metric!r} has no limit; give at_least or at_most")
     for alias in policy.aliases or []:
         names.check_alias(alias, new=True)
+    if policy.require_signature is not UNSET:
+        _check_keys(policy.require_signature)
     for stage in policy.stages or []:
         if stage not in _STAGES:
             raise InvalidInput(f"{pointer_of(stage)!r} cannot be protected; allowed are {', '.join(_STAGES)}")
+
+
+def _check_keys(fingerprints: list[str]) -> None:
+    if not fingerprints:
+        raise InvalidInput(
+            "a policy asks for a signature by one of no keys; leave require_signature out, or name a key"
+        )
+    for one in fingerprints:
+        if not _FINGERPRINT.fullmatch(one):
+            raise InvalidInput(
+                f"{one[:100]!r} is no fingerprint of a key; allowed are 64 digits 0-9 and a-f",
+                hint="boucle sign prints it with --json",
+            )

@@ -30,6 +30,8 @@ class GovernanceSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     reviews: int = 0
     """Approvals of persons that a permit needs."""
+    require_signature: list[str] = field(default_factory=list)
+    """Files of public keys, beside boucle.yaml, or their fingerprints: a permit needs a signature by one of them."""
     keep_days: int | None = None
     """Served predictions, labels and windows older than this are taken away by `boucle gc --delete`."""
 
@@ -103,6 +105,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """As above; `Production` if unset."""
     measured: bool | UnsetType = UNSET
     """Whether only what Boucle itself measured counts, not what a run reported."""
+    require_signature: list[str] | UnsetType = UNSET
+    """Fingerprints of keys, one of which must have signed exactly the version's files; none is asked for if unset."""
 
     def protects(self, pointer: str) -> bool:
         """Whether an alias, or a stage or an endpoint by its permit's name, moves against a permit only.
@@ -217,3 +221,20 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """None where the model is not Boucle's own."""
     files: int
     """Of the frozen tree."""
+    signed_by: list[str] = field(default_factory=list)
+    """Fingerprints of those keys that the policy names which signed exactly these files. Not part of the digest."""
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """That a key signed the files of a bundle: a row beside the version, about its digest."""
+
+    id: str
+    project_id: str
+    bundle_digest: Digest
+    statement_digest: Digest
+    """The signature itself (OpenSSF model signing), in the blob store."""
+    key_fingerprint: str
+    key: str
+    """The public key, in PEM. Whether it counts is the policy's to say."""
+    added_by: str
+    added_at: datetime

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from boucle.governance.records import GateReport, Permit, Policy, PolicyChange, Review, Waiver
-from boucle.governance.tables import gate_reports, permits, policies, policy_changes, reviews, waivers
+from boucle.governance.records import GateReport, Permit, Policy, PolicyChange, Review, Signature, Waiver
+from boucle.governance.tables import gate_reports, permits, policies, policy_changes, reviews, signatures, waivers
 from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest, canonical_json, digest_json
 
@@ -153,6 +153,21 @@ def all_waivers(conn: Connection, project_id: str, model: str) -> list[Waiver]:
         .order_by(waivers.c.granted_at, waivers.c.id)
     )
     return [Waiver(**_read(row, "granted_at", "expires_at")) for row in conn.execute(query).mappings()]
+
+
+def add_signature(conn: Connection, signature: Signature) -> None:
+    """Add a signature of a bundle."""
+    conn.execute(insert(signatures).values(_values(signature)))
+
+
+def all_signatures(conn: Connection, project_id: str, bundle_digest: Digest) -> list[Signature]:
+    """Every signature of a bundle in a project, oldest first."""
+    query = (
+        select(signatures)
+        .where(signatures.c.project_id == project_id, signatures.c.bundle_digest == bundle_digest)
+        .order_by(signatures.c.added_at, signatures.c.id)
+    )
+    return [Signature(**_read(row, "added_at")) for row in conn.execute(query).mappings()]
 
 
 def add_change(conn: Connection, change: PolicyChange) -> None:

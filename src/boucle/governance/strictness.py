@@ -31,6 +31,7 @@ def strictest(first: Policy, second: Policy) -> Policy:
         aliases=_union(first.aliases, second.aliases, CHAMPION),
         stages=_union(first.stages, second.stages, _PRODUCTION),
         measured=True if True in (first.measured, second.measured) else UNSET,
+        require_signature=_of_both(first.require_signature, second.require_signature),
     )
 
 
@@ -56,6 +57,13 @@ def _union(first: list[T] | UnsetType, second: list[T] | UnsetType, default: T) 
     return sorted(set(both))
 
 
+def _of_both(first: list[str] | UnsetType, second: list[str] | UnsetType) -> list[str] | UnsetType:
+    """The keys that either policy takes; none, so that nothing passes, where they have no key in common."""
+    if first is UNSET or second is UNSET:
+        return second if first is UNSET else first
+    return sorted({*first} & {*second})
+
+
 def _plain(policy: Policy) -> Policy:
     """The same policy in one order, with nothing unset, so that equal ones are equal."""
     return replace(
@@ -64,4 +72,5 @@ def _plain(policy: Policy) -> Policy:
         aliases=[CHAMPION] if policy.aliases is UNSET else sorted(policy.aliases),
         stages=[_PRODUCTION] if policy.stages is UNSET else sorted(policy.stages),
         measured=policy.measured is True,
+        require_signature=UNSET if policy.require_signature is UNSET else sorted({*policy.require_signature}),
     )

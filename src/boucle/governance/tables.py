@@ -99,3 +99,17 @@ waivers = Table(
     Column("expires_at", String(32), nullable=False),
     Index("ix_waivers_model", "project_id", "model"),
 )
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project_id", String(100), nullable=False),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("statement_digest", String(64), nullable=False),
+    Column("key_fingerprint", String(64), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("added_by", String(200), nullable=False),
+    Column("added_at", String(32), nullable=False),
+    Index("ix_signatures_bundle", "project_id", "bundle_digest"),
+)

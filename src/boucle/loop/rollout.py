@@ -109,7 +109,14 @@ def take_away(store: Store, by: By, endpoint: str, role: Role) -> Traffic:
 def _deployment(store: Store, by: By, endpoint: str, model: str, number: int) -> Deployment:
     """A version's bundle, written out; InvalidInput if its files are no bundle that Boucle can serve."""
     version = get_version(store, by.project_id, model, number)
-    deployment = serving.written_out(store, number, version.bundle_digest, model=None if model == endpoint else model)
+    deployment = serving.written_out(
+        store,
+        number,
+        version.bundle_digest,
+        project_id=by.project_id,
+        endpoint=endpoint,
+        model=None if model == endpoint else model,
+    )
     try:
         read_manifest(serving_root(store.home) / deployment.path)
     except NotFound as error:

@@ -109,14 +109,16 @@ def labels_of(signature: Signature, scores: Scores) -> list[str]:
     return [signature.classes[code] for code in chosen.astype(np.intp).tolist()]
 
 
-def open_bundle(folder: Path, trust: Trust | None = None) -> Predictor:
+def open_bundle(folder: Path, trust: Trust | None = None, signature: Path | None = None) -> Predictor:
     """Open a bundle folder for predictions. Damaged if the bytes of a file are not those that were packaged.
+
+    Its signature lies beside the folder unless `signature` names the file.
 
     Where `trust` names keys: NotFound if the bundle is not signed, Refused if by none of them, or if what is read here
     is not what was signed. Refused for a model that is code, unless `trust` allows it.
     """
     trust = trust or Trust()
-    signed = signed_by(folder, trust.keys) if trust.keys else None
+    signed = signed_by(folder, trust.keys, signature) if trust.keys else None
     manifest = read_manifest(folder, signed)
     refuse_code(manifest, trust, folder)
     files = {name: _read(folder, name, digest) for name, digest in manifest.files.items()}
@@ -126,9 +128,9 @@ def open_bundle(folder: Path, trust: Trust | None = None) -> Predictor:
     return Predictor(manifest, files, allow_code=trust.allow_code)
 
 
-def opened_manifest(folder: Path, trust: Trust) -> BundleManifest:
+def opened_manifest(folder: Path, trust: Trust, signature: Path | None = None) -> BundleManifest:
     """The manifest of a bundle folder, as far as it is trusted; see `open_bundle`."""
-    return read_manifest(folder, signed_by(folder, trust.keys) if trust.keys else None)
+    return read_manifest(folder, signed_by(folder, trust.keys, signature) if trust.keys else None)
 
 
 def _read(folder: Path, name: str, digest: Digest) -> bytes:

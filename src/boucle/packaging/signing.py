@@ -85,6 +85,22 @@ def read_public(data: bytes, where: str) -> PublicKey:
     return key
 
 
+def sealed(payload: bytes, key: PrivateKey) -> bytes:
+    """The signature of a payload in a DSSE envelope. The same payload and key give the same bytes (RFC 6979)."""
+    return key.sign(_to_sign(payload), ec.ECDSA(_HASHES[key.curve.name], deterministic_signing=True))
+
+
+def sealer(payload: bytes, signature: bytes, trusted: Sequence[PublicKey]) -> PublicKey | None:
+    """Which of the trusted keys made the signature of a payload; None if none did."""
+    for key in trusted:
+        try:
+            key.verify(signature, _to_sign(payload), ec.ECDSA(_HASHES[key.curve.name]))
+        except InvalidSignature:
+            continue
+        return key
+    return None
+
+
 def sign(name: str, files: Sequence[TreeEntry], key: PrivateKey) -> bytes:
     """The signature of a folder's files, as JSON. `name` is what the statement calls the model."""
     root = hashlib.sha256(b"".join(bytes.fromhex(one.digest) for one in files)).hexdigest()
@@ -98,7 +114,6 @@ def sign(name: str, files: Sequence[TreeEntry], key: PrivateKey) -> bytes:
         },
     }
     payload = msgspec.json.encode(statement)
-    signature = key.sign(_envelope(payload), ec.ECDSA(_HASHES[key.curve.name]))
     return msgspec.json.encode(
         {
             "mediaType": MEDIA_TYPE,
@@ -106,7 +121,7 @@ def sign(name: str, files: Sequence[TreeEntry], key: PrivateKey) -> bytes:
             "dsseEnvelope": {
                 "payload": base64.b64encode(payload).decode(),
                 "payloadType": PAYLOAD_TYPE,
-                "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
+                "signatures": [{"sig": base64.b64encode(sealed(payload, key)).decode(), "keyid": ""}],
             },
         }
     )
@@ -142,11 +157,8 @@ def verified(signature: bytes, trusted: Sequence[PublicKey], where: str) -> Sign
         raw = base64.b64decode(read.envelope.signatures[0].sig, validate=True)
     except (msgspec.MsgspecError, binascii.Error, ValueError, IndexError) as error:
         raise Refused(f"the signature of {where} cannot be read: {error}") from error
-    for key in trusted:
-        try:
-            key.verify(raw, _envelope(payload), ec.ECDSA(_HASHES[key.curve.name]))
-        except InvalidSignature:
-            continue
+    key = sealer(payload, raw, trusted)
+    if key is not None:
         return Signed(_files(payload, where), fingerprint(key))
     hint = read.material.public_key.hint if read.material.public_key else None
     raise Refused(
@@ -179,10 +191,10 @@ def _files(payload: bytes, where: str) -> dict[str, Digest]:
     return {one.name: Digest(one.digest) for one in resources}
 
 
-def _envelope(payload: bytes) -> bytes:
+def _to_sign(payload: bytes) -> bytes:
     """What is signed of a payload (DSSE's pre-authentication encoding).
 
-    >>> _envelope(b"{}")
+    >>> _to_sign(b"{}")
     b'DSSEv1 28 application/vnd.in-toto+json 2 {}'
     """
     return f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode() + payload

@@ -1,18 +1,22 @@
 """Whom a reader of bundles trusts. Imported by the serving worker; loads cryptography only where signatures count."""
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
 from boucle.kernel.errors import NotFound, Refused, Unavailable
+from boucle.kernel.paths import translate
 from boucle.kernel.trees import listing
 from boucle.packaging.records import BundleManifest, CodeStage
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import Signed
+
+_FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 
 
 class Trust(Struct, frozen=True, kw_only=True):
@@ -56,6 +60,26 @@ def signed_by(folder: Path, keys: Sequence[str], file: Path | None = None) -> "S
             f"{str(folder)!r} is not signed: there is no {str(place)!r}", hint=f"boucle sign {folder}"
         ) from error
     return verified(data, [read_public(key.encode(), "a trusted key") for key in keys], repr(str(folder)))
+
+
+def fingerprint_of(key: str, folder: Path) -> str:
+    """The fingerprint of a public key that is given by it, or by the file that holds the key, below `folder`."""
+    if _FINGERPRINT.fullmatch(key):
+        return key
+    check_installed()
+    from boucle.packaging.signing import fingerprint, read_public
+
+    file = folder / key
+    with translate(file):
+        try:
+            data = file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(
+                f"there is no key {str(file)!r}; a signer is named by the file of the public key, or by its "
+                "fingerprint, which is 64 digits 0-9 and a-f",
+                hint="boucle sign FOLDER makes a key of your own",
+            ) from error
+    return fingerprint(read_public(data, repr(str(file))))
 
 
 def refuse_code(manifest: BundleManifest, trust: Trust, folder: Path) -> None:

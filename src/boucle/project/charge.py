@@ -11,13 +11,15 @@ from boucle.governance.records import GateReport
 from boucle.kernel.errors import Conflict, GatesRefused, Refused
 from boucle.models.api import ever_pointed_at, history
 from boucle.models.records import CHAMPION, ModelVersion
+from boucle.packaging.trust import fingerprint_of
 from boucle.project.context import Context
 
 
 def judge(context: Context, version: ModelVersion) -> GateReport:
     """What the project's gates say about a version now; stored, and the policy put in force. Idempotent."""
     store, project = context.store(), context.project
-    return gate(store, version, policy_of(project.objectives, project.governance, project.packaging))
+    signers = [fingerprint_of(one, context.folder) for one in project.governance.require_signature]
+    return gate(store, version, policy_of(project.objectives, project.governance, project.packaging, signers))
 
 
 def by_luck(context: Context, version: ModelVersion) -> list[str]:

@@ -29,9 +29,10 @@ def collectable(
         if _deployed(home, endpoint)
         for one in deployments(read_traffic(home, endpoint))
     }
-    for folder in sorted((root / "bundles").glob("[!.]*")):
-        if folder.relative_to(root).as_posix() not in named:
-            yield candidate("bundle folder of the server", folder, grace_s)
+    for path in sorted((root / "bundles").glob("[!.]*")):
+        bundle = path.with_name(path.name.partition(".")[0])  # a signature's name begins with that of its bundle
+        if bundle.relative_to(root).as_posix() not in named:
+            yield candidate("bundle folder of the server", path, grace_s)
     for endpoint in endpoints(home):
         for segment in spent_segments(log_folder(home, endpoint), is_spent):
             yield candidate("log segment", segment, grace_s)

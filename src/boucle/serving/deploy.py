@@ -11,7 +11,7 @@ from boucle.kernel import trees
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound
 from boucle.kernel.locks import turn
-from boucle.kernel.paths import make_folder
+from boucle.kernel.paths import make_folder, write_atomic
 from boucle.kernel.points import reach
 from boucle.packaging.manifest import read_manifest
 from boucle.serving import rollout
@@ -22,6 +22,7 @@ from boucle.serving.traffic import (
     read_ack,
     read_traffic,
     serving_root,
+    signature_of,
     write_traffic,
 )
 
@@ -50,7 +51,8 @@ def deploy(
     """
     endpoint = endpoint or project_id
     check_name(endpoint)
-    champion = written_out(store, number, bundle_digest, model=None if model == endpoint else model)
+    model = None if model == endpoint else model
+    champion = written_out(store, number, bundle_digest, project_id=project_id, endpoint=endpoint, model=model)
 
     def rule(traffic: Traffic | None) -> Traffic:
         if traffic is None:
@@ -98,12 +100,46 @@ def withdraw(home: Path, endpoint: str, role: Role, *, permitted: Permitted | No
     return _change(home, endpoint, lambda traffic: rollout.without(_known(endpoint, traffic), role), permitted)
 
 
-def written_out(store: "Store", number: int, bundle_digest: Digest, *, model: str | None = None) -> Deployment:
-    """A version's bundle in a folder of the server. InvalidInput if it is no bundle that Boucle can serve."""
+def written_out(
+    store: "Store", number: int, bundle_digest: Digest, *, project_id: str, endpoint: str, model: str | None = None
+) -> Deployment:
+    """A version's bundle in a folder of the server, with the signature that its policy asks for.
+
+    Refused if that is not there. InvalidInput if it is no bundle that Boucle can serve.
+    """
     root = serving_root(store.home)
     folder = trees.materialise(store.blobs, bundle_digest, root / "bundles" / bundle_digest)
     reach("traffic.bundle_written")
-    return Deployment(number=number, bundle_digest=bundle_digest, path=folder.relative_to(root).as_posix(), model=model)
+    path = folder.relative_to(root).as_posix()
+    deployment = Deployment(number=number, bundle_digest=bundle_digest, path=path, model=model)
+    return _signed(store, project_id, endpoint, deployment)
+
+
+def guard(store: "Store", project_id: str, endpoint: str) -> Traffic:
+    """Have an endpoint load nothing that the policies in force now ask a signature for, unless it is there.
+
+    Refused, with nothing changed, if one of its deployments lacks it. What was asked for at deploying stays asked for.
+    """
+    read_traffic(store.home, endpoint)  # one that is lost or damaged is not for this to write anew
+
+    def rule(traffic: Traffic | None) -> Traffic:
+        return rollout.guarded(_known(endpoint, traffic), lambda one: _signed(store, project_id, endpoint, one))
+
+    return _change(store.home, endpoint, rule, None)
+
+
+def _signed(store: "Store", project_id: str, endpoint: str, deployment: Deployment) -> Deployment:
+    """A deployment with the signature that its policy asks for written out beside it."""
+    from boucle.governance.signatures import required_signature
+
+    model, digest = deployment.model or endpoint, deployment.bundle_digest
+    found = required_signature(store, project_id, model, deployment.number, digest)
+    signed = replace(deployment, signer=deployment.signer if found is None else found.key)
+    place = signature_of(serving_root(store.home), signed)
+    if found is not None and place is not None:
+        write_atomic(place, store.blobs.get(found.statement_digest))
+        reach("traffic.signature_written")
+    return signed
 
 
 def _change(

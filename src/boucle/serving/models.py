@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from boucle.kernel import trees
 from boucle.kernel.digests import short
 from boucle.kernel.errors import Damaged, NotFound
@@ -16,6 +18,7 @@ from boucle.packaging.bundle import Predictor, open_bundle, opened_manifest
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.trust import Trust
 from boucle.serving.records import Deployment
+from boucle.serving.traffic import signature_of
 
 _WARM: Final = 3
 """How often a model is asked before it is in charge: the first time costs what is loaded then."""
@@ -73,11 +76,15 @@ class Models:
     def signature(self, model: Model) -> Signature:
         """What a model takes and answers; loads nothing but its manifest."""
         if model._signature is None:
-            model._signature = opened_manifest(self._folder(model), self._trust).signature
+            trust, signature = self._trusted(model.deployment)
+            model._signature = opened_manifest(self._folder(model), trust, signature).signature
         return model._signature
 
     def load(self, model: Model) -> Predictor:
-        """Its predictor. Damaged if its files are not those that were deployed, NotFound if they are gone."""
+        """Its predictor. Damaged if its files are not those that were deployed, NotFound if they are gone.
+
+        Where a policy asks for a signature: Refused if what is loaded is not what was signed.
+        """
         with self._lock:
             if model.predictor is not None:
                 return model.predictor
@@ -91,7 +98,7 @@ class Models:
                     f"its folder {str(folder)!r} holds {short(found)}"
                 )
             self._make_room(model.size_bytes)
-            predictor = open_bundle(folder, self._trust)
+            predictor = open_bundle(folder, *self._trusted(deployment))
             _warm(predictor)
             self._asked = model.used = self._asked + 1
             model._signature, model.predictor = predictor.signature, predictor
@@ -112,6 +119,12 @@ class Models:
             one.predictor = None  # whoever is being answered by it keeps it until then
             self.evicted += 1
             in_use -= one.size_bytes
+
+    def _trusted(self, deployment: Deployment) -> tuple[Trust, Path | None]:
+        """Whose signature counts for a deployment, and the file that it is in, unless that lies beside the bundle."""
+        if deployment.signer is None:
+            return self._trust, None
+        return replace(self._trust, keys=[deployment.signer]), signature_of(self._root, deployment)
 
     def _folder(self, model: Model) -> Path:
         folder = inside(self._root, model.deployment.path)

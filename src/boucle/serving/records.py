@@ -21,6 +21,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """Whose version it is; None is the model that the endpoint is named after."""
     source: str | None = None
     """What a client called the folder that it had the server load; None is one that nobody asked for."""
+    signer: str | None = None
+    """Public key in PEM, where a policy asks for a signature: what it did not sign is not loaded."""
 
 
 class Canary(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 Imported by the worker: the kernel's light modules and msgspec only.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -22,19 +23,36 @@ def deployments(traffic: Traffic) -> list[Deployment]:
     return [traffic.champion, *canary, *([] if traffic.shadow is None else [traffic.shadow])]
 
 
+def same(one: Deployment, other: Deployment) -> bool:
+    """Whether two deployments are of the same version, whoever signed it."""
+    return replace(one, signer=None) == replace(other, signer=None)
+
+
+def guarded(traffic: Traffic, guard: Callable[[Deployment], Deployment]) -> Traffic:
+    """Traffic whose deployments, all that are asked, went through `guard`."""
+    canary = traffic.canary
+    return replace(
+        traffic,
+        champion=guard(traffic.champion),
+        canary=None if canary is None else replace(canary, deployment=guard(canary.deployment)),
+        shadow=None if traffic.shadow is None else guard(traffic.shadow),
+    )
+
+
 def with_champion(traffic: Traffic, deployment: Deployment) -> Traffic:
     """Traffic that the deployment answers. It is canary and shadow no more; one that comes back takes its old place,
     and forgets those after it.
     """
     before = traffic.before
-    if deployment in before:
-        before = before[: before.index(deployment)]
-    elif deployment != traffic.champion:
+    known = [place for place, one in enumerate(before) if same(one, deployment)]
+    if known:
+        before = before[: known[0]]
+    elif not same(deployment, traffic.champion):
         before = [*before, traffic.champion][-MOST_BEFORE:]
     canary, shadow = traffic.canary, traffic.shadow
-    if canary is not None and canary.deployment == deployment:
+    if canary is not None and same(canary.deployment, deployment):
         canary = None
-    if shadow == deployment:
+    if shadow is not None and same(shadow, deployment):
         shadow = None
     return replace(traffic, champion=deployment, before=before, canary=canary, shadow=shadow)
 
@@ -47,14 +65,16 @@ def with_canary(traffic: Traffic, canary: Canary) -> Traffic:
             hint="leave out --canary to make the version the champion; `boucle rollback ENDPOINT --canary` ends it",
         )
     _refuse_champion(traffic, canary.deployment)
-    shadow = None if traffic.shadow == canary.deployment else traffic.shadow
+    shadow = traffic.shadow
+    if shadow is not None and same(shadow, canary.deployment):
+        shadow = None
     return replace(traffic, canary=canary, shadow=shadow)
 
 
 def with_shadow(traffic: Traffic, deployment: Deployment) -> Traffic:
     """Traffic with this shadow instead of the one before; Conflict if it answers already."""
     _refuse_champion(traffic, deployment)
-    if traffic.canary is not None and traffic.canary.deployment == deployment:
+    if traffic.canary is not None and same(traffic.canary.deployment, deployment):
         raise Conflict(
             f"version {deployment.number} is the canary of endpoint {traffic.endpoint!r}",
             hint=f"boucle rollback {traffic.endpoint} --canary",
@@ -122,7 +142,7 @@ def one_key(values: Column) -> str | None:
 
 
 def _refuse_champion(traffic: Traffic, deployment: Deployment) -> None:
-    if traffic.champion == deployment:
+    if same(traffic.champion, deployment):
         raise Conflict(
             f"version {deployment.number} is the champion of endpoint {traffic.endpoint!r} already",
             hint="boucle endpoints",

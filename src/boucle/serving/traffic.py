@@ -1,6 +1,7 @@
 """Traffic: an endpoint's desired state in one file, and the worker's acknowledgement in another.
 
     <home>/serving/bundles/<digest>/            bundles, written out once, shared by all endpoints
+    <home>/serving/bundles/<digest>.<key>.sig   what a key signed of a bundle, where a policy asks for it
     <home>/serving/<endpoint>/traffic.json      desired state, atomically renamed
     <home>/serving/<endpoint>/ack.json          what the worker serves
     <home>/serving/<endpoint>/keys.json         who may ask, if not everybody
@@ -18,11 +19,11 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from boucle.kernel.digests import digest_json
+from boucle.kernel.digests import digest_bytes, digest_json
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Unavailable
 from boucle.kernel.paths import inside, translate, write_atomic
 from boucle.kernel.points import reach
-from boucle.serving.records import Ack, Traffic
+from boucle.serving.records import Ack, Deployment, Traffic
 
 POLL_S: Final = 0.02
 _ANEW: Final = "run `boucle run` or `boucle serve`: it writes the file anew from what is in charge"
@@ -37,6 +38,13 @@ def serving_root(home: Path) -> Path:
 def endpoint_folder(home: Path, endpoint: str) -> Path:
     """An endpoint's folder; InvalidInput if its name leads elsewhere."""
     return inside(serving_root(home), endpoint)
+
+
+def signature_of(root: Path, deployment: Deployment) -> Path | None:
+    """Where the signature of a deployed bundle lies, beside it; None if none is asked for."""
+    if deployment.signer is None:
+        return None
+    return inside(root, f"{deployment.path}.{digest_bytes(deployment.signer.encode())}.sig")
 
 
 def check_name(endpoint: str) -> None:

@@ -1,6 +1,7 @@
 """`boucle models policy`"""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,6 +51,8 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         screen.print(f"  protects {', '.join([*aliases, *(f'stage {stage}' for stage in stages)]) or 'nothing'}")
         if policy.measured is True:
             screen.print("  only what Boucle measured counts")
+        if policy.require_signature is not UNSET:
+            screen.print(f"  signed by one of the keys {', '.join(one[:12] for one in policy.require_signature)}")
         for notice in held.notices:
             screen.print(f"  {notice}")
         for change in held.changes:
@@ -72,6 +75,13 @@ def set_(
         list[str] | None, typer.Option(help="A stage that it protects; default: Production. May come several times.")
     ] = None,
     measured: Annotated[bool, typer.Option("--measured", help="Only what Boucle itself measured counts.")] = False,
+    require_signature: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="A signature by this key: the file of the public key, or its fingerprint. May come several times.",
+        ),
+    ] = None,
     tolerance: Annotated[float, typer.Option(help="The largest difference of a compiled model.")] = 1e-9,
     reason: Comment = "",
     project: In = None,
@@ -91,6 +101,7 @@ def set_(
         from boucle.governance import api
         from boucle.governance.records import Policy
         from boucle.models.names import stage_of
+        from boucle.packaging.trust import fingerprint_of
 
         stages: list[Stage] = [stage_of(one) for one in stage or []]
         policy = Policy(
@@ -100,6 +111,7 @@ def set_(
             aliases=alias or UNSET,
             stages=stages or UNSET,
             measured=True if measured else UNSET,
+            require_signature=[fingerprint_of(one, Path()) for one in require_signature or []] or UNSET,
         )
         change = api.set_policy(
             found.store,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from boucle.app.registry import Comment, In, Registry, registry
+from boucle.app.registry import Comment, In, Registry, asked_version, registry
 from boucle.app.session import AsJson
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def deploy(
         if key is not None and canary is None:
             raise InvalidInput("--key says by what a canary's share is drawn", hint="add --canary 10%")
         by = _by(found, reason)
-        model, number = _version(found, version)
+        model, number = asked_version(found, version)
         if shadow:
             traffic = rollout.deploy_shadow(found.store, by, to, model, number)
         elif canary is not None:
@@ -140,25 +140,6 @@ def _by(found: Registry, reason: str) -> "By":
     from boucle.loop.rollout import By
 
     return By(project_id=found.project_id, actor=found.who_may("write").name, reason=reason)
-
-
-def _version(found: Registry, text: str) -> tuple[str, int]:
-    """Model and number of what a person calls a version."""
-    from boucle.kernel.errors import InvalidInput, NotFound
-    from boucle.models.api import alias
-
-    model, at, name = text.rpartition("@")
-    if at and model:
-        move = alias(found.store, found.project_id, model, name)
-        if move is None:
-            raise NotFound(f"model {model!r} has no alias {name!r}", hint="boucle models list")
-        return model, move.version
-    model, _, number = text.rpartition("/")
-    if not (number.isascii() and number.isdecimal() and 0 < len(number) < 10):
-        raise InvalidInput(
-            f"{text[:100]!r} names no version; allowed are 3, MODEL/3 and MODEL@champion", hint="boucle models list"
-        )
-    return found.model(model or None), int(number)
 
 
 def _percent(text: str) -> float:

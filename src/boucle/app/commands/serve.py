@@ -191,7 +191,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
         from boucle.models.records import CHAMPION
-        from boucle.serving.api import deploy, endpoints, hold
+        from boucle.serving.api import deploy, endpoints, guard, hold
 
         name, section, home = project.project.project, project.project.serving, project.home
         others = [one for one in endpoints(home) if one != name]
@@ -205,6 +205,8 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             version = get_version(project.store(), name, name, champion.version)
             deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
             says[names.index(name)] = f"version {version.number} of {name} answers"
+        for one in names:
+            guard(project.store(), name, one)
         project.close()
 
         from boucle.app.console import console

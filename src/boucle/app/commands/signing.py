@@ -1,16 +1,19 @@
 """`boucle sign` and `boucle verify`"""
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from boucle.app.registry import In, asked_version, registry
 from boucle.app.session import AsJson
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import PrivateKey
 
+_VERSION: Final = re.compile(r"[^/@]+(/[0-9]{1,9}|@[^/@]+)")
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A bundle folder.")]
 Signature = Annotated[
     Path | None, typer.Option(metavar="FILE", help="File of the signature; default: FOLDER.sig, beside the folder.")
@@ -18,26 +21,35 @@ Signature = Annotated[
 
 
 def sign(
-    folder: Folder,
+    context: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A bundle folder; or MODEL/NUMBER or MODEL@ALIAS of the store.")
+    ],
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private key in PEM; default: your own, made when first needed.")
     ] = None,
     signature: Signature = None,
+    project: In = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign a bundle folder, so that others can tell that it came from you and is as it was.
+    """Sign a bundle folder, or a version, so that others can tell that it came from you and is as it was.
 
-    The signature (OpenSSF model signing) lies beside the folder, which it does not change. Give the public key to
-    whoever shall verify it.
+    The signature (OpenSSF model signing) lies beside the folder, which it does not change; that of a version is kept in
+    the store. Give the public key to whoever shall verify it.
 
     \b
     Example:
       boucle sign models/churn
       boucle verify models/churn --key ~/.config/boucle/signing.pub
+      boucle sign churn@champion --key ada.pem
     """
     from boucle.packaging.trust import check_installed
 
     check_installed()
+    folder = Path(what)
+    if not folder.is_dir() and signature is None and _VERSION.fullmatch(what):
+        _sign_version(context, what, key, project, as_json=as_json)
+        return
     from boucle.app.console import print_json
     from boucle.kernel.paths import write_atomic
     from boucle.kernel.trees import listing
@@ -58,6 +70,36 @@ def sign(
         typer.echo(f"made a key of your own: {public.with_suffix('.pem')}")
     typer.echo(f"signed {folder}: {place}")
     typer.echo(f"verify it: boucle verify {folder} --key {public}")
+
+
+def _sign_version(context: typer.Context, what: str, file: Path | None, project: str | None, *, as_json: bool) -> None:
+    with registry(context, project) as found:
+        from boucle.app.console import print_json
+        from boucle.governance.api import add_signature
+        from boucle.kernel.trees import entries
+        from boucle.models.api import get_version
+        from boucle.packaging.signing import public_pem
+        from boucle.packaging.signing import sign as signed
+
+        model, number = asked_version(found, what)
+        actor = found.who_may("write").name
+        version = get_version(found.store, found.project_id, model, number)
+        private, public, is_new = _key(file)
+        kept = add_signature(
+            found.store,
+            project_id=found.project_id,
+            model=model,
+            number=number,
+            signature=signed(model, entries(found.store.blobs, version.bundle_digest), private),
+            key=public_pem(private.public_key()).decode(),
+            actor=actor,
+        )
+        if as_json:
+            print_json({"version": number, "public_key": str(public), "new_key": is_new, "signature": kept})
+            return
+        if is_new:
+            typer.echo(f"made a key of your own: {public.with_suffix('.pem')}")
+        typer.echo(f"signed version {number} of {model} by the key {kept.key_fingerprint[:12]}")
 
 
 def verify(
