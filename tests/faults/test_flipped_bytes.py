@@ -254,12 +254,14 @@ LEFT = {
     "cache/trees/.<any>/**": "cache/trees/.x.1/file",
     "cache/bundles/.<any>/**": "cache/bundles/.x.1/model.onnx",
     "serving/bundles/.<any>/**": "serving/bundles/.x.1/boucle.json",
+    "serving/bundles/.<any>": "serving/bundles/.x.sig.1",
+    "serving/bundles/<digest>.<digest>.sig": f"serving/bundles/{'0' * 64}.{'1' * 64}.sig",
     "serving/<endpoint>/.<any>": "serving/orders/.traffic.json.1",
     "serving/<endpoint>/log/.<any>": "serving/orders/log/.bound.json.1",
     "serving/<endpoint>/log/day=<any>/.<any>": "serving/orders/log/day=2020-01-01/.x.parquet.1",
     "damaged/<any>": "damaged/x",
 }
-"""Files whose bytes nobody asks, by their pattern in the layout of a home: locks, what is being written, prints."""
+"""Files whose bytes none of these commands asks, by their pattern: locks, what is being written, prints, signatures."""
 
 
 def test_bytes_that_nobody_asks_change_no_answer(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
