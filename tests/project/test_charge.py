@@ -6,11 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from boucle.app.main import run_command
 from boucle.governance.api import list_reports
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import GatesRefused, InvalidInput, NotFound, Refused
 from boucle.kernel.progress import Silent
 from boucle.models.api import history
 from boucle.models.records import CHAMPION
+from boucle.packaging.signing import fingerprint, new_key, private_pem, public_pem
 from boucle.project.context import open_context
 from boucle.project.lifecycle import RunReport, check_project, run_project
 
@@ -101,3 +103,24 @@ def test_a_parameter_that_no_estimator_takes_is_told_with_its_line(folder: Path)
     (folder / "boucle.yaml").write_text(text.replace("max_iter: 10", "max_iter: -30"))
     with pytest.raises(InvalidInput, match=r"boucle\.yaml:5: training\.params\.max_iter: `-30` is not allowed"):
         run(folder)
+
+
+def test_a_project_that_asks_for_a_signature_is_in_charge_once_a_key_signed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file's keys are below its folder, and a weaker file is no way round a policy that a command has set."""
+    with (folder / "boucle.yaml").open("a") as file:
+        file.write("governance: {require_signature: [keys/ada.pub]}\n")
+    with open_context(folder) as context, pytest.raises(NotFound, match=r"there is no key '.*/keys/ada\.pub'"):
+        check_project(context, Silent())
+    key = new_key()
+    (folder / "keys").mkdir()
+    (folder / "keys" / "ada.pub").write_bytes(public_pem(key.public_key()))
+    (folder / "ada.pem").write_bytes(private_pem(key))
+    with pytest.raises(GatesRefused, match="no allowed key signed the files") as refused:
+        run(folder)
+    assert refused.value.hint == "boucle sign orders/1 --key FILE"
+    words = ["sign", "orders/1", "--key", str(folder / "ada.pem"), "--project", str(folder)]
+    assert run_command(words) == 0
+    assert f"signed version 1 of orders by the key {fingerprint(key.public_key())[:12]}" in capsys.readouterr().out
+    assert run(folder).in_charge == 1

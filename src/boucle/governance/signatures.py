@@ -16,7 +16,6 @@ from boucle.governance.records import Signature
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import InvalidInput, Refused
-from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models.api import get_version, known_version
 from boucle.models.records import ModelVersion
@@ -46,7 +45,6 @@ def add_signature(
         added_by=actor,
         added_at=store.clock.now(),
     )
-    reach("signature.kept")
 
     def unit(conn: Connection) -> Signature:
         known_version(conn, project_id, model, number)

@@ -18,8 +18,12 @@ from boucle.project.context import Context
 def judge(context: Context, version: ModelVersion) -> GateReport:
     """What the project's gates say about a version now; stored, and the policy put in force. Idempotent."""
     store, project = context.store(), context.project
-    signers = [fingerprint_of(one, context.folder) for one in project.governance.require_signature]
-    return gate(store, version, policy_of(project.objectives, project.governance, project.packaging, signers))
+    return gate(store, version, policy_of(project.objectives, project.governance, project.packaging, signers(context)))
+
+
+def signers(context: Context) -> list[str]:
+    """The fingerprints of the keys that the project asks a signature by; NotFound if the file of one is not there."""
+    return [fingerprint_of(one, context.folder) for one in context.project.governance.require_signature]
 
 
 def by_luck(context: Context, version: ModelVersion) -> list[str]:

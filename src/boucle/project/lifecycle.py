@@ -11,7 +11,7 @@ from boucle.identity.accounts import who_logs
 from boucle.kernel.progress import Progress
 from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
-from boucle.project.charge import by_luck, judge, take_charge
+from boucle.project.charge import by_luck, judge, signers, take_charge
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
 from boucle.project.pipelines import first_training, measured
@@ -54,6 +54,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
 def check_project(context: Context, progress: Progress) -> CheckReport:
     """Read the source and run every check on the rows the first training would use; changes nothing."""
     project = context.project
+    signers(context)
     with progress.task(f"read {project.data.source}", None) as task:
         table = read_table(project.data, context.folder)
         task.advance(note=f"{table.height:,} rows, {table.width} columns")
@@ -82,6 +83,7 @@ def run_project(context: Context, progress: Progress, *, force: bool = False) ->
             where the store has users, and BOUCLE_TOKEN holds no token of one who may write.
     """
     actor = who_logs(context.store(), os.environ.get("BOUCLE_TOKEN")).name
+    signers(context)  # a key that is not there is told before hours of training
     result = execute(context, first_training(context, actor), progress, force=force)
     version = result.value("register", ModelVersion)
     gates = judge(context, version)
