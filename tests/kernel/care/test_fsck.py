@@ -270,6 +270,8 @@ def test_every_column_that_looks_like_a_digest_is_known_to_name_a_blob_or_not() 
         "reviews.evaluation_digest",
         "runs.bundle_digest",
         "runs.dataset_digest",
+        "signatures.bundle_digest",
+        "signatures.statement_digest",
         "waivers.bundle_digest",
         "waivers.evaluation_digest",
     }, "a column that names a kept blob belongs into this list; another one into references.NO_BLOBS"
