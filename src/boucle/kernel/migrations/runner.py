@@ -43,6 +43,8 @@ def _upgrade(path: Path) -> None:
     try:
         with engine.connect() as connection:
             raw = raw_of(connection)
+            # Without a transaction of SQLAlchemy's, Alembic's batch operations would make one, and commit ours with it.
+            connection.begin()
             raw.execute("BEGIN IMMEDIATE")
             try:
                 reach("migration.begun")
