@@ -45,7 +45,7 @@ class StreamBody:
         """See `identity.http.Body`."""
         if self._declared is not None and self._declared <= min(limit, _AT_ONCE_BYTES):
             self._take()
-            return await _waited(self._protocol())
+            return await waited(self._protocol())
         too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
         if self._declared is not None and self._declared > limit:
             raise too_large
@@ -67,7 +67,7 @@ class StreamBody:
         self._pieces = pieces = aiter(self._protocol)
         while True:
             try:
-                piece = await _waited(anext(pieces))
+                piece = await waited(anext(pieces))
             except StopAsyncIteration:
                 break
             size += len(piece)
@@ -132,7 +132,7 @@ async def sweep() -> None:
             task.cancel()
 
 
-async def _waited(coming: Awaitable[bytes]) -> bytes:
+async def waited(coming: Awaitable[bytes]) -> bytes:
     """What comes next; CutOff if the client goes away or sends nothing for too long."""
     task = asyncio.current_task()
     assert task is not None

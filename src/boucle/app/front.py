@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
-from boucle.app.body import StreamBody, sweep
+from boucle.app.body import StreamBody, sweep, waited
 from boucle.app.files import NoSuchRange, send_file
 from boucle.app.router import Match, Router
+from boucle.app.short_ways import ShortWays
 from boucle.identity.api import Door, Policy, Principal, admit
 from boucle.identity.http import (
     Answer,
@@ -25,6 +26,7 @@ from boucle.identity.http import (
     FileResponse,
     Headers,
     NoRoute,
+    Quick,
     Request,
     Response,
     Surface,
@@ -41,6 +43,8 @@ class ManyHeaders(Headers, Protocol):
     """Headers as RSGI has them."""
 
     def get_all(self, key: str, /) -> list[str]: ...
+
+    def keys(self) -> list[str]: ...
 
     def __contains__(self, key: str, /) -> bool: ...
 
@@ -72,6 +76,7 @@ class Front:
     ) -> None:
         self.router: Final = Router(surfaces)
         self._door = door
+        self._short = ShortWays(door)
         self._names = tuple(names)
         self._default_project = default_project
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
@@ -88,9 +93,17 @@ class Front:
         self._pool.shutdown()
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
-        body = StreamBody(scope.headers, protocol, scope.client)
+        body: StreamBody | None = None
+        answer: Answer | None = None
         try:
-            answer = await self._answer(scope, body)
+            content: bytes | None = None
+            way = self._short.find(scope)
+            if way is not None:
+                quick, head = way
+                content, answer = await _quickly(quick, head, protocol)
+            if answer is None:
+                body = StreamBody(scope.headers, protocol, scope.client)
+                answer = await self._answer(scope, body if content is None else content)
             if isinstance(answer, FileResponse):
                 send_file(answer, scope.headers, protocol, head=scope.method == "HEAD")
                 return
@@ -98,22 +111,23 @@ class Front:
             if isinstance(error, Unauthenticated) and error.delay_s:
                 await asyncio.sleep(error.delay_s)
             if not isinstance(error, CutOff):
-                await body.drain()
+                await (body or StreamBody(scope.headers, protocol, scope.client)).drain()
             answer = self._refusal(scope, error)
         except Exception:  # noqa: BLE001 - the HTTP edge: a mistake of ours must not end the server
             _log.exception("internal error on %s %s", scope.method, scope.path)
-            await body.drain()
+            await (body or StreamBody(scope.headers, protocol, scope.client)).drain()
             answer = self._refusal(scope, BoucleError("internal error; the server's log says more"))
         headers = [("content-type", answer.content_type)]
         if answer.headers:
             headers += answer.headers
         protocol.response_bytes(answer.status, headers, answer.body)
 
-    async def _answer(self, scope: Scope, body: StreamBody) -> Answer:
+    async def _answer(self, scope: Scope, body: StreamBody | bytes) -> Answer:
+        """What the route answers; the body is here already if the short way has read it."""
         match, principal = self._admitted(scope)
         door = match.door
-        content: bytes | StreamBody = body
-        if not door.is_async:
+        content = body
+        if not door.is_async and isinstance(body, StreamBody):
             reads = scope.method not in ("GET", "HEAD")
             content = await body.read(door.surface.max_body_bytes) if reads else b""
         request = Request(
@@ -128,6 +142,8 @@ class Front:
         )
         if door.is_async:
             answer: Answer = await door.route.handler(request)
+            if door.route.quick is not None:
+                self._short.learn(scope, match)
             return answer
         return await asyncio.get_running_loop().run_in_executor(self._pool, door.route.handler, request)
 
@@ -177,3 +193,14 @@ class Front:
         elif isinstance(error, NoSuchRange):
             more = (("content-range", f"bytes */{error.size}"),)
         return Response(answer.status, answer.body, answer.content_type, answer.headers + more) if more else answer
+
+
+async def _quickly(quick: Quick, head: Headers, protocol: Any) -> tuple[bytes, Answer | None]:
+    """The body, and what the short way answers."""
+    quick.gate.coming += 1
+    try:
+        content = await waited(protocol())
+    finally:
+        quick.gate.coming -= 1
+    answer = quick.answer(content, head)
+    return content, answer if answer is None or isinstance(answer, Response) else await answer

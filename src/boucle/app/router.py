@@ -166,7 +166,7 @@ def _placed(surface: Surface) -> Iterable[Route]:
     """The surface's routes at each of their places."""
     for prefix in surface.prefixes:
         for one in surface.routes:
-            yield Route(one.method, prefix + one.path, one.policy, one.handler)
+            yield Route(one.method, prefix + one.path, one.policy, one.handler, one.quick)
     yield from surface.outer
 
 

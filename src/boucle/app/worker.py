@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 from asyncio import AbstractEventLoop
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,8 +175,10 @@ class Worker:
         # interpreter that ends the long way around them.
         os._exit(0)
 
-    async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
-        await self._entry.__rsgi__(scope, protocol)
+    @property
+    def __rsgi__(self) -> Callable[[Scope, Any], Awaitable[None]]:
+        """The entry's own method, which costs no further coroutine."""
+        return self._entry.__rsgi__
 
     async def _follow(self, parent: int) -> None:
         """Take up changes of traffic, and end with the server's main process."""

@@ -163,6 +163,25 @@ Handler: TypeAlias = Callable[[Request], Answer] | Callable[[Request], Awaitable
 must never block it; it reads the body itself: `await request.read(limit)`, `async for piece in request.chunks()`."""
 
 
+class Gate(Protocol):
+    """Where it is counted who is on the way to something."""
+
+    coming: int
+    """Requests that are being read."""
+
+
+class Quick(Protocol):
+    """A short way to the answer of a route, for the requests that most are. For one event loop."""
+
+    @property
+    def gate(self) -> Gate:
+        """Of what it asks."""
+
+    def answer(self, content: bytes, headers: Headers, /) -> "Response | Awaitable[Response] | None":
+        """The answer to a small JSON body whose head says nothing that would matter; None, and nothing was done, if
+        the handler has to look at it. It raises only where the handler would raise the same."""
+
+
 class Route(Struct, frozen=True):
     """One door of a server: what it answers, to whom, by which function."""
 
@@ -174,6 +193,8 @@ class Route(Struct, frozen=True):
     policy: Policy
     handler: Callable[..., Any]
     """A `Handler`."""
+    quick: Callable[[dict[str, str]], Quick] | None = None
+    """Makes the short way for what stands for the `{name}` segments, if there is one. The handler is `async` then."""
 
 
 class Surface(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,9 @@ hardened against damaged bytes.
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float64]
 """Binary: probability of the positive class, (n_rows,). Multiclass: probabilities, (n_rows, n_classes). Regression:
 values, (n_rows,)."""
+_TRIES = 20
+"""Answers of which the quickest tells how long one takes."""
 
 
 class Predictor:
@@ -33,6 +37,7 @@ class Predictor:
 
     def __init__(self, manifest: BundleManifest, files: Files, *, allow_code: bool = False) -> None:
         self.manifest = manifest
+        self._single: Single | None = None
         self._stages: Pipeline | CodePipeline
         first = manifest.stages[0]
         if isinstance(first, CodeStage) and allow_code:
@@ -72,6 +77,13 @@ class Predictor:
         return outputs_of(self.signature, self._compiled.chain.scores(matrix, nthread))
 
     @property
+    def single(self) -> "Single":
+        """The same for one row at a time; for one thread only. Made when it is first asked for."""
+        if self._single is None:
+            self._single = Single(self.signature, self._compiled)
+        return self._single
+
+    @property
     def _compiled(self) -> "Pipeline":
         assert isinstance(self._stages, Pipeline)
         return self._stages
@@ -88,6 +100,40 @@ class Pipeline:
     def scores(self, columns: Mapping[str, Values], nthread: int = 1) -> Scores:
         """Scores of raw rows."""
         return self.chain.scores(self.encoder.encode(columns), nthread)
+
+
+class Single:
+    """A predictor that is asked one row at a time, in memory that it keeps. For one thread."""
+
+    def __init__(self, signature: Signature, stages: Pipeline) -> None:
+        self.coded = stages.encoder.coded
+        """Values in the order of the inputs to numbers; None where a category is unseen or missing."""
+        self._signature = signature
+        self._scores = stages.chain.single(len(signature.inputs))
+        exact = self._scores([0.0] * len(signature.inputs)).dtype == np.float64
+        self._is_binary = exact and signature.task == "binary"
+        self.seconds = self._measured()
+        """How long an answer takes, at best."""
+
+    def ask(self, row: Sequence[float]) -> list[float | str]:
+        """One value for each output, in the signature's order. struct.error for a row that is not all numbers."""
+        signature = self._signature
+        scores = self._scores(row)
+        if self._is_binary:
+            score: float = scores.item(0)
+            return [score, signature.classes[score >= signature.threshold]]
+        values = outputs_of(signature, scores).values()
+        return [one[0] if isinstance(one, list) else one.item(0) for one in values]
+
+    def _measured(self) -> float:
+        """The least of some answers to the row that is all zeros; categories have a code 0."""
+        row = [0.0] * len(self._signature.inputs)
+        least = inf
+        for _ in range(_TRIES):
+            began = perf_counter()
+            self._scores(row)
+            least = min(least, perf_counter() - began)
+        return least
 
 
 def outputs_of(signature: Signature, scores: Scores) -> dict[str, NDArray[np.float64] | list[str]]:

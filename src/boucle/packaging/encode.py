@@ -99,11 +99,19 @@ class Encoder:
 
         None where it takes a closer look: a missing value, an unseen category, a number near the limits.
         """
+        row = self.coded(values)
+        if row is None or None in row or (self._strict and not (-self._limit <= min(row) and max(row) <= self._limit)):
+            return None
+        return row
+
+    def coded(self, values: Sequence[float | str | None]) -> list[Any] | None:
+        """The same without a look at the numbers; None where a category is unseen or missing."""
         row: list[Any] = list(values)
         for place, codes in self._coded:
-            row[place] = codes.get(row[place])
-        if None in row or (self._strict and not (-self._limit <= min(row) and max(row) <= self._limit)):
-            return None
+            code = codes.get(row[place])
+            if code is None:
+                return None
+            row[place] = code
         return row
 
     def _refuse(self, matrix: NDArray[np.float64], columns: Mapping[str, Values]) -> None:

@@ -19,6 +19,7 @@ from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.protocols import head
 from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
+from boucle.protocols.open_inference_quick import QuickInfer
 from boucle.protocols.open_inference_typed import TypedReader
 from boucle.protocols.tensors import MALFORMED, Tensor, column_of
 from boucle.serving.endpoint import Answer, Endpoint
@@ -94,7 +95,7 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
         Route("GET", version, "predict", doors.model),
         Route("GET", f"{model}/ready", "predict", doors.model_ready),
         Route("GET", f"{version}/ready", "predict", doors.model_ready),
-        Route("POST", f"{model}/infer", "predict", doors.infer),
+        Route("POST", f"{model}/infer", "predict", doors.infer, doors.quick),
         Route("POST", f"{version}/infer", "predict", doors.infer),
     ]
     return Surface(routes=routes, refuse=refusal)
@@ -163,6 +164,10 @@ class Doors:
         args = (endpoint.name, answer, asked.wanted)
         text = await asyncio.to_thread(written, *args) if is_large else written(*args)
         return Response(200, text, headers=head.named(answer.request_id))
+
+    def quick(self, values: dict[str, str]) -> QuickInfer:
+        """The short way to a prediction of the version in charge."""
+        return QuickInfer(self._endpoints, values["model"])
 
     async def models(self, _: Request) -> Response:
         """The models' names."""

@@ -90,6 +90,10 @@ class Admission:
                 hint=f"boucle keys add {endpoint} {holder.key.name}",
             )
 
+    def is_open(self, endpoint: str) -> bool:
+        """Whether anybody may ask it, as often as they like."""
+        return not self._keyring.is_locked(endpoint)
+
     def count(self, endpoint: str) -> None:
         """Count a prediction; Busy if the key's rate is used up. Of two workers at one instant one may be missed."""
         if not self._keyring.is_locked(endpoint):

@@ -102,13 +102,13 @@ class Endpoint:
         """Requests that are being read."""
         self._limits = limits
         self._batchers: WeakKeyDictionary[Model, Batcher] = WeakKeyDictionary()
-        self._ids = RandomIds(clock)
+        self.ids = RandomIds(clock)
         self.max_rows: Final = max_rows
         """The most rows of one request."""
-        self._models = models or Models(serving_root(home))
+        self.models = models or Models(serving_root(home))
         self._admission = admission
-        self._following = following or FollowingFile(home, name, self._models)
-        self.mirror = Mirror(self._models, self._keep_shadow, max_rows=max_rows, counts=self._following.shadow_counts)
+        self._following = following or FollowingFile(home, name, self.models)
+        self.mirror = Mirror(self.models, self._keep_shadow, max_rows=max_rows, counts=self._following.shadow_counts)
         self.shadow_totals = self._following.shadow_totals
         self.is_stale, self.refresh = self._following.is_stale, self._following.refresh
 
@@ -123,6 +123,11 @@ class Endpoint:
         if lineup is None:
             raise Unavailable(f"endpoint {self.name!r} has no model loaded yet")
         return lineup
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is asked without a key."""
+        return self._admission is None or self._admission.is_open(self.name)
 
     @property
     def is_ready(self) -> bool:
@@ -147,7 +152,7 @@ class Endpoint:
         """What a version takes and answers, the champion if no number is given; NotFound if it is not served."""
         lineup = self.current()
         model = lineup.champion if number is None else self._numbered(lineup, number)
-        return self._models.signature(model)
+        return self.models.signature(model)
 
     async def ask(self, question: Question, number: str | None = None, *, started: float | None = None) -> Answer:
         """Answer a question, log it and count it; by that version if a number is given.
@@ -163,13 +168,13 @@ class Endpoint:
             if self._admission is not None:
                 self._admission.count(self.name)
             if not question.request_id:
-                question = replace(question, request_id=self._ids.new("req"))
+                question = replace(question, request_id=self.ids.new("req"))
             lineup = self.current()
             model = self._chosen(lineup, question) if number is None else self._numbered(lineup, number)
             role: Role = "canary" if model is lineup.canary else "champion"
-            predictor = self._models.ask(model)
+            predictor = self.models.ask(model)
             if predictor is None:
-                predictor = await asyncio.to_thread(self._models.load, model)
+                predictor = await asyncio.to_thread(self.models.load, model)
             answer = await self._answer(question, model, role, predictor, started)
             if lineup.shadow is not None:
                 mirrored = Mirrored(question, answer.number, answer.signature, answer.outputs, lineup.shadow)
@@ -194,7 +199,7 @@ class Endpoint:
         traffic = lineup.traffic
         if lineup.canary is None or traffic.canary is None:
             return lineup.champion
-        column = traffic.canary.key or self._models.signature(lineup.champion).key
+        column = traffic.canary.key or self.models.signature(lineup.champion).key
         values = question.columns.get(column) if column else None
         key = None if values is None else one_key(values)
         return (
@@ -227,7 +232,7 @@ class Endpoint:
             block = await asyncio.to_thread(predictor.encode, checked.inputs) if encoded is None else encoded
         else:
             compute, block = predictor.predict, checked.inputs
-        batcher = self._batchers.get(model) or self._batcher(model, is_code=not predictor.has_matrix)
+        batcher = self.batcher(model, is_code=not predictor.has_matrix)
         outputs: Outputs | Future[Outputs]
         outputs = batcher.asked(compute, block, checked.rows, question.deadline, alone=not self.coming)
         if not isinstance(outputs, dict):
@@ -244,12 +249,14 @@ class Endpoint:
                 return plain
         return None if checked.rows > INLINE_ROWS else predictor.encode(checked.inputs)
 
-    def _batcher(self, model: Model, *, is_code: bool) -> Batcher:
-        limits = self._limits or Limits()
-        if is_code:  # nobody knows what it does with the rows beside one, nor how long it takes: alone, in the thread
-            limits = replace(limits, max_questions=1, inline_s=-1.0)
-        made = Batcher(limits, timer=self.timer, on_batch=self.meter.batch)
-        self._batchers[model] = made
+    def batcher(self, model: Model, *, is_code: bool = False) -> Batcher:
+        """What asks a model."""
+        made = self._batchers.get(model)
+        if made is None:
+            limits = self._limits or Limits()
+            if is_code:  # who knows what it does with the rows beside one, or how long it takes: alone, in the thread
+                limits = replace(limits, max_questions=1, inline_s=-1.0)
+            made = self._batchers[model] = Batcher(limits, timer=self.timer, on_batch=self.meter.batch)
         return made
 
     def _keep(

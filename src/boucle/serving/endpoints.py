@@ -43,6 +43,10 @@ class Endpoints:
             self._admission.check(name)
         return found
 
+    def now(self, name: str) -> Endpoint | None:
+        """The endpoint that has the name now, whoever asks; it may be another one than before."""
+        return self._by_name.get(name)
+
     def stale(self) -> list[Endpoint]:
         """Those whose traffic changed."""
         return [one for one in self._by_name.values() if one.is_stale()]

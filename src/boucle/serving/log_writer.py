@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from boucle.kernel.clock import Clock
 from boucle.kernel.digests import Digest
@@ -28,9 +28,10 @@ from boucle.serving.counters import (
     TURNED_AWAY_ELSEWHERE,
     Counters,
 )
-from boucle.serving.prediction_log import PredictionLog
+from boucle.serving.prediction_log import PredictionLog, framed
 from boucle.serving.question import Column
 from boucle.serving.records import Compared, PredictionFrame, Role
+from boucle.serving.row_layout import RowLayout
 
 MAX_ROWS: Final = 1_000_000
 """Rows that may wait to be encoded."""
@@ -62,6 +63,11 @@ class Prediction(NamedTuple):
     compared: Compared | None = None
 
 
+AnsweredRow: TypeAlias = tuple[RowLayout, str, float, float, list[Any], list[Any]]
+"""The same of a question of one row: how it is written, the request's id, a reading of the timer when it was finished,
+latency in seconds, inputs and outputs as the layout takes them. A plain tuple, since there is one for each request."""
+
+
 class LogWriter:
     """Takes predictions on an event loop and has them written by a thread of its own."""
 
@@ -83,7 +89,7 @@ class LogWriter:
         self._timer = timer
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._queue: deque[Prediction] = deque()
+        self._queue: deque[Prediction | AnsweredRow] = deque()
         self._rows = 0
         self._planned = False
         self._ready: deque[tuple[list[bytes | None], int]] = deque()
@@ -114,16 +120,34 @@ class LogWriter:
 
         Only on the event loop, or where there is none, as in a test.
         """
-        self._view[ACCEPTED] += 1.0
-        if self._rows > self._max_rows or self._bytes_in + self._bytes_elsewhere - self._bytes_out > self._max_bytes:
-            self._turned_away += 1
-            self._view[TURNED_AWAY] += 1.0
+        if not self._has_room():
             return
         self._rows += prediction.rows
         self._queue.append(prediction)
         if not self._planned:
-            self._planned = True
-            asyncio.get_running_loop().call_later(GATHER_S, self._next)
+            self._plan()
+
+    def accept_row(self, answered: AnsweredRow) -> None:
+        """The same for a row."""
+        if not self._has_room():
+            return
+        self._rows += 1
+        self._queue.append(answered)
+        if not self._planned:
+            self._plan()
+
+    def _has_room(self) -> bool:
+        """Count a prediction as accepted, and as turned away if there is no room for it."""
+        self._view[ACCEPTED] += 1.0
+        if self._rows > self._max_rows or self._bytes_in + self._bytes_elsewhere - self._bytes_out > self._max_bytes:
+            self._turned_away += 1
+            self._view[TURNED_AWAY] += 1.0
+            return False
+        return True
+
+    def _plan(self) -> None:
+        self._planned = True
+        asyncio.get_running_loop().call_later(GATHER_S, self._next)
 
     def accept_from_thread(self, prediction: Prediction) -> None:
         """The same from any thread, which encodes it itself."""
@@ -168,10 +192,14 @@ class LogWriter:
         frames: list[bytes | None] = []
         now = self._clock.now().timestamp() - self._timer()
         while self._queue and len(frames) < _AT_ONCE and rows < _AT_ONCE_ROWS:
-            prediction = self._queue.popleft()
-            frame = self._log.encoded(self._frame(prediction, now + prediction.finished))
+            answered = self._queue.popleft()
+            if isinstance(answered, Prediction):
+                frame = self._log.encoded(self._frame(answered, now + answered.finished))
+                rows += answered.rows
+            else:
+                frame = _row_frame(answered, now)
+                rows += 1
             frames.append(frame)
-            rows += prediction.rows
             size += len(frame) if frame else 1
         self._rows -= rows
         self._bytes_in += size
@@ -231,6 +259,14 @@ class LogWriter:
             role=prediction.role,
             compared=prediction.compared,
         )
+
+
+def _row_frame(answered: AnsweredRow, now: float) -> bytes | None:
+    layout, request_id, finished, latency_s, inputs, outputs = answered
+    try:
+        return framed(layout.encoded(request_id, now + finished, latency_s, inputs, outputs))
+    except UnicodeEncodeError:  # text that is no text: half a surrogate pair
+        return None
 
 
 def _logged(values: Column) -> list[float | str | None]:

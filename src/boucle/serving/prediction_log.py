@@ -78,10 +78,9 @@ class PredictionLog:
     def encoded(self, frame: PredictionFrame) -> bytes | None:
         """A frame as it stands in a segment; None if it holds text that is no text: half a surrogate pair."""
         try:
-            payload = self._encoder.encode(frame)
+            return framed(self._encoder.encode(frame))
         except UnicodeEncodeError:
             return None
-        return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
     def write(self, frames: Sequence[bytes | None]) -> int:
         """Write encoded frames by one call: how many were written, all of them or none; the others count as lost."""
@@ -154,6 +153,11 @@ class PredictionLog:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def framed(payload: bytes) -> bytes:
+    """A frame as it stands in a segment."""
+    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def read_frames(

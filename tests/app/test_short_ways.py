@@ -1,0 +1,148 @@
+"""The short way through the front lets in nobody whom the long way would turn down."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from boucle.app.front import Front
+from boucle.identity.api import LocalDoor
+from boucle.identity.http import Headers, Request, Response, Route, Surface
+from boucle.protocols.native.errors import refuse
+
+HEAD = {"host": "localhost:80", "content-type": "application/json", "content-length": "3"}
+
+
+class Sent(dict[str, str]):
+    """A request's headers, as RSGI has them."""
+
+    def get_all(self, name: str) -> list[str]:
+        return [one for one in (self.get(name), self.get(f"{name} again")) if one is not None]
+
+    def keys(self) -> Any:
+        return [name for name in super().keys() if not name.endswith(" again")]
+
+
+class Scope:
+    """A request's head."""
+
+    proto = "http"
+    query_string = ""
+
+    def __init__(self, headers: dict[str, str], method: str, path: str, client: str, authority: str | None) -> None:
+        self.headers = Sent({name: value for name, value in headers.items() if value})
+        self.method, self.path, self.client, self.authority = method, path, client, authority
+
+
+class Exchange:
+    """A request's body, and what is answered."""
+
+    status = 0
+
+    async def __call__(self) -> bytes:
+        return b"abc"
+
+    async def _pieces(self) -> Any:
+        yield b"abc"
+
+    def __aiter__(self) -> Any:
+        return self._pieces()
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        assert ("content-type", "application/json") in headers
+        self.status, self.body = status, body
+
+
+class Counting:
+    """A route and its short way, which count who comes by."""
+
+    coming = 0
+
+    def __init__(self) -> None:
+        self.long = self.short = 0
+        self.declines = False
+        self.gate = self
+
+    async def handler(self, request: Request) -> Response:
+        self.long += 1
+        return Response(200, await request.read())
+
+    def quick(self, values: dict[str, str]) -> "Counting":
+        assert values == {"name": "x"}
+        return self
+
+    def answer(self, content: bytes, headers: Headers) -> Response | None:
+        assert headers.get("content-type") == "application/json"
+        assert self.coming == 0
+        if self.declines:
+            return None
+        self.short += 1
+        return Response(200, content)
+
+
+class Asked:
+    """A front with that route."""
+
+    def __init__(self) -> None:
+        self.route = Counting()
+        routes = [Route("POST", "/{name}", "predict", self.route.handler, self.route.quick)]
+        self.front = Front([Surface(routes=routes, refuse=refuse)], door=LocalDoor())
+
+    def __call__(
+        self,
+        method: str = "POST",
+        path: str = "/x",
+        client: str = "127.0.0.1:5",
+        authority: str | None = None,
+        **more: str,
+    ) -> int:
+        exchange = Exchange()
+        headers = HEAD | {name.replace("_", "-"): value for name, value in more.items()}
+        scope = Scope(headers, method, path, client, authority)
+        asyncio.run(self.front.__rsgi__(scope, exchange))  # type: ignore[arg-type] # a dict in the headers' place
+        return exchange.status
+
+
+@pytest.fixture
+def ask() -> Asked:
+    asked = Asked()
+    assert [asked(), asked(), asked()] == [200, 200, 200]
+    assert (asked.route.long, asked.route.short) == (1, 2)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": ""}, 403),
+        ({"host again": "evil.example"}, 403),
+        ({"authority": "evil.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"client": "10.1.2.3:5"}, 401),
+        ({"content_encoding": "gzip"}, 415),
+        ({"path": "/y/z"}, 404),
+        ({"method": "GET"}, 405),
+        ({"origin": "http://localhost:80"}, 200),
+        ({"authorization": "Bearer x"}, 200),
+        ({"content_length": "65537"}, 200),
+        ({"content_length": "", "transfer_encoding": "chunked"}, 200),
+        ({"content_type": "text/plain"}, 200),
+        ({"content_type": ""}, 200),
+        ({"x_request_deadline_ms": "1"}, 200),
+        ({"inference_header_content_length": "1"}, 200),
+        ({"host": "localhost"}, 200),
+    ],
+)
+def test_a_head_that_says_more_takes_the_long_way(ask: Asked, more: dict[str, str], status: int) -> None:
+    assert ask(**more) == status
+    assert ask.route.short == 2
+    assert ask.route.long == 1 + (status in (200, 415))  # the handler learns of an encoding when it reads
+    assert ask(user_agent="x", accept="*/*", x_request_id="r") == 200
+    assert ask.route.short == 3
+
+
+def test_what_it_leaves_finds_its_body_on_the_long_way(ask: Asked) -> None:
+    ask.route.declines = True
+    assert ask() == 200
+    assert (ask.route.long, ask.route.short) == (2, 2)

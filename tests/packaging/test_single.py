@@ -1,0 +1,43 @@
+"""One row at a time gives the same numbers as many, whatever the model."""
+
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+
+from boucle.packaging.api import open_bundle
+from boucle.packaging.from_model import bundle
+
+RANDOM = np.random.default_rng(0)
+ROWS = RANDOM.normal(size=(300, 4))
+TARGETS = SimpleNamespace(
+    two=(ROWS[:, 0] > 0).astype(int), three=np.digitize(ROWS[:, 0], [-0.5, 0.5]), number=ROWS[:, 0] * 2
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        (RandomForestClassifier(10, random_state=0), "two"),
+        (RandomForestClassifier(10, random_state=0), "three"),
+        (RandomForestRegressor(10, random_state=0), "number"),
+        (LogisticRegression(), "two"),
+    ],
+)
+def test_one_row_is_answered_as_among_others(tmp_path: Path, model: Any, target: str) -> None:
+    model.fit(ROWS, getattr(TARGETS, target))
+    sample = pl.DataFrame(ROWS[:50], schema=[f"x{place}" for place in range(4)])
+    predictor = open_bundle(bundle(model, sample=sample, path=tmp_path, name="m"))
+    together = [list(one) for one in predictor.ask(ROWS).values()]
+    for place, row in enumerate(ROWS.tolist()):
+        assert predictor.single.ask(row) == [values[place] for values in together]
+    assert predictor.single.seconds > 0
+    for wrong in ([None, 0.0, 0.0, 0.0], [0.0] * 3):
+        with pytest.raises(struct.error):
+            predictor.single.ask(wrong)
