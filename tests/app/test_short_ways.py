@@ -20,7 +20,7 @@ class Sent(dict[str, str]):
         return [one for one in (self.get(name), self.get(f"{name} again")) if one is not None]
 
     def keys(self) -> Any:
-        return [name for name in super().keys() if not name.endswith(" again")]
+        return [name for name in self if not name.endswith(" again")]
 
 
 class Scope:
@@ -126,7 +126,7 @@ def ask() -> Asked:
         ({"origin": "http://localhost:80"}, 200),
         ({"authorization": "Bearer x"}, 200),
         ({"content_length": "65537"}, 200),
-        ({"content_length": "", "transfer_encoding": "chunked"}, 200),
+        ({"transfer_encoding": "chunked"}, 200),
         ({"content_type": "text/plain"}, 200),
         ({"content_type": ""}, 200),
         ({"x_request_deadline_ms": "1"}, 200),
