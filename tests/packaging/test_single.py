@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
@@ -32,9 +31,11 @@ TARGETS = SimpleNamespace(
 )
 def test_one_row_is_answered_as_among_others(tmp_path: Path, model: Any, target: str) -> None:
     model.fit(ROWS, getattr(TARGETS, target))
-    sample = pl.DataFrame(ROWS[:50], schema=[f"x{place}" for place in range(4)])
-    predictor = open_bundle(bundle(model, sample=sample, path=tmp_path, name="m"))
-    together = [list(one) for one in predictor.ask(ROWS).values()]
+    predictor = open_bundle(bundle(model, sample=ROWS[:50], path=tmp_path, name="m"))
+    names = [one.name for one in predictor.signature.inputs]
+    together = [
+        list(one) for one in predictor.predict({name: ROWS[:, place] for place, name in enumerate(names)}).values()
+    ]
     for place, row in enumerate(ROWS.tolist()):
         assert predictor.single.ask(row) == [values[place] for values in together]
     assert predictor.single.seconds > 0
