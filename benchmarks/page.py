@@ -41,22 +41,40 @@ def _by_peer(member: dict) -> list[str]:
 
 
 def _by_case(member: dict) -> list[str]:
-    """A row for a case: each peer's median, and how many times better Boucle's is than the second peer's."""
+    """A row for a case: each peer's median, and how many times better Boucle's is than the second peer's.
+
+    Of a peer that is a limit also how many times better it is, and which share of the last one Boucle reaches.
+    """
     peers = list(member["peers"].values())
     first = f"{peers[1]['name']} {peers[1]['version']}"
+    has_limits = any(peer.get("is_limit") for peer in peers)
     head = ["", "unit", "Boucle", first, "ratio", *(peer["name"] for peer in peers[2:])]
+    head += ["share"] * has_limits
     rows = [head, ["---"] * len(head)]
     for key, case in member["cases"].items():
         ours, theirs, *others = (peer["values"].get(key) for peer in peers)
-        if ours:
-            ratio = _ratio(case, ours, theirs) if theirs else ""
-            rows.append([case["name"], case["unit"], *map(_middle, (ours, theirs)), ratio, *map(_middle, others)])
+        if not ours:
+            continue
+        row = [case["name"], case["unit"], *map(_middle, (ours, theirs)), _ratio(case, ours, theirs)]
+        for peer, values in zip(peers[2:], others, strict=True):
+            ratio = _ratio(case, values, theirs) if peer.get("is_limit") else ""
+            row.append(f"{_middle(values)} ({ratio})" if ratio else _middle(values))
+        if has_limits:
+            row.append(_share(case, ours, next((values for values in reversed(others) if values), None)))
+        rows.append(row)
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _ratio(case: dict, ours: list[float], theirs: list[float]) -> str:
-    better = median(theirs) / median(ours) if case["better"] == "less" else median(ours) / median(theirs)
-    return f"{better:.1f} x"
+def _share(case: dict, ours: list[float], limit: list[float] | None) -> str:
+    return f"{_better(case, ours, limit):.0%}".replace("%", " %") if limit else ""
+
+
+def _ratio(case: dict, ours: list[float] | None, theirs: list[float] | None) -> str:
+    return f"{_better(case, ours, theirs):.1f} x" if ours and theirs else ""
+
+
+def _better(case: dict, ours: list[float], theirs: list[float]) -> float:
+    return median(theirs) / median(ours) if case["better"] == "less" else median(ours) / median(theirs)
 
 
 def _middle(values: list[float] | None) -> str:
@@ -84,4 +102,6 @@ def _rounds(ours: dict) -> str:
         rounds = len(ours["seconds"]["first"])
         return f"Medians of {rounds} rounds in which the tools took turns, least and most in brackets."
     rounds = len(ours["values"]["start"])
-    return f"Medians of {rounds} rounds, fewer where one takes long; the servers took turns."
+    short = len(ours["values"].get("history client", []))
+    several = f" and {short} where clients in Python ask" if short else ""
+    return f"Medians of {rounds} rounds, fewer where one takes long{several}; the servers took turns."

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ SIZES = {"1k": 1_000, "10k": 10_000, "50k": 50_000, "100k": 100_000}
 TITLE = "Tracking: beside MLflow's server"
 ABOUT = """`boucle up` and `mlflow server` (SQLite, one worker: its fastest), each with a folder of its own, asked by
 the same programs over HTTP on the loopback. Both answer a write once it is synced to the disk. Load is made by a
-program in C (`load.c`) on the same cores as the server, or by MLflow's client; what they reach against a Granian
-application that answers the same to all and keeps nothing is in the last column, and is the limit of this way to
-measure. Runs for searches are written into each server's SQLite file by
-its schema while it is stopped (`fill.py`), the rest by HTTP. A ratio says how many times better Boucle is."""
+program in C (`load.c`) on the same cores as the server, or by MLflow's client or another in Python, which cost more
+than the server they ask. Runs for searches are written into each server's SQLite file by its schema while it is stopped
+(`fill.py`), the rest by HTTP. A ratio says how many times better than MLflow's server.
+
+The last columns are the limits of this way to measure, taken in the same run: the same clients against a Granian
+application whose answers are ready and which keeps nothing (`hello.py`), and against one that does only what no durable
+write can do without: it has three pages synced to the disk before it answers. No server that these clients ask can have
+a better ratio than theirs; the share is how near Boucle comes to the last of them."""
 # What is measured: name, unit, which is better.
 CASES = {
     "start": ("start to healthy, fresh folder", "s", "less"),
@@ -35,7 +40,9 @@ CASES = {
     **{f"search {size}": (f"top 100 of {size} runs, filtered and ordered by metrics", "ms", "less") for size in SIZES},
     "filter p50": ("two clauses over 100k runs, median", "ms", "less"),
     "filter p95": ("two clauses over 100k runs, 95th percentile", "ms", "less"),
-    "history": ("history of 100,000 points, whole", "s", "less"),
+    "history": ("history of 100,000 points, whole, read and parsed in Python", "s", "less"),
+    "history bytes": ("the same, read and not parsed", "s", "less"),
+    "history client": ("the same by MLflow's client", "s", "less"),
     "sampled": ("the same, down-sampled to 2,500 points", "ms", "less"),
     "import": ("import of the client, above bare Python", "s", "less"),
     "import memory": ("memory of the import, above bare Python", "MiB", "less"),
@@ -47,13 +54,17 @@ CASES = {
     "versions search": ("the newest 100 of 10,000 versions of a model", "ms", "less"),
 }
 ROUNDS = 2
+TURNS = 7
+"""Rounds of what MLflow's client does and of histories: short ones, in which all servers are asked in turns."""
 LONG_S = 8.0
 SETTLED_S = 8.0  # MLflow starts seven more processes after it says that it is healthy
 
 Values = dict[str, dict[str, list[float]]]
 
 
-def measure(rounds: int = ROUNDS, sizes: dict[str, int] | None = None, points: int = 10_000_000) -> dict[str, object]:
+def measure(
+    rounds: int = ROUNDS, sizes: dict[str, int] | None = None, points: int = 10_000_000, turns: int = TURNS
+) -> dict[str, object]:
     """Every case; the peers take turns in each round."""
     folder = BUILD / "tracking"
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,14 +73,14 @@ def measure(rounds: int = ROUNDS, sizes: dict[str, int] | None = None, points: i
     subprocess.run(["gcc", "-O2", "-o", load, HERE / "load.c"], check=True)
     peers = both(folder)
     values: Values = {peer.key: defaultdict(list) for peer in peers}
-    values["granian"] = defaultdict(list)
+    values["granian"], values["synced"] = defaultdict(list), defaultdict(list)
     for _ in range(rounds):
         for peer in peers:
             shutil.rmtree(peer.folder, ignore_errors=True)
             _told(peer, "start, load, client", lambda peer=peer: _round(peer, load, folder, values[peer.key]))
-        work.limit(peers[0].programs, load, folder, values["granian"])
-    for peer in peers:
-        _told(peer, "history", lambda peer=peer: _history(peer, rounds, values[peer.key]))
+        with work.empty(peers[0].programs) as server:
+            work.limit(server, load, folder, values["granian"])
+    _told(peers[0], "clients, beside all others", lambda: clients(peers, folder, turns, values))
     for peer in peers:
         shutil.rmtree(peer.folder, ignore_errors=True)
         _told(peer, "search", lambda peer=peer: _searches(peer, rounds, sizes or SIZES, values[peer.key]))
@@ -88,7 +99,10 @@ def measure(rounds: int = ROUNDS, sizes: dict[str, int] | None = None, points: i
                 peer.key: {"name": peer.name, "version": peer.version, "values": dict(values[peer.key])}
                 for peer in peers
             },
-            "granian": {"name": "empty Granian", "version": "", "values": dict(values["granian"])},
+            **{
+                key: {"name": name, "version": "", "is_limit": True, "values": dict(values[key])}
+                for key, name in (("granian", "empty Granian"), ("synced", "empty, synced"))
+            },
         },
     }
 
@@ -101,17 +115,30 @@ def _round(peer: Peer, load: Path, folder: Path, values: dict[str, list[float]])
         for connections in (4, 16, 64):
             values[f"metric{connections}"].append(work.metrics(server, load, folder, connections))
         values["batch"].append(work.batches(server, load, folder))
-        calls, runs = work.client(server.url, 1200 if peer.key == "boucle" else 300, 40 if peer.key == "boucle" else 10)
-        values["client"].append(calls)
-        values["runs"].append(runs)
 
 
-def _history(peer: Peer, rounds: int, values: dict[str, list[float]]) -> None:
-    with peer.running() as server:
+def clients(peers: list[Peer], folder: Path, turns: int, values: Values) -> None:
+    """MLflow's client and whole histories: the servers all run, and are asked in turns."""
+    with ExitStack() as stack:
+        servers = {peer.key: stack.enter_context(peer.running()) for peer in peers}
         time.sleep(SETTLED_S)
-        run = work.long_run(server, 100_000)
-        work.repeated(values["history"], rounds, LONG_S, lambda: work.whole_history(server, run, 100_000))
-        work.repeated(values["sampled"], rounds, LONG_S, lambda: work.sampled_history(server, run) * 1000)
+        runs = {key: work.long_run(server, 100_000) for key, server in servers.items()}
+        programs = peers[0].programs
+        servers["granian"] = stack.enter_context(work.empty(programs))
+        servers["synced"] = stack.enter_context(work.empty(programs, folder / "synced"))
+        runs = {key: runs.get(key, "a" * 32) for key in servers}
+        for _ in range(turns):
+            for key, server in servers.items():
+                if key != "synced":
+                    values[key]["history"].append(work.whole_history(server, runs[key], 100_000))
+                    values[key]["history bytes"].append(work.bytes_of_history(server, runs[key]))
+                if key in (peer.key for peer in peers):
+                    values[key]["sampled"].append(work.sampled_history(server, runs[key]) * 1000)
+        told = work.client(turns, 100, 4, {server.url: runs[key] for key, server in servers.items()})
+        for key, lists in zip(servers, told, strict=True):
+            values[key]["client"], values[key]["runs"] = lists["calls"], lists["runs"]
+            if key != "synced":  # nothing is written
+                values[key]["history client"] = lists["history"]
 
 
 def _searches(peer: Peer, rounds: int, sizes: dict[str, int], values: dict[str, list[float]]) -> None:

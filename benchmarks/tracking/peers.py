@@ -90,7 +90,11 @@ class Running:
         return len(kilobytes), sum(kilobytes) / 1024
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """A request on a connection of its own; SystemExit with what was answered if that is not 200."""
+        """What is answered to a request, parsed."""
+        return json.loads(self.read(method, path, body))
+
+    def read(self, method: str, path: str, body: Any = None) -> bytes:
+        """The answer to a request on a connection of its own; SystemExit with what was answered if that is not 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         try:
             sent = None if body is None else json.dumps(body)
@@ -101,7 +105,7 @@ class Running:
             connection.close()
         if answer.status != 200:
             raise SystemExit(f"{method} {path} was answered {answer.status}: {text[:500]!r}")
-        return json.loads(text)
+        return text
 
     def new_run(self, experiment: str = "0") -> str:
         """The id of a new run."""

@@ -1,11 +1,13 @@
 """The pieces of work that both servers are given."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 
@@ -16,6 +18,7 @@ from tracking.peers import Peer, Running
 HERE = Path(__file__).parent
 SECONDS = 3.0
 MARK = "@" * 8  # where the load program writes a number that is never used twice
+TOKEN = re.compile(rb'"next_page_token": ?"([^"]+)"')
 FILTERS = [
     "metrics.acc > {a} AND metrics.loss < {b}",
     "metrics.f1 > {a} AND params.lr = '0.01'",
@@ -76,20 +79,24 @@ def batches(server: Running, load: Path, folder: Path) -> float:
     return counted["requests"] * 1000 / counted["seconds"]
 
 
-def client(url: str, calls: int, runs: int) -> tuple[float, float]:
-    """Single calls and runs of 22 calls a second, by MLflow's client in a process of its own."""
+def client(rounds: int, calls: int, runs: int, servers: dict[str, str]) -> list[dict[str, list[float]]]:
+    """What `client.py` prints: MLflow's client, in its own process, asks servers (address, a long run) in turns."""
     programs = HERE.parents[1] / "build" / "bench" / "environments" / "mlflow" / "bin"
-    command = [programs / "python", HERE / "client.py", url, str(calls), str(runs)]
+    asked = [f"{url}={run}" for url, run in servers.items()]
+    command = [programs / "python", HERE / "client.py", str(rounds), str(calls), str(runs), *asked]
     done = subprocess.run(command, env=surroundings(programs), capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    return told["calls"], told["runs"]
+    told: list[dict[str, list[float]]] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
-def limit(programs: Path, load: Path, folder: Path, values: dict[str, list[float]]) -> None:
-    """The same load against a server that does nothing."""
+@contextmanager
+def empty(programs: Path, file: Path | None = None) -> Iterator[Running]:
+    """A server that does nothing (`hello.py`), or only writes and syncs a file."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    process = subprocess.Popen([programs / "python", "hello.py", str(port)], cwd=HERE)
+    command = [programs / "python", "hello.py", str(port), *([] if file is None else [file])]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=HERE)
     try:
         while True:
             try:
@@ -97,15 +104,18 @@ def limit(programs: Path, load: Path, folder: Path, values: dict[str, list[float
                 break
             except OSError:
                 time.sleep(0.01)
-        for connections in (4, 16, 64):
-            counted = loaded(load, folder, port, connections, request(port, "runs/log-metric", metric("0" * 32)))
-            values[f"metric{connections}"].append(counted["requests"] / counted["seconds"])
-        calls, runs = client(f"http://127.0.0.1:{port}", 1200, 40)
-        values["client"].append(calls)
-        values["runs"].append(runs)
+        yield Running(port, f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - began)
     finally:
         process.terminate()
         process.wait()
+
+
+def limit(server: Running, load: Path, folder: Path, values: dict[str, list[float]]) -> None:
+    """The load of single metrics against a server that does nothing."""
+    for connections in (4, 16, 64):
+        sent = request(server.port, "runs/log-metric", metric("0" * 32))
+        counted = loaded(load, folder, server.port, connections, sent)
+        values[f"metric{connections}"].append(counted["requests"] / counted["seconds"])
 
 
 def repeated(into: list[float], rounds: int, longest_s: float, call: Callable[[], float]) -> None:
@@ -127,7 +137,7 @@ def long_run(server: Running, points: int) -> str:
 
 
 def whole_history(server: Running, run: str, points: int) -> float:
-    """Seconds until every page is read."""
+    """Seconds until every page is read and parsed."""
     began, found, token = time.perf_counter(), 0, ""
     while True:
         page = server.ask("GET", f"metrics/get-history?run_id={run}&metric_key=m&max_results=25000{token}")
@@ -139,6 +149,17 @@ def whole_history(server: Running, run: str, points: int) -> float:
     if found != points:
         raise SystemExit(f"{found} of {points} points were found")
     return took
+
+
+def bytes_of_history(server: Running, run: str) -> float:
+    """Seconds until the bytes of every page are read; nothing is parsed but the token of the next page."""
+    began, token = time.perf_counter(), ""
+    while True:
+        text = server.read("GET", f"metrics/get-history?run_id={run}&metric_key=m&max_results=25000{token}")
+        found = TOKEN.search(text, max(0, len(text) - 1000)) or TOKEN.search(text, 0, 1000)
+        if found is None:
+            return time.perf_counter() - began
+        token = f"&page_token={found[1].decode()}"
 
 
 def sampled_history(server: Running, run: str, name: str = "m") -> float:
