@@ -1,4 +1,4 @@
-"""One row at a time gives the same numbers as many, whatever the model."""
+"""One row, asked the short way, gives the same bits as a table of one, whatever the model."""
 
 import struct
 from pathlib import Path
@@ -29,15 +29,13 @@ TARGETS = SimpleNamespace(
         (LogisticRegression(), "two"),
     ],
 )
-def test_one_row_is_answered_as_among_others(tmp_path: Path, model: Any, target: str) -> None:
+def test_a_row_is_answered_as_a_table_of_one(tmp_path: Path, model: Any, target: str) -> None:
     model.fit(ROWS, getattr(TARGETS, target))
     predictor = open_bundle(bundle(model, sample=ROWS[:50], path=tmp_path, name="m"))
     names = [one.name for one in predictor.signature.inputs]
-    together = [
-        list(one) for one in predictor.predict({name: ROWS[:, place] for place, name in enumerate(names)}).values()
-    ]
-    for place, row in enumerate(ROWS.tolist()):
-        assert predictor.single.ask(row) == [values[place] for values in together]
+    for row in ROWS.tolist():
+        alone = predictor.predict({name: [value] for name, value in zip(names, row, strict=True)})
+        assert predictor.single.ask(row) == [values[0] for values in alone.values()]
     assert predictor.single.seconds > 0
     for wrong in ([None, 0.0, 0.0, 0.0], [0.0] * 3):
         with pytest.raises(struct.error):
