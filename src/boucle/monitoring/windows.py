@@ -118,7 +118,7 @@ def _part(frame: PredictionFrame) -> pl.DataFrame:
         "event_time": _times(frame),
         "entity_key": pl.Series(frame.entity_key or [None] * frame.rows, dtype=pl.String),
     }
-    columns |= {f"{INPUT}{name}": _series(values) for name, values in frame.inputs.items()}
+    columns |= {f"{INPUT}{name}": _series(values) for name, values in _without_tensors(frame).items()}
     columns |= {f"{OUTPUT}{name}": _series(values) for name, values in frame.outputs.items()}
     served_at = pl.lit(round(frame.served_at * 1e6)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     table = pl.DataFrame(columns).with_columns(
@@ -130,6 +130,15 @@ def _part(frame: PredictionFrame) -> pl.DataFrame:
         pl.lit(frame.latency_ms, dtype=pl.Float64).alias("latency_ms"),
     )
     return table.select(*_HEAD, *(name for name in table.columns if name not in _HEAD))
+
+
+def _without_tensors(frame: PredictionFrame) -> dict[str, list[float | str | None]]:
+    """The inputs that have one value a row: of an image or a series nothing is watched."""
+    return {
+        name: [value for value in values if not isinstance(value, list)]
+        for name, values in frame.inputs.items()
+        if not any(isinstance(value, list) for value in values)
+    }
 
 
 def _times(frame: PredictionFrame) -> pl.Series:

@@ -38,9 +38,12 @@ class Encoder:
         }
         self._unseen = _MISSING if unseen is None else unseen
         self._plan = [(one.name, self._codes.get(one.name)) for one in inputs]
-        self._limits = np.array([np.inf if one.limit is None else one.limit for one in inputs])
-        self._nullable = np.array([one.nullable for one in inputs], dtype=bool)
-        self._closed = [position for position, one in enumerate(inputs) if one.closed]
+        widths = [one.width for one in inputs]
+        self._starts = np.concatenate([[0], np.cumsum(widths, dtype=np.intp)]).astype(np.intp)
+        self._limits = np.repeat([np.inf if one.limit is None else one.limit for one in inputs], widths)
+        self._nullable = np.repeat(np.array([one.nullable for one in inputs], dtype=bool), widths)
+        self._closed = [int(self._starts[position]) for position, one in enumerate(inputs) if one.closed]
+        self._has_tensors = any(one.kind == "tensor" for one in inputs)
         self._coded = [
             (place, self._codes[one.name]) for place, one in enumerate(self.inputs) if one.name in self._codes
         ]
@@ -84,14 +87,18 @@ class Encoder:
 
     def _matrix(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
         rows = self._rows(columns)
-        matrix = np.empty((rows, len(self.inputs)), dtype=np.float64)
-        for position, one in enumerate(self.inputs):
+        if self._has_tensors and len(self.inputs) == 1:
+            return tensor_rows(self.inputs[0], columns[self.inputs[0].name])
+        matrix = np.empty((rows, int(self._starts[-1])), dtype=np.float64)
+        for one, start in zip(self.inputs, self._starts.tolist(), strict=False):
             values = columns[one.name]
             codes = self._codes.get(one.name)
-            if codes is None:
-                matrix[:, position] = _numbers(one.name, values)
+            if one.kind == "tensor":
+                matrix[:, start : start + one.width] = tensor_rows(one, values)
+            elif codes is None:
+                matrix[:, start] = _numbers(one.name, values)
             else:
-                matrix[:, position] = _codes(one.name, values, codes, self._unseen)
+                matrix[:, start] = _codes(one.name, values, codes, self._unseen)
         return matrix
 
     def row(self, values: Sequence[float | str | None]) -> list[float] | None:
@@ -106,6 +113,8 @@ class Encoder:
 
     def coded(self, values: Sequence[float | str | None]) -> list[Any] | None:
         """The same without a look at the numbers; None where a category is unseen or missing."""
+        if self._has_tensors:
+            return None
         row: list[Any] = list(values)
         for place, codes in self._coded:
             code = codes.get(row[place])
@@ -125,13 +134,14 @@ class Encoder:
         if not bad.any():
             return
         row, position = (int(one) for one in np.argwhere(bad)[0])
-        one, value = self.inputs[position], columns[self.inputs[position].name][row]
+        one = self.inputs[int(np.searchsorted(self._starts, position, side="right")) - 1]
+        value = matrix[row, position] if one.kind == "tensor" else columns[one.name][row]
         if np.isnan(matrix[row, position]):
             raise InvalidInput(
                 f"column {one.name!r}, row {row} is missing; this model answers no row without it",
-                hint=f"send a {'number' if one.kind == 'number' else 'text'} for {one.name!r}",
+                hint=f"send a {'text' if one.kind == 'category' else 'number'} for {one.name!r}",
             )
-        if one.kind == "number":
+        if one.kind != "category":
             allowed = f"allowed are numbers from {-self._limits[position]:.6g} to {self._limits[position]:.6g}"
         else:
             allowed = f"allowed are {', '.join(map(repr, one.categories[:20]))}"
@@ -151,6 +161,54 @@ class Encoder:
             (rows, first), (other, second) = list(lengths.items())[:2]
             raise InvalidInput(f"columns differ in length: {first!r} has {rows} rows, {second!r} has {other}")
         return next(iter(lengths), 0)
+
+
+def tensor_rows(one: Input, values: Any) -> NDArray[np.float64]:
+    """A column of tensors as (n_rows, width) of float64; InvalidInput where a row is of another shape.
+
+    >>> one = Input(name="x", kind="tensor", nullable=False, shape=[2, 2])
+    >>> tensor_rows(one, [[[1, 2], [3, 4]]]), tensor_rows(one, np.zeros((0, 2, 2))).shape
+    (array([[1., 2., 3., 4.]]), (0, 4))
+    """
+    shape = one.row_shape
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        values = _tensors(one, values)
+    if values.shape[1:] not in (shape, (one.width,)):
+        raise InvalidInput(
+            f"input {one.name!r} has rows of shape {list(values.shape[1:])}; allowed is {list(shape)}",
+            hint=f"send an array of shape {[-1, *shape]}, in which the first is the number of rows",
+        )
+    return np.asarray(values, dtype=np.float64).reshape(len(values), one.width)
+
+
+def _tensors(one: Input, values: Any) -> NDArray[np.float64]:
+    rows = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if not rows:
+        return np.zeros((0, *one.row_shape))
+    try:
+        whole = np.array(rows)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    else:
+        if whole.dtype.kind in "fiub" and whole.shape[1:] in (one.row_shape, (one.width,)):
+            return whole
+    for row, value in enumerate(rows):
+        try:
+            found = np.array(value, dtype=np.float64)  # None becomes NaN
+        except (ValueError, TypeError, OverflowError):
+            found = None
+        if found is None or _has_text(value) or found.shape not in (one.row_shape, (one.width,)):
+            has = "is no array of numbers" if found is None or _has_text(value) else f"has shape {list(found.shape)}"
+            raise InvalidInput(f"input {one.name!r}, row {row} {has}; allowed is shape {list(one.row_shape)}")
+        rows[row] = found.reshape(one.row_shape)
+    return np.stack(rows)
+
+
+def _has_text(value: Any) -> bool:
+    """Whether there is text among nested values, which numpy would read as numbers."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_text, value))
+    return isinstance(value, str | bytes)
 
 
 def _numbers(name: str, values: Values) -> NDArray[np.float64]:
@@ -207,5 +265,5 @@ _MISSING = float("nan")
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from msgspec.structs import replace
 
 from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
-from boucle.packaging.compile import compile_model, framework_of, names_of
+from boucle.packaging.compile import Compiled, compile_model, framework_of, names_of
 from boucle.packaging.compilers.original import sample_of
 from boucle.packaging.manifest import FORMAT
+from boucle.packaging.networks.network import Network, network_of
 from boucle.packaging.records import BundleManifest, CodeStage, Parity, Signature, Stage
 from boucle.packaging.write import locked_environment, refuse_filled, write_folder
 
@@ -28,6 +30,7 @@ def bundle(
     time: str | None = None,
     tolerance: float | None = None,
     keep_code: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Path:
     """Compile a fitted model, prove the result equal, and write it as a bundle folder; the folder.
 
@@ -40,11 +43,22 @@ def bundle(
     model is off by more than `tolerance`: by default 1e-9, or 1e-5 for models that compute in float32. With `keep_code`
     such a model is kept as it is, with a warning: as a pickle, which is code, and which is served only where code is
     allowed and its maker's signature counts (`boucle sign`, `boucle serve --allow-code --signed-by`).
+
+    A module of PyTorch, a model of Keras and a SavedModel of TensorFlow (its folder, or what was loaded from it) are
+    exported to ONNX, and proven in the same way. The sample is a table, whose columns are one vector, or an array or
+    tensor of rows. `classes` names what their values are of; without it they are numbers.
     """
     folder = _folder(path, name)
     refuse_filled(folder)
-    table = as_given(sample, sample_of(sample, names_of(model)).table)
-    written, parity = _written(model, sample, tolerance, keep_code=keep_code)
+    network = network_of(model)
+    parity: Parity | None
+    if network is not None:
+        written, parity, table = _exported(network, sample, classes, tolerance)
+    elif classes is not None:
+        raise InvalidInput(f"a {type(model).__name__} knows its classes itself", hint="leave out classes=")
+    else:
+        table = as_given(sample, sample_of(sample, names_of(model)).table)
+        written, parity = _written(model, sample, tolerance, keep_code=keep_code)
     signature = replace(written.signature, key=key, time=time)
     taken = {one.name for one in signature.inputs} & {key, time}
     if taken:
@@ -74,6 +88,25 @@ class _Written(Struct, frozen=True, kw_only=True):
     framework: str
 
 
+def _exported(
+    network: Network, sample: Any, classes: Sequence[str] | None, tolerance: float | None
+) -> tuple[_Written, Parity, pl.DataFrame]:
+    from boucle.packaging.networks.compile import compile_network
+
+    made, table = compile_network(network, sample, classes=classes, tolerance=tolerance)
+    return _as_data(made), made.parity, table
+
+
+def _as_data(made: Compiled) -> _Written:
+    return _Written(
+        signature=made.signature,
+        stages=made.stages,
+        files=made.files,
+        environment=locked_environment(made.stages),
+        framework=made.framework,
+    )
+
+
 def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: bool) -> tuple[_Written, Parity | None]:
     """The model as data with its proof, or as it is, if that is wanted and it cannot be otherwise."""
     try:
@@ -87,14 +120,7 @@ def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: boo
             stacklevel=3,
         )
         return _kept(model, sample), None
-    written = _Written(
-        signature=made.signature,
-        stages=made.stages,
-        files=made.files,
-        environment=locked_environment(made.stages),
-        framework=made.framework,
-    )
-    return written, made.parity
+    return _as_data(made), made.parity
 
 
 def _kept(model: Any, sample: Any) -> _Written:

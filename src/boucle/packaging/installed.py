@@ -9,7 +9,8 @@ import numpy as np
 
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.bundle import Predictor, open_bundle
-from boucle.packaging.encode import Values
+from boucle.packaging.encode import Values, tensor_rows
+from boucle.packaging.records import Signature
 
 Predict = Callable[[Any], dict[str, list[float | str]]]
 
@@ -27,11 +28,20 @@ def predict_with(folder: Path) -> Predict:
 
     def predict(table: Any) -> dict[str, list[float | str]]:
         predictor = opened()
-        names = [one.name for one in predictor.signature.inputs]
-        outputs = predictor.predict(columns_in(table, names))
+        outputs = predictor.predict(columns_for(table, predictor.signature))
         return {name: list(values) if isinstance(values, list) else values.tolist() for name, values in outputs.items()}
 
     return predict
+
+
+def columns_for(table: Any, signature: Signature) -> dict[str, Any]:
+    """What a signature asks for of a table; an array or a list of rows is what its only tensor is made of."""
+    inputs = signature.inputs
+    if len(inputs) == 1 and inputs[0].kind == "tensor":
+        is_rows = isinstance(table, Sequence) and not (table and isinstance(table[0], Mapping))
+        if is_rows or not (isinstance(table, Sequence | Mapping) or hasattr(table, "columns")):
+            return {inputs[0].name: tensor_rows(inputs[0], table if is_rows else np.asarray(table))}
+    return dict(columns_in(table, [one.name for one in inputs]))
 
 
 def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:

@@ -33,20 +33,34 @@ def mlflow_files(
     `environment` is locked (`name==version`); this Boucle is added to it, since MLflow loads the model through it.
     """
     needs = sorted([*environment, f"boucle=={version('boucle')}"])
-    example = _example(signature, sample)
+    tensor = _tensor(signature)
+    example = _example(signature, sample) if tensor is None else {"inputs": sample[tensor.name].head(5).to_list()}
     return {
         REQUIREMENTS: "".join(f"{line}\n" for line in needs).encode(),
         CONDA: _yaml({"channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": needs}]}),
         PYTHON_ENV: _yaml({"python": python, "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}),
         EXAMPLE: _json(example),
-        SERVING_EXAMPLE: _json({"dataframe_split": example}),
+        SERVING_EXAMPLE: _json({"dataframe_split": example} if tensor is None else example),
         MLMODEL: _yaml(_mlmodel(signature, sample, python)),
     }
 
 
-def _mlmodel(signature: Signature, sample: pl.DataFrame, python: str) -> dict[str, Any]:
+def _tensor(signature: Signature) -> Input | None:
+    """The input, where it is one of tensors: MLflow then wants an array and no table."""
+    return next((one for one in signature.inputs if one.kind == "tensor"), None)
+
+
+def _inputs(signature: Signature, sample: pl.DataFrame) -> list[dict[str, object]]:
+    tensor = _tensor(signature)
+    if tensor is not None:
+        dtype = "float32" if sample[tensor.name].dtype.base_type() is pl.Float32 else "float64"
+        return [{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, *tensor.row_shape]}}]
     inputs = [_field(one.name, _type_of(one, sample)) for one in signature.inputs]
-    inputs += [_field(name, "string", required=False) for name in (signature.key, signature.time) if name]
+    return inputs + [_field(name, "string", required=False) for name in (signature.key, signature.time) if name]
+
+
+def _mlmodel(signature: Signature, sample: pl.DataFrame, python: str) -> dict[str, Any]:
+    inputs = _inputs(signature, sample)
     outputs = [_field(one.name, "string" if one.datatype == "BYTES" else "double") for one in signature.outputs]
     return {
         "flavors": {
@@ -59,9 +73,9 @@ def _mlmodel(signature: Signature, sample: pl.DataFrame, python: str) -> dict[st
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
         "saved_input_example_info": {
             "artifact_path": EXAMPLE,
-            "pandas_orient": "split",
+            **({"pandas_orient": "split"} if _tensor(signature) is None else {"format": "tf-serving"}),
             "serving_input_path": SERVING_EXAMPLE,
-            "type": "dataframe",
+            "type": "dataframe" if _tensor(signature) is None else "ndarray",
         },
     }
 

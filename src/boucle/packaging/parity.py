@@ -65,12 +65,12 @@ def prove(
     rows = [one for one in rows if one.rows.height or one.name == "zero rows"]
     answers = _asked(original, rows), _asked(compiled, rows)
     expected = answers[0][0].scores
-    scale = _scale(signature, expected)
+    scale = scale_of(signature, expected)
     found = [
         compare(one.name, first, second, signature, scale, tolerance)
         for one, first, second in zip(rows, *answers, strict=True)
     ]
-    return _judged(found, sum(one.rows.height for one in rows if one.held_out), compiler, tolerance)
+    return judged(found, sum(one.rows.height for one in rows if one.held_out), compiler, tolerance)
 
 
 def narrowed(
@@ -78,7 +78,7 @@ def narrowed(
 ) -> list[Input]:
     """The inputs, each with the largest limit up to which the two models are equal on rows made from held-out ones."""
     base = held_out.head(BASE_ROWS)
-    scale = _scale(signature, original(base).scores)
+    scale = scale_of(signature, original(base).scores)
     return [
         one if one.kind == "category" else _narrowed(one, original, compiled, signature, base, scale, tolerance)
         for one in signature.inputs
@@ -105,7 +105,8 @@ def _narrowed(
 MAGNITUDES = (2.0**24, 2.0**53, 1e15, 1e30, 1e37, SINGLE_MAX, 1e200, 1e300)
 
 
-def _judged(found: Sequence[Difference], held_out: int, compiler: str, tolerance: float) -> Parity:
+def judged(found: Sequence[Difference], held_out: int, compiler: str, tolerance: float) -> Parity:
+    """The proof; Refused past the tolerance, or where a label flips that is not at its border."""
     parity = Parity(
         compiler=compiler,
         tolerance=tolerance,
@@ -161,7 +162,8 @@ def _allowed(family: Family, signature: Signature) -> Family:
     return Family(family.name, family.rows.filter(kept), family.held_out, family.alone)
 
 
-def _scale(signature: Signature, expected: Values) -> float:
+def scale_of(signature: Signature, expected: Values) -> float:
+    """What a difference is a share of: 1 for probabilities, else the largest value."""
     if signature.task != "regression" and not signature.margins:
         return 1.0
     finite = expected[np.isfinite(expected)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boucle.packaging.bundle import Predictor, open_bundle
-from boucle.packaging.installed import columns_in
+from boucle.packaging.installed import columns_for
 
 
 class Model:
@@ -20,9 +20,11 @@ class Model:
         """A data frame with the outputs that the bundle's signature names, on the index of the one that came."""
         import pandas as pd
 
-        table = pd.DataFrame(model_input)
-        columns = columns_in(table, [one.name for one in self.predictor.signature.inputs])
-        return pd.DataFrame(dict(self.predictor.predict(columns)), index=table.index)
+        signature = self.predictor.signature
+        is_tensor = any(one.kind == "tensor" for one in signature.inputs)
+        table = model_input if is_tensor else pd.DataFrame(model_input)  # MLflow gives an array for a tensor
+        outputs = self.predictor.predict(columns_for(table, signature))
+        return pd.DataFrame(dict(outputs), index=None if is_tensor else table.index)
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Model:  # noqa: ARG001 - MLflow gives it

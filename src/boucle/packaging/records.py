@@ -1,8 +1,9 @@
 """The nouns of packaging. This module is imported by the serving worker: only msgspec and the standard library."""
 
+from math import prod
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from boucle.kernel.digests import Digest
 
@@ -11,7 +12,7 @@ class Input(Struct, frozen=True, kw_only=True):
     """One column a prediction needs."""
 
     name: str
-    kind: Literal["number", "category"]
+    kind: Literal["number", "category", "tensor"]
     nullable: bool
     """Whether a missing value is answered; gradient boosting takes one anywhere, whether training saw any or not."""
     minimum: float | None = None
@@ -23,6 +24,18 @@ class Input(Struct, frozen=True, kw_only=True):
     """Numbers further from zero are refused, as the fitted model does; infinity is, wherever there is a limit."""
     closed: bool = False
     """Whether a value that is none of `categories` is refused, as the fitted model does."""
+    shape: list[int] | UnsetType = UNSET
+    """Of a row, for tensors only."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of a row: `()` where it is one value."""
+        return () if isinstance(self.shape, UnsetType) else tuple(self.shape)
+
+    @property
+    def width(self) -> int:
+        """Numbers that a row has of it in the model's matrix."""
+        return prod(self.row_shape)
 
 
 class Output(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from boucle.kernel.errors import InvalidInput, Unavailable
-from boucle.packaging.records import Signature
+from boucle.packaging.records import Input, Signature
+from boucle.packaging.series import tensors_of
 from boucle.serving.endpoint import Answer
 from boucle.serving.question import Column
 
@@ -41,8 +42,8 @@ def check_installed() -> None:
 
 def of_frame(frame: "polars.DataFrame", signature: Signature) -> dict[str, Column]:
     """The table's columns, numbers as float64 with NaN for null. InvalidInput names a column of the wrong type."""
-    kinds = {one.name: one.kind for one in signature.inputs}
-    return {series.name: _column(series, kinds.get(series.name)) for series in frame.iter_columns()}
+    known = {one.name: one for one in signature.inputs}
+    return {series.name: _column(series, known.get(series.name)) for series in frame.iter_columns()}
 
 
 def to_frame(answer: Answer) -> "polars.DataFrame":
@@ -51,10 +52,12 @@ def to_frame(answer: Answer) -> "polars.DataFrame":
     return frame
 
 
-def _column(series: "polars.Series", kind: str | None) -> Column:
+def _column(series: "polars.Series", one: Input | None) -> Column:
     import polars as pl
 
-    dtype = series.dtype
+    dtype, kind = series.dtype, None if one is None else one.kind
+    if one is not None and one.kind == "tensor":
+        return tensors_of(series, one)
     if kind == "number":
         if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
             raise InvalidInput(f"input {series.name!r} has the type {str(dtype)[:80]}; allowed is a numeric one")

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
@@ -21,7 +22,7 @@ from boucle.protocols import head
 from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
 from boucle.protocols.open_inference_quick import QuickInfer
 from boucle.protocols.open_inference_typed import TypedReader
-from boucle.protocols.tensors import MALFORMED, Tensor, column_of
+from boucle.protocols.tensors import MALFORMED, Tensor, as_column, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column, Question
@@ -32,7 +33,7 @@ INLINE_BYTES: Final = 1 << 20
 """Larger requests are read, and their answers written, in a thread, so that the loop goes on."""
 _MOST_READERS: Final = 64
 T = TypeVar("T")
-_KINDS: Final = {"number": "FP64", "category": "BYTES"}
+_KINDS: Final = {"number": "FP64", "category": "BYTES", "tensor": "FP64"}
 
 
 _NONE: Final[dict[str, Any]] = {}
@@ -201,7 +202,7 @@ def refusal(error: BoucleError) -> Response:
 def metadata(endpoint: Endpoint, number: str | None = None) -> dict[str, Any]:
     """What a model takes and answers, as the protocol says it."""
     signature = endpoint.signature(number)
-    inputs = [_described(one.name, _KINDS[one.kind]) for one in signature.inputs]
+    inputs = [_described(one.name, _KINDS[one.kind], one.row_shape) for one in signature.inputs]
     optional = [
         {**_described(name, "BYTES"), "parameters": {"optional": True, "role": role}}
         for name, role in ((signature.key, "entity_key"), (signature.time, "event_time"))
@@ -322,9 +323,10 @@ def _columns(
     for place, tensor in enumerate(tensors):
         if tensor.name in columns:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
-        piece = data[place] if data else None
-        values = column_of(tensor) if piece is None else column_of_bytes(tensor, piece)
-        columns[tensor.name] = as_kind(kinds.get(tensor.name), tensor, values)
+        piece, one = data[place] if data else None, kinds.get(tensor.name)
+        column, width = as_column(tensor, one)
+        values = column_of(column, width) if piece is None else column_of_bytes(column, piece)
+        columns[tensor.name] = as_kind(one, tensor, values)
     return columns
 
 
@@ -336,6 +338,8 @@ def as_kind(one: Input | None, tensor: Tensor, values: Column) -> Column:
     if is_text != (one.kind == "category"):
         allowed = "BYTES" if one.kind == "category" else "a numeric datatype"
         raise InvalidInput(f"input {one.name!r} has datatype {tensor.datatype}; allowed is {allowed}")
+    if one.kind == "tensor":
+        return np.array(values, dtype=np.float64).reshape(tensor.shape)  # null becomes NaN
     if is_text or tensor.datatype.startswith("FP") or not isinstance(values, list):
         return values
     return [None if value is None else float(value) for value in values]
@@ -361,5 +365,5 @@ def _response(
     }
 
 
-def _described(name: str, datatype: str) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1]}
+def _described(name: str, datatype: str, row_shape: tuple[int, ...] = ()) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, *row_shape]}

@@ -20,7 +20,7 @@ from boucle.packaging.records import Signature
 from boucle.protocols.binary_tensors import column_of_bytes, encoded
 from boucle.protocols.open_inference import EXTENSIONS, INLINE_BYTES, as_kind, check_wanted, metadata
 from boucle.protocols.open_inference_messages import MESSAGES, SERVICE
-from boucle.protocols.tensors import Tensor, check_range, rows_of
+from boucle.protocols.tensors import Tensor, as_column, check_range, rows_of
 from boucle.serving.endpoint import Answer
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column, Question, Value
@@ -136,12 +136,14 @@ def columns_of(signature: Signature, request: Any) -> dict[str, Column]:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
         if raw and sent.HasField("contents"):
             raise InvalidInput(f"input {tensor.name!r}: it has contents and raw contents; allowed is one of them")
-        values = column_of_bytes(tensor, memoryview(raw[place])) if raw else _contents(tensor, sent.contents)
-        columns[tensor.name] = as_kind(kinds.get(tensor.name), tensor, values)
+        one = kinds.get(tensor.name)
+        column, width = as_column(tensor, one)
+        values = column_of_bytes(column, memoryview(raw[place])) if raw else _contents(column, sent.contents, width)
+        columns[tensor.name] = as_kind(one, tensor, values)
     return columns
 
 
-def _contents(tensor: Tensor, contents: Any) -> list[Value]:
+def _contents(tensor: Tensor, contents: Any, width: int) -> list[Value]:
     where, rows = f"input {tensor.name!r}", rows_of(tensor)
     if tensor.datatype not in _CONTENTS:
         raise InvalidInput(f"{where}: {tensor.datatype} has no typed contents; send raw contents")
@@ -153,7 +155,7 @@ def _contents(tensor: Tensor, contents: Any) -> list[Value]:
     if len(values) != rows:
         raise InvalidInput(f"{where}: shape {tensor.shape} has {rows} values, {field} has {len(values)}")
     if tensor.datatype != "BYTES":
-        check_range(tensor, values)  # INT8 and INT16 travel as 32 bits
+        check_range(tensor, values, width)  # INT8 and INT16 travel as 32 bits
         return values
     return [_decoded(f"{where}, row {row}", value) for row, value in enumerate(values)]
 

@@ -42,5 +42,7 @@ def of_parquet(signature: Signature, body: bytes, *, max_rows: int) -> dict[str,
     found = msgspec.msgpack.decode(ended.stdout, type=Found)
     if found.error:
         raise InvalidInput(found.error)
+    widths = {one.name: one.width for one in signature.inputs if one.kind == "tensor"}
     numbers = {name: np.frombuffer(data, "<f8") for name, data in found.numbers.items()}
+    numbers |= {name: numbers[name].reshape(-1, width) for name, width in widths.items() if name in numbers}
     return {**numbers, **{name: list(values) for name, values in found.others.items()}}

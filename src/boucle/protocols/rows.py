@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from boucle.kernel.errors import InvalidInput
+from boucle.packaging.encode import tensor_rows
 from boucle.packaging.records import Input, Signature
 from boucle.protocols.tensors import MALFORMED
 from boucle.serving.endpoint import Answer
@@ -137,6 +138,8 @@ def _built(signature: Signature, columns: dict[str, list[Any]]) -> Columns:
 
 
 def _column(one: Input | None, name: str, values: list[Any]) -> Column:
+    if one is not None and one.kind == "tensor":
+        return tensor_rows(one, values)
     types = set(map(type, values))
     if list in types:  # a tensor of shape [rows, 1]
         values = [value[0] if type(value) is list and len(value) == 1 else value for value in values]

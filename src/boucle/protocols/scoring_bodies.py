@@ -85,7 +85,8 @@ def _records(signature: Signature, value: Any) -> Columns:
 def _instances(signature: Signature, value: Any) -> Columns:
     if type(value) is dict:
         return of_columns(signature, value)
-    if type(value) is list and value and type(value[0]) is not dict:
+    is_tensor = len(signature.inputs) == 1 and signature.inputs[0].kind == "tensor"
+    if type(value) is list and value and type(value[0]) is not dict and not is_tensor:
         raise InvalidInput("the model has named columns; send each row as an object")
     return of_instances(signature, value)
 

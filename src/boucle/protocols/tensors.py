@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from boucle.kernel.errors import InvalidInput
+from boucle.packaging.records import Input
 
 MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding bytes from outside can raise."""
@@ -43,10 +45,11 @@ class Tensor(Struct, frozen=True):
     parameters: dict[str, Any] = {}
 
 
-def column_of(tensor: Tensor) -> list[Item]:
+def column_of(tensor: Tensor, width: int = 1) -> list[Item]:
     """A tensor's values as one column; flat and nested data are the same, null is a missing value.
 
-    The shape is [n] or [n, 1]. InvalidInput names the tensor, and the row where one value is wrong.
+    The shape is [n] or [n, 1]; `width` values are a row. InvalidInput names the tensor, and the row where one value is
+    wrong.
 
     >>> column_of(Tensor("temp", [3, 1], "FP64", msgspec.Raw(b"[[71.5], [null], [32]]")))
     [71.5, None, 32.0]
@@ -59,10 +62,10 @@ def column_of(tensor: Tensor) -> list[Item]:
     try:
         values: list[Item] = _FLAT[tensor.datatype].decode(tensor.data)
     except MALFORMED:
-        values = _slowly(where, tensor)
+        values = _slowly(where, tensor, width)
     if len(values) != rows:
         raise InvalidInput(f"{where}: shape {tensor.shape} has {rows} values, `data` has {len(values)}")
-    check_range(tensor, values)
+    check_range(tensor, values, width)
     return values
 
 
@@ -78,19 +81,30 @@ def rows_of(tensor: Tensor) -> int:
     return shape[0]
 
 
-def check_range(tensor: Tensor, values: Sequence[Item]) -> None:
+def as_column(tensor: Tensor, one: Input | None) -> tuple[Tensor, int]:
+    """A tensor as one column of all its values, and how many of them are a row, by the input that it is for."""
+    if one is None or one.kind != "tensor":
+        return tensor, 1
+    shape = list(one.row_shape)
+    if tensor.shape[1:] != shape or tensor.shape[0] < 0:
+        raise InvalidInput(f"input {tensor.name!r}: shape {tensor.shape} is not {[-1, *shape]}, where -1 is the rows")
+    return replace(tensor, shape=[tensor.shape[0] * one.width]), one.width
+
+
+def check_range(tensor: Tensor, values: Sequence[Item], width: int = 1) -> None:
     """InvalidInput, with its row, for a value that does not fit the tensor's integer datatype."""
     if tensor.datatype not in _RANGES:
         return
     low, high = _RANGES[tensor.datatype]
-    for row, value in enumerate(values):
+    for place, value in enumerate(values):
         if value is not None and not low <= int(value) <= high:
             raise InvalidInput(
-                f"input {tensor.name!r}, row {row}: {value} does not fit {tensor.datatype}; allowed are {low} to {high}"
+                f"input {tensor.name!r}, row {place // width}: {value} does not fit {tensor.datatype}; "
+                f"allowed are {low} to {high}"
             )
 
 
-def _slowly(where: str, tensor: Tensor) -> list[Item]:
+def _slowly(where: str, tensor: Tensor, width: int) -> list[Item]:
     """Nested data, or data with a value of the wrong kind: found and named."""
     try:
         data = msgspec.json.decode(tensor.data)
@@ -98,7 +112,7 @@ def _slowly(where: str, tensor: Tensor) -> list[Item]:
         raise InvalidInput(f"{where}: `data` cannot be read: {error}") from error
     if not isinstance(data, list):
         raise InvalidInput(f"{where}: `data` is {_shown(data)}; allowed is a list")
-    return [_item(f"{where}, row {row}", tensor.datatype, value) for row, value in enumerate(_flat(data))]
+    return [_item(f"{where}, row {at // width}", tensor.datatype, value) for at, value in enumerate(_flat(data))]
 
 
 def _flat(data: list[Any]) -> Iterator[Any]:

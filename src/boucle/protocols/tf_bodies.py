@@ -15,7 +15,7 @@ from boucle.protocols.rows import Columns, decode, of_columns, of_instances, of_
 from boucle.serving.endpoint import Answer
 
 SIGNATURE_NAME: Final = "serving_default"
-_DTYPES: Final = {"number": "DT_DOUBLE", "FP64": "DT_DOUBLE"}
+_DTYPES: Final = {"number": "DT_DOUBLE", "tensor": "DT_DOUBLE", "FP64": "DT_DOUBLE"}
 
 
 def read_predict(signature: Signature, body: bytes) -> tuple[Columns, bool]:
@@ -92,7 +92,10 @@ def metadata(model: str, number: int, signature: Signature) -> dict[str, Any]:
     optional = [name for name in (signature.key, signature.time) if name is not None]
     definition = {
         "inputs": {
-            **{one.name: _tensor(one.name, _DTYPES.get(one.kind, "DT_STRING")) for one in signature.inputs},
+            **{
+                one.name: _tensor(one.name, _DTYPES.get(one.kind, "DT_STRING"), one.row_shape)
+                for one in signature.inputs
+            },
             **{name: _tensor(name, "DT_STRING") for name in optional},
         },
         "outputs": {one.name: _tensor(one.name, _DTYPES.get(one.datatype, "DT_STRING")) for one in signature.outputs},
@@ -114,6 +117,6 @@ def _object(body: bytes) -> dict[str, Any]:
     return asked
 
 
-def _tensor(name: str, dtype: str) -> dict[str, Any]:
-    shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+def _tensor(name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> dict[str, Any]:
+    shape = {"dim": [{"size": str(size), "name": ""} for size in (-1, *row_shape)], "unknown_rank": False}
     return {"dtype": dtype, "tensor_shape": shape, "name": name}

@@ -188,11 +188,11 @@ def _known(endpoint: str, traffic: Traffic | None) -> Traffic:
 def _refuse_other_columns(home: Path, traffic: Traffic, deployment: Deployment) -> None:
     root = serving_root(home)
     ours, its = (read_manifest(root / one.path).signature for one in (traffic.champion, deployment))
-    taken = [{(one.name, one.kind) for one in signature.inputs} for signature in (ours, its)]
-    given = [{(one.name, one.datatype) for one in signature.outputs} for signature in (ours, its)]
+    taken = [{(one.name, one.kind, one.row_shape) for one in signature.inputs} for signature in (ours, its)]
+    given = [{(one.name, one.datatype, ()) for one in signature.outputs} for signature in (ours, its)]
     for word, (champion, other) in (("inputs", taken), ("outputs", given)):
         if champion != other:
-            names = ", ".join(sorted({name for name, _ in champion ^ other}))
+            names = ", ".join(sorted({name for name, *_ in champion ^ other}))
             raise InvalidInput(
                 f"version {deployment.number} has other {word} than version {traffic.champion.number}, the champion of "
                 f"{traffic.endpoint!r}: they differ in {names}; a canary must take and answer the same columns",

@@ -29,6 +29,7 @@ _KINDS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "text": pl.String,
     "integer": pl.Int64,
     "boolean": pl.Boolean,
+    "tensor": pl.List(pl.Float64),
 }
 _DATATYPES: Final[dict[str, type[pl.DataType]]] = {"FP64": pl.Float64, "BYTES": pl.String}
 
@@ -144,7 +145,9 @@ def _types(signature: Signature) -> dict[str, pl.DataType | type[pl.DataType]]:
 def _series(name: str, values: list[Any], dtype: pl.DataType | type[pl.DataType] | None) -> pl.Series:
     """A column of its type; without one, text if any value is, else numbers."""
     if dtype is None:
+        tensors = any(isinstance(value, list) for value in values)
         dtype = pl.String if any(isinstance(value, str) for value in values) else pl.Float64
+        dtype = pl.List(pl.Float64) if tensors else dtype
     if dtype == pl.String:
         values = [value if value is None or isinstance(value, str) else str(value) for value in values]
     return pl.Series(name, values, dtype=dtype, strict=False)

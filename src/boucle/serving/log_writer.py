@@ -248,7 +248,8 @@ class LogWriter:
             latency_ms=prediction.latency_s * 1000,
             rows=prediction.rows,
             inputs={
-                name: values if type(values) is list else _logged(values) for name, values in prediction.inputs.items()
+                name: values if type(values) is list else _logged(values)  # type: ignore[misc] # a list of what it may hold
+                for name, values in prediction.inputs.items()
             },
             outputs={
                 name: list(values) if isinstance(values, list) else values.tolist()
@@ -269,7 +270,7 @@ def _row_frame(answered: AnsweredRow, now: float) -> bytes | None:
         return None
 
 
-def _logged(values: Column) -> list[float | str | None]:
+def _logged(values: Column) -> list[float | str | list[float | None] | None]:
     """A column as the log keeps it: None is missing."""
-    items: list[float | str | None] = values if isinstance(values, list) else values.tolist()
+    items: list[Any] = values if isinstance(values, list) else values.tolist()
     return [None if value != value else value for value in items]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+import numpy as np
 from msgspec.structs import replace
 
 from boucle.kernel import trees
@@ -15,6 +16,7 @@ from boucle.kernel.digests import short
 from boucle.kernel.errors import Damaged, NotFound
 from boucle.kernel.paths import inside, translate
 from boucle.packaging.bundle import Predictor, open_bundle, opened_manifest
+from boucle.packaging.encode import Values
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.trust import Trust
 from boucle.serving.records import Deployment
@@ -135,12 +137,13 @@ class Models:
 
 def _warm(predictor: Predictor) -> None:
     """Ask a predictor a made-up row, so that it has loaded what it needs before it is in charge."""
-    columns: dict[str, list[float | str | None]] = {one.name: [_usual(one)] for one in predictor.signature.inputs}
+    columns: dict[str, Values] = {one.name: _usual(one) for one in predictor.signature.inputs}
     for _ in range(_WARM):
         predictor.predict(columns)
 
 
-def _usual(one: Input) -> float | str:
+def _usual(one: Input) -> Values:
     if one.kind == "category":
-        return one.categories[0] if one.categories else ""
-    return 0.0 if one.minimum is None else one.minimum
+        return [one.categories[0] if one.categories else ""]
+    number = 0.0 if one.minimum is None else one.minimum
+    return np.full((1, *one.row_shape), number) if one.kind == "tensor" else [number]

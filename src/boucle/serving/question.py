@@ -10,11 +10,13 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput
+from boucle.packaging.encode import tensor_rows
 from boucle.packaging.records import Input, Signature
 
 Value = float | int | str | None
 Column: TypeAlias = list[Value] | NDArray[Any]
-"""Values of one column: a list with None for missing, or an array of numbers with NaN for missing."""
+"""Values of one column: a list with None for missing, or an array of numbers with NaN for missing. Of an input of
+tensors, its first axis is the rows."""
 Values: TypeAlias = NDArray[Any] | list[str]
 """Values of one output: numbers as an array, texts as a list."""
 MAX_TEXT: Final = 65_536
@@ -106,6 +108,8 @@ def _rows(columns: dict[str, Column], max_rows: int) -> int:
 
 def _input(one: Input, values: Column) -> Column:
     where = f"input {one.name!r}, row"
+    if one.kind == "tensor":
+        return _numbers(where, tensor_rows(one, values), nullable=one.nullable)
     if isinstance(values, np.ndarray):
         if one.kind == "number" and values.ndim == 1 and values.dtype.kind in "fiub":
             return _numbers(where, values, nullable=one.nullable)
@@ -142,10 +146,12 @@ def _numbers(where: str, values: NDArray[Any], *, nullable: bool) -> NDArray[np.
         return numbers
     infinite = np.isinf(numbers)
     if infinite.any():
-        row = int(infinite.argmax())
-        raise InvalidInput(f"{where} {row}: {numbers[row]} is not finite; null means missing")
+        row = int(infinite.reshape(len(numbers), -1).any(axis=1).argmax())
+        value = numbers[row] if numbers.ndim == 1 else numbers[row][infinite[row]][0]
+        raise InvalidInput(f"{where} {row}: {value} is not finite; null means missing")
     if not nullable:
-        raise InvalidInput(f"{where} {int(np.isnan(numbers).argmax())}: null is not allowed here")
+        missing = np.isnan(numbers).reshape(len(numbers), -1).any(axis=1)
+        raise InvalidInput(f"{where} {int(missing.argmax())}: null is not allowed here")
     return numbers
 
 

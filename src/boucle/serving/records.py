@@ -105,7 +105,8 @@ class PredictionFrame(Struct, frozen=True, kw_only=True):
     """Seconds since the epoch, the server's clock."""
     latency_ms: float
     rows: int
-    inputs: dict[str, list[float | str | None]]
+    inputs: dict[str, list[float | str | list[float | None] | None]]
+    """A row of a tensor is the list of its numbers."""
     outputs: dict[str, list[float | str]]
     event_time: list[str] | None = None
     """ISO 8601 in UTC, as declared by the client."""

@@ -16,6 +16,7 @@ import polars as pl
 from boucle.data.api import as_text, moments
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
+from boucle.packaging.series import tensors_of
 from boucle.serving.batch.plan import scan
 from boucle.serving.batch.records import Piece, TableFile
 from boucle.serving.question import Column
@@ -92,6 +93,8 @@ def _times(column: pl.Series) -> list[Any]:
 
 
 def _from_values(column: pl.Series, one: Input, file: TableFile) -> Column:
+    if one.kind == "tensor":
+        return tensors_of(column, one)
     dtype = column.dtype
     numeric = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
     if one.kind == "category" and (numeric or dtype in (pl.String, pl.Categorical, pl.Enum)):
