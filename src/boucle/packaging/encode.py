@@ -106,15 +106,13 @@ class Encoder:
 
         None where it takes a closer look: a missing value, an unseen category, a number near the limits.
         """
-        row = self.coded(values)
+        row = None if self._has_tensors else self.coded(values)
         if row is None or None in row or (self._strict and not (-self._limit <= min(row) and max(row) <= self._limit)):
             return None
         return row
 
     def coded(self, values: Sequence[float | str | None]) -> list[Any] | None:
         """The same without a look at the numbers; None where a category is unseen or missing."""
-        if self._has_tensors:
-            return None
         row: list[Any] = list(values)
         for place, codes in self._coded:
             code = codes.get(row[place])

@@ -93,11 +93,13 @@ class OneRows:
         self._found: OneRow | None = None
 
     def now(self) -> OneRow | None:
-        """For the line-up in charge; None where it has a canary or a shadow, or the endpoint is asked with keys."""
+        """For the line-up in charge; None where it has a canary or a shadow, takes tensors, or is asked with keys."""
         endpoint = self._endpoint
         lineup = endpoint.lineup
         if lineup is not self._lineup:
             self._lineup, self._found = lineup, None
             if lineup is not None and lineup.canary is None and lineup.shadow is None:
-                self._found = OneRow(endpoint, lineup.champion, endpoint.models.signature(lineup.champion))
+                signature = endpoint.models.signature(lineup.champion)
+                if not any(one.kind == "tensor" for one in signature.inputs):
+                    self._found = OneRow(endpoint, lineup.champion, signature)
         return self._found if endpoint.is_open else None

@@ -75,7 +75,7 @@ def compile_network(
     tolerance = tolerance if tolerance is not None else DOUBLE_TOLERANCE if double else SINGLE_TOLERANCE
 
     def pair(signature: Signature) -> Pair:
-        compiled = _asked(Pipeline(signature, stages, files), given, network)
+        compiled = _asked(_opened(signature, stages, files, network), given, network)
         return Pair(original=original, compiled=compiled, signature=signature, tolerance=tolerance, title=network.title)
 
     loose = pair(open_signature)
@@ -142,9 +142,8 @@ def _first_answers(network: Network, given: Given) -> NDArray[np.float64]:
     except BoucleError:
         raise
     except Exception as error:
-        said = (str(error) or repr(error)).strip().splitlines()[0]
         raise Refused(
-            f"{network.title} does not answer the first rows of the sample: {said}",
+            f"{network.title} does not answer the first rows of the sample: {_said(error)}",
             hint="pass rows as the model takes them",
         ) from error
     if not np.isfinite(values).all():
@@ -247,6 +246,19 @@ def _inputs(given: Given, limits: Rows | None, nullable: NDArray[np.bool_] | Non
     ]
 
 
+def _opened(signature: Signature, stages: Sequence[Stage], files: dict[str, bytes], network: Network) -> Pipeline:
+    try:
+        return Pipeline(signature, stages, files)
+    except Exception as error:
+        raise CannotCompile(
+            f"what {network.exporter} wrote of {network.title} cannot be run by ONNX Runtime: {_said(error)}"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or repr(error)).strip().splitlines()[0][:300]
+
+
 def _asked(pipeline: Pipeline, given: Given, network: Network) -> Any:
     def ask(rows: Rows) -> NDArray[np.float64]:
         columns: dict[str, Any] = {name: rows[:, at] for at, name in enumerate(given.names)}
@@ -257,9 +269,9 @@ def _asked(pipeline: Pipeline, given: Given, network: Network) -> Any:
         except BoucleError:
             raise
         except Exception as error:
-            said = (str(error) or repr(error)).strip().splitlines()[0][:300]
             raise CannotCompile(
-                f"what {network.exporter} wrote of {network.title} cannot be asked with {len(rows)} rows: {said}",
+                f"what {network.exporter} wrote of {network.title} cannot be asked with {len(rows)} rows: "
+                f"{_said(error)}",
                 hint="nothing was written; a model must take any number of rows",
             ) from error
 
