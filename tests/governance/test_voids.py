@@ -1,6 +1,8 @@
 """What stops counting once something else is in force: waiting changes, waivers; and who a policy was set by."""
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ from boucle.governance import api
 from boucle.governance.records import Objective, Policy
 from boucle.identity.api import GRANTS, Principal, local_principal
 from boucle.kernel import audit
-from boucle.kernel.errors import Conflict, GatesRefused, InvalidInput, Refused
+from boucle.kernel.errors import Conflict, GatesRefused, InvalidInput
 from boucle.kernel.store import Store
+from boucle.models.api import create_model
 from boucle.models.sources import make_version
 from boucle.runs.api import record_run
 from boucle.runs.artifact_paths import Place
@@ -39,6 +42,26 @@ def put_in_force(store: Store, policy: Policy | None) -> None:
 
 def to_champion(store: Store, number: int) -> None:
     api.set_alias(store, **WHO, alias="champion", number=number, actor="person:ada")
+
+
+def reported_version(store: Store, auc: float) -> tuple[str, int]:
+    """A version that is judged by what its run reported: the run and the number."""
+    run = record_run(store, project_id="flights", experiment="e", name="r", params={}, metrics={"auc_roc": auc})
+    digest = store.blobs.put(b"model")
+    store.write(lambda conn: put(conn, "flights", Place("run", run.id, 1, "model/m"), digest, 5, 0))
+    create_model_if_missing(store)
+    return run.id, make_version(store, **WHO, source=f"runs:/{run.id}/model", author="person:ada").number
+
+
+def create_model_if_missing(store: Store) -> None:
+    with suppress(Conflict):
+        create_model(store, project_id="flights", name="flights", author="person:ada")
+
+
+def report(store: Store, run_id: str, name: str, value: float, step: int = 9) -> None:
+    """The run reports a newer value."""
+    points = [Point(name, step, 9**13, 0.0 if math.isnan(value) else value, math.isnan(value))]
+    Inbox(store).log_now([Batch(project_id="flights", run_id=run_id, points=points)])
 
 
 def test_a_change_never_comes_back_to_life(store: Store) -> None:
@@ -93,28 +116,62 @@ def test_a_waiver_is_void_under_another_policy(store: Store, candidate: Make, st
         to_champion(store, number)
 
 
-def test_a_waiver_forgives_one_evidence(store: Store, candidate: Make) -> None:
-    run = record_run(store, project_id="flights", experiment="e", name="r", params={}, metrics={"auc_roc": 0.55})
-    digest = store.blobs.put(b"model")
-    store.write(lambda conn: put(conn, "flights", Place("run", run.id, 1, "model/m"), digest, 5, 0))
-    candidate("good", 0.7)
-    number = make_version(store, **WHO, source=f"runs:/{run.id}/model", author="person:ada").number
+def test_a_waiver_forgives_one_evidence(store: Store) -> None:
+    run_id, number = reported_version(store, 0.55)
     put_in_force(store, Policy(objectives=AUC))
     api.waive(store, GRACE, **WHO, number=number, gate="objective(auc_roc)", reason="nearly")
-    to_champion(store, number)
-    to_champion(store, 1)
-    to_champion(store, number)  # permitted before, and the waiver is still about what is reported
-    to_champion(store, 1)
-    points = [Point("auc_roc", 9, 9**13, 0.1, False)]
-    Inbox(store).log_now([Batch(project_id="flights", run_id=run.id, points=points)])
+    report(store, run_id, "auc_roc", 0.1)
     with pytest.raises(
         GatesRefused, match=r"auc_roc 0\.1, .*the waiver of person:grace is void: it was about the evid"
     ):
         to_champion(store, number)
-    with pytest.raises(Refused, match="counts no longer"):
-        api.rollback(
-            store, **WHO, alias="champion", number=number, reason="", actor="person:ada", effective_at=store.clock.now()
-        )
+
+
+def test_what_is_logged_later_does_not_touch_a_version_that_took_charge(store: Store, candidate: Make) -> None:
+    run_id, number = reported_version(store, 0.7)
+    other = candidate("other", 0.7).version.number
+    put_in_force(store, Policy(objectives=AUC, reviews=1))
+    for one in (number, other):
+        api.review_version(store, GRACE, **WHO, number=one, verdict="approve")
+    to_champion(store, number)
+    before = api.standing(store, "flights", "flights", number).report
+    report(store, run_id, "auc_roc", 0.1)
+    held = api.standing(store, "flights", "flights", number)
+    assert held.report is not None
+    assert before is not None
+    assert held.report.passed
+    assert held.report.verdicts == before.verdicts
+    assert held.next is None
+    api.set_stage(
+        store, **WHO, number=number, stage="Production", archive_existing=False, actor="person:ada"
+    )  # another pointer: judged anew, by the same evidence
+    to_champion(store, other)
+    to_champion(store, number)
+    assert api.standing(store, "flights", "flights", number).next is None
+
+
+def test_what_a_new_policy_asks_for_besides_is_read_from_the_run(store: Store) -> None:
+    run_id, number = reported_version(store, 0.7)
+    put_in_force(store, Policy(objectives=AUC))
+    to_champion(store, number)
+    report(store, run_id, "auc_roc", 0.1)
+    report(store, run_id, "recall", math.nan)
+    put_in_force(store, Policy(objectives=[*AUC, Objective(metric="recall", at_least=0.5)]))
+    verdicts = api.standing(store, "flights", "flights", number).report.verdicts  # type: ignore[union-attr]
+    assert [one.passed for one in verdicts if one.gate == "objective(auc_roc)"] == [True]
+    assert [one.passed for one in verdicts if one.gate == "objective(recall)"] == [False]
+    report(store, run_id, "recall", 0.6)
+    assert api.standing(store, "flights", "flights", number).report.passed  # type: ignore[union-attr]
+
+
+def test_a_version_that_never_took_charge_is_judged_by_what_its_run_says_now(store: Store) -> None:
+    run_id, number = reported_version(store, 0.7)
+    put_in_force(store, Policy(objectives=AUC))
+    report(store, run_id, "auc_roc", 0.1)
+    with pytest.raises(GatesRefused, match=r"auc_roc 0\.1"):
+        to_champion(store, number)
+    report(store, run_id, "auc_roc", 0.8, step=10)
+    to_champion(store, number)
 
 
 def test_only_a_gate_that_there_is_can_be_waived(store: Store, candidate: Make) -> None:

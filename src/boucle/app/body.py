@@ -16,7 +16,7 @@ PATIENCE_BYTES: Final = 256 << 20
 PATIENCE_S: Final = 20.0
 """What nobody wants to read is read on for so much and so long at most: a client that still sends sees the answer."""
 ALL_BYTES: Final = 256 << 20
-"""What bodies that come in pieces may keep in memory together, however many clients send at once."""
+"""What bodies may keep in memory together, from their first byte until they are answered, however many clients send."""
 IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
 _AT_ONCE_BYTES: Final = 1 << 20
@@ -28,7 +28,7 @@ _ESTABLISHED: Final = 1
 class StreamBody:
     """A body that is still coming. Not for several readers."""
 
-    __slots__ = ("_client", "_comes", "_declared", "_encoding", "_pieces", "_protocol", "_taken")
+    __slots__ = ("_client", "_comes", "_declared", "_encoding", "_held", "_pieces", "_protocol", "_taken")
 
     def __init__(self, headers: Headers, protocol: Any, client: str) -> None:
         declared = headers.get("content-length")
@@ -40,11 +40,13 @@ class StreamBody:
         self._client = client
         self._pieces: AsyncIterator[bytes] | None = None
         self._taken = False
+        self._held = 0
 
     async def read(self, limit: int, /) -> bytes:
         """See `identity.http.Body`."""
         if self._declared is not None and self._declared <= min(limit, _AT_ONCE_BYTES):
             self._take()
+            self._hold(self._declared)
             return await waited(self._protocol())
         too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
         if self._declared is not None and self._declared > limit:
@@ -54,11 +56,13 @@ class StreamBody:
             async for piece in self.chunks():
                 if len(kept) + len(piece) > limit:
                     raise too_large
-                _hold(len(piece))
+                self._hold(len(piece))
                 kept += piece
-            return bytes(kept)
-        finally:
-            _hold(-len(kept))
+        except BaseException:
+            kept.clear()  # the refusal, which is still to be sent, would keep it
+            self.release()
+            raise
+        return bytes(kept)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `identity.http.Body`."""
@@ -94,6 +98,23 @@ class StreamBody:
                 while size <= PATIENCE_BYTES:
                     size += len(await anext(pieces))
 
+    def release(self) -> None:
+        """Count it no longer: the request is answered, and nothing needs its bytes."""
+        global _held
+        _held -= self._held
+        self._held = 0
+
+    def _hold(self, size_bytes: int) -> None:
+        """Count bytes that are kept in memory; Unavailable if all bodies together get too much."""
+        global _held
+        if _held + size_bytes > ALL_BYTES:
+            raise Unavailable(
+                f"bodies of {_held:,} bytes are being answered here already, and allowed are {ALL_BYTES:,}",
+                hint="send it again in a moment",
+            )
+        _held += size_bytes
+        self._held += size_bytes
+
     def _take(self) -> None:
         if self._encoding not in (None, "", "identity"):
             raise NotUnderstood(f"content-encoding {self._encoding!r} is not understood; send the body as it is")
@@ -103,18 +124,6 @@ class StreamBody:
 
 
 _held = 0
-
-
-def _hold(size_bytes: int) -> None:
-    """Count what the bodies that are coming keep in memory together; Unavailable if it gets too much."""
-    global _held
-    if size_bytes > 0 and _held + size_bytes > ALL_BYTES:
-        raise Unavailable(
-            f"bodies of {_held:,} bytes are on their way here already, and allowed are {ALL_BYTES:,}",
-            hint="send it again in a moment",
-        )
-    _held += size_bytes
-
 
 _waiting: Final[dict[asyncio.Task[Any], float]] = {}
 """The requests that wait for bytes, and since when. One sweep looks at all of them: with a timer for each read, the

@@ -117,6 +117,8 @@ class Front:
             _log.exception("internal error on %s %s", scope.method, scope.path)
             await (body or StreamBody(scope.headers, protocol, scope.client)).drain()
             answer = self._refusal(scope, BoucleError("internal error; the server's log says more"))
+        finally:
+            body.release()
         headers = [("content-type", answer.content_type)]
         if answer.headers:
             headers += answer.headers
