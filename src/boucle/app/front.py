@@ -118,7 +118,8 @@ class Front:
             await (body or StreamBody(scope.headers, protocol, scope.client)).drain()
             answer = self._refusal(scope, BoucleError("internal error; the server's log says more"))
         finally:
-            body.release()
+            if body is not None:
+                body.release()
         headers = [("content-type", answer.content_type)]
         if answer.headers:
             headers += answer.headers
