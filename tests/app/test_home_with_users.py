@@ -44,11 +44,12 @@ class Place(NamedTuple):
             **token,
         }
 
-    def train(self, who: str | None, url: str = "") -> "subprocess.CompletedProcess[str]":
+    def train(self, who: str | None, url: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a training program to its end."""
+        around = self.environment(who) | variables
         words = [sys.executable, "-c", _TRAINING, url, "" if url else str(self.folder / ".boucle")]
         return subprocess.run(
-            words, cwd=self.folder, env=self.environment(who), capture_output=True, text=True, timeout=120, check=False
+            words, cwd=self.folder, env=around, capture_output=True, text=True, timeout=120, check=False
         )
 
     def runs(self) -> int:
@@ -176,6 +177,19 @@ def test_a_short_program_without_a_token_says_once_what_is_refused_and_what_to_d
     monkeypatch.setenv("BOUCLE_SPOOL", str(place.folder / "spool"))
     monkeypatch.setenv("BOUCLE_TOKEN", place.tokens["trainer"])
     assert run_command(["sync"]) == 0
+    assert place.runs() == 6
+
+
+def test_training_comes_with_a_token_in_mlflow_s_variables_too(place: Place, url: str) -> None:
+    token = place.tokens["trainer"]
+    for variables in (
+        {"MLFLOW_TRACKING_TOKEN": token},
+        {"MLFLOW_TRACKING_USERNAME": "trainer", "MLFLOW_TRACKING_PASSWORD": token},
+    ):
+        assert place.train(None, url, **variables).stderr == ""
+    assert place.runs() == 6
+    told = place.train(None, url, MLFLOW_TRACKING_USERNAME="ada", MLFLOW_TRACKING_PASSWORD=token).stderr
+    assert "next: set MLFLOW_TRACKING_PASSWORD to a token that is valid there" in told
     assert place.runs() == 6
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.runs.checked_out import checked_out
-from boucle.runs.code_version import code_version, without_credentials
+from boucle.runs.code_version import GROUP, code_version, detect, without_credentials
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -56,6 +56,34 @@ def test_no_repository_no_commit_and_no_git_give_nothing(tmp_path: Path, monkeyp
     assert code_version(tmp_path) == {}
     monkeypatch.setenv("PATH", str(tmp_path))
     assert code_version(tmp_path) == {}
+
+
+def test_another_package_tells_of_code_that_is_kept_in_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A real entry point of an installed package; one that fails costs nothing."""
+    site = tmp_path / "site"
+    (site / "fossils-1.0.dist-info").mkdir(parents=True)
+    (site / "fossils-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fossils\nVersion: 1.0\n")
+    (site / "fossils-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[{GROUP}]\nbroken = fossils:Broken\nfossil = fossils:Fossil\n"
+    )
+    (site / "fossils.py").write_text(
+        "class Broken:\n    def detect(self, folder):\n        raise ValueError('no disk')\n"
+        "class Fossil:\n    def detect(self, folder):\n"
+        "        return {'fossil.checkin': 'c7'} if (folder / '.fossil').exists() else None\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    code = tmp_path / "code"
+    code.mkdir()
+    assert detect(code) == {}
+    (code / ".fossil").touch()
+    assert detect(code) == {"fossil.checkin": "c7"}
+    assert "a detector of code versions failed: no disk" in caplog.text
+    git(code, "init", "-q")
+    git(code, "commit", "-q", "--allow-empty", "-m", "first")
+    assert detect(code)["git.revision"] == git(code, "rev-parse", "HEAD")
 
 
 def known(folder: Path) -> dict[str, str]:
