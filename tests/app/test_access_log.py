@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2
 
 from boucle.app import access_log
 from boucle.app.access_log import Access, AccessLog, check_access_log
 from boucle.app.observed import Observers
+from boucle.app.ports import free_port
 from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.protocols.open_inference_messages import SERVICE
 from boucle.serving.api import InferClient, ServerProcess
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -155,6 +159,41 @@ def test_a_request_is_a_line_and_a_span_under_one_id(
     assert facts["boucle.request_id"] == "asked"
     assert facts["http.response.status_code"] == 200
     assert span.trace_id.hex() == asked["trace_id"]
+
+
+@pytest.mark.slow
+def test_a_call_over_grpc_is_a_line_and_a_span_under_one_id(
+    serving_home: Any, tmp_path: Path, collector: list[tuple[str, bytes]]
+) -> None:
+    serving_home.deploy(1)
+    file, port = tmp_path / "access.jsonl", free_port("127.0.0.1")
+    method = f"/{SERVICE}/ModelInfer"
+    made = service_pb2.ModelInferRequest(model_name="flights", id="asked")
+    made.inputs.add(name="carrier", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"UA")
+    made.inputs.add(name="temp", datatype="FP64", shape=[1]).contents.fp64_contents.append(80.0)
+    wrong = service_pb2.ModelInferRequest(model_name="trains").SerializeToString()
+    arguments = ["--grpc-port", str(port), "--access-log", str(file)]
+    server = ServerProcess(serving_home.path, "flights", arguments=arguments)
+    with server, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(method)
+        _, done = call.with_call(made.SerializeToString(), timeout=30)
+        assert dict(done.trailing_metadata())["x-request-id"] == "asked"
+        with pytest.raises(grpc.RpcError, match="unknown model 'trains'"):
+            call(wrong, timeout=30, metadata=(("traceparent", f"00-{TRACE}-{PARENT}-01"),))
+        with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
+            channel.unary_unary(f"/{SERVICE}/Nothing")(b"", timeout=30)
+    asked, missed = [one for one in lines(file) if "grpc_status" in one]
+    assert (asked["path"], asked["status"], asked["grpc_status"]) == (method, 200, "OK")
+    assert (missed["status"], missed["grpc_status"], missed["trace_id"]) == (404, "NOT_FOUND", TRACE)
+    assert asked["request_id"] == "asked"
+    assert asked["bytes_in"] > 0 < asked["bytes_out"]
+    assert asked["ms"] > 0
+    found = {span.trace_id.hex(): span for span in spans(collector)}
+    span = found[asked["trace_id"]]
+    assert span.name == method.strip("/")
+    facts = {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+    assert (facts["rpc.system"], facts["rpc.method"], facts["boucle.request_id"]) == ("grpc", "ModelInfer", "asked")
+    assert found[TRACE].parent_span_id.hex() == PARENT
 
 
 @pytest.mark.slow

@@ -39,6 +39,8 @@ class Access(Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
     trace_id: str | None = None
     agent: str | None = None
+    grpc_status: str | None = None
+    """Of a call over gRPC, whose `status` is what the same outcome has over HTTP."""
 
 
 class AccessLog:

@@ -13,7 +13,7 @@ from boucle.app.front import Scope
 from boucle.app.traces import Traces, trace_id, traces
 
 REQUEST_ID: Final = "x-request-id"
-_GONE: Final = 499
+GONE: Final = 499
 """The status of a request whose client left before its answer, as nginx has it."""
 
 
@@ -52,7 +52,10 @@ class Observed:
         began, at = time.perf_counter(), time.time()
         seen = _Seen(protocol)
         spans = self._spans
-        span = None if spans is None else spans.begin(scope.method, scope.path, scope.headers)
+        span = None
+        if spans is not None:
+            facts = {"http.request.method": scope.method, "url.path": scope.path}
+            span = spans.begin(scope.method, scope.headers, facts)
         try:
             await self._app.__rsgi__(scope, seen)
         finally:
@@ -60,7 +63,10 @@ class Observed:
             if spans is None or span is None:
                 trace = trace_id(scope.headers)
             else:
-                trace = spans.end(span, scope.method, scope.path, seen.status, seen.request_id)
+                # A path that is answered is one of few; any other could be anything.
+                name = f"{scope.method} {scope.path}" if seen.status < 400 else None
+                code = {"http.response.status_code": seen.status}
+                trace = spans.end(span, seen.request_id, code, failed=seen.status >= 500, name=name)
             if self._log is not None:
                 self._log.add(_access(scope, seen, at, ms, trace))
 
@@ -70,7 +76,7 @@ class _Seen:
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
-        self.status = _GONE
+        self.status = GONE
         self.request_id: str | None = None
         self.size: int | None = None
 
@@ -112,11 +118,16 @@ class _Seen:
         self.request_id = next((value for name, value in headers if name == REQUEST_ID), None)
 
 
+def moment(at: float) -> str:
+    """Seconds since the epoch, as lines have them."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
 def _access(scope: Scope, seen: _Seen, at: float, ms: float, trace: str | None) -> Access:
     headers = scope.headers
     declared = headers.get("content-length") or ""
     return Access(
-        at=datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        at=moment(at),
         method=scope.method[:20],
         path=scope.path[:2000],
         status=seen.status,

@@ -106,8 +106,6 @@ def serve(
     if tls is not None:
         check_tls(tls)
     check_port(host, port)
-    if grpc_port is not None and tls is not None:
-        raise InvalidInput("gRPC is not answered over TLS", hint="leave out --grpc-port, or put a proxy in front of it")
     if grpc_port is not None:
         from boucle.app.grpc import check_installed
 
@@ -132,6 +130,7 @@ def serve(
         names=[*names, *([] if host in _ANYWHERE else [host])],
         anyone=anyone,
         grpc=None if grpc_port is None else address(host, grpc_port).removeprefix("http://"),
+        tls=None if tls is None else (str(tls.certificate), str(tls.key)),
         trust=trust or Trust(),
         access_log=access_log,
     )

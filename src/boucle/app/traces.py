@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from boucle.identity.http import Headers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.trace import Span
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -33,28 +35,32 @@ class Traces:
         self._tracer = self._provider.get_tracer("boucle")
         self._propagator = TraceContextTextMapPropagator()
 
-    def begin(self, method: str, path: str, headers: Headers) -> "Span":
+    def begin(self, name: str, headers: Headers, facts: "Mapping[str, str]") -> "Span":
         """The span of a request whose head has come."""
         from opentelemetry.trace import SpanKind
 
         carried = {name: value for name in ("traceparent", "tracestate") if (value := headers.get(name)) is not None}
-        return self._tracer.start_span(
-            method,
-            context=self._propagator.extract(carried),
-            kind=SpanKind.SERVER,
-            attributes={"http.request.method": method, "url.path": path},
-        )
+        context = self._propagator.extract(carried)
+        return self._tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=dict(facts))
 
-    def end(self, span: "Span", method: str, path: str, status: int, request_id: str | None) -> str:
-        """The span's end, once the answer is handed over; the id of its trace."""
+    def end(
+        self,
+        span: "Span",
+        request_id: str | None,
+        facts: "Mapping[str, int]",
+        *,
+        failed: bool,
+        name: str | None = None,
+    ) -> str:
+        """The span's end, once the answer is handed over, maybe under another name; the id of its trace."""
         from opentelemetry.trace import Status, StatusCode
 
-        span.set_attribute("http.response.status_code", status)
+        span.set_attributes(dict(facts))
         if request_id is not None:
             span.set_attribute("boucle.request_id", request_id)
-        if status < 400:  # a path that is answered is one of few; any other could be anything
-            span.update_name(f"{method} {path}")
-        if status >= 500:
+        if name is not None:
+            span.update_name(name)
+        if failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
         return format(span.get_span_context().trace_id, "032x")

@@ -67,6 +67,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Whether whoever reaches the address may ask, by whatever name."""
     grpc: str | None = None
     """`HOST:PORT` to answer gRPC at."""
+    tls: tuple[str, str] | None = None
+    """Files of the certificate and the key, for gRPC; HTTPS is granian's."""
     trust: Trust = Trust()
     """What it opens."""
     access_log: str | None = None
@@ -156,7 +158,14 @@ class Worker:
             from boucle.app.grpc import listen
 
             limit = self._settings.max_body_bytes
-            listening = listen(self.endpoints, self._door, self._settings.grpc, max_body_bytes=limit)
+            listening = listen(
+                self.endpoints,
+                self._door,
+                self._settings.grpc,
+                max_body_bytes=limit,
+                tls=self._settings.tls,
+                observers=self._observers,
+            )
             self._grpc = loop.run_until_complete(listening)
         self._following = loop.create_task(self._follow(os.getppid()))
         gc.collect()

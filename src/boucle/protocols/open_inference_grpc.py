@@ -18,6 +18,7 @@ from boucle.identity.api import Door, Policy, permit
 from boucle.kernel.errors import BoucleError, Busy, InvalidInput, Late, NotFound, Refused, Unauthenticated, Unavailable
 from boucle.packaging.records import Signature
 from boucle.protocols.binary_tensors import column_of_bytes, encoded
+from boucle.protocols.head import named
 from boucle.protocols.open_inference import EXTENSIONS, INLINE_BYTES, as_kind, check_wanted, metadata
 from boucle.protocols.open_inference_messages import MESSAGES, SERVICE
 from boucle.protocols.tensors import Tensor, as_column, check_range, rows_of
@@ -120,6 +121,7 @@ class Service:
         left_s = context.time_remaining()
         deadline = None if left_s is None else started + left_s
         answer = await endpoint.ask(Question(columns, request.id, DOOR, deadline), number, started=started)
+        context.set_trailing_metadata(named(answer.request_id))
         return response(endpoint.name, answer, wanted, raw=bool(request.raw_input_contents))
 
 
