@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
-from granian.server.common import AbstractServer
 from granian.server.mp import MPServer
 
 from boucle.app import stopping
 from boucle.app.access_log import check_access_log
+from boucle.app.draining import drain
+from boucle.app.limits import limits as limits_of
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
 from boucle.app.roster import Following, Roster
@@ -36,7 +38,7 @@ from boucle.serving.board import Board
 from boucle.serving.holding import Held
 from boucle.serving.keys import Keyring
 from boucle.serving.process import READY
-from boucle.serving.records import LogSection
+from boucle.serving.records import LimitsSection, LogSection
 from boucle.serving.supervisor import Supervisor
 from boucle.serving.switch import MOST_WORKERS
 from boucle.serving.traffic import read_traffic
@@ -56,6 +58,8 @@ _LOGGING: Final = {
     },
 }
 _ANYWHERE: Final = ("0.0.0.0", "::")
+MOST_STILLBORN: Final = 5
+"""A worker that died so often before it could answer is given up, and the server with it."""
 LOOK_S: Final = 0.01
 """How often it is looked whether traffic changed, and whether the workers are ready."""
 
@@ -82,6 +86,7 @@ def serve(
     held: Sequence[Held] = (),
     comes: bool = False,
     model_root: Path | None = None,
+    limits: LimitsSection | None = None,
 ) -> None:
     """Serve endpoints until SIGTERM or SIGINT; returns when what was being answered is answered.
 
@@ -91,11 +96,12 @@ def serve(
     are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
     file, `-` for standard output. With a `store` its users count, and who is in charge there takes charge here. With
     `comes` also those are served that something is deployed to meanwhile. From below a `model_root` clients may load
-    models, and unload any.
+    models, and unload any. `limits` say how long and how many may wait, and how long the server drains after SIGTERM.
 
     Refused for an address that other machines reach, NotFound if nothing is deployed, Unavailable if the port is taken,
     if an endpoint is served already, or if a model cannot be loaded.
     """
+    limits = limits or LimitsSection()
     has_users = store is not None and store.has_users
     if not anyone and not has_users and not Keyring(home, endpoints).lock_all:
         refuse_open_binding(host)
@@ -126,6 +132,7 @@ def serve(
         has_store=store is not None,
         max_body_bytes=max_body_mb << 20,
         max_rows=max_rows,
+        limits=limits,
         most_bytes=None if memory_mb is None else memory_mb << 20,
         names=[*names, *([] if host in _ANYWHERE else [host])],
         anyone=anyone,
@@ -150,7 +157,8 @@ def serve(
             store.start(board)
             stack.callback(store.stop)
         try:
-            with _signals_kept_from_workers() as stops, keeping_logs(home, lambda: supervisor.names, log):
+            stops = _Stops(board, limits.drain_s)
+            with _signals_kept_from_workers(stops), keeping_logs(home, lambda: supervisor.names, log):
                 _run(settings, board, host, port, watch, stops, tls)
         finally:
             supervisor.end()
@@ -211,9 +219,10 @@ class _Watch:
 class _Stops:
     """Tells the server of signals: the first one ends it orderly, a second one ends it and its worker at once."""
 
-    def __init__(self) -> None:
-        self.server: AbstractServer[Any] | None = None
+    def __init__(self, board: Board, drain_s: float) -> None:
+        self.server: _Workers | None = None
         self.came = 0
+        self._board, self._drain_s = board, drain_s
 
     def signal(self, number: int) -> None:
         self.came += 1
@@ -221,18 +230,22 @@ class _Stops:
             for worker in self.server.wrks if self.server else ():
                 worker.kill()
             stopping.leave_again(number)
+        threading.Thread(target=self._end, args=(number,), daemon=True).start()
+
+    def _end(self, number: int) -> None:
+        if number == signal.SIGTERM:  # who sends it has others that answer; a person wants it to end
+            drain(self._board, self._drain_s)
         if self.server:
-            self.server.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+            self.server.stop()
 
 
 @contextmanager
-def _signals_kept_from_workers() -> Iterator[_Stops]:
+def _signals_kept_from_workers(stops: _Stops) -> Iterator[None]:
     """Ctrl-C and a closed terminal reach every process in the terminal, but only this one shall act on them.
 
     A worker inherits which signals the thread that starts it blocks, so this thread blocks them; another one takes them
     from the file descriptor that Python writes the number of each signal to.
     """
-    stops = _Stops()
     terminal = {signal.SIGINT, signal.SIGHUP}
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -251,7 +264,7 @@ def _signals_kept_from_workers() -> Iterator[_Stops]:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
-        yield stops
+        yield
     finally:
         signal.set_wakeup_fd(known)
         os.close(writing)
@@ -263,9 +276,34 @@ def _signals_kept_from_workers() -> Iterator[_Stops]:
 
 
 class _Workers(MPServer):
-    """Granian's server, whose workers know which of them they are."""
+    """Granian's server, whose workers know which of them they are.
+
+    Granian ends where a worker dies twice in 5.5 s. Here a worker is started again whenever it dies, unless it died
+    some times in a row before it could answer: then none ever will.
+    """
 
     board: Board
+
+    def signal_handler_interrupt(self, *_: Any, **__: Any) -> None:
+        """Granian's handler of signals: nothing, since `_Stops` says when the server ends."""
+
+    def stop(self) -> None:
+        """End: what is being answered is answered."""
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        stillborn: Counter[int] = Counter()
+        while self.main_loop_interrupt.wait() and not self.interrupt_signal:
+            self.main_loop_interrupt.clear()  # first: who dies meanwhile is seen in the next round
+            while self.interrupt_children and not self.interrupt_signal:
+                number = self.interrupt_children[0]
+                stillborn[number] = 0 if self.board.began(number) else stillborn[number] + 1
+                if stillborn[number] >= MOST_STILLBORN:
+                    return
+                _log.warning("worker %d died and is started again", number + 1)
+                del self.interrupt_children[0]
+                self._respawn_workers([number], spawn_target, target_loader)
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]
         self.board.restart(idx)
@@ -296,6 +334,8 @@ def _run(
     )
     server.board = board
     stops.server = server
+    if stops.came:
+        return
     server.on_startup(watch.start)
     try:
         # granian also takes an object with __rsgi__ methods, which its types do not say
@@ -337,6 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tls-certificate", type=Path, help="a PEM file; with it HTTPS is answered")
     parser.add_argument("--tls-key", type=Path, help="the PEM file of its key")
     parser.add_argument("--access-log", metavar="FILE", help="one JSON object a line for each request")
+    parser.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help="as in boucle.yaml")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input closes")
     parser.add_argument("--held", type=int, help="a descriptor by which the endpoint is held already")
     given = parser.parse_args(arguments)
@@ -356,6 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             grpc_port=given.grpc_port,
             tls=Tls.of(given.tls_certificate, given.tls_key),
             access_log=given.access_log,
+            limits=limits_of(given.limit),
             held=[] if given.held is None else [Held(given.held)],
         )
     except BoucleError as error:

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from boucle.app.draining import Draining
 from boucle.app.front import Front, Scope
-from boucle.app.observed import Observers
+from boucle.app.observed import App, Observers
 from boucle.app.served import Served, refresh
 from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
@@ -26,6 +27,7 @@ from boucle.packaging.trust import Trust
 from boucle.protocols import arrow, mlflow_scoring, open_inference, sagemaker_models, tf_serving, vertex
 from boucle.serving import shadow
 from boucle.serving.asking import Admission, KeyDoor
+from boucle.serving.batching import Limits
 from boucle.serving.board import Board
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -34,6 +36,7 @@ from boucle.serving.lineup import FollowingSwitch
 from boucle.serving.loading import ModelRoot
 from boucle.serving.models import Models
 from boucle.serving.people import users_door
+from boucle.serving.records import LimitsSection
 from boucle.serving.switch import Switch
 from boucle.serving.traffic import serving_root
 
@@ -60,6 +63,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Whether the server knows the users of the store, so that they count here."""
     max_body_bytes: int = 32 << 20
     max_rows: int = 100_000
+    limits: LimitsSection = field(default_factory=LimitsSection)
     most_bytes: int | None = None
     """Of the files of models that are loaded at once."""
     names: list[str] = field(default_factory=list)
@@ -121,6 +125,14 @@ class Worker:
         keyring = Keyring(home, list(board.switches()))
         admission = Admission(keyring, board)
 
+        limits = settings.limits
+        batches = Limits(
+            max_rows=limits.batch_rows,
+            budget_s=limits.batch_ms / 1000,
+            patience_s=limits.wait_ms / 1000,
+            max_waiting=limits.waiting,
+        )
+
         def make(name: str, switch: Switch, *, lazy: bool = False) -> Endpoint:
             return Endpoint(
                 home,
@@ -130,6 +142,8 @@ class Worker:
                 models=models,
                 following=FollowingSwitch(switch, number, models, lazy=lazy),
                 admission=admission,
+                limits=batches,
+                deadline_s=None if limits.deadline_ms is None else limits.deadline_ms / 1000,
             )
 
         each = (make(name, switch, lazy=settings.lazy) for name, switch in board.switches().items())
@@ -147,7 +161,8 @@ class Worker:
         self._front = Front(doors, door=door, names=names)
         self._door = door
         self._observers = Observers(settings.access_log)
-        self._entry = self._observers.before(self._front)
+        self._entry: App = self._observers.before(self._front)
+        self._board, self._number = board, number
         self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
 
@@ -168,6 +183,7 @@ class Worker:
             )
             self._grpc = loop.run_until_complete(listening)
         self._following = loop.create_task(self._follow(os.getppid()))
+        self._board.begin(self._number)
         gc.collect()
         gc.freeze()  # what is loaded by now stays: looking through it again and again costs every tenth microsecond
         gc.set_threshold(20_000, 20, 100)
@@ -197,6 +213,9 @@ class Worker:
                 await self._served.look()
             except Exception:  # noqa: BLE001 - the worker loop: what is loaded goes on answering
                 _log.exception("cannot look after the endpoints")
+            if self._board.ends and not self.endpoints.ends:
+                self.endpoints.ends = True
+                self._entry = Draining(self._entry, self._board, self._number)
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

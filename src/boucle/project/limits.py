@@ -25,7 +25,7 @@ from boucle.project.records import (
     RetrainPolicy,
     RollbackPolicy,
 )
-from boucle.serving.records import LogSection, ServingSection
+from boucle.serving.records import LimitsSection, LogSection, ServingSection
 from boucle.training.records import CrossValidation, Range, Search, TrainingSection
 
 
@@ -113,6 +113,12 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (ServingSection, "memory_mb"): Limit(at_least=1),
     (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),
     (ServingSection, "max_rows"): ONE_OR_MORE,
+    (LimitsSection, "deadline_ms"): Limit(at_least=1, at_most=86_400_000),
+    (LimitsSection, "wait_ms"): POSITIVE,
+    (LimitsSection, "waiting"): ONE_OR_MORE,
+    (LimitsSection, "batch_ms"): POSITIVE,
+    (LimitsSection, "batch_rows"): ONE_OR_MORE,
+    (LimitsSection, "drain_s"): Limit(at_least=0, at_most=3600),
     (MonitoringSection, "performance_days"): ONE_OR_MORE,
     (MonitoringSection, "labels_delay_days"): NOT_NEGATIVE,
     (WindowPolicy, "every"): DURATION,

@@ -18,7 +18,9 @@ PEOPLE_BYTES: Final = 4 << 20
 """Room for the users of a store; it takes up memory as far as it is used, twice."""
 SPARE: Final = 1000
 """Endpoints that may come while a server runs. Their places take up memory as far as they are used."""
-_PEOPLE, _CHANGES = 0, 1
+_PEOPLE, _CHANGES, _ENDS = 0, 1, 2
+_OF_WORKERS: Final = 64
+"""The word from which on each worker has two: whether it began, and what it was asked since the server is ending."""
 
 
 class Board:
@@ -101,8 +103,34 @@ class Board:
         self.of(endpoint).end()
         self._words[_CHANGES] += 1
 
+    def end(self) -> None:
+        """For the server: it will end, and takes no more requests than it must."""
+        self._words[_ENDS] = 1
+
+    @property
+    def ends(self) -> bool:
+        """Whether the server will end."""
+        return bool(self._words[_ENDS])
+
+    def begin(self, worker: int) -> None:
+        """For a worker: it came so far that it can answer."""
+        self._words[_OF_WORKERS + 2 * worker] = 1
+
+    def began(self, worker: int) -> bool:
+        """Whether the worker that has this slot, or had it last, came so far."""
+        return bool(self._words[_OF_WORKERS + 2 * worker])
+
+    def asked(self, worker: int) -> None:
+        """For a worker: it is asked although the server is ending."""
+        self._words[_OF_WORKERS + 2 * worker + 1] += 1
+
+    def asked_late(self) -> int:
+        """How often all workers were asked since the server is ending."""
+        return sum(self._words[_OF_WORKERS + 2 * worker + 1] for worker in range(self.workers))
+
     def restart(self, worker: int) -> None:
         """For the server, before it starts a worker: whoever had that slot is gone, and has nothing ready."""
+        self._words[_OF_WORKERS + 2 * worker] = 0
         for switch in self.switches().values():
             switch.clear(worker)
 

@@ -15,6 +15,8 @@ class Endpoints:
     def __init__(self, endpoints: Iterable[Endpoint], admission: Admission | None = None) -> None:
         self._by_name = {one.name: one for one in endpoints}
         self._admission = admission
+        self.ends = False
+        """Whether the server will end: then it is not ready, and answers what comes anyway."""
 
     def names(self) -> list[str]:
         """The names that are answered, sorted."""
@@ -53,8 +55,8 @@ class Endpoints:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every endpoint would answer a question."""
-        return all(one.is_ready for one in self._by_name.values())
+        """Whether every endpoint would answer a question, also in a while."""
+        return not self.ends and all(one.is_ready for one in self._by_name.values())
 
     def shadow_totals(self) -> list[tuple[str, list[int]]]:
         """What the shadows of each did, over all workers."""

@@ -130,6 +130,23 @@ class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bound on the log's size: the oldest compacted parts go first."""
 
 
+class LimitsSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a server lets wait, and how many: the `serving.limits` section of boucle.yaml."""
+
+    deadline_ms: float | None = None
+    """How long an answer is of use where the client does not say it; None is for ever."""
+    wait_ms: float = 1000.0
+    """Estimated wait for a model from which on who comes is turned away."""
+    waiting: int = 4096
+    """Requests that may wait for one model in one worker."""
+    batch_ms: float = 10.0
+    """Estimated work of requests that are computed together."""
+    batch_rows: int = 1024
+    """Rows of requests that are computed together."""
+    drain_s: float = 5.0
+    """How long after SIGTERM who still asks is answered."""
+
+
 class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `serving` section of boucle.yaml."""
 
@@ -145,4 +162,5 @@ class ServingSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_rows: int = 100_000
     names: list[str] = field(default_factory=list)
     """Further Host names that are answered."""
+    limits: LimitsSection = field(default_factory=LimitsSection)
     log: LogSection = field(default_factory=LogSection)

@@ -44,6 +44,10 @@ def serve(
         int | None,
         typer.Option(min=1, help="Files of models that each worker has loaded at once; default: without a bound."),
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A limit of serving.limits, such as deadline_ms=250; may be repeated."),
+    ] = None,
     access_log: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write a line of JSON for each request; - is standard output."),
@@ -111,6 +115,7 @@ def serve(
         names=name or [],
         access_log=access_log,
         anyone=anyone,
+        limits=limit or [],
     )
     if folders or model_root:
         _serve_folders(session, folders or [], given, signed_by or [], allow_code=allow_code, model_root=model_root)
@@ -139,6 +144,7 @@ class _Given:
     names: list[str]
     access_log: str | None
     anyone: bool
+    limits: list[str]
 
 
 def _serve_folders(
@@ -151,6 +157,7 @@ def _serve_folders(
     model_root: Path | None,
 ) -> None:
     from boucle.app.commands.signing import public_keys
+    from boucle.app.limits import limits
     from boucle.app.serve import serve as answer
     from boucle.packaging.trust import Trust
     from boucle.serving.folders import take_in
@@ -179,6 +186,7 @@ def _serve_folders(
             names=given.names,
             access_log=given.access_log,
             model_root=model_root,
+            limits=limits(given.limits),
             announce=lambda url: typer.echo(
                 f"{', '.join(names) or 'no model yet'} {'answer' if len(names) > 1 else 'answers'} at {url}; "
                 "Ctrl-C stops it"
@@ -210,6 +218,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
         project.close()
 
         from boucle.app.console import console
+        from boucle.app.limits import limits
         from boucle.app.serve import serve as answer
         from boucle.app.store_watch import StoreWatch
 
@@ -230,6 +239,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             log=section.log,
             store=StoreWatch(home, name if name in names else None),
             access_log=given.access_log,
+            limits=limits(given.limits, section.limits),
             announce=lambda url: screen.print(f"{', '.join(says)} at {url}; Ctrl-C stops it"),
             held=held,
             comes=not only,
