@@ -228,7 +228,7 @@ class _Stops:
         self.came += 1
         if self.came > 1:
             for worker in self.server.wrks if self.server else ():
-                worker.kill()
+                worker.kill()  # type: ignore[no-untyped-call]
             stopping.leave_again(number)
         threading.Thread(target=self._end, args=(number,), daemon=True).start()
 
