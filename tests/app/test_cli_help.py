@@ -40,6 +40,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "init",
         "keys add",
         "keys list",
+        "keys open",
         "keys remove",
         "lineage",
         "models approve",

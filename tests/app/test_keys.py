@@ -15,10 +15,10 @@ import pytest
 
 from boucle.app.serve import serve
 from boucle.app.tls import Tls
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.serving.api import ServerProcess, deploy
-from boucle.serving.keys import add_key, keys_file, remove_key
+from boucle.serving.keys import add_key, keys_file, open_again, remove_key
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +87,7 @@ def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None
     assert "www-authenticate" in headers
     assert ask(url, key=mine)[0] == 200
     assert ask(url, "eu")[0] == 200, "an endpoint without keys stays open to this machine"
-    status, error, _ = ask(url, "eu", key=mine)
-    assert status == 200
+    assert ask(url, "eu", key=mine)[0] == 403, "but a key opens no endpoint of others"
     other, _ = add_key(home, "eu", "app", per_second=None, now_ms=0)
     wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(8)))
     status, error, _ = ask(url, "eu", key=mine)
@@ -100,6 +99,16 @@ def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None
     remove_key(home, "eu", "app")
     wait_until(lambda: all(ask(url, "eu", key=other)[0] == 401 for _ in range(8)))
     assert ask(url, "eu")[0] == 401, "what lost its last key is closed"
+    with pytest.raises(Conflict, match="has keys: app"):
+        open_again(home, "flights")
+    open_again(home, "eu")
+    wait_until(lambda: all(ask(url, "eu")[0] == 200 for _ in range(8)))
+    with pytest.raises(NotFound, match="without a key already"):
+        open_again(home, "eu")
+    again, _ = add_key(home, "eu", "app", per_second=None, now_ms=0)
+    wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(8)))
+    assert ask(url, "eu", key=again)[0] == 200
+    remove_key(home, "eu", "app")
     remove_key(home, "flights", "app")
     assert mine not in keys_file(home, "flights").read_text()
     keys_file(home, "flights").unlink()

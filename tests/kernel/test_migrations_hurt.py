@@ -145,6 +145,7 @@ NEEDED = {
     "rollback": ["flights"],
     "keys add": ["flights", "app"],
     "keys list": ["flights"],
+    "keys open": ["flights"],
     "keys remove": ["flights", "app"],
     "predict": ["table.csv"],
     "package": ["--wheel", "dist"],

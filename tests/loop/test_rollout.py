@@ -11,7 +11,7 @@ from boucle.governance import api as governance
 from boucle.governance.records import Objective, Policy
 from boucle.identity.api import local_principal
 from boucle.kernel import audit
-from boucle.kernel.errors import GatesRefused, InvalidInput, NotFound
+from boucle.kernel.errors import GatesRefused, InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
 from boucle.loop import rollout
 from boucle.loop.rollout import By
@@ -129,3 +129,20 @@ def test_what_is_refused_for_its_columns_uses_no_permit(governed: Store) -> None
         rollout.deploy_champion(governed, BY, "a/b", "flights", 2)
     assert governance.list_permits(governed, "flights", "flights") == []
     assert told(governed) == []
+
+
+def test_what_an_endpoint_answers_with_is_not_deleted(store: Store, make: Make) -> None:
+    for name in ("one", "two", "three", "four"):
+        make(name, 0.7)
+    rollout.deploy_champion(store, BY, "elsewhere", "flights", 1)
+    rollout.deploy_canary(store, BY, "elsewhere", "flights", 2, percent=10)
+    rollout.deploy_shadow(store, BY, "elsewhere", "flights", 3)
+    for number in (1, 2, 3):
+        with pytest.raises(Refused, match=f"version {number} of 'flights' answers at endpoint 'elsewhere'"):
+            rollout.delete_version(store, BY, "flights", number)
+    with pytest.raises(Refused, match="answers at endpoint 'elsewhere'"):
+        rollout.delete_model(store, BY, "flights")
+    rollout.delete_version(store, BY, "flights", 4)
+    rollout.withdraw(store, BY, "elsewhere", "shadow")
+    rollout.delete_version(store, BY, "flights", 3)
+    assert [one.number for one in models.list_versions(store, "flights", "flights")] == [1, 2]

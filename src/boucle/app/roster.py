@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.serving.holding import OUR_TURN_S, Held, hold
-from boucle.serving.keys import keys_file
+from boucle.serving.keys import Keyring
 from boucle.serving.supervisor import Supervisor
 from boucle.serving.traffic import endpoints
 
@@ -70,7 +70,7 @@ class Roster:
             self._let_go(name)
 
     def _take_up(self, name: str) -> None:
-        if self._following.only_with_keys and not keys_file(self._home, name).exists():
+        if self._following.only_with_keys and Keyring(self._home, [name]).is_empty:
             self._tell(name, f"has no keys, and other machines reach this server: boucle keys add {name} NAME")
             return
         try:

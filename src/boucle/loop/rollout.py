@@ -4,16 +4,20 @@ The endpoint that is named as a model is where the model's champion answers: the
 alias. Other endpoints have a pointer of their own.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
+from boucle.governance import api as governance
 from boucle.governance.api import permit_deployment, set_alias, tell_of_endpoint
-from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.errors import InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
-from boucle.models.api import alias, get_version
+from boucle.models.api import alias, get_version, list_versions
 from boucle.models.records import CHAMPION
 from boucle.packaging.manifest import read_manifest
 from boucle.serving import api as serving
 from boucle.serving.records import Deployment, Role, Traffic
+from boucle.serving.rollout import deployments
 from boucle.serving.traffic import read_traffic, serving_root
 
 
@@ -143,3 +147,27 @@ def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary
 def _tell(store: Store, by: By, endpoint: str, action: str, details: dict[str, object]) -> None:
     told = {**details, "reason": by.reason}
     tell_of_endpoint(store, project_id=by.project_id, endpoint=endpoint, action=action, actor=by.actor, details=told)
+
+
+def delete_version(store: Store, by: By, model: str, number: int) -> None:
+    """Take a version away. Refused with the endpoint's name while one answers with it, as `governance` else."""
+    version = get_version(store, by.project_id, model, number)
+    _refuse_served(store, model, {number: version.bundle_digest})
+    governance.delete_version(store, project_id=by.project_id, model=model, number=number, actor=by.actor)
+
+
+def delete_model(store: Store, by: By, model: str) -> None:
+    """Take a model away with its versions. Refused with the endpoint's name while one answers with any of them."""
+    found = {one.number: one.bundle_digest for one in list_versions(store, by.project_id, model)}
+    _refuse_served(store, model, found)
+    governance.delete_model(store, project_id=by.project_id, model=model, actor=by.actor)
+
+
+def _refuse_served(store: Store, model: str, digests: Mapping[int, str | None]) -> None:
+    for endpoint in serving.endpoints(store.home):
+        for one in deployments(read_traffic(store.home, endpoint)):
+            if (one.model or endpoint) == model and digests.get(one.number, "") == one.bundle_digest:
+                raise Refused(
+                    f"version {one.number} of {model!r} answers at endpoint {endpoint!r}",
+                    hint=f"let another one answer there first: boucle deploy VERSION --to {endpoint}",
+                )

@@ -59,12 +59,12 @@ def add_key(home: Path, endpoint: str, name: str, *, per_second: float | None, n
         key = ApiKey(
             id=key_id, name=name, secret_hash=hash_of(secret), per_second=per_second, place=place, created_ms=now_ms
         )
-        write_atomic(keys_file(home, endpoint), sealed(replace(known, keys=[*known.keys, key])))
+        write_atomic(keys_file(home, endpoint), sealed(replace(known, keys=[*known.keys, key], open=False)))
     return compose(key_id, secret), key
 
 
 def remove_key(home: Path, endpoint: str, name: str) -> ApiKey:
-    """Take a key away. The last one that goes leaves the endpoint closed, until its file is taken away."""
+    """Take a key away. The last one that goes leaves the endpoint closed, until it is opened."""
     make_folder(endpoint_folder(home, endpoint))
     with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
         known = read_keys(home, endpoint)
@@ -76,6 +76,22 @@ def remove_key(home: Path, endpoint: str, name: str) -> ApiKey:
             )
         write_atomic(keys_file(home, endpoint), sealed(replace(known, keys=[one for one in known.keys if one != key])))
     return key
+
+
+def open_again(home: Path, endpoint: str) -> None:
+    """Let an endpoint be asked without a key. Conflict while it has keys, NotFound if it is not closed."""
+    make_folder(endpoint_folder(home, endpoint))
+    with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
+        known = read_keys(home, endpoint)
+        if known.keys:
+            names = ", ".join(one.name for one in known.keys)
+            raise Conflict(
+                f"endpoint {endpoint!r} has keys: {names}; it is opened once they are taken away",
+                hint=f"boucle keys remove {endpoint} {known.keys[0].name}",
+            )
+        if known.open or not keys_file(home, endpoint).exists():
+            raise NotFound(f"endpoint {endpoint!r} is asked without a key already", hint="boucle endpoints")
+        write_atomic(keys_file(home, endpoint), sealed(replace(known, open=True)))
 
 
 class Holder(NamedTuple):
@@ -150,12 +166,13 @@ class Keyring:
             return
         self._stamps[name] = stamp
         others = {key_id: one for key_id, one in self._holders.items() if one.endpoint != name}
+        is_open = not stamp
         if stamp:
-            self._locked |= {name}  # before the keys are read: what cannot be read opens nothing
             try:
-                others |= {one.id: Holder(name, one) for one in read_keys(self._home, name).keys}
-            except BoucleError as error:
+                found_keys = read_keys(self._home, name)
+                others |= {one.id: Holder(name, one) for one in found_keys.keys}
+                is_open = found_keys.open and not found_keys.keys
+            except BoucleError as error:  # what cannot be read opens nothing
                 _log.warning("endpoint %s answers nobody: %s", name, error.message)
-        else:
-            self._locked -= {name}
+        self._locked = self._locked - {name} if is_open else self._locked | {name}
         self._holders = others

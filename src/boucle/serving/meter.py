@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from boucle.serving import counters as at
 from boucle.serving.counters import Counters, View, lives, read_counters
+from boucle.serving.log_parts import Bound, read_bound
 
 DOORS: Final = ("v2", "v2-binary", "v2-grpc", "v1", "tf", "mlflow", "sagemaker", "vertex", "arrow", "other")
 """The protocols by which a question may come."""
@@ -83,11 +84,14 @@ def exposition(folders: Iterable[tuple[str, Path]]) -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest  # only who is asked loads it
     from prometheus_client.registry import Collector
 
+    folders = list(folders)
     read = [(name, list(read_counters(folder))) for name, folder in folders]
+    dropped = [(name, read_bound(folder.parent / "log")) for name, folder in folders]
 
     class Once(Collector):
         def collect(self) -> Iterator[Any]:
-            return _families(read)
+            yield from _families(read)
+            yield _dropped(dropped)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Once())
@@ -118,6 +122,16 @@ def _families(read: list[tuple[str, list[View]]]) -> Iterator[Any]:
             family.add_metric([name], value(views))
     yield from (requests, errors, rows, latency, batches, batch_rows, *(family for family, _ in single))
     yield from _processes({int(view[at.PID]) for _, views in read for view in views if lives(view)})
+
+
+def _dropped(bounds: list[tuple[str, Bound]]) -> Any:
+    """What the bound on the size of logs has cost: no worker counts it, since it is another process that takes away."""
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily("boucle_log_dropped_rows", "Rows beyond the bound of the log.", labels=["endpoint"])
+    for name, bound in bounds:
+        family.add_metric([name], bound.dropped_rows)
+    return family
 
 
 def _add_requests(name: str, views: list[View], requests: Any, errors: Any, rows: Any, latency: Any) -> None:

@@ -63,10 +63,12 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class ApiKeys(Struct, frozen=True, kw_only=True):
-    """The keys of an endpoint. Once there is one, nobody asks it without."""
+    """The keys of an endpoint. Once there was one, nobody asks it without, unless it was opened again."""
 
     endpoint: str
     keys: list[ApiKey] = field(default_factory=list)
+    open: bool = False
+    """Whether it is asked without a key, as if there had never been one."""
 
 
 class Ack(Struct, frozen=True, kw_only=True):

@@ -93,6 +93,8 @@ def list_(context: typer.Context, endpoint: Endpoint, as_json: AsJson = False) -
 def remove(context: typer.Context, endpoint: Endpoint, name: Name, as_json: AsJson = False) -> None:
     """Take a key away; running servers refuse it at once. The last one that goes leaves the endpoint closed.
 
+    `boucle keys open` opens it again.
+
     \b
     Example:
       boucle keys remove flights app
@@ -115,3 +117,31 @@ def remove(context: typer.Context, endpoint: Endpoint, name: Name, as_json: AsJs
             print_json({"endpoint": endpoint, "name": name, "id": key.id})
         else:
             console(found.session.color).print(f"the key of {name} opens nothing any more")
+
+
+@app.command("open")
+def open_(context: typer.Context, endpoint: Endpoint, as_json: AsJson = False) -> None:
+    """Let this machine ask an endpoint without a key again, once its last key is taken away.
+
+    \b
+    Example:
+      boucle keys open flights
+    """
+    with registry(context, None) as found:
+        from boucle.app.console import console, print_json
+        from boucle.governance.api import tell_of_endpoint
+        from boucle.serving.keys import open_again
+
+        open_again(found.store.home, endpoint)
+        tell_of_endpoint(
+            found.store,
+            project_id=found.project_id,
+            endpoint=endpoint,
+            action="open",
+            actor=found.principal().name,
+            details={},
+        )
+        if as_json:
+            print_json({"endpoint": endpoint, "open": True})
+        else:
+            console(found.session.color).print(f"this machine asks {endpoint} without a key again")

@@ -9,6 +9,8 @@ from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
+from boucle.loop import rollout
+from boucle.loop.rollout import By
 from boucle.models import api as models
 from boucle.models import names
 from boucle.models.records import ModelFacts, RegisteredModel
@@ -137,9 +139,8 @@ class _Doors:
         """`DELETE registered-models/delete`"""
         message = asked(request, Named)
         needed(name=message.name)
-        governance.delete_model(
-            self.store, project_id=request.project, model=message.name, actor=request.principal.name
-        )
+        by = By(project_id=request.project, actor=request.principal.name)
+        rollout.delete_model(self.store, by, message.name)
         return EMPTY
 
     def latest(self, request: Request) -> Response:

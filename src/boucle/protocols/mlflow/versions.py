@@ -8,6 +8,8 @@ from sqlalchemy import Connection
 from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
+from boucle.loop import rollout
+from boucle.loop.rollout import By
 from boucle.models import api as models
 from boucle.models.search import search_versions
 from boucle.models.sources import is_elsewhere, make_version
@@ -134,13 +136,8 @@ class _Doors:
         """`DELETE model-versions/delete`"""
         message = asked(request, Named)
         needed(name=message.name)
-        governance.delete_version(
-            self.store,
-            project_id=request.project,
-            model=message.name,
-            number=number_of(message.version),
-            actor=request.principal.name,
-        )
+        by = By(project_id=request.project, actor=request.principal.name)
+        rollout.delete_version(self.store, by, message.name, number_of(message.version))
         return EMPTY
 
     def download_uri(self, request: Request) -> Response:
