@@ -143,6 +143,6 @@ def test_what_an_endpoint_answers_with_is_not_deleted(store: Store, make: Make) 
     with pytest.raises(Refused, match="answers at endpoint 'elsewhere'"):
         rollout.delete_model(store, BY, "flights")
     rollout.delete_version(store, BY, "flights", 4)
-    rollout.withdraw(store, BY, "elsewhere", "shadow")
+    rollout.take_away(store, BY, "elsewhere", "shadow")
     rollout.delete_version(store, BY, "flights", 3)
     assert [one.number for one in models.list_versions(store, "flights", "flights")] == [1, 2]

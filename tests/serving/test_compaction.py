@@ -14,6 +14,7 @@ from boucle.serving.api import log_folder
 from boucle.serving.care import broken_parts, collectable, endpoints
 from boucle.serving.compaction import compact
 from boucle.serving.log_parts import parts, read_bound
+from boucle.serving.meter import exposition
 from boucle.serving.prediction_log import PredictionLog, closed_segments, read_frames
 from boucle.serving.records import LogSection, PredictionFrame
 from boucle.serving.traffic import serving_root
@@ -155,6 +156,8 @@ def test_the_oldest_parts_go_when_the_log_is_too_large(home: Path, fill: Fill) -
     assert done.bound.dropped_rows == all_rows - kept(folder).height > 0
     assert [part.parent.name for part in parts(folder)] == days[done.bound.dropped_parts :]
     assert read_bound(folder) == done.bound
+    told = exposition([("flights", folder.parent / "counters")]).decode()
+    assert f'boucle_log_dropped_rows_total{{endpoint="flights"}} {float(done.bound.dropped_rows)}' in told
 
 
 class Killed(BaseException):
