@@ -36,6 +36,7 @@ from boucle.kernel.errors import BoucleError, Busy, Refused, Unauthenticated
 
 THREADS: Final = 16
 """Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
+_CLOSES: Final = ("connection", "close")
 _log: Final = logging.getLogger("boucle.front")
 
 
@@ -79,6 +80,8 @@ class Front:
         self._short = ShortWays(door)
         self._names = tuple(names)
         self._default_project = default_project
+        self.ending: Callable[[], None] | None = None
+        """Set once the server ends: is called for each answer, and the answer closes its connection."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,6 +126,9 @@ class Front:
         headers = [("content-type", answer.content_type)]
         if answer.headers:
             headers += answer.headers
+        if self.ending is not None:
+            self.ending()
+            headers.append(_CLOSES)
         protocol.response_bytes(answer.status, headers, answer.body)
 
     async def _answer(self, scope: Scope, body: StreamBody | bytes) -> Answer:

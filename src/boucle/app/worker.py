@@ -11,14 +11,14 @@ import os
 import signal
 from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct, field
 
-from boucle.app.draining import Draining
 from boucle.app.front import Front, Scope
-from boucle.app.observed import App, Observers
+from boucle.app.observed import Observers
 from boucle.app.served import Served, refresh
 from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
@@ -161,7 +161,7 @@ class Worker:
         self._front = Front(doors, door=door, names=names)
         self._door = door
         self._observers = Observers(settings.access_log)
-        self._entry: App = self._observers.before(self._front)
+        self._entry = self._observers.before(self._front)
         self._board, self._number = board, number
         self._grpc: Any = None
         self._following: asyncio.Task[None] | None = None
@@ -215,7 +215,7 @@ class Worker:
                 _log.exception("cannot look after the endpoints")
             if self._board.ends and not self.endpoints.ends:
                 self.endpoints.ends = True
-                self._entry = Draining(self._entry, self._board, self._number)
+                self._front.ending = partial(self._board.asked, self._number)
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

@@ -92,10 +92,7 @@ class Endpoint:
         limits: Limits | None = None,
         deadline_s: float | None = None,
     ) -> None:
-        """Follows the traffic file by itself, unless it is told what to follow.
-
-        `deadline_s` is how long an answer is of use where the question does not say it.
-        """
+        """Follows the traffic file by itself, unless it is told what to follow."""
         self.home = home
         self.name = name
         self.counters = open_counters(counters_folder(home, name))
@@ -105,7 +102,8 @@ class Endpoint:
         self.coming = 0
         """Requests that are being read."""
         self._limits = limits
-        self._deadline_s = deadline_s
+        self.deadline_s: Final = deadline_s
+        """How long an answer is of use where the question does not say it; None is for ever."""
         self._batchers: WeakKeyDictionary[Model, Batcher] = WeakKeyDictionary()
         self.ids = RandomIds(clock)
         self.max_rows: Final = max_rows
@@ -174,8 +172,8 @@ class Endpoint:
                 self._admission.count(self.name)
             if not question.request_id:
                 question = replace(question, request_id=self.ids.new("req"))
-            if self._deadline_s is not None and question.deadline is None:
-                question = replace(question, deadline=started + self._deadline_s)
+            if self.deadline_s is not None and question.deadline is None:
+                question = replace(question, deadline=started + self.deadline_s)
             lineup = self.current()
             model = self._chosen(lineup, question) if number is None else self._numbered(lineup, number)
             role: Role = "canary" if model is lineup.canary else "champion"

@@ -85,7 +85,7 @@ class OneRow:
 
 
 class OneRows:
-    """Finds it, for as long as a line-up is in charge."""
+    """Finds it, for as long as a line-up is in charge. A question with a deadline takes the long way."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -100,6 +100,6 @@ class OneRows:
             self._lineup, self._found = lineup, None
             if lineup is not None and lineup.canary is None and lineup.shadow is None:
                 signature = endpoint.models.signature(lineup.champion)
-                if not any(one.kind == "tensor" for one in signature.inputs):
+                if endpoint.deadline_s is None and not any(one.kind == "tensor" for one in signature.inputs):
                     self._found = OneRow(endpoint, lineup.champion, signature)
         return self._found if endpoint.is_open else None
