@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 FEW = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=300, stateful_step_count=50)
@@ -86,6 +86,15 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.close()
+
+    @initialize(target=runs)
+    def there_is_a_model_with_two_versions(self) -> object:
+        run = self.world.begin_run()
+        self.points[run], self.params[run], self.tags[run] = {}, {}, {}
+        self.a_model_is_made("one")
+        for _ in range(2):
+            self.a_version_is_made("one", run)
+        return run
 
     @rule(target=runs)
     def a_run_begins(self) -> object:
@@ -216,13 +225,16 @@ class Machine(RuleBasedStateMachine):
         # Numbers of a model that was deleted and made again are not compared: they need only be new.
 
     @rule(name=MODELS)
-    def a_model_is_read(self, name: str) -> None:
+    def a_model_that_is_not_there_is_missing(self, name: str) -> None:
         if name not in self.models:
             with refused(MISSING):
                 self.world.aliases(name)
-            return
-        assert self.world.aliases(name) == self.pointers[name]
-        assert self.world.stages(name) == self.models[name]
+
+    @invariant()
+    def all_models_are_as_they_were_left(self) -> None:
+        for name, stages in self.models.items():
+            assert self.world.aliases(name) == self.pointers[name]
+            assert self.world.stages(name) == stages
 
     def any_version(self, name: str, data: st.DataObject) -> int:
         """One that there is, or one that there is not."""
