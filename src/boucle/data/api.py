@@ -5,8 +5,8 @@ from boucle.data.csv_file import read_csv
 from boucle.data.csv_sniff import sniff_csv, written
 from boucle.data.described import Correlation, Moments, correlations, distinct_values
 from boucle.data.described import moments as moments_of
-from boucle.data.histogram import Histogram, bucket_bounds
-from boucle.data.number_profile import histogram_of
+from boucle.data.histogram import Histogram, bucket_bounds, bucket_middles
+from boucle.data.number_profile import histogram_of, values_of
 from boucle.data.profiles import comparable, merge, merged, profile, quantiles, rank_error
 from boucle.data.schema import as_text, counted, infer, kind_of, moments, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
@@ -20,6 +20,7 @@ __all__ = [
     "Moments",
     "as_text",
     "bucket_bounds",
+    "bucket_middles",
     "check_present",
     "check_usable",
     "comparable",
@@ -49,5 +50,6 @@ __all__ = [
     "snapshot",
     "sniff_csv",
     "task_of",
+    "values_of",
     "written",
 ]

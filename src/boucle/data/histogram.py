@@ -108,6 +108,17 @@ def bucket_bounds(bits: int, prefix: int) -> tuple[float, float]:
     return lowest, highest
 
 
+def bucket_middles(bits: int, prefixes: Integers) -> NDArray[np.float64]:
+    """Halfway between the smallest and the largest value of each bucket.
+
+    >>> bucket_middles(64, image(np.array([2.5]))).tolist()
+    [2.5]
+    """
+    shift = np.int64(64 - bits)
+    low = prefixes << shift
+    return value_at(low) / 2 + value_at(low | ((np.int64(1) << shift) - np.int64(1))) / 2
+
+
 def _bounded(made: Histogram) -> Histogram:
     if len(made.prefixes) <= MAX_BUCKETS:
         return made

@@ -9,15 +9,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from boucle.data.api import comparable
+from boucle.data.api import bucket_middles, comparable, histogram_of
 from boucle.data.records import CategoryProfile, NumericProfile
+from boucle.monitoring.statistics import Counts
 
 ColumnProfile = NumericProfile | CategoryProfile
-Counts = NDArray[np.int64]
-"""Rows per bin."""
-
-_QUANTILES: Final = 10
-_CATEGORIES: Final = 20
+QUANTILES: Final = 10
+CATEGORIES: Final = 20
 
 
 class Bins:
@@ -60,33 +58,37 @@ def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Co
     return Bins(reference).counted(window)
 
 
-def cumulated(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
-    """Both columns' running counts over the finest buckets they share."""
-    reference_counts, window_counts = _aligned(reference, window)
-    return np.cumsum(reference_counts), np.cumsum(window_counts)
-
-
 def present(profile: ColumnProfile) -> int:
     """Rows that have a value."""
     return profile.rows - profile.nulls
 
 
-def _aligned(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
-    """Counts over the union of both histograms' buckets, in value order.
+def aligned(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
+    """Both columns' counts over the finest buckets they share, in value order."""
+    _, ours, theirs = buckets(reference, window)
+    return ours, theirs
+
+
+def buckets(reference: NumericProfile, window: NumericProfile) -> tuple[NDArray[np.float64], Counts, Counts]:
+    """The middles of the finest buckets that both share, in value order, and both columns' counts.
 
     Dropping low bits of an order-preserving image merges neighbours, so the coarser of the two resolutions is exact
     for both.
     """
     bits = min(reference.bits, window.bits)
-    left, right = _coarse(reference, bits), _coarse(window, bits)
-    buckets = np.unique(np.concatenate([left, right]))
-    return _spread(buckets, left, reference.counts), _spread(buckets, right, window.counts)
-
-
-def _spread(buckets: NDArray[np.int64], prefixes: NDArray[np.int64], counts: Sequence[int]) -> Counts:
-    spread = np.zeros(len(buckets), dtype=np.int64)
-    np.add.at(spread, np.searchsorted(buckets, prefixes), np.asarray(counts, dtype=np.int64))
-    return spread
+    both = [histogram_of(one) for one in (reference, window)]
+    parts = [one.prefixes >> np.int64(one.bits - bits) for one in both]
+    joined = np.concatenate(parts)
+    order = np.argsort(joined, kind="stable")
+    first = np.diff(joined[order], prepend=joined[order[:1]] - 1) != 0
+    places = np.empty(len(joined), np.intp)
+    places[order] = np.cumsum(first) - 1
+    found, cut = joined[order][first], len(parts[0])
+    counts = [
+        np.bincount(at, one.counts, len(found)).astype(np.int64)
+        for at, one in zip((places[:cut], places[cut:]), both, strict=True)
+    ]
+    return bucket_middles(bits, found), counts[0], counts[1]
 
 
 class _Numbers(NamedTuple):
@@ -105,7 +107,7 @@ def _numbers(reference: NumericProfile, bits: int) -> _Numbers:
     if not len(prefixes):
         return _Numbers(bits, 0, 0, prefixes, [0])
     running = np.cumsum(np.asarray(reference.counts, dtype=np.int64))
-    ends = np.unique(prefixes[np.searchsorted(running * _QUANTILES, running[-1] * np.arange(1, _QUANTILES))])
+    ends = np.unique(prefixes[np.searchsorted(running * QUANTILES, running[-1] * np.arange(1, QUANTILES))])
     made = _Numbers(bits, int(prefixes[0]), int(prefixes[-1]), ends, [])
     return made._replace(counts=_summed(made, prefixes, reference.counts))
 
@@ -120,15 +122,15 @@ def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Sequence[int
         return [sum(counts)]
     bins = 1 + np.searchsorted(numbers.ends, prefixes)
     bins[prefixes < numbers.lowest] = 0
-    bins[prefixes > numbers.highest] = _QUANTILES + 1
-    summed = np.zeros(_QUANTILES + 2, dtype=np.int64)
+    bins[prefixes > numbers.highest] = QUANTILES + 1
+    summed = np.zeros(QUANTILES + 2, dtype=np.int64)
     np.add.at(summed, bins, np.asarray(counts, dtype=np.int64))
     return summed.tolist()
 
 
 def _counted_text(reference: CategoryProfile, window: CategoryProfile) -> list[list[int]]:
     known, served = comparable(reference, window)
-    heaviest = sorted(known, key=lambda value: (-known[value], value))[:_CATEGORIES]
+    heaviest = sorted(known, key=lambda value: (-known[value], value))[:CATEGORIES]
     shared = [served.get(value, 0) for value in heaviest]
     new = sum(count for value, count in served.items() if value not in known)
     return [

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from boucle.data.records import NumericProfile, Profile
-from boucle.monitoring.bins import Bins, ColumnProfile, Counts, counted, cumulated, present
+from boucle.monitoring import statistics
+from boucle.monitoring.bins import Bins, ColumnProfile, aligned, counted, present
 from boucle.monitoring.records import ColumnDrift, DriftPolicy
 
 SHIFT_DAYS: Final = 21
@@ -28,16 +28,13 @@ _NOISE_SIGMAS: Final = 4.0
 
 
 def psi(reference: ColumnProfile, window: ColumnProfile) -> float:
-    """Population stability index, sum of (q - p) ln(q / p) over shared bins, with Laplace's one added to every bin.
-
-    0 for equal distributions; 0.1 and 0.25 are the customary marks of a moderate and a large change (Siddiqi, 2006).
-    """
-    return _psi(*counted(reference, window))
+    """Population stability index over shared bins, see `boucle.monitoring.statistics`."""
+    return statistics.psi(*counted(reference, window))
 
 
 def js(reference: ColumnProfile, window: ColumnProfile) -> float:
-    """Jensen-Shannon distance with base 2 over shared bins: 0 for equal, 1 for disjoint (Lin, 1991)."""
-    return _js(*counted(reference, window))
+    """Jensen-Shannon distance over shared bins, see `boucle.monitoring.statistics`."""
+    return statistics.js(*counted(reference, window))
 
 
 def ks(reference: NumericProfile, window: NumericProfile) -> float | None:
@@ -47,8 +44,7 @@ def ks(reference: NumericProfile, window: NumericProfile) -> float | None:
     """
     if not present(reference) or not present(window):
         return None
-    left, right = cumulated(reference, window)
-    return float(np.max(np.abs(left / left[-1] - right / right[-1])))
+    return statistics.ks(*aligned(reference, window))
 
 
 def calibrate(reference_days: Sequence[Profile], reference: Profile, policy: DriftPolicy) -> dict[str, float]:
@@ -66,7 +62,7 @@ def calibrate(reference_days: Sequence[Profile], reference: Profile, policy: Dri
         columns = _columns(day)
         for name, reference_bins in bins.items():
             if name in columns:
-                largest[name] = max(largest[name], _psi(*reference_bins.counted(columns[name])))
+                largest[name] = max(largest[name], statistics.psi(*reference_bins.counted(columns[name])))
     return {name: max(policy.psi_at_least, _HEADROOM * value) for name, value in largest.items()}
 
 
@@ -100,7 +96,7 @@ def _judged(
     policy: DriftPolicy,
 ) -> ColumnDrift:
     reference_counts, window_counts = counted(reference, window)
-    index = _psi(reference_counts, window_counts)
+    index = statistics.psi(reference_counts, window_counts)
     threshold = max(threshold, _noise(reference_counts, window_counts))
     distance, shift = None, None
     if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
@@ -109,7 +105,7 @@ def _judged(
         column=reference.name,
         psi=index,
         ks=distance,
-        js=_js(reference_counts, window_counts),
+        js=statistics.js(reference_counts, window_counts),
         threshold=threshold,
         drifted=index > threshold,
         shift=shift,
@@ -143,29 +139,7 @@ def mean_shift(
     return (mean - median) / scale
 
 
-def _psi(reference: Counts, window: Counts) -> float:
-    if not reference.sum() or not window.sum():
-        return 0.0
-    p = (reference + 1) / (reference.sum() + len(reference))
-    q = (window + 1) / (window.sum() + len(window))
-    return float(np.sum((q - p) * np.log(q / p)))
-
-
-def _js(reference: Counts, window: Counts) -> float:
-    if not reference.sum() or not window.sum():
-        return 0.0
-    p, q = reference / reference.sum(), window / window.sum()
-    middle = (p + q) / 2
-    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
-    return float(np.sqrt(max(divergence, 0.0)))
-
-
-def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
-    some = p > 0
-    return float(np.sum(p[some] * np.log2(p[some] / q[some])))
-
-
-def _noise(reference: Counts, window: Counts) -> float:
+def _noise(reference: statistics.Counts, window: statistics.Counts) -> float:
     """The PSI that samples of the same distribution rarely exceed.
 
     Without drift, PSI / (1/n + 1/m) is about chi-squared with (bins - 1) degrees of freedom (Yurdakul, 2018): here its

@@ -1,0 +1,203 @@
+"""All distances of two columns at once, exact from tables or to a bucket's width from profiles. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+import polars as pl
+from msgspec import Struct
+
+from boucle.data.records import CategoryProfile, NumericProfile, Profile
+from boucle.monitoring import statistics
+from boucle.monitoring.bins import CATEGORIES, QUANTILES, Bins, buckets, present
+from boucle.monitoring.columns import AnyColumn, NumberColumn, TextColumn, is_text
+from boucle.monitoring.statistics import Counts
+
+STATISTICS: Final = ("psi", "js", "hellinger", "chi_square", "ks", "wasserstein")
+"""The distances by their names, in the order in which they are shown."""
+
+State = Literal["compared", "vanished", "new", "type", "empty"]
+"""`vanished`: the window lacks the column; `new`: the reference does; `type`: numbers here, text there; `empty`: one of
+the two has no rows."""
+
+
+class Distances(Struct, frozen=True, kw_only=True):
+    """How far a column of the window is from that of the reference."""
+
+    column: str
+    kind: Literal["number", "text"]
+    state: State = "compared"
+    note: str | None = None
+    """What a person should know: a constant column, no values at all, ..."""
+    reference_rows: int = 0
+    window_rows: int = 0
+    reference_nulls: int = 0
+    window_nulls: int = 0
+    psi: float | None = None
+    js: float | None = None
+    hellinger: float | None = None
+    chi_square: float | None = None
+    moved: float | None = None
+    """Share of the window's rows that would have to be elsewhere; a missing value is a place of its own."""
+    ks: float | None = None
+    """Numbers only, over rows that have a value."""
+    wasserstein: float | None = None
+    """Numbers only, in the column's unit."""
+    reference_counts: list[int] = []
+    """Rows per bin: below the reference's range, its tenths, above, missing; or its heaviest texts, the others, those
+    it never had, missing. Bins that both leave empty are left out."""
+    window_counts: list[int] = []
+
+
+def columns_of(profile: Profile) -> dict[str, AnyColumn]:
+    """A profile's columns by name."""
+    every: Sequence[NumericProfile | CategoryProfile] = [*profile.numeric, *profile.categories]
+    return {column.name: column for column in every}
+
+
+def compared(reference: Mapping[str, AnyColumn], window: Mapping[str, AnyColumn]) -> list[Distances]:
+    """Every column of the two, in the reference's order, those that are new last. Both sides are of one sort: exact
+    columns, or profiles."""
+    found = [_column(name, column, window.get(name)) for name, column in reference.items()]
+    return found + [_alone(name, column, "new") for name, column in window.items() if name not in reference]
+
+
+def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distances:
+    if window is None:
+        return _alone(name, reference, "vanished")
+    if is_text(reference) != is_text(window):
+        note = "was numbers, is text" if is_text(window) else "was text, is numbers"
+        return _alone(name, reference, "type", window, note)
+    if not reference.rows or not window.rows:
+        return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
+    ks = wasserstein = None
+    if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
+        counts = _number_counts(reference, window)
+        if len(reference.values) and len(window.values):
+            ks = statistics.ks_sorted(reference.values, window.values)
+            wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
+    elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
+        counts = _text_counts(reference, window)
+    elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
+        counts = Bins(reference).counted(window)
+        if present(reference) and present(window):
+            values, ours, theirs = buckets(reference, window)
+            ks, wasserstein = statistics.ks(ours, theirs), statistics.wasserstein(values, ours, theirs)
+    elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
+        counts = Bins(reference).counted(window)
+    else:
+        raise TypeError(f"{name}: an exact column can't be compared with a profile")
+    p, q = counts
+    return Distances(
+        column=name,
+        kind=_kind(reference),
+        note=_note(reference, window),
+        reference_rows=reference.rows,
+        window_rows=window.rows,
+        reference_nulls=reference.nulls,
+        window_nulls=window.nulls,
+        psi=statistics.psi(p, q),
+        js=statistics.js(p, q),
+        hellinger=statistics.hellinger(p, q),
+        chi_square=statistics.chi_square(p, q),
+        moved=max(statistics.moved(p, q), (ks or 0.0) * min(_filled(reference), _filled(window))),
+        ks=ks,
+        wasserstein=wasserstein,
+        reference_counts=p.tolist(),
+        window_counts=q.tolist(),
+    )
+
+
+def _alone(
+    name: str, reference: AnyColumn, state: State, window: AnyColumn | None = None, note: str | None = None
+) -> Distances:
+    """A column that can't be compared."""
+    ours, theirs = (None, reference) if state == "new" else (reference, window)
+    return Distances(
+        column=name,
+        kind=_kind(reference),
+        state=state,
+        note=note or {"vanished": "the current table lacks it", "new": "the reference lacks it"}.get(state),
+        reference_rows=0 if ours is None else ours.rows,
+        reference_nulls=0 if ours is None else ours.nulls,
+        window_rows=0 if theirs is None else theirs.rows,
+        window_nulls=0 if theirs is None else theirs.nulls,
+    )
+
+
+def _kind(column: AnyColumn) -> Literal["number", "text"]:
+    return "text" if is_text(column) else "number"
+
+
+def _filled(column: AnyColumn) -> float:
+    return 1 - column.nulls / column.rows
+
+
+def _none(what: str, reference: int, window: int) -> str:
+    which = "the current table" if reference else "the reference" if window else "either"
+    return f"no {what} in {which}"
+
+
+def _note(reference: AnyColumn, window: AnyColumn) -> str | None:
+    ours, theirs = reference.rows - reference.nulls, window.rows - window.nulls
+    if not ours or not theirs:
+        return _none("values", ours, theirs)
+    was, is_now = _is_constant(reference), _is_constant(window)
+    if was and is_now:
+        return "constant in both"
+    return "was constant" if was else "constant now" if is_now else None
+
+
+def _is_constant(column: AnyColumn) -> bool:
+    if isinstance(column, NumberColumn):
+        return bool(column.values[0] == column.values[-1])
+    if isinstance(column, TextColumn):
+        return column.counts.height == 1
+    if isinstance(column, NumericProfile):
+        return column.minimum == column.maximum
+    return len(column.values) == 1 and not column.hashed
+
+
+# --- counts in the same bins as `boucle.monitoring.bins` gives profiles ------------------------------------------
+
+
+def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Counts, Counts]:
+    rows = [(one.values, one.nulls) for one in (reference, window)]
+    known = reference.values
+    if not len(known):
+        return _used([[len(values), nulls] for values, nulls in rows])
+    ranks = -(-len(known) * np.arange(1, QUANTILES) // QUANTILES) - 1
+    ends = np.unique(known[ranks])
+    lowest, highest = known[0], known[-1]
+    counted = []
+    for values, nulls in rows:
+        below = int(np.searchsorted(values, lowest, side="left"))
+        above = int(np.searchsorted(values, highest, side="right"))
+        upto = np.clip(np.searchsorted(values, ends, side="right"), below, above)
+        inner = np.diff(np.concatenate([[below], upto, [above]])).tolist()
+        counted.append([below, *inner, len(values) - above, nulls])
+    return _used(counted)
+
+
+def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Counts, Counts]:
+    known = reference.counts
+    heaviest = known.filter(pl.col("n") >= pl.col("n").top_k(CATEGORIES).min()).sort(
+        "n", "value", descending=[True, False]
+    ).head(CATEGORIES)  # fmt: skip
+    ours, served = int(known["n"].sum()), int(window.counts["n"].sum())
+    shared = heaviest.join(window.counts, on="value", how="left", maintain_order="left", suffix="_window")
+    theirs = shared["n_window"].fill_null(0).to_list()
+    new = int(window.counts.join(known, on="value", how="anti")["n"].sum())
+    first = heaviest["n"].to_list()
+    return _used(
+        [
+            [*first, ours - sum(first), 0, reference.nulls],
+            [*theirs, served - sum(theirs) - new, new, window.nulls],
+        ]
+    )
+
+
+def _used(counted: Sequence[Sequence[int]]) -> tuple[Counts, Counts]:
+    ours, theirs = (np.array(one, dtype=np.int64) for one in counted)
+    used = (ours > 0) | (theirs > 0)
+    return ours[used], theirs[used]
