@@ -4,6 +4,8 @@ Counts are rows per bin of the reference and of the window, over the same bins. 
 distance is 0: nothing can be said. p-values stand in `boucle.monitoring.nulls`.
 """
 
+import math
+import sys
 from typing import Final
 
 import numpy as np
@@ -14,6 +16,9 @@ Counts = NDArray[np.int64]
 Sorted = NDArray[np.float64]
 """Finite values in ascending order."""
 
+_LARGEST: Final = sys.float_info.max
+_SMALL: Final = 2.0**-60
+"""Makes sums of the largest values finite."""
 _BLOCK: Final = 256
 _PIECE: Final = 1 << 15
 """Rows that are looked at at once: what is in work then fits the processor's cache."""
@@ -114,8 +119,8 @@ def wasserstein(values: Sorted, reference: Counts, window: Counts) -> float:
         return 0.0
     left, right = np.cumsum(reference), np.cumsum(window)
     apart = np.abs(left / left[-1] - right / right[-1])[:-1]
-    with np.errstate(over="ignore"):
-        return float(np.dot(apart, np.diff(values)))
+    widths = np.diff(values * _SMALL)
+    return min(float(np.dot(apart, widths)), _LARGEST * _SMALL) / _SMALL
 
 
 # --- exact, from sorted values -----------------------------------------------------------------------------------
@@ -172,7 +177,9 @@ def wasserstein_sorted(reference: Sorted, window: Sorted) -> float:
             beyond = np.maximum(places + m - (first + 1) * n, 0)
             near, far = np.abs(piece - shorter[first]), np.abs(piece - shorter[np.minimum(first + 1, m - 1)])
             total += float(np.dot(near, m - beyond) + np.dot(far, beyond)) / m
-    return total / n
+    if math.isfinite(total):
+        return total / n
+    return min(wasserstein_sorted(reference * _SMALL, window * _SMALL), _LARGEST * _SMALL) / _SMALL
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
