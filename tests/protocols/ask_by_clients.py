@@ -1,4 +1,4 @@
-"""Asks a server with other people's clients: `ask_by_clients.py URL MODEL ROWS ANSWERS`, in their environment.
+"""Asks a server with other people's clients: `ask_by_clients.py URL GRPC MODEL ROWS ANSWERS`, in their environment.
 
 ROWS is JSON with a list of values a column. ANSWERS becomes JSON with what each client got: `[probability, label]` by
 the way it asked, and what else it saw.
@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import requests
 from google.protobuf import json_format
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 
-def of_kserve(url: str, model: str, columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """KServe's REST client, by both of its protocols."""
+def of_kserve(url: str, grpc: str, model: str, columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """KServe's clients: the REST one by both of its protocols, and the gRPC one, typed and raw."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def tensors(*, binary: bool) -> list[InferInput]:
@@ -54,6 +54,18 @@ def of_kserve(url: str, model: str, columns: dict[str, list[Any]]) -> dict[str, 
             outputs = {one.name: one.as_numpy() for one in got.outputs}
             labels = [one.decode() if isinstance(one, bytes) else str(one) for one in outputs["label"]]
             found[name] = [outputs["probability"].tolist(), labels]
+        third = InferenceGRPCClient(url=grpc)
+        found["grpc live"] = await third.is_server_live()
+        found["grpc ready"] = await third.is_server_ready()
+        found["grpc model ready"] = await third.is_model_ready(model)
+        for name, binary in (("grpc", False), ("grpc raw", True)):
+            request = InferRequest(model_name=model, infer_inputs=tensors(binary=binary), request_id=f"kserve/{name}")
+            got = await third.infer(request)
+            assert got.id == f"kserve/{name}", got.id
+            outputs = {one.name: one.as_numpy() for one in got.outputs}
+            labels = [one.decode() if isinstance(one, bytes) else str(one) for one in outputs["label"]]
+            found[name] = [outputs["probability"].tolist(), labels]
+        await third.close()
         await first.close()
         await second.close()
         return found
@@ -93,9 +105,9 @@ def of_tensorflow(url: str, model: str, columns: dict[str, list[Any]]) -> dict[s
 
 
 def main() -> None:
-    url, model, rows, answers = sys.argv[1:]
+    url, grpc, model, rows, answers = sys.argv[1:]
     columns = json.loads(Path(rows).read_text())
-    found = {**of_kserve(url, model, columns), **of_mlflow(url, columns), **of_tensorflow(url, model, columns)}
+    found = {**of_kserve(url, grpc, model, columns), **of_mlflow(url, columns), **of_tensorflow(url, model, columns)}
     Path(answers).write_text(json.dumps(found))
 
 

@@ -4,17 +4,24 @@ import json
 import random
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import joblib
+import numpy as np
+import polars as pl
 import pytest
+import tritonclient.grpc as of_grpc
+import tritonclient.http as of_http
 
+import boucle
 from boucle.kernel import trees
 from boucle.kernel.store import Store
-from boucle.serving.api import ServerProcess, deploy, log_folder, read_frames
+from boucle.serving.api import ServerProcess, counters_folder, deploy, log_folder, read_frames, wait_logged
 
 pytestmark = pytest.mark.long
 
@@ -30,27 +37,64 @@ def programs() -> Path:
     return BUILD / "clients" / "bin"
 
 
+class Served(NamedTuple):
+    """Where a server answers."""
+
+    url: str
+    grpc: str
+
+
 @pytest.fixture
-def url(store: Store, tmp_path: Path, bundles: ModuleType) -> Iterator[str]:
+def served(store: Store, tmp_path: Path, bundles: ModuleType) -> Iterator[Served]:
     digest = trees.freeze(store.blobs, bundles.write_bundle(tmp_path / "bundle"))
     deploy(store, project_id="flights", number=3, bundle_digest=digest)
-    with ServerProcess(store.home, "flights") as url:
-        yield url
+    port = free_port()
+    with ServerProcess(store.home, "flights", arguments=["--grpc-port", str(port)]) as url:
+        yield Served(url, f"127.0.0.1:{port}")
+
+
+def table() -> tuple[list[tuple[str, float]], dict[str, list[Any]]]:
+    """Rows, and the same as columns."""
+    made = random.Random(5)
+    rows = [(made.choice(["AA", "UA", "ZZ"]), made.choice([12.5, 70.0, 88.0])) for _ in range(ROWS)]
+    return rows, {"carrier": [row[0] for row in rows], "temp": [row[1] for row in rows]}
+
+
+@pytest.mark.parametrize(("kind", "binary"), [(of_http, True), (of_http, False), (of_grpc, True)])
+def test_tritonclient_gets_the_bundles_answers(
+    kind: Any, binary: bool, served: Served, store: Store, bundles: ModuleType
+) -> None:
+    rows, columns = table()
+    is_http = kind is of_http
+    inputs = [kind.InferInput("carrier", [ROWS], "BYTES"), kind.InferInput("temp", [ROWS], "FP64")]
+    arrays = [np.array(columns["carrier"], dtype=object), np.array(columns["temp"])]
+    for one, array in zip(inputs, arrays, strict=True):
+        one.set_data_from_numpy(array, **({"binary_data": binary} if is_http else {}))
+    how = {"binary_data": binary} if is_http else {}
+    outputs = [kind.InferRequestedOutput(name, **how) for name in ("probability", "label")]
+    address = served.url.removeprefix("http://") if is_http else served.grpc
+    with kind.InferenceServerClient(address) as client:
+        answer = client.infer("flights", inputs, request_id="triton", outputs=outputs)
+    expected = [bundles.probability(*row) for row in rows]
+    assert answer.as_numpy("probability").tolist() == pytest.approx(expected, abs=1e-12)
+    labels = [one.decode() if isinstance(one, bytes) else one for one in answer.as_numpy("label").tolist()]
+    assert labels == ["late" if one >= 0.5 else "on time" for one in expected]
+    assert wait_logged(counters_folder(store.home, "flights"))
+    ((frame, _),) = read_frames(log_folder(store.home, "flights"))
+    assert (frame.request_id, frame.rows, len(frame.outputs["label"])) == ("triton", ROWS, ROWS)
 
 
 def test_kserve_mlflow_and_tensorflow_understand_us(
-    programs: Path, url: str, store: Store, tmp_path: Path, bundles: ModuleType
+    programs: Path, served: Served, store: Store, tmp_path: Path, bundles: ModuleType
 ) -> None:
-    made = random.Random(5)
-    rows = [(made.choice(["AA", "UA", "ZZ"]), made.choice([12.5, 70.0, 88.0])) for _ in range(ROWS)]
-    columns = dict(zip(("carrier", "temp"), zip(*rows, strict=True), strict=True))
+    rows, columns = table()
     (tmp_path / "rows.json").write_text(json.dumps(columns))
-    command = [programs / "python", HERE / "ask_by_clients.py", url, "flights", tmp_path / "rows.json"]
+    command = [programs / "python", HERE / "ask_by_clients.py", *served, "flights", tmp_path / "rows.json"]
     done = subprocess.run([*command, tmp_path / "answers.json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads((tmp_path / "answers.json").read_text())
     expected = [bundles.probability(*row) for row in rows]
-    for way in ("v1", "v2", "v2 binary", "mlflow", "tf"):
+    for way in ("v1", "v2", "v2 binary", "grpc", "grpc raw", "mlflow", "tf"):
         probabilities, labels = found.pop(way)
         assert probabilities == pytest.approx(expected, abs=1e-12), way
         assert labels == ["late" if one >= 0.5 else "on time" for one in expected]
@@ -60,21 +104,26 @@ def test_kserve_mlflow_and_tensorflow_understand_us(
         "v2 live": True,
         "v2 ready": True,
         "v2 model ready": True,
+        "grpc live": True,
+        "grpc ready": True,
+        "grpc model ready": True,
         "tf state": "AVAILABLE",
         "tf inputs": ["carrier", "flight_id", "scheduled_at", "temp"],
         "tf outputs": ["label", "probability"],
     }
     logged = [frame for frame, _ in read_frames(log_folder(store.home, "flights"))]
-    assert [frame.rows for frame in logged] == [ROWS] * 5
-    assert len({frame.request_id for frame in logged}) == 5
+    assert [frame.rows for frame in logged] == [ROWS] * 7
+    assert len({frame.request_id for frame in logged}) == 7
 
 
 FIT = """
 import sys, joblib, numpy as np, pandas as pd
 from sklearn.linear_model import LogisticRegression
-rows = pd.DataFrame({"carrier": np.arange(50.0), "temp": np.arange(50.0)[::-1]})
-joblib.dump(LogisticRegression().fit(rows, rows.temp > 25), sys.argv[1])
+random = np.random.default_rng(3)
+rows = pd.DataFrame({"carrier": random.normal(size=500), "temp": random.normal(size=500)})
+joblib.dump(LogisticRegression().fit(rows, (rows.temp + rows.carrier ** 2 > 1).astype(int)), sys.argv[1])
 """
+"""By either's scikit-learn."""
 
 
 @pytest.fixture
@@ -103,7 +152,8 @@ def mlserver(programs: Path, tmp_path: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_v2_has_what_mlservers_has(mlserver: str, url: str) -> None:
+def test_v2_has_what_mlservers_has(mlserver: str, served: Served) -> None:
+    url = served.url
     first = {"shape": [1, 1], "datatype": "FP64", "data": [1.0]}
     theirs = [{"name": "carrier", **first}, {"name": "temp", **first}]
     ours = [{"name": "carrier", "shape": [1, 1], "datatype": "BYTES", "data": ["AA"]}, theirs[1]]
@@ -130,6 +180,35 @@ def test_v2_has_what_mlservers_has(mlserver: str, url: str) -> None:
             ],
         ]
     assert seen[url] == seen[mlserver]
+
+
+def test_the_same_model_answers_as_at_mlserver(mlserver: str, tmp_path: Path) -> None:
+    """Two hundred rows by the Open Inference Protocol; what is the reference's own way is told in the request."""
+    fitted = tmp_path / "model.joblib"
+    subprocess.run([sys.executable, "-c", FIT, fitted], check=True)
+    made = random.Random(9)
+    columns = {name: [made.gauss(0, 1) for _ in range(ROWS)] for name in ("carrier", "temp")}
+    boucle.bundle(joblib.load(fitted), sample=pl.DataFrame(columns), path=tmp_path / "ours", name="flights")
+    inputs = [{"name": name, "shape": [ROWS, 1], "datatype": "FP64", "data": data} for name, data in columns.items()]
+    body = {"id": "same", "parameters": {"content_type": "pd"}, "inputs": inputs}
+    told = httpx.post(
+        f"{mlserver}/v2/models/flights/infer", json={**body, "outputs": [{"name": "predict_proba"}]}, timeout=60
+    ).json()
+    theirs = np.array(told["outputs"][0]["data"]).reshape(told["outputs"][0]["shape"])
+    port = free_port()
+    command = [sys.executable, "-m", "boucle", "serve", str(tmp_path / "ours" / "flights"), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            assert b"flights answers" in server.stdout.readline()
+            answer = httpx.post(f"http://127.0.0.1:{port}/v2/models/flights/infer", json=body, timeout=60).json()
+        finally:
+            server.terminate()
+    ours = {one["name"]: one["data"] for one in answer["outputs"]}
+    assert answer["id"] == told["id"] == "same"
+    wide = [ours[name] for name in ours if name.startswith("probability")]
+    probability = wide[-1] if wide else None
+    assert probability == pytest.approx(theirs[:, 1].tolist(), abs=1e-9), list(ours)
 
 
 def free_port() -> int:
