@@ -109,3 +109,19 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def other_port(free_port: int) -> int:
+    """Another one."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        if port != free_port:
+            return port
+
+
+@pytest.fixture(scope="session")
+def crash_project() -> ModuleType:
+    """The project that runs in a second."""
+    return loaded(Path(__file__).parents[1] / "crash" / "project.py")

@@ -43,6 +43,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "keys open",
         "keys remove",
         "lineage",
+        "loop run",
         "models approve",
         "models history",
         "models list",
@@ -55,6 +56,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "models reject",
         "models show",
         "models waive",
+        "monitor",
         "package",
         "pins add",
         "pins list",
@@ -95,7 +97,10 @@ def test_every_command_has_an_example(words: tuple[str, ...], capsys: pytest.Cap
     assert f"  boucle {' '.join(words)}" in text
 
 
-@pytest.mark.parametrize("words", [words for words in commands() if words not in {("serve",), ("up",)}], ids=" ".join)
+SERVERS = {("serve",), ("up",), ("monitor",), ("loop", "run")}
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if words not in SERVERS], ids=" ".join)
 def test_every_command_that_tells_facts_has_json(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([*words, "-h"]) == 0
     assert "--json" in capsys.readouterr().out

@@ -20,6 +20,7 @@ from boucle.serving.api import InferClient, counters_folder, log_folder, read_fr
 from boucle.serving.log_parts import parts
 from boucle.serving.prediction_log import PredictionLog
 
+from . import live as live_loop
 from . import purged, writer
 from .conftest import PATIENCE_S, Done, Ground
 from .found import NAME
@@ -160,6 +161,12 @@ def logged(folder: Path) -> set[str]:
     return {f"frame {one}" for one in (*compacted, *(frame.request_id for frame, _ in read_frames(log)))}
 
 
+def live(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+    """Serve, monitor and decide for five days."""
+    done = ground.run(folder, str(folder), script="live.py", **environ)
+    return done, set(done.out.splitlines())
+
+
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return int(listener.getsockname()[1])
@@ -174,6 +181,7 @@ SCENES = {
     "run": Scene("fresh", _nothing, _boucle("run"), kept),
     "changed": Scene("ran", change_code, _boucle("run"), kept),
     "replay": Scene("ran", _nothing, _boucle("replay"), kept),
+    "live": Scene("ran", _nothing, live, lambda folder: live_loop.seen(folder / ".boucle")),
     "serve": Scene("ran", _nothing, serve, logged),
     "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
     "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),

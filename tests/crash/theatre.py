@@ -91,7 +91,9 @@ class Theatre:
         assert done.code in (0, 143), done
         check(home)
         assert acknowledged | told <= set(scene.visible(folder))
-        assert facts(home) == expected
+        found = facts(home)
+        different = {name: (found[name], expected[name]) for name in expected if found[name] != expected[name]}
+        assert not different, different
         verified = self.ground.run(folder, "audit", "verify")
         assert verified.code == 0, verified
 

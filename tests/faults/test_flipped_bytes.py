@@ -240,6 +240,7 @@ LEFT = {
     "boucle.db.lock*": "boucle.db.lock",
     "care.lock*": "care.lock",
     "identity.json": "identity.json",
+    "parts.json": "parts.json",
     "blobs/present/<any>": "blobs/present/99999999-1-1",
     "blobs/use.lock*": "blobs/use.lock",
     "cache/work/**": "cache/work/99999999-a/file",

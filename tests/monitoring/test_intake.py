@@ -76,19 +76,19 @@ class Desk:
         }
 
 
-def frame(request: str, *hours: float, served: float = 0.0, declared: bool = True) -> PredictionFrame:
+def frame(request: str, *hours: float, served: float | None = None) -> PredictionFrame:
     times = [(START + timedelta(hours=one)).isoformat() for one in hours]
     return PredictionFrame(
         request_id=request,
         endpoint="orders",
         number=1,
         bundle_digest=Digest("0" * 64),
-        served_at=(START + timedelta(hours=served)).timestamp(),
+        served_at=(START + timedelta(hours=max(hours) if served is None else served)).timestamp(),
         latency_ms=1.0,
         rows=len(hours),
         inputs={"x": list(hours)},
         outputs={"probability": [0.5] * len(hours)},
-        event_time=times if declared else None,
+        event_time=times,
         entity_key=[f"{request}/{place}" for place in range(len(hours))],
     )
 

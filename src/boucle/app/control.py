@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
+import msgspec
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
@@ -21,6 +22,7 @@ from granian.server.embed import Server
 from boucle import __version__
 from boucle.app import stopping
 from boucle.app.front import Front
+from boucle.app.parts import read_parts
 from boucle.identity.accounts import open_door
 from boucle.identity.http import Request, Response, Route, Surface
 from boucle.protocols.control import Control
@@ -128,11 +130,20 @@ def _plain(control: Control) -> Surface:
     async def health(_: Request) -> Response:
         return Response(200, b"OK", "text/plain; charset=utf-8")
 
+    async def parts(_: Request) -> Response:
+        state = read_parts(control.store.home)
+        return Response(200, msgspec.json.encode([] if state is None else state.parts), "application/json")
+
     async def welcome(_: Request) -> Response:
         return Response(200, page, "text/html; charset=utf-8", (("content-security-policy", _ONLY_STYLE),))
 
     return Surface(
-        routes=[Route("GET", "/", "public", welcome), Route("GET", "/health", "public", health)], refuse=refuse
+        routes=[
+            Route("GET", "/", "public", welcome),
+            Route("GET", "/health", "public", health),
+            Route("GET", "/health/parts", "public", parts),
+        ],
+        refuse=refuse,
     )
 
 

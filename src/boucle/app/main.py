@@ -22,7 +22,9 @@ from boucle.app.commands import (
     init,
     keys,
     lineage,
+    loop,
     models,
+    monitor,
     package,
     pins,
     predict,
@@ -99,6 +101,8 @@ app.command()(predict.predict)
 app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)
+app.command()(monitor.monitor)
+app.add_typer(loop.app)
 app.command()(sync.sync)
 app.command()(doctor.doctor)
 app.command()(explain.explain)

@@ -66,6 +66,10 @@ class History:
         self._answers = {asked: answer for asked, answer in self._answers.items() if asked[1] >= before}
         self._predictors = {number: kept for number, kept in self._predictors.items() if number in versions}
 
+    def renew(self) -> None:
+        """Let go of all rows, because labels may have come for them."""
+        self._days, self._answers = {}, {}
+
     def _answer(self, number: int, day: date, frame: pl.DataFrame) -> Outputs:
         if (number, day) not in self._answers:
             self._answers[number, day] = predict_table(self.predictor(number), inputs(frame), nthread=2)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.governance.api import issue_permit, list_reports, promote, rollback
@@ -11,7 +12,7 @@ from boucle.kernel.points import reach
 from boucle.loop import store as tables
 from boucle.loop.decide import decide
 from boucle.loop.facts import gather
-from boucle.loop.records import Action, Decision, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.loop.records import Action, Decision, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
 from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.stage import Stage
 from boucle.models.records import CHAMPION
@@ -22,57 +23,119 @@ from boucle.serving.api import deploy, wait_acknowledged
 Joined = Callable[[Connection], None]
 
 
-def reconcile(stage: Stage, window: Window, performance: Performance | None) -> list[Decision]:
-    """Decide and act until nothing more is due on the day of a window; returns what was carried out.
+def reconcile(
+    stage: Stage,
+    window: Window,
+    performance: Performance | None,
+    *,
+    start: Callable[[Job], None] | None = None,
+    again: bool = False,
+) -> list[Decision]:
+    """Decide and act until nothing more is due at the end of a window; returns what was carried out.
 
-    A day that was interrupted after it held still holds.
+    A window that was interrupted after it held still holds. `start` has a training done beside this, to be `finish`ed
+    when it is over, one at a time; without it the training is done here. `again`: something came of a training since;
+    a hold is not told twice.
     """
     taken: list[Decision] = []
-    if any(isinstance(decision.action, Hold) for decision in stage.decisions(window.day)):
+    held = any(
+        isinstance(one.action, Hold) and (one.window or str(one.day)) == window.key
+        for one in stage.decisions(window.day)
+    )
+    if held and not again:
         return taken
     while True:
         actions = decide(gather(stage, window, performance), stage.project.loop)
+        if held:
+            actions = [action for action in actions if not isinstance(action, Hold)]
         if not actions:
             return taken
         for action in actions:
-            taken.append(carry_out(stage, window.day, action))
+            if isinstance(action, Retrain) and start is not None:
+                if not _is_training(stage):
+                    start(plan(stage, window.day, action, window=window.key))
+                return taken
+            taken.append(carry_out(stage, window.day, action, window=window.key))
         if any(isinstance(action, Hold) for action in actions):
             return taken
 
 
-def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool = False) -> Decision:
-    """Act and record, the record in the same transaction as the alias it moves."""
-    decision_id = f"{stage.held.stream}/{day}/{len(stage.decisions(day)):02}"
+def carry_out(
+    stage: Stage, day: date, action: Action, *, window: str | None = None, shuffle_labels: bool = False
+) -> Decision:
+    """Act and record."""
+    job = plan(stage, day, action, window=window or str(day), shuffle_labels=shuffle_labels)
+    trained = train(stage, job) if isinstance(action, Retrain) else None
+    return finish(stage, job, trained)
+
+
+def plan(stage: Stage, day: date, action: Action, *, window: str, shuffle_labels: bool = False) -> Job:
+    """An action gets its id and is kept as a job, so that whoever comes after this process knows of it."""
+    through = stage.labelled_through(day)
+    first = first_learned(through, stage.project.loop.retrain)
+    training = isinstance(action, Retrain)
+    count = len(stage.decisions(day)) + (sum(job.day == day for job in stage.jobs()) if stage.is_live else 0)
+    job = Job(
+        id=f"{stage.held.stream}/{day}/{count:02}",
+        stream=stage.held.stream,
+        day=day,
+        window=window,
+        action=action,
+        state="running",
+        epoch=stage.held.epoch,
+        first=first if training else None,
+        through=through if training else None,
+        rows=stage.rows_digest(first, through) if training else None,
+        shuffle_labels=shuffle_labels,
+    )
+    return _begun(stage, job)
+
+
+def train(stage: Stage, job: Job) -> Trained:
+    """Train what a job asks for, and judge it. Twice gives the same version."""
+    if not isinstance(job.action, Retrain) or job.first is None or job.through is None or job.rows is None:
+        raise ValueError(f"job {job.id} is no training")
+    version = train_again(
+        stage.context,
+        stage.progress,
+        stream=stage.held.stream,
+        base=stage.base,
+        first=job.first,
+        through=job.through,
+        rows=job.rows,
+        start_from=stage.start_from,
+        reason=job.action.reason,
+        task=stage.task,
+        shuffle_labels=job.shuffle_labels,
+    )
+    reach("decision.trained")
+    verdict = "passed" if judge(stage.context, version).passed else "failed"
+    return Trained(number=version.number, outcome=f"version {version.number}: gates {verdict}")
+
+
+def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
+    """Do what is left of a job, and record it: in the same transaction as the alias that it moves, under the fence."""
 
     def decision(outcome: str, version: int | None) -> Decision:
         return Decision(
-            id=decision_id, stream=stage.held.stream, day=day, action=action, outcome=outcome, version=version
+            id=job.id,
+            stream=job.stream,
+            day=job.day,
+            action=job.action,
+            outcome=outcome,
+            version=version,
+            window=None if job.window == str(job.day) else job.window,
         )
 
-    match action:
-        case Retrain(reason=reason):
-            through = stage.labelled_through(day)
-            first = first_learned(through, stage.project.loop.retrain)
-            version = train_again(
-                stage.context,
-                stage.progress,
-                stream=stage.held.stream,
-                base=stage.base,
-                first=first,
-                through=through,
-                rows=stage.rows_digest(first, through),
-                start_from=stage.found.params,
-                reason=reason,
-                task=stage.task,
-                shuffle_labels=shuffle_labels,
-            )
-            reach("decision.trained")
-            verdict = "passed" if judge(stage.context, version).passed else "failed"
-            done = decision(f"version {version.number}: gates {verdict}", version.number)
-            stage.store.write(_record(stage, done))
+    match job.action:
+        case Retrain():
+            if trained is None:
+                raise ValueError(f"job {job.id} is not trained yet")
+            done = decision(trained.outcome, trained.number)
+            stage.store.write(_record(stage, job, done))
         case Promote(number=number, reason=reason):
             done = decision(f"version {number} is in charge", number)
-            _promote(stage, day, number, reason, _record(stage, done))
+            _promote(stage, job.day, number, reason, _record(stage, job, done))
         case Rollback(number=number, reason=reason):
             done = decision(f"version {number} is in charge again", number)
             rollback(
@@ -83,15 +146,15 @@ def carry_out(stage: Stage, day: date, action: Action, *, shuffle_labels: bool =
                 number=number,
                 reason=reason,
                 actor=LOOP.name,
-                effective_at=end_of(day),
-                joined=_record(stage, done),
+                effective_at=stage.effective_at(job.day),
+                joined=_record(stage, job, done),
             )
         case Refuse(number=number):
             done = decision(f"version {number} is turned down", number)
-            stage.store.write(_record(stage, done))
+            stage.store.write(_record(stage, job, done))
         case Hold():
             done = decision("nothing is done", None)
-            stage.store.write(_record(stage, done))
+            stage.store.write(_record(stage, job, done))
     reach("decision.carried_out")
     stage.took(done)
     return done
@@ -112,8 +175,31 @@ def end_of(day: date) -> datetime:
 def _promote(stage: Stage, day: date, number: int, reason: str, joined: Joined) -> None:
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
     permit = issue_permit(stage.store, report, alias=CHAMPION, to=LOOP.name)
-    promote(stage.store, permit, reason=reason, actor=LOOP.name, effective_at=end_of(day), joined=joined)
+    promote(stage.store, permit, reason=reason, actor=LOOP.name, effective_at=stage.effective_at(day), joined=joined)
 
 
-def _record(stage: Stage, decision: Decision) -> Joined:
-    return lambda conn: tables.commit(conn, stage.name, stage.held, decision)
+def _begun(stage: Stage, job: Job) -> Job:
+    """Keep a job; one of the same id that was begun before and interrupted has one more attempt."""
+
+    def unit(conn: Connection) -> Job:
+        before = tables.get_job(conn, stage.name, job.id)
+        attempts = before.attempts + 1 if before is not None and before.state == "running" else 1
+        begun = replace(job, attempts=attempts)
+        tables.put_job(conn, stage.name, stage.held, begun)
+        return begun
+
+    begun = stage.store.write(unit)
+    reach("job.begun")
+    return begun
+
+
+def _record(stage: Stage, job: Job, decision: Decision) -> Joined:
+    def unit(conn: Connection) -> None:
+        tables.commit(conn, stage.name, stage.held, decision)
+        tables.put_job(conn, stage.name, stage.held, replace(job, state="done"))
+
+    return unit
+
+
+def _is_training(stage: Stage) -> bool:
+    return any(isinstance(job.action, Retrain) for job in stage.jobs())

@@ -98,6 +98,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     action: Action
     outcome: str
     version: int | None = None
+    window: str | None = None
+    """Key of the window on which it was taken, if that is not the day."""
 
 
 class Trained(Struct, frozen=True, kw_only=True):

@@ -121,7 +121,7 @@ def _replay_held(context: Context, first: RunReport, stream: str, endpoint: Held
     with ServerProcess(context.home, name, held=endpoint) as url:
         held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=begins_with))
         reach("stream.begun")
-        stage = Stage(context, held, first.search, first_day=plan.first, time=feed.time, progress=progress)
+        stage = Stage(context, held, first.search.params, first_day=plan.first, time=feed.time, progress=progress)
         if not decided:
             _put_first_in_charge(stage, first)
         else:

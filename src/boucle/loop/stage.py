@@ -1,10 +1,13 @@
 """What a day of a stream needs at hand: project, store, the stream that is held, and what was looked up once."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from math import ceil
+from typing import Final
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.data.api import get_version as get_dataset
@@ -17,29 +20,40 @@ from boucle.kernel.progress import Progress
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.history import History
-from boucle.loop.records import Decision, Stream
+from boucle.loop.records import Decision, Job, Retrain, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
 from boucle.loop.standing import Standing, after, standing
-from boucle.models.api import get_version
-from boucle.models.records import ModelVersion
-from boucle.monitoring.api import profiles, windows
+from boucle.models.api import alias, get_version
+from boucle.models.records import CHAMPION, ModelVersion
+from boucle.monitoring.api import labels_known, profiles, windows
 from boucle.project.context import Context
-from boucle.project.steps.search import Found
+from boucle.runs.records import ParamValue
 from boucle.training.api import numbers_of, with_new_classes
+
+MIDNIGHT: Final = time_of_day()
 
 
 class Stage:
     """One process at work on one stream. Not thread-safe."""
 
     def __init__(
-        self, context: Context, held: Stream, found: Found, *, first_day: date, time: str, progress: Progress
+        self,
+        context: Context,
+        held: Stream,
+        start_from: dict[str, ParamValue],
+        *,
+        first_day: date,
+        time: str,
+        progress: Progress,
+        is_live: bool = False,
     ) -> None:
         self.context = context
         self.project = context.project
         self.store: Store = context.store()
         self.held = held
-        self.found = found
+        self.start_from = start_from
         """Best parameters of the first search."""
+        self.is_live = is_live
         self.first_day = first_day
         self.time = time
         self.progress = progress
@@ -96,11 +110,14 @@ class Stage:
     def standing(self, *, before: date | None = None) -> Standing:
         """Who is in charge and what waits; `before` a day: as it began, whatever was decided on it already.
 
-        The decisions are read once, since no other process can add any.
+        The decisions are read once, since no other process can add any. Live, people move the alias as well, so it is
+        read again after `refresh`; and a day begins with whoever is in charge.
         """
         if self._standing is None:
             self._standing = self._folded(self.decisions())
-        if before is None:
+            if self.is_live:
+                self._standing = self._as_it_is(self._standing)
+        if before is None or self.is_live:
             return self._standing
         if self._began is None or self._began[0] != before:
             began = self._standing
@@ -121,6 +138,32 @@ class Stage:
         self.history.forget(before=day - timedelta(days=asked_for), versions=waiting)
         self._references = {number: kept for number, kept in self._references.items() if number in waiting}
 
+    def refresh(self) -> None:
+        """Forget what others may have changed since: labels, the alias."""
+        self.history.renew()
+        self._standing = None
+
+    def jobs(self) -> list[Job]:
+        """What is being carried out."""
+        return self.store.read(lambda conn: tables.list_jobs(conn, self.name, self.held.stream, unfinished=True))
+
+    def effective_at(self, day: date) -> datetime:
+        """When what is decided on a day takes effect: in a replay at its end, live at once."""
+        return self.store.clock.now() if self.is_live else datetime.combine(day + timedelta(days=1), MIDNIGHT, UTC)
+
+    def _as_it_is(self, decided: Standing) -> Standing:
+        """With what people did: a version that they put in charge, which the loop does not undo; and with the training
+        that is under way, which counts as the last one."""
+        now = alias(self.store, self.name, self.name, CHAMPION)
+        if now is not None and now.number is not None and now.number != decided.champion:
+            newest = windows(self.store, self.name, self.held.stream, newest=1)
+            on = min([now.effective_at.date(), *(one.day for one in newest)])
+            decided = replace(decided, champion=now.number, promoted_on=on, previous=None)
+            if decided.challenger == now.number:
+                decided = replace(decided, challenger=None)
+        under_way = [job.day for job in self.jobs() if isinstance(job.action, Retrain)]
+        return replace(decided, last_trained_on=max([decided.last_trained_on, *under_way]))
+
     def _folded(self, decisions: list[Decision]) -> Standing:
         return standing(decisions, first_version=self.held.first_version, first_day=self.first_day)
 
@@ -131,7 +174,9 @@ class Stage:
     def rows_digest(self, first: date, through: date) -> Digest:
         """Names what was served and may be learned from on these event days."""
         served = windows(self.store, self.name, self.held.stream, first, through)
-        return digest_json([[window.day, window.rows, window.quarantined] for window in served])
+        known = [[window.day, window.rows, window.quarantined] for window in served]
+        # Live, labels come at any time; in a replay the days say which have come.
+        return digest_json([known, labels_known(self.store, self.name, self.held.stream)] if self.is_live else known)
 
     def reference(self, number: int) -> Reference:
         """What served rows are compared with while a version is in charge."""

@@ -68,7 +68,7 @@ def latest_stream(conn: Connection, project_id: str) -> Stream | None:
     return None if row is None else _stream(row)
 
 
-def begin(conn: Connection, project_id: str, stream: str, *, first_version: int) -> Stream:
+def begin(conn: Connection, project_id: str, stream: str, *, first_version: int, holder: str | None = None) -> Stream:
     """Begin or take over a stream: whoever held an older epoch can no longer commit."""
     known = get_stream(conn, project_id, stream)
     if known is None:
@@ -76,8 +76,8 @@ def begin(conn: Connection, project_id: str, stream: str, *, first_version: int)
         known = Stream(stream=stream, sequence=last.sequence + 1 if last else 1, epoch=1, first_version=first_version)
         conn.execute(insert(streams).values(msgspec.structs.asdict(known) | {"project_id": project_id}))
         return known
-    held = msgspec.structs.replace(known, epoch=known.epoch + 1)
-    _set(conn, project_id, stream, epoch=held.epoch)
+    held = msgspec.structs.replace(known, epoch=known.epoch + 1, holder=holder)
+    _set(conn, project_id, stream, epoch=held.epoch, holder=holder)
     return held
 
 
@@ -107,21 +107,34 @@ def finish_window(conn: Connection, project_id: str, held: Stream, key: str, day
     _set(conn, project_id, held.stream, done_window=key, done_through=day)
 
 
-def renew(conn: Connection, project_id: str, held: Stream, holder: str) -> None:
+def renew(conn: Connection, project_id: str, held: Stream) -> None:
     """Say that the holder of the stream is still at work."""
     check_epoch(conn, project_id, held)
     known = get_stream(conn, project_id, held.stream)
-    _set(conn, project_id, held.stream, holder=holder, renewed=(known.renewed or 0) + 1 if known else 1)
+    _set(conn, project_id, held.stream, renewed=(known.renewed or 0) + 1 if known else 1)
+
+
+def give_up(conn: Connection, project_id: str, held: Stream) -> None:
+    """Say that the stream has no holder any more, if nobody took it over meanwhile."""
+    known = get_stream(conn, project_id, held.stream)
+    if known is not None and known.epoch == held.epoch:
+        _set(conn, project_id, held.stream, holder=None)
 
 
 def put_job(conn: Connection, project_id: str, held: Stream, job: Job) -> None:
     """Keep a job under the fence: new, or in another state."""
     check_epoch(conn, project_id, held)
-    keep_job(conn, project_id, job)
+    _put_job(conn, project_id, job)
 
 
-def keep_job(conn: Connection, project_id: str, job: Job) -> None:
-    """Keep a job whoever holds the stream: for who works on it."""
+def keep_trained(conn: Connection, project_id: str, job: Job) -> None:
+    """Keep what a training came to, whoever holds the stream by now; nothing, if that is known already."""
+    known = get_job(conn, project_id, job.id)
+    if known is not None and known.state == "running":
+        _put_job(conn, project_id, msgspec.structs.replace(known, state=job.state, trained=job.trained))
+
+
+def _put_job(conn: Connection, project_id: str, job: Job) -> None:
     row = {
         "project_id": project_id,
         "id": job.id,

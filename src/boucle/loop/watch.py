@@ -1,51 +1,75 @@
 """The end of a served day: its window, its drift, its alerts, and the labels that came."""
 
+import logging
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
 
 import polars as pl
 
-from boucle.data.api import profile, run_checks
-from boucle.data.records import Finding
+from boucle.data.api import merged, profile, run_checks
+from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
 from boucle.loop.reference import PREDICTION, beside
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
-from boucle.monitoring.records import Performance, Window
+from boucle.monitoring.records import Alert, Performance, Window
+from boucle.monitoring.spans import Span, day_span
 from boucle.serving.records import PredictionFrame
 
+_log: Final = logging.getLogger("boucle.monitor")
 SERVICE_METRICS = frozenset({"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "error_rate", "availability"})
+
+
+class Watched(NamedTuple):
+    """A window with what is kept beside it."""
+
+    window: Window
+    profile: Profile
+    predictions: pl.DataFrame
 
 
 def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int) -> Window:
     """Make the day's window from what was logged, and keep it with its profile and predictions."""
-    features = stage.project.data.features
+    watched = observe(stage, day_span(day), monitoring.frames_to_table(frames), errors=errors)
+    monitoring.keep_window(
+        stage.store,
+        project_id=stage.name,
+        stream=stage.held.stream,
+        window=watched.window,
+        profile=watched.profile,
+        predictions=watched.predictions,
+    )
+    return watched.window
+
+
+def observe(
+    stage: Stage, span: Span, predictions: pl.DataFrame, *, errors: int = 0, judged_with: Sequence[Profile] = ()
+) -> Watched:
+    """What a table of predictions says as the window of a span; its drift is judged together with the profiles of
+    windows before it, if there are some."""
+    features, day = stage.project.data.features, span.day
     columns = [*features.categorical, *features.numeric]
-    predictions = monitoring.frames_to_table(frames)
     seen = _as_table(stage, predictions)
     standing = stage.standing(before=day)
     reference = stage.reference(standing.champion)
     output = f"out.{_first_output(stage, standing.champion)}"
     answers = predictions[output].to_list() if output in predictions.columns else []
-    answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64})
-    features_today = profile(seen, columns)
-    today = beside(features_today, profile(answered, [PREDICTION]))
+    answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64}, strict=False)
+    own = beside(profile(_with_all(stage, seen), columns), profile(answered, [PREDICTION]))
     before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
     drift = monitoring.column_drift(
-        today, reference.profile, reference.thresholds, before, stage.project.monitoring.drift
+        merged([*(one for one in judged_with if _names(one) == _names(own)), own]),
+        reference.profile,
+        reference.thresholds,
+        before,
+        stage.project.monitoring.drift,
     )
-    window = monitoring.build_window(day, predictions, findings=_check(stage, seen, day), drift=drift, errors=errors)
-    monitoring.keep_window(
-        stage.store,
-        project_id=stage.name,
-        stream=stage.held.stream,
-        window=window,
-        profile=today,
-        predictions=predictions,
-    )
-    return window
+    findings = _check(stage, seen, span.ends_at)
+    window = monitoring.build_window(day, predictions, findings=findings, drift=drift, errors=errors, span=span)
+    return Watched(window, own, predictions)
 
 
 def performance(stage: Stage, day: date) -> Performance | None:
@@ -61,8 +85,23 @@ def performance(stage: Stage, day: date) -> Performance | None:
     return measured if metric in measured.metrics else None
 
 
+def performance_if_any(stage: Stage, day: date) -> Performance | None:
+    """The same; None, and told, where what came as labels cannot be measured."""
+    try:
+        return performance(stage, day)
+    except Exception as error:  # noqa: BLE001 - whatever came as labels, the live loop goes on
+        _log.warning("the labelled rows up to %s cannot be measured: %s", stage.labelled_through(day), error)
+        return None
+
+
 def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> None:
     """Open, keep and close the stream's alerts by what the day showed."""
+    changed = changed_alerts(stage, window, measured)
+    monitoring.save_alerts(stage.store, project_id=stage.name, stream=stage.held.stream, alerts=changed)
+
+
+def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> list[Alert]:
+    """The stream's alerts that are open after a window, and those that it closes."""
     metric, value = stage.metric, stage.metric_of(stage.standing(before=window.day).champion)
     change = monitoring.next_alerts(
         monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True),
@@ -77,9 +116,7 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
         ),
         limits=service_limits(stage.project.objectives),
     )
-    monitoring.save_alerts(
-        stage.store, project_id=stage.name, stream=stage.held.stream, alerts=[*change.open, *change.closed]
-    )
+    return [*change.open, *change.closed]
 
 
 def service_limits(objectives: Sequence[Objective]) -> dict[str, float]:
@@ -92,7 +129,7 @@ def service_limits(objectives: Sequence[Objective]) -> dict[str, float]:
     return limits
 
 
-def _check(stage: Stage, seen: pl.DataFrame, day: date) -> list[Finding]:
+def _check(stage: Stage, seen: pl.DataFrame, now: datetime) -> list[Finding]:
     section = stage.project.data
     return run_checks(
         seen,
@@ -101,7 +138,7 @@ def _check(stage: Stage, seen: pl.DataFrame, day: date) -> list[Finding]:
         target=None,
         task=None,
         time=section.time,
-        now=datetime.combine(day + timedelta(days=1), time(), UTC),
+        now=now,
     )
 
 
@@ -111,15 +148,31 @@ def _as_table(stage: Stage, predictions: pl.DataFrame) -> pl.DataFrame:
     A feature has its declared type also on a day on which it never has a value.
     """
     section = stage.project.data
-    types = dict.fromkeys(section.features.numeric, pl.Float64()) | dict.fromkeys(
-        section.features.categorical, pl.String()
-    )
+    types = _types(stage)
     key = [pl.col("entity_key").alias(section.key)] if section.key else []
     named = predictions.select(pl.col("event_time").alias(stage.time), *key)
     if predictions.is_empty():
         empty = {**types, stage.time: pl.Datetime("us", "UTC"), **({section.key: pl.String()} if section.key else {})}
         return pl.DataFrame(schema=empty)
-    return monitoring.inputs(predictions).cast(types).with_columns(named.get_columns())  # type: ignore[arg-type]
+    inputs = monitoring.inputs(predictions)
+    cast = [pl.col(name).cast(kind, strict=False) for name, kind in types.items() if name in inputs.columns]
+    return inputs.with_columns(cast).with_columns(named.get_columns())
+
+
+def _with_all(stage: Stage, seen: pl.DataFrame) -> pl.DataFrame:
+    """The table with every feature: one that nobody sent is nowhere known, which is a drift and not an error."""
+    missing = {name: kind for name, kind in _types(stage).items() if name not in seen.columns}
+    return seen.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in missing.items())
+
+
+def _types(stage: Stage) -> dict[str, pl.DataType]:
+    features = stage.project.data.features
+    numeric: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
+    return numeric | dict.fromkeys(features.categorical, pl.String())
+
+
+def _names(one: Profile) -> list[str]:
+    return [*(column.name for column in one.numeric), *(column.name for column in one.categories)]
 
 
 def _first_output(stage: Stage, number: int) -> str:

@@ -21,8 +21,10 @@ from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.monitoring import labels as label_rules
 from boucle.monitoring import store as tables
+from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.labels import Labels
 from boucle.monitoring.records import Alert, LabelBatch, Window
+from boucle.monitoring.spans import Span
 from boucle.monitoring.windows import frames_to_table
 
 _A_DAY: Final = len("2013-07-15")
@@ -107,11 +109,29 @@ def profiles(
     return {day: merged(found) for day, found in days.items()}
 
 
-def newest_profiles(store: Store, project_id: str, stream: str, before: Window, most: int) -> list[Profile]:
+def newest_profiles(store: Store, project_id: str, stream: str, before: Span, most: int) -> list[Profile]:
     """The profiles of at most so many windows that are kept before one, oldest first."""
     digests = _digests(store, "profile_digest", project_id, stream, None, before.day, True)
     chosen = [digest for key, digest in digests.items() if key < before.key][-most:] if most else []
     return [msgspec.json.decode(store.blobs.get(digest), type=Profile) for digest in chosen]
+
+
+def kept_window(store: Store, project_id: str, stream: str, key: str) -> tuple[Window, pl.DataFrame] | None:
+    """A window by its key, with its predictions."""
+    found = store.read(lambda connection: tables.find_window(connection, project_id, stream, key))
+    return None if found is None else (found[0], pl.read_parquet(BytesIO(store.blobs.get(found[1]))))
+
+
+def newest_requests(store: Store, project_id: str, stream: str, most: int) -> set[str]:
+    """The requests of the newest windows."""
+    digests = store.read(lambda connection: tables.newest_predictions(connection, project_id, stream, most))
+    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests)
+    return {request for table in tables_of for request in table["request_id"]}
+
+
+def cursor(store: Store, project_id: str, stream: str) -> Cursor:
+    """How far a stream's log is read."""
+    return store.read(lambda connection: tables.get_cursor(connection, project_id, stream))
 
 
 def predictions(
@@ -161,6 +181,11 @@ def labels_of(store: Store, project_id: str, stream: str, *, arrived_from: date 
         lambda connection: tables.find_labels(connection, project_id, stream, arrived_from=arrived_from)
     )
     return label_rules.combined([_read(store, batch) for batch in batches])
+
+
+def labels_known(store: Store, project_id: str, stream: str) -> int:
+    """The number of the newest batch of labels."""
+    return store.read(lambda connection: tables.newest_labels(connection, project_id, stream))
 
 
 def labelled(

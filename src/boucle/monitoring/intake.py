@@ -144,9 +144,9 @@ class Intake:
         if closing.span.number is not None:
             self._remember("", self._counted.pop(0).requests)
         elif closing.is_amended:
-            self._remember(_key(closing.span), self._late.pop(begins).requests)
+            self._remember(closing.span.key, self._late.pop(begins).requests)
         elif begins in self._open:
-            self._remember(_key(closing.span), self._open.pop(begins).requests)
+            self._remember(closing.span.key, self._open.pop(begins).requests)
         self.cursor = cursor
 
     def _panes(self) -> list[_Pane]:
@@ -162,9 +162,8 @@ class Intake:
 
     def _take(self, piece: Piece) -> int:
         """Rows of requests that all differ, with the place of each."""
-        now = self._now()
-        table = piece.rows.with_columns(
-            event_time=pl.when(pl.col("event_time") > now + _AHEAD)  # nobody knows answers to tomorrow's questions
+        table = piece.rows.with_columns(  # who asks today what is of tomorrow has a wrong clock
+            event_time=pl.when(pl.col("event_time") > pl.col("served_at") + _AHEAD)
             .then(pl.col("served_at"))
             .otherwise(pl.col("event_time"))
         )
@@ -189,7 +188,7 @@ class Intake:
         if (through - begins) // self._plan.every > MOST_LATE:
             self.too_late += table.height
             return
-        known = self._requests_of(_key(self._plan.span_of(begins)))
+        known = self._requests_of(self._plan.span_of(begins).key)
         again = [one for one in table["request_id"].unique() if one in known]
         new = table.filter(~pl.col("request_id").is_in(again)) if again else table
         if new.height:
@@ -262,7 +261,3 @@ def together(tables: list[pl.DataFrame]) -> pl.DataFrame:
         return rows_of([])
     whole = pl.concat(tables, how="diagonal_relaxed")
     return whole.sort("event_time", "request_id", "row", maintain_order=True)
-
-
-def _key(span: Span) -> str:
-    return str(span.day) if span.is_day else f"{span.begins_at:%Y-%m-%dT%H:%M:%SZ}"

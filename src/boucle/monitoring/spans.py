@@ -1,7 +1,6 @@
 """Spans of time and count by which served predictions are divided. Pure."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -37,6 +36,17 @@ class Span(Struct, frozen=True, kw_only=True):
         """The day on which it begins."""
         return self.begins_at.date()
 
+    @property
+    def key(self) -> str:
+        """That of its window: of windows of one kind, texts sort as they do.
+
+        >>> day_span(date(2013, 7, 15)).key
+        '2013-07-15'
+        """
+        if self.number is not None:
+            return f"{self.day}#{self.number:08d}"
+        return str(self.day) if self.is_day else f"{self.begins_at:%Y-%m-%dT%H:%M:%SZ}"
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """How a stream is divided, read from the policy once."""
@@ -58,12 +68,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         begins = _MONDAY + (at - _MONDAY) // self.every * self.every
         return Span(begins_at=begins, ends_at=begins + self.every)
 
-    def between(self, first: datetime, end: datetime, most: int) -> Iterator[Span]:
-        """The spans from the one that begins at `first` to the one that ends at `end`; none if they are too many."""
-        count = (end - first) // self.every
-        if 0 < count <= most:
-            for place in range(count):
-                yield self.span_of(first + place * self.every)
+
+def day_span(day: date) -> Span:
+    """A day in UTC."""
+    begins = datetime.combine(day, time(), UTC)
+    return Span(begins_at=begins, ends_at=begins + _DAY)
 
 
 def plan_of(policy: WindowPolicy) -> Plan:

@@ -183,16 +183,22 @@ def put_cursor(connection: Connection, project_id: str, stream: str, cursor: Cur
 def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
     """Keep a batch; the same labels at the same moment again change nothing."""
     table = monitoring_labels
-    newest = connection.execute(select(func.max(table.c.sequence)).where(*_of(table, project_id, stream))).scalar()
     row = {
         "project_id": project_id,
         "stream": stream,
-        "sequence": (newest or 0) + 1,
+        "sequence": newest_labels(connection, project_id, stream) + 1,
         "arrived_at": as_text(batch.arrived_at),
         "rows": batch.rows,
         "digest": batch.digest,
     }
     connection.execute(insert(table).on_conflict_do_nothing(), row)
+
+
+def newest_labels(connection: Connection, project_id: str, stream: str) -> int:
+    """The number of the newest batch; 0 before the first."""
+    table = monitoring_labels
+    newest = connection.execute(select(func.max(table.c.sequence)).where(*_of(table, project_id, stream))).scalar()
+    return int(newest or 0)
 
 
 def find_labels(

@@ -8,6 +8,7 @@ from boucle.app.session import AsJson, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.table import Table
 
@@ -48,6 +49,21 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             screen.print(needs(report.needs))
         for alert in report.open_alerts:
             screen.print(f"open alert since {alert.opened_on}: {alert.message}")
+        for line in running(project.home):
+            screen.print(line)
+
+
+def running(home: "Path") -> list[str]:
+    """What the parts of `boucle up` do, a line each."""
+    from boucle.app.parts import read_parts
+
+    state = read_parts(home)
+    lines = []
+    for part in state.parts if state else []:
+        again = f", restarted {part.restarts} times" if part.restarts else ""
+        why = f": {part.message}" if part.message else ""
+        lines.append(f"{part.name} is {part.state} since {part.since:%Y-%m-%d %H:%M:%S}{again}{why}")
+    return lines
 
 
 def objectives(standings: "Sequence[ObjectiveStatus]") -> "Table":

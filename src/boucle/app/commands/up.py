@@ -1,11 +1,15 @@
 """`boucle up`"""
 
 from contextlib import suppress
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from boucle.app.session import DEFAULT, Session, session_of
+
+if TYPE_CHECKING:
+    from boucle.kernel.store import Store
 
 _ANY = ("0.0.0.0", "::")
 """Listens on every address, and is none by which to call a server."""
@@ -21,22 +25,31 @@ def up(
         list[str] | None,
         typer.Option(metavar="HOST", help="A further name by which clients may call this server; may be repeated."),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART", help="Leave out `serve`, `monitor` or `loop`; may be repeated."),
+    ] = None,
 ) -> None:
-    """Start the tracking server and model registry, which MLflow's clients can talk to.
+    """Start everything: the tracking server and registry, and around a project its endpoint, monitor and loop.
 
-    Works in any folder: with a boucle.yaml its project is the default one, elsewhere a store is made in .boucle.
+    MLflow's clients can talk to it. Works in any folder: with a boucle.yaml its project is the default one, and what
+    `boucle serve`, `boucle monitor` and `boucle loop run` do is done by processes beside this one, which are started
+    again if they end. Elsewhere a store is made in .boucle.
 
     \b
     Example:
       boucle up --port 5000
       export MLFLOW_TRACKING_URI=http://127.0.0.1:5000
+      boucle up --without serve
     """
     session = session_of(context)
     home = session.home()
     project, names = _project(session)
+    parts_of = _parts(session, without or [])
 
     from boucle.app import stopping
     from boucle.app.control import make_front, run
+    from boucle.app.parts import Parts
     from boucle.app.ports import address, check_port, free_port
     from boucle.identity.accounts import has_users
     from boucle.identity.api import is_loopback, refuse_open_binding
@@ -63,12 +76,17 @@ def up(
             typer.echo(f"{'made the store' if is_new else 'the store is'} {home}")
             typer.echo(f"export MLFLOW_TRACKING_URI={where}")
             front.beside(lambda: warm(store, project))
+            parts.start()
 
+        parts = Parts(
+            home, _arguments(session, home), parts_of, may_start=lambda: _missing(store, project), tell=typer.echo
+        )
         webhooks = Dispatcher(store)
         webhooks.start()
         try:
             run(front, host, port, announce)
         finally:
+            parts.stop()
             front.close()
             webhooks.stop()
     with suppress(OSError):  # a closed terminal stopped it
@@ -81,3 +99,34 @@ def _project(session: Session) -> tuple[str, list[str]]:
     """The default project and the further Host names that its file lists."""
     project = session.project_file()
     return (DEFAULT, []) if project is None else (project.project, project.serving.names)
+
+
+def _parts(session: Session, without: list[str]) -> list[str]:
+    """What runs beside the control plane: nothing, where there is no project."""
+    from boucle.app.parts import NAMES
+
+    unknown = sorted(set(without) - set(NAMES))
+    if unknown:
+        from boucle.kernel.errors import InvalidInput
+
+        raise InvalidInput(f"there is no part {unknown[0][:50]!r}; allowed are {', '.join(NAMES)}")
+    return [] if session.project_file() is None else [name for name in NAMES if name not in without]
+
+
+def _arguments(session: Session, home: Path) -> list[str]:
+    """The global options of the parts."""
+    given = ["--home", str(home)]
+    for name, value in (("--project", session.project), ("--threads", session.flags.get("threads"))):
+        given += [] if value is None else [name, value]
+    return given
+
+
+def _missing(store: "Store", project: str) -> str:
+    """Why there is nothing to serve and to watch yet; empty if there is."""
+    from boucle.models.api import alias
+    from boucle.models.records import CHAMPION
+
+    now = alias(store, project, project, CHAMPION)
+    if now is not None and now.number is not None:
+        return ""
+    return f"no version of {project} is in charge yet, so nothing is served; next: boucle run"

@@ -56,6 +56,7 @@ KINDS: Final = (
     FileKind("boucle.db-shm", "the index of that log, while it is open"),
     FileKind("boucle.db.lock*", "makes processes take turns at writing"),
     FileKind(HEAD, "place and hash of the newest audit record; a backup holds that of its snapshot"),
+    FileKind("parts.json", "what the parts of `boucle up` do; made again"),
     FileKind("identity.json", "changes with users and tokens, so that servers read them again; made again"),
     FileKind("care.lock*", "makes backup, fsck and gc take turns"),
     BLOB,

@@ -1,0 +1,220 @@
+"""The parts of `boucle up`: serving, monitor and loop as processes that are started, watched, and started again.
+
+    control plane (this process) ─┬─ serve     answers predictions (and has workers of its own)
+                                  ├─ monitor   windows, checks, drift, alerts
+                                  └─ loop      decides (and has trainings of its own)
+
+Each is a command that also runs alone, in a session of its own, so that Ctrl-C in the terminal reaches this process
+only. They end with it, also when it is killed. What each does is kept in `parts.json`, for whoever asks.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from boucle.app import stopping
+from boucle.kernel.clock import SystemClock
+from boucle.kernel.errors import BoucleError
+from boucle.kernel.paths import write_atomic
+
+NAMES: Final = ("serve", "monitor", "loop")
+FILE: Final = "parts.json"
+_WORDS: Final = {"serve": ["serve"], "monitor": ["monitor"], "loop": ["loop", "run"]}
+_ENDING: Final = ("loop", "serve", "monitor")
+"""The order in which they are stopped: what decides, what answers, what reads what was answered."""
+LOOK_S: Final = 0.2
+LONGEST_WAIT_S: Final = 30.0
+_WELL_AFTER_S: Final = 60.0
+_END_S: Final = 20.0
+_log: Final = logging.getLogger("boucle.parts")
+
+
+class PartState(Struct, frozen=True, kw_only=True):
+    """One part."""
+
+    name: str
+    state: str
+    """`waiting`, `running`, `restarting` or `stopped`."""
+    pid: int | None = None
+    since: datetime
+    restarts: int = 0
+    message: str = ""
+
+
+class PartsState(Struct, frozen=True, kw_only=True):
+    """All parts of one `boucle up`."""
+
+    pid: int
+    parts: list[PartState]
+
+
+class Parts:
+    """Looks after the parts from a thread of its own, from `start` until `stop`."""
+
+    def __init__(
+        self,
+        home: Path,
+        arguments: Sequence[str],
+        names: Sequence[str],
+        *,
+        may_start: Callable[[], str],
+        tell: Callable[[str], None],
+    ) -> None:
+        """`arguments` are the global options of each command; `may_start` says what is missing, empty if nothing is."""
+        self._home, self._arguments = home, list(arguments)
+        self._may_start, self._tell = may_start, tell
+        self._clock = SystemClock()
+        self._parts = {name: _Part(name, self._clock.now()) for name in names}
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._kept: list[PartState] | None = None
+        self._missing = ""
+
+    def start(self) -> None:
+        """Begin to look after them."""
+        if self._parts:
+            self._thread = threading.Thread(target=self._watch, name="parts", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End them in order, each with the time to finish what it is doing. Twice is harmless."""
+        self._stopped.set()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        thread.join()
+        for name in _ENDING:
+            if name in self._parts:
+                self._parts[name].end(self._clock.now())
+        self._keep()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self._look()
+            except Exception:  # noqa: BLE001 - beside the control plane, which goes on
+                _log.exception("cannot look after the parts")
+            if self._stopped.wait(LOOK_S):
+                return
+
+    def _look(self) -> None:
+        now = self._clock.now()
+        for part in self._parts.values():
+            part.look(now)
+        if any(part.is_due() for part in self._parts.values()):
+            missing = self._may_start()
+            if missing and missing != self._missing:
+                self._tell(missing)
+            self._missing = missing
+            for part in self._parts.values():
+                if part.is_due():
+                    part.wait_for(missing, now) if missing else part.begin(self._arguments, now)
+        self._keep()
+
+    def _keep(self) -> None:
+        states = [part.state for part in self._parts.values()]
+        if states != self._kept:
+            try:
+                write_atomic(self._home / FILE, msgspec.json.encode(PartsState(pid=os.getpid(), parts=states)))
+            except BoucleError as error:
+                _log.warning("%s", error.message)
+                return
+            self._kept = states
+
+
+class _Part:
+    """One process, started again when it ends, after a time that doubles as long as it does."""
+
+    def __init__(self, name: str, now: datetime) -> None:
+        self.state = PartState(name=name, state="waiting", since=now)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        self._next = 0.0
+        self._tries = 0
+
+    def is_due(self) -> bool:
+        return self._process is None and time.monotonic() >= self._next
+
+    def wait_for(self, missing: str, now: datetime) -> None:
+        self._next = time.monotonic() + 1.0
+        if (self.state.state, self.state.message) != ("waiting", missing):
+            self.state = replace(self.state, state="waiting", pid=None, since=now, message=missing)
+
+    def begin(self, arguments: Sequence[str], now: datetime) -> None:
+        command = [sys.executable, "-m", "boucle.app.part", *arguments, *_WORDS[self.state.name]]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._began = time.monotonic()
+        self.state = replace(self.state, state="running", pid=self._process.pid, since=now, message="")
+
+    def look(self, now: datetime) -> None:
+        """Notice its end."""
+        if self._process is None or self._process.poll() is None:
+            return
+        code = self._process.returncode
+        self._forget()
+        if time.monotonic() - self._began > _WELL_AFTER_S:
+            self._tries = 0
+        wait_s = min(LONGEST_WAIT_S, 0.5 * 2**self._tries)
+        self._tries += 1
+        self._next = time.monotonic() + wait_s
+        how = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        self.state = replace(
+            self.state,
+            state="restarting",
+            pid=None,
+            since=now,
+            restarts=self.state.restarts + 1,
+            message=f"{how}; started again within {wait_s:g} s",
+        )
+
+    def end(self, now: datetime) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._forget()
+        self.state = replace(self.state, state="stopped", pid=None, since=now, message="")
+
+    def _forget(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
+
+def read_parts(home: Path) -> PartsState | None:
+    """What the parts of the newest `boucle up` do; None if there never was one, or it is no more."""
+    try:
+        state = msgspec.json.decode((home / FILE).read_bytes(), type=PartsState)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return state if Path("/proc", str(state.pid)).exists() else None
+
+
+def until_stopped(work: Callable[[threading.Event], None]) -> None:
+    """Work until Ctrl-C or SIGTERM comes, which ends it orderly; a second one ends the process at once."""
+    stopped = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        if stopped.is_set():
+            stopping.leave_again(number)
+        stopped.set()
+
+    for number in stopping.SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    work(stopped)

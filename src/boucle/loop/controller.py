@@ -1,0 +1,234 @@
+"""The controller of the live loop: after each closed window it gathers the facts, decides, and has it carried out.
+
+A training runs in a process of its own, so that windows go on being decided on; its job says what is being done, and
+whoever takes over starts it again. Everything else is done here, in one transaction with its record. Two controllers on
+one store take turns; one that was stopped and goes on can commit nothing any more.
+"""
+
+import logging
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import date
+from threading import Event
+from typing import Final
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from boucle.kernel.errors import BoucleError, Conflict
+from boucle.kernel.points import reach
+from boucle.loop import lease
+from boucle.loop import store as tables
+from boucle.loop.live import LIVE, live_stage, live_stream
+from boucle.loop.reconcile import finish, reconcile
+from boucle.loop.records import Decision, Hold, Job, Retrain, Stream, Trained
+from boucle.loop.stage import Stage
+from boucle.loop.watch import performance_if_any
+from boucle.monitoring.api import windows
+from boucle.monitoring.records import Window
+from boucle.project.context import Context
+from boucle.serving.api import deploy
+
+LOOK_S: Final = 0.5
+MOST_ATTEMPTS: Final = 3
+_log: Final = logging.getLogger("boucle.loop")
+Launch = Callable[[Job], "subprocess.Popen[bytes]"]
+"""Starts the process that trains; it ends with this one."""
+Tell = Callable[[str], None]
+
+
+def run_loop(
+    context: Context,
+    launch: Launch,
+    stopped: Event,
+    tell: Tell,
+    *,
+    look_s: float = LOOK_S,
+    still_s: float = lease.STILL_S,
+) -> None:
+    """Decide until it is stopped. Whatever goes wrong is told once, and tried again."""
+    said, wait_s = "", 0.0
+    while not stopped.wait(wait_s):
+        wait_s = look_s
+        try:
+            stream = live_stream(context)
+            held = lease.take(context.store(), context.project.project, stream, stopped, still_s=still_s)
+            if held is not None:
+                reach("loop.taken")
+                _held(context, held, launch, stopped, tell, look_s)
+                said = ""
+        except Conflict as error:
+            tell(f"{error.message}; this one waits")
+        except BoucleError as error:
+            if error.message != said:
+                said = error.message
+                tell(f"waiting: {error.message}" + (f"; next: {error.hint}" if error.hint else ""))
+        except Exception:  # noqa: BLE001 - the loop's edge: what was decided stays, and it looks again
+            _log.exception("the loop begins anew")
+
+
+def _held(context: Context, held: Stream, launch: Launch, stopped: Event, tell: Tell, look_s: float) -> None:
+    controller = Controller(context, held, launch, tell)
+    try:
+        while not stopped.wait(0.0 if controller.look() else look_s):
+            pass
+    finally:
+        controller.end()
+    context.store().write(lambda conn: tables.give_up(conn, context.project.project, held))
+
+
+class Controller:
+    """One process that holds the live stream. Not thread-safe."""
+
+    def __init__(self, context: Context, held: Stream, launch: Launch, tell: Tell) -> None:
+        self._context, self._held, self._launch, self._tell = context, held, launch, tell
+        self._store, self._name = context.store(), context.project.project
+        self._done = held.done_window
+        self._done_day = held.done_through
+        self._stage: Stage | None = None
+        self._trainings: dict[str, subprocess.Popen[bytes]] = {}
+        self._renewed = time.monotonic()
+
+    def look(self) -> bool:
+        """Finish trainings that are over, decide on the windows that closed; whether there was something to do."""
+        if time.monotonic() - self._renewed > lease.RENEW_S:
+            self._store.write(lambda conn: tables.renew(conn, self._name, self._held))
+            self._renewed = time.monotonic()
+        due = self._due()
+        stage = self._staged()
+        if stage is None:
+            return False
+        settled = self._settle(stage)
+        for window in due[:1]:
+            stage.refresh()
+            self._decide(stage, window)
+        return settled or bool(due)
+
+    def end(self) -> None:
+        """Stop the trainings; whoever comes next starts them again."""
+        for process in self._trainings.values():
+            process.terminate()
+        for process in self._trainings.values():
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        self._trainings = {}
+
+    def _due(self) -> list[Window]:
+        """Closed windows that were not decided on, oldest first."""
+        found = windows(self._store, self._name, LIVE, self._done_day, None)
+        if self._done is None:
+            return found
+        if "#" in self._done:
+            last = int(self._done.rpartition("#")[2])
+            return sorted((one for one in found if (one.number or 0) > last), key=lambda one: one.number or 0)
+        return [one for one in found if one.key > (self._done or "")]
+
+    def _staged(self) -> Stage | None:
+        """The stage, once there is a window; what a process before this one left undone is taken up."""
+        if self._stage is None:
+            first = windows(self._store, self._name, LIVE)[:1]
+            if not first:
+                return None
+            self._stage = live_stage(self._context, self._held, first[0].day)
+            self._follow(self._stage)
+            for job in self._stage.jobs():
+                self._take_up(job)
+        return self._stage
+
+    def _take_up(self, job: Job) -> None:
+        """A training is done again, for it comes to the same; anything else is decided anew, for nothing came of it."""
+        if not isinstance(job.action, Retrain):
+            self._put(replace(job, state="dropped"))
+        elif job.state == "running":
+            self._start(replace(job, epoch=self._held.epoch))
+
+    def _decide(self, stage: Stage, window: Window) -> None:
+        under_way = {job.window for job in stage.jobs() if isinstance(job.action, Retrain)}
+        if window.key not in under_way:  # a process before this one decided on it and was killed
+            measured = performance_if_any(stage, window.day)
+            self._told(stage, reconcile(stage, window, measured, start=self._start))
+        reach("window.decided")
+        self._store.write(lambda conn: tables.finish_window(conn, self._name, self._held, window.key, window.day))
+        reach("window.finished")
+        self._done, self._done_day = window.key, window.day
+        stage.forget(window.day)
+
+    def _start(self, job: Job) -> None:
+        """Have a training done by another process."""
+        if job.attempts > MOST_ATTEMPTS:
+            died = Trained(number=None, outcome=f"the training died {MOST_ATTEMPTS} times; its output says why")
+            self._put(replace(job, state="trained", trained=died))
+            return
+        self._put(job)
+        reach("job.kept")
+        self._tell(f"training: {getattr(job.action, 'reason', '')}")
+        self._trainings[job.id] = self._launch(job)
+
+    def _settle(self, stage: Stage) -> bool:
+        """Record the trainings that are over, and decide on what came of them."""
+        settled = False
+        for job in stage.jobs():
+            process = self._trainings.get(job.id)
+            if job.state == "trained" and job.trained is not None:
+                self._over(job.id)
+                stage.refresh()
+                self._told(stage, [finish(stage, job, job.trained)])
+                self._again(stage, job.day)
+                settled = True
+            elif process is not None and process.poll() is not None:
+                self._over(job.id)
+                latest = self._store.read(lambda conn, job=job: tables.get_job(conn, self._name, job.id))  # type: ignore[misc]
+                if latest is not None and latest.state == "running":
+                    self._start(replace(latest, attempts=latest.attempts + 1))
+                settled = True
+        return settled
+
+    def _again(self, stage: Stage, day: date) -> None:
+        """A challenger is there: decide on the newest window that was decided on before, or on that of its training."""
+        found = windows(self._store, self._name, LIVE, day, self._done_day)
+        decided = [one for one in found if self._done is not None and one.key <= self._done]
+        for window in (decided or found)[-1:]:
+            stage.refresh()
+            measured = performance_if_any(stage, window.day)
+            self._told(stage, reconcile(stage, window, measured, start=self._start, again=True))
+
+    def _over(self, job_id: str) -> None:
+        process = self._trainings.pop(job_id, None)
+        if process is not None:
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def _put(self, job: Job) -> None:
+        def unit(conn: Connection) -> None:
+            tables.put_job(conn, self._name, self._held, job)
+
+        self._store.write(unit)
+
+    def _told(self, stage: Stage, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if not isinstance(decision.action, Hold):
+                self._tell(f"{decision.day}: {decision.outcome}; {decision.action.reason}")
+        if decisions:
+            self._follow(stage)
+
+    def _follow(self, stage: Stage) -> None:
+        """The endpoint follows whoever is in charge; its server takes it up when it sees it."""
+        stage.refresh()
+        version = stage.version(stage.standing().champion)
+
+        def permitted(
+            changes: bool,
+        ) -> None:  # asked in the turn of who deploys: a process that stood still is too late
+            if changes:
+                self._store.read(lambda conn: tables.check_epoch(conn, self._name, self._held))
+
+        deploy(
+            self._store,
+            project_id=self._name,
+            number=version.number,
+            bundle_digest=version.bundle_digest,
+            permitted=permitted,
+        )

@@ -1,0 +1,166 @@
+"""The monitor: reads what an endpoint logs, closes windows, and says what is wrong with them. It decides nothing.
+
+Each window is written with its alerts and with the place to which the log is read, in one transaction. So the monitor
+may be killed anywhere, and two of them do no harm: one of the two is told that the other went on.
+"""
+
+import logging
+from collections.abc import Callable
+from threading import Event
+from typing import Final
+
+import polars as pl
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from boucle.data.records import Finding, Profile
+from boucle.kernel.errors import BoucleError, Conflict
+from boucle.kernel.points import reach
+from boucle.loop.live import LIVE, live_stage, live_stream
+from boucle.loop.stage import Stage
+from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
+from boucle.monitoring import api as monitoring
+from boucle.monitoring.intake import BEFORE, Closing, Intake, together
+from boucle.monitoring.records import Alert, Window
+from boucle.monitoring.spans import Span, plan_of
+from boucle.project.context import Context
+from boucle.serving.api import log_folder
+
+LOOK_S: Final = 0.5
+"""How often it is looked whether something was logged."""
+_log: Final = logging.getLogger("boucle.monitor")
+Tell = Callable[[str], None]
+
+
+def run_monitor(context: Context, stopped: Event, tell: Tell, *, look_s: float = LOOK_S) -> None:
+    """Look until it is stopped. Whatever goes wrong is told once, and looked at again."""
+    monitor: Monitor | None = None
+    said, wait_s = "", 0.0
+    while not stopped.wait(wait_s):
+        wait_s = look_s
+        try:
+            if monitor is None:
+                monitor = Monitor(context, tell)
+            if monitor.look():
+                said, wait_s = "", 0.0
+        except Conflict as error:
+            monitor = None  # another monitor went on; from there so does this one
+            _log.info("%s", error.message)
+        except BoucleError as error:
+            monitor = None
+            if error.message != said:
+                said = error.message
+                tell(f"waiting: {error.message}" + (f"; next: {error.hint}" if error.hint else ""))
+        except Exception:  # noqa: BLE001 - the monitor's edge: what was kept is kept, and it looks again
+            monitor = None
+            _log.exception("the monitor begins anew")
+
+
+class Monitor:
+    """One process at work on the live stream of a project. Not thread-safe."""
+
+    def __init__(self, context: Context, tell: Tell) -> None:
+        """NotFound while no version is in charge."""
+        self._context, self._tell = context, tell
+        self._store, self._name = context.store(), context.project.project
+        self._stream = live_stream(context)
+        self._plan = plan_of(context.project.monitoring.window)
+        self._intake = Intake(
+            log_folder(context.home, self._name),
+            self._plan,
+            monitoring.cursor(self._store, self._name, LIVE),
+            is_foreign=lambda request: request.startswith("replay-"),
+            kept_requests=self._kept_requests,
+            now=self._store.clock.now,
+        )
+        self._stage: Stage | None = None
+        self._lost = 0
+
+    def look(self) -> int:
+        """Read what was logged, keep every window that closed; how many rows and windows that were."""
+        found = self._intake.read()
+        reach("log.read")
+        if self._intake.too_late > self._lost:
+            self._lost = self._intake.too_late
+            self._tell(f"{self._lost:,} rows came too late for any window")
+        if self._stage is not None:
+            self._stage.refresh()
+        while (closing := self._intake.next()) is not None:
+            self._keep(closing)
+            found += 1
+        return found
+
+    def _keep(self, closing: Closing) -> None:
+        """Keep a window, its alerts and the place of the log in one transaction."""
+        if self._stage is None:
+            self._stage = live_stage(self._context, self._stream, closing.span.day)
+        stage, span, rows = self._stage, closing.span, closing.rows
+        if closing.is_amended:
+            span, rows = self._amended(span, rows)
+        watched = self._observed(stage, span, rows)
+        alerts = []
+        if not closing.is_amended:
+            alerts = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
+        cursor = self._intake.after(closing)
+
+        def joined(conn: Connection) -> None:
+            monitoring.put_alerts(conn, self._name, LIVE, alerts)
+            monitoring.put_cursor(conn, self._name, LIVE, cursor)
+
+        with self._store.visit() as store:
+            monitoring.keep_window(
+                store,
+                project_id=self._name,
+                stream=LIVE,
+                window=watched.window,
+                profile=watched.profile,
+                predictions=watched.predictions,
+                joined=joined,
+            )
+        self._intake.kept(closing, cursor)
+        if not closing.is_amended:
+            stage.forget(span.day)
+            self._tell(_headline(watched.window, alerts))
+
+    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame]:
+        """A window that was closed, with the rows that came since."""
+        kept = monitoring.kept_window(self._store, self._name, LIVE, span.key)
+        if kept is None:
+            return span, late
+        window, rows = kept
+        return replace(span, late_rows=window.late_rows + span.late_rows), together([rows, late])
+
+    def _observed(self, stage: Stage, span: Span, rows: pl.DataFrame) -> Watched:
+        """The window; one that cannot be judged is kept all the same, says so and is not learned from."""
+        before = monitoring.newest_profiles(self._store, self._name, LIVE, span, self._plan.windows - 1)
+        try:
+            return observe(stage, span, rows, judged_with=before)
+        except Exception as error:  # noqa: BLE001 - whatever was logged, the monitor goes on
+            _log.warning("window %s cannot be judged", span.key, exc_info=True)
+            finding = Finding(
+                check="schema",
+                name="the window can be judged",
+                columns=[],
+                passed=False,
+                failing=rows.height,
+                rows=rows.height,
+                message=f"{type(error).__name__}: {error}"[:500],
+                on_fail="quarantine",
+            )
+            window = monitoring.build_window(span.day, rows, findings=[finding], drift=[], span=span)
+            return Watched(window, Profile(rows=rows.height, numeric=[], categories=[]), rows)
+
+    def _kept_requests(self, key: str) -> set[str]:
+        if not key:
+            return monitoring.newest_requests(self._store, self._name, LIVE, BEFORE)
+        kept = monitoring.kept_window(self._store, self._name, LIVE, key)
+        return set() if kept is None else set(kept[1]["request_id"])
+
+
+def _headline(window: Window, alerts: list[Alert]) -> str:
+    opened = [one for one in alerts if one.opened_on == window.day and one.closed_on is None]
+    words = [f"window {window.key}: {window.rows:,} rows"]
+    if window.quarantined:
+        words.append("quarantined")
+    words += [f"alert: {one.message}" for one in opened]
+    return "; ".join(words)

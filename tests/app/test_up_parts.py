@@ -1,0 +1,108 @@
+"""`boucle up` around a project: its parts are started, started again when they are killed, and end with it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from boucle.serving.api import InferClient
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 120.0
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def parts(port: int) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/parts", timeout=10) as answer:
+        return {one["name"]: one for one in json.load(answer)}
+
+
+def alive(pid: int | None) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def up(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, "-m", "boucle", "up", "--port", str(port)], cwd=folder)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(60)
+
+
+def test_the_parts_wait_for_a_version_and_are_started_again_and_end_in_order(
+    crash_project: ModuleType, tmp_path: Path, free_port: int, other_port: int
+) -> None:
+    folder = crash_project.lay(tmp_path / "orders")
+    file = folder / "boucle.yaml"
+    file.write_text(file.read_text() + f"serving: {{port: {other_port}}}\n")
+    boucle = [sys.executable, "-m", "boucle"]
+    with up(folder, free_port) as process:
+        wait_until(lambda: _answers(free_port), "the control plane answers")
+        wait_until(lambda: {one["state"] for one in parts(free_port).values()} == {"waiting"}, "nothing to serve yet")
+        assert "boucle run" in parts(free_port)["serve"]["message"]
+        subprocess.run([*boucle, "run"], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with InferClient(f"http://127.0.0.1:{other_port}", "orders") as client:
+            wait_until(client.is_ready, "the endpoint answers")
+            before = parts(free_port)
+            assert {one["state"] for one in before.values()} == {"running"}
+            for one in before.values():
+                os.kill(one["pid"], signal.SIGKILL)
+            wait_until(
+                lambda: all(
+                    one["state"] == "running" and one["restarts"] == 1 and one["pid"] != before[name]["pid"]
+                    for name, one in parts(free_port).items()
+                ),
+                "all are started again",
+            )
+            wait_until(client.is_ready, "the endpoint answers again")
+        status = subprocess.run([*boucle, "status"], cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert "monitor is running since" in status
+        pids = [one["pid"] for one in parts(free_port).values()]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert not any(alive(pid) for pid in pids)
+    with up(folder, free_port) as process:
+        wait_until(lambda: _answers(free_port), "it starts again")
+        wait_until(lambda: all(one["pid"] for one in parts(free_port).values()), "with its parts")
+        pids = [one["pid"] for one in parts(free_port).values()]
+        process.kill()
+        process.wait()
+        wait_until(lambda: not any(alive(pid) for pid in pids), "killed, it takes them along")
+
+
+def test_a_part_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    from boucle.app.main import run_command
+
+    assert run_command(["up", "--project", str(tmp_path), "--without", "monitoring"]) == 2
+    assert not (tmp_path / ".boucle").exists()
+
+
+def _answers(port: int) -> bool:
+    try:
+        parts(port)
+    except OSError:
+        return False
+    return True
