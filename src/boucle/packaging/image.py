@@ -4,6 +4,7 @@ The image answers on port 8080, as `boucle serve` does, for a user without right
 it is. What is installed is locked, but for the system below, which `--build-arg BASE=` names.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ RUN python3 -m venv /opt/boucle \
     && /opt/boucle/bin/pip uninstall --yes pip setuptools wheel \\
     && rm -rf /tmp/boucle
 COPY {name} /opt/ml/model/{name}
-LABEL org.opencontainers.image.title="{name}" dev.boucle.bundle="{digest}"
+{beside}LABEL org.opencontainers.image.title="{name}" dev.boucle.bundle="{digest}"
 ENV PATH=/opt/boucle/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER {user}:{user}
 EXPOSE 8080
@@ -38,8 +39,13 @@ CMD ["serve"]
 """
 
 
-def write_context(bundle: Path, digest: Digest, name: str, folder: Path) -> Path:
-    """Write the folder for `docker build`, which is new or empty, and name it: Dockerfile, lock, wheel, bundle."""
+def write_context(
+    bundle: Path, digest: Digest, name: str, folder: Path, beside: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write the folder for `docker build`, which is new or empty, and name it: Dockerfile, lock, wheel, bundle.
+
+    `beside` are signature and attestations, by what follows the bundle folder's name: `.sig`, `.evidence/card.md`.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder")
     manifest = read_manifest(bundle)
@@ -48,11 +54,22 @@ def write_context(bundle: Path, digest: Digest, name: str, folder: Path) -> Path
     pins = locked(["boucle"], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
     lines = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items()) if package != "boucle")
     write_atomic(folder / "requirements.txt", lines.encode())
-    for path in (one for one in sorted(bundle.rglob("*")) if one.is_file()):
-        copy = folder / name / path.relative_to(bundle)
+    copied = [one for one in sorted(bundle.rglob("*")) if one.is_file()]
+    files = {f"{name}/{one.relative_to(bundle).as_posix()}": one.read_bytes() for one in copied}
+    files |= {f"{name}{suffix}": data for suffix, data in (beside or {}).items()}
+    for path, data in files.items():
+        copy = folder / path
         copy.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(copy, path.read_bytes())
+        write_atomic(copy, data)
         copy.chmod(0o644)  # who reads it in the container owns nothing there
-    filled = _DOCKERFILE.format(name=name, digest=digest, python=manifest.python, wheel=wheel.name, user=USER_ID)
+    more = sorted({path.partition("/")[0] for path in files} - {name})
+    filled = _DOCKERFILE.format(
+        name=name,
+        digest=digest,
+        python=manifest.python,
+        wheel=wheel.name,
+        user=USER_ID,
+        beside="".join(f"COPY {one} /opt/ml/model/{one}\n" for one in more),
+    )
     write_atomic(folder / "Dockerfile", filled.encode())
     return folder

@@ -44,6 +44,28 @@ def signature_file(folder: Path) -> Path:
     return place.with_name(place.name + ".sig")
 
 
+def evidence_folder(folder: Path) -> Path:
+    """Where the attestations about a bundle folder lie: beside it.
+
+    >>> evidence_folder(Path("models/churn.v1")).name
+    'churn.v1.evidence'
+    """
+    place = folder.absolute()
+    return place.with_name(place.name + ".evidence")
+
+
+def lying_beside(folder: Path) -> dict[str, bytes]:
+    """What lies beside a bundle folder, by what follows its name: `.sig`, `.evidence/card.md`."""
+    place, signature = evidence_folder(folder), signature_file(folder)
+    files = [signature] if signature.is_file() else []
+    files += sorted(one for one in place.iterdir() if one.is_file()) if place.is_dir() else []
+    found = {}
+    for file in files:
+        with translate(file):
+            found[file.relative_to(place.parent).as_posix()[len(folder.absolute().name) :]] = file.read_bytes()
+    return found
+
+
 def signed_by(folder: Path, keys: Sequence[str], file: Path | None = None) -> "Signed":
     """What the signature of a bundle folder says; it lies beside the folder unless `file` is named.
 

@@ -1,6 +1,7 @@
 """A bundle as a wheel: `pip install`, then `from churn import predict`."""
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,12 @@ predict = predict_with(Path(__file__).parent / "bundle")
 _PROGRAMS: Final = {"boucle": "boucle.app.start:main"}
 
 
-def write_model_wheel(bundle: Path, digest: Digest, name: str, number: int | None, folder: Path) -> Path:
-    """Write a bundle folder as a wheel and name the file. The same bundle gives the same bytes.
+def write_model_wheel(
+    bundle: Path, digest: Digest, name: str, number: int | None, folder: Path, beside: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write a bundle folder as a wheel and name the file. The same bundle and the same beside it give the same bytes.
+
+    `beside` are signature and attestations, by what follows the bundle folder's name: `.sig`, `.evidence/card.md`.
 
     The wheel's version is the model version's number and the begin of the bundle's digest. It needs the packages that
     the bundle names, in that version or a later one, and Boucle's reader.
@@ -31,6 +36,7 @@ def write_model_wheel(bundle: Path, digest: Digest, name: str, number: int | Non
     package = package_name(name)
     needs = [need.replace("==", ">=") for need in read_manifest(bundle).environment]
     files = {f"{package}/bundle/{path.relative_to(bundle).as_posix()}": path.read_bytes() for path in _files(bundle)}
+    files |= {f"{package}/bundle{suffix}": data for suffix, data in (beside or {}).items()}
     code = _CODE.format(name=name, digest=digest)
     wheel = Wheel(
         name=package,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.app.commands import model_policies
+from boucle.app.commands import evidence, model_policies
 from boucle.app.registry import Comment, In, Name, Number, Registry, registry
 from boucle.app.session import AsJson
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     name="models", help="The registry: versions, reviews, policies, and which was in charge when.", no_args_is_help=True
 )
 app.add_typer(model_policies.app)
+app.command()(evidence.evidence)
 
 Alias = Annotated[str, typer.Option(help="The alias to ask about.")]
 SomeModel = Annotated[str | None, typer.Argument(help="Name of the model; default: the project's own.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from boucle.app.asked_bundle import asked_bundle
-from boucle.app.session import AsJson, session_of
+from boucle.app.session import AsJson, Session, session_of
 from boucle.kernel.errors import InvalidInput
 
 
@@ -28,9 +28,17 @@ def package(
     name: Annotated[
         str | None, typer.Option(help="Name of package and model; default: the project's, or the folder's.")
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Private key in PEM that signs what is said of it; default: your own, if any."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a model out: as a wheel to install, or as the folder that becomes a container image.
+
+    With a version of the project goes what is said of it: its signature, and attestations that name its digest.
 
     \b
     Example:
@@ -42,15 +50,17 @@ def package(
     session = session_of(context)
     with asked_bundle(session, version, folder) as (bundle, digest, number):
         from boucle.packaging.image import write_context
+        from boucle.packaging.trust import lying_beside
         from boucle.packaging.wheel_of_bundle import package_name, write_model_wheel
 
+        beside = lying_beside(folder) if folder else _said_of(session, number, key)
         model = name or (folder.absolute().resolve().name if folder else session.project_name())
         if wheel is not None:
-            written = write_model_wheel(bundle, digest, model, number, wheel)
+            written = write_model_wheel(bundle, digest, model, number, wheel, beside)
             next_step = f"pip install {written}; then: from {package_name(model)} import predict"
         else:
             assert image is not None
-            written = write_context(bundle, digest, model, image)
+            written = write_context(bundle, digest, model, image, beside)
             next_step = f"docker build -t {model} {written}; docker run -p 8080:8080 {model}"
     if as_json:
         from boucle.app.console import print_json
@@ -58,3 +68,16 @@ def package(
         print_json({"path": str(written), "digest": digest, "name": model, "number": number})
         return
     typer.echo(f"{written}\n{next_step}")
+
+
+def _said_of(session: Session, number: int | None, key: Path | None) -> dict[str, bytes]:
+    """The signature and the attestations of a version of the project."""
+    from boucle.app.commands.signing import signing_key
+
+    assert number is not None
+    name = session.project_name()
+    with session.store() as store:
+        from boucle.governance.claims.beside import beside
+        from boucle.models.api import get_version
+
+        return beside(store, get_version(store, name, name, number), name, signing_key(key))

@@ -111,21 +111,30 @@ def verify(
     signature: Signature = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify that a folder is exactly what a trusted key signed.
+    """Verify that a folder is exactly what a trusted key signed, and that what lies beside it is about this folder.
 
     \b
     Example:
       boucle verify models/churn --key ada.pub
     """
     from boucle.app.console import print_json
-    from boucle.packaging.trust import refuse_changed, signed_by
+    from boucle.kernel.trees import digest_folder
+    from boucle.packaging.trust import check_installed, refuse_changed, signed_by
 
-    found = signed_by(folder, public_keys(key), signature)
+    check_installed()
+    from boucle.packaging.beside import read_evidence
+
+    keys = public_keys(key)
+    found = signed_by(folder, keys, signature)
     refuse_changed(folder, found)
+    said = read_evidence(folder, digest_folder(folder), keys)
     if as_json:
-        print_json({"folder": str(folder), "key": found.key, "files": found.files})
+        evidence = {name: {"type": one.claim.type, "signed_by": one.signed_by} for name, one in said.items()}
+        print_json({"folder": str(folder), "key": found.key, "files": found.files, "evidence": evidence})
         return
     typer.echo(f"{folder} is what the key {found.key[:12]} signed: {len(found.files)} files")
+    for name, one in said.items():
+        typer.echo(f"  {name}: " + (f"said by the key {one.signed_by[:12]}" if one.signed_by else "not signed"))
 
 
 def public_keys(files: list[Path] | None) -> list[str]:
@@ -136,6 +145,16 @@ def public_keys(files: list[Path] | None) -> list[str]:
     from boucle.packaging.signing import public_pem, read_public
 
     return [public_pem(read_public(_read(file), repr(str(file)))).decode() for file in files or [own_key(".pub")]]
+
+
+def signing_key(file: Path | None) -> "PrivateKey | None":
+    """The private key of a file, or one's own if there is one already; None without."""
+    place = file or own_key(".pem")
+    if file is None and not place.exists():
+        return None
+    from boucle.packaging.signing import read_private
+
+    return read_private(_read(place), repr(str(place)))
 
 
 def own_key(suffix: str) -> Path:
