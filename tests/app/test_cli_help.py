@@ -45,6 +45,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "lineage",
         "loop run",
         "models approve",
+        "models evidence",
         "models history",
         "models list",
         "models policy approve",

@@ -208,3 +208,20 @@ def test_what_lies_beside_a_folder_goes_with_it(store: Store, version: ModelVers
     found = lying_beside(laid(store, version, tmp_path))
     assert set(found) == {".sig", *(f".evidence/{name}" for name in [*READABLE, *(f"{one}.json" for one in EVERY)])}
     assert lying_beside(tmp_path / "none") == {}
+
+
+def test_securesystemslib_verifies_what_is_attested() -> None:
+    """The library of in-toto and TUF as the judge: its keys, its envelopes."""
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    data = json.loads(attest(Claim("t", {"a": 1}), "it", DIGEST, KEY))
+    envelope = Envelope.from_dict(data)
+    for key, counts in ((KEY, True), (OTHER, False)):
+        public = SSlibKey.from_crypto(key.public_key(), keyid=fingerprint(KEY.public_key()))
+        if counts:
+            assert list(envelope.verify([public], 1)) == [fingerprint(KEY.public_key())]
+        else:
+            with pytest.raises(VerificationError):
+                envelope.verify([public], 1)

@@ -134,6 +134,7 @@ NEEDED = {
     "fsck": ["--repair"],
     "lineage": ["flights/1"],
     "models show": ["flights", "1"],
+    "models evidence": ["flights/1"],
     "models promote": ["flights", "1"],
     "models approve": ["flights", "1"],
     "models reject": ["flights", "1"],
