@@ -1,4 +1,4 @@
-"""Serving: Boucle, MLflow's scoring server and a bare endpoint in one run, asked by the same program."""
+"""Serving: Boucle, MLflow's scoring server, BentoML, MLServer and a bare endpoint in one run, asked by one program."""
 
 import json
 import os
@@ -22,9 +22,11 @@ LOAD = HERE.parent / "tracking" / "load.c"
 TITLE = "Serving: one row a request"
 ABOUT = """Each server has one worker and answers for a random forest (200 trees, 20 columns) and for a logistic
 pipeline (scaled numbers, one-hot texts), fitted from the same rows. Boucle validates, logs and counts every request;
-MLflow's scoring server does none of it; the bare endpoint (`bare.py`: Granian's RSGI and ONNX Runtime) only parses the
-same body, and is the limit of this design. Load is made by a program in C on the same cores. A ratio says how many
-times better Boucle is than MLflow. These figures were taken while others used both cores."""
+the others do none of it. MLflow's scoring server and BentoML (`bento.py`) ask the model as it was fitted, and so does
+MLServer's scikit-learn runtime, which answers the label alone. All but MLflow's are sent the same body. The bare
+endpoint (`bare.py`: Granian's RSGI and ONNX Runtime) only parses it, and is the limit of this design. Load is made by a
+program in C on the same cores. A ratio says how many times better Boucle is than MLflow. These figures were taken while
+others used both cores."""
 MODELS = {"forest": "forest", "pipeline": "logistic pipeline"}
 CONNECTIONS = (1, 16, 64)
 FIGURES = {"rps": ("answers", "1/s", "more"), "p50": ("median", "ms", "less"), "p99": ("99th percentile", "ms", "less")}
@@ -42,12 +44,23 @@ CASES = {
 PEERS = {
     "boucle": ("Boucle", [".[all]", "pandas"], "."),
     "mlflow": ("MLflow", ["mlflow==3.17.2", "scikit-learn==1.9.1"], "mlflow==3.17.2"),
+    "bentoml": (
+        "BentoML",
+        ["bentoml>=1.4,<2", "scikit-learn==1.9.1", "pandas", "joblib"],
+        "bentoml",
+    ),
+    "mlserver": (
+        "MLServer",
+        ["mlserver>=1.6,<2", "mlserver-sklearn>=1.6,<2", "scikit-learn", "pandas", "joblib"],
+        "mlserver",
+    ),
     "bare": (
         "bare endpoint",
         ["granian==2.8.7", "onnxruntime==1.32.0", "msgspec", "numpy", "pandas", "skl2onnx", "scikit-learn==1.9.1"],
         "granian==2.8.7",
     ),
 }
+READY = {"mlflow": "/ping", "bentoml": "/readyz", "boucle": "/v2/health/ready", "bare": "/v2/health/ready"}
 ROUNDS = 2
 SECONDS = 1.5
 PATIENCE_S = 120.0
@@ -86,7 +99,7 @@ def _ask(
 ) -> None:
     port, group, started_s = server
     body = (folder / f"{model}.body").read_bytes()
-    path = "/invocations" if peer == "mlflow" else f"/v2/models/{model}/infer"
+    path = {"mlflow": "/invocations", "bentoml": "/infer"}.get(peer, f"/v2/models/{model}/infer")
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     request = folder / "request"
     request.write_bytes(head.encode() + b"\r\n\r\n" + body)
@@ -114,27 +127,42 @@ def _command(peer: str, programs: Path, folder: Path, model: str, port: int) -> 
     if peer == "mlflow":
         words = ["models", "serve", "-m", str(folder / model), "-p", str(port), "--env-manager", "local", "-w", "1"]
         return [str(programs / "mlflow"), *words]
+    if peer == "bentoml":
+        return [str(programs / "bentoml"), "serve", "bento:Bench", "--port", str(port), "--host", "127.0.0.1"]
+    if peer == "mlserver":
+        return [str(programs / "mlserver"), "start", str(folder / model)]
     return [str(programs / "python"), "bare.py", str(folder / f"{model}.onnx"), str(port)]
 
 
 @contextmanager
 def running(peer: str, programs: Path, folder: Path, model: str) -> Iterator[tuple[int, int, float]]:
     """A server from when it is ready until the end of the block: its port, process group, and seconds to ready."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    around = {**surroundings(programs), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    port = _free_port()
+    around = {
+        **surroundings(programs),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "BENTOML_DO_NOT_TRACK": "true",
+        "BENTOML_HOME": str(folder),
+        "BENCH_MODEL": str(folder / model / "model.joblib"),
+        "MLSERVER_HOST": "127.0.0.1",
+        "MLSERVER_HTTP_PORT": str(port),
+        "MLSERVER_GRPC_PORT": str(_free_port()),
+        "MLSERVER_METRICS_PORT": str(_free_port()),
+        "MLSERVER_PARALLEL_WORKERS": "0",
+        "MLSERVER_DEBUG": "false",
+    }
     began = time.perf_counter()
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
             _command(peer, programs, folder, model, port),
-            cwd=HERE if peer == "bare" else folder,
+            cwd=HERE if peer in ("bare", "bentoml") else folder,
             env=around,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        url = f"http://127.0.0.1:{port}" + ("/ping" if peer == "mlflow" else "/v2/health/ready")
+        url = f"http://127.0.0.1:{port}" + READY.get(peer, f"/v2/models/{model}/ready")
         while not _healthy(url):
             if process.poll() is not None or time.perf_counter() - began > PATIENCE_S:
                 raise SystemExit(f"{peer} did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
@@ -146,6 +174,11 @@ def running(peer: str, programs: Path, folder: Path, model: str) -> Iterator[tup
                 os.killpg(process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _healthy(url: str) -> bool:

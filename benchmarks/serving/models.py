@@ -64,6 +64,23 @@ def bodies(peer: str, folder: Path) -> None:
         (folder / f"{name}.body").write_text(json.dumps(body))
 
 
+def settings(name: str) -> dict:
+    """MLServer's settings: columns become a table, as the model was fitted on one."""
+    texts = TEXTS if name == "pipeline" else []
+    inputs = [
+        {"name": key, "datatype": "BYTES", "shape": [-1], "parameters": {"content_type": "str"}}
+        if key in texts
+        else {"name": key, "datatype": "FP64", "shape": [-1]}
+        for key in COLUMNS
+    ]
+    return {
+        "name": name,
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "inputs": inputs,
+        "parameters": {"uri": "./model.joblib", "content_type": "pd"},
+    }
+
+
 def main(peer: str, folder: Path) -> None:
     """Fit, keep, and write what is asked."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +94,12 @@ def main(peer: str, folder: Path) -> None:
             import mlflow.sklearn
 
             mlflow.sklearn.save_model(model, folder / name, serialization_format="cloudpickle")
+        elif peer in ("bentoml", "mlserver"):
+            import joblib
+
+            (folder / name).mkdir()
+            joblib.dump(model, folder / name / "model.joblib")
+            (folder / name / "model-settings.json").write_text(json.dumps(settings(name)))
         else:
             from skl2onnx import to_onnx
             from skl2onnx.common.data_types import FloatTensorType, StringTensorType
