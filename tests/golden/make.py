@@ -22,7 +22,10 @@ import polars as pl
 from test_golden import many_values
 
 from boucle.app.main import run_command
+from boucle.data.profile_file import FORMAT as PROFILE_FORMAT
+from boucle.data.profile_file import ProfiledTable, to_bytes
 from boucle.data.profiles import profile as full_profile
+from boucle.data.table_file import Shape
 from boucle.kernel import trees
 from boucle.kernel.care.archive import FORMAT as BACKUP_FORMAT
 from boucle.kernel.digests import canonical_json
@@ -157,7 +160,10 @@ def make_formats(folder: Path) -> None:
     _write("evaluation-1.json", evaluation)
     _write("answers-1.json", answers)
     _write("profile-1.json", profile)
-    _write("profile-2.json", canonical_json(full_profile(many_values(), full=True)))
+    full = full_profile(many_values(), full=True)
+    _write("profile-2.json", canonical_json(full))
+    columns: dict[str, Shape] = {"x": "number", "gaps": "number", "text": "text"}
+    _write(f"kept-{PROFILE_FORMAT}.profile", to_bytes(ProfiledTable(source="many.csv", columns=columns, profile=full)))
     _copy(folder / "boucle.yaml", "boucle-1.yaml")
     _copy(home / "audit-head.json", "audit-head-1.json")
     _copy(home / "serving" / "orders" / "traffic.json", "traffic-1.json")

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from boucle.app.main import run_command
+from boucle.data.profile_file import from_bytes
 from boucle.data.profiles import profile as full_profile
 from boucle.data.records import Profile
 from boucle.evaluation.records import Evaluation
@@ -38,6 +39,7 @@ FORMATS = HERE / "formats"
 SOURCE = HERE.parents[1] / "src" / "boucle"
 HOMES = sorted(path.name.split(".")[0].removeprefix("home-") for path in HERE.glob("home-*.tar.xz"))
 GOLDEN_OF = {
+    "data/profile_file.py:FORMAT": "kept-{}.profile",
     "kernel/care/archive.py:FORMAT": "backup-{}.tar.xz",
     "packaging/manifest.py:FORMAT": "bundle-{}",
     "pipeline/cache.py:_FORMAT": "cache-manifest-{}.json",
@@ -146,6 +148,10 @@ def test_the_profile() -> None:
 
 def test_the_same_rows_have_the_same_profile_in_every_release() -> None:
     assert canonical_json(full_profile(many_values(), full=True)) == golden("profile-2.json")
+
+
+def test_the_kept_profile() -> None:
+    assert from_bytes(golden("kept-1.profile")).profile == full_profile(many_values(), full=True)
 
 
 def many_values() -> pl.DataFrame:

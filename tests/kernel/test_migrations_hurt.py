@@ -125,7 +125,19 @@ def test_a_migration_may_be_killed_in_each_statement(tmp_path: Path, existing: b
 
 
 WITHOUT_A_STORE = {
-    *("init", "check", "restore", "schema", "settings", "completion", "doctor", "endpoints", "explain", "sync"),
+    *(
+        "init",
+        "check",
+        "restore",
+        "schema",
+        "settings",
+        "completion",
+        "doctor",
+        "endpoints",
+        "explain",
+        "profile",
+        "sync",
+    ),
     *("sign", "verify"),
 }
 """Commands that open no store, or look at it themselves: each has tests of its own."""

@@ -115,25 +115,25 @@ def metric_over_time(report: Report) -> Spec:
     axis = alt.Axis(labels=False, ticks=False, tickCount="month", title=None)
     time, spanned = alt.X("at:T", scale=scale, axis=axis), alt.X("at:T", scale=alt.Scale(type="utc"), axis=axis)
 
-    shade = alt.Chart(_data(_quarantined(report.quarantined))).mark_rect(color=LIGHT.quarantine, opacity=0.16)
+    shade = alt.Chart(data_of(_quarantined(report.quarantined))).mark_rect(color=LIGHT.quarantine, opacity=0.16)
     rules = [
-        alt.Chart(_data(_marks(report.marks, [kind])))
+        alt.Chart(data_of(_marks(report.marks, [kind])))
         .mark_rule(color=color, strokeWidth=1, opacity=0.35)
         .encode(x=spanned)
         for kind, color in (("promote", LIGHT.promote), ("rollback", LIGHT.rollback))
     ]
-    months = alt.Chart(_data(_months(report))).mark_rule(strokeWidth=2.5)
-    weeks = alt.Chart(_data(_weeks(report))).mark_line(strokeWidth=2.5, interpolate="monotone", point={"size": 22})
+    months = alt.Chart(data_of(_months(report))).mark_rule(strokeWidth=2.5)
+    weeks = alt.Chart(data_of(_weeks(report))).mark_line(strokeWidth=2.5, interpolate="monotone", point={"size": 22})
     top = alt.layer(
         shade.encode(x=spanned, x2="until:T"),
         *rules,
-        months.encode(x=spanned, x2="until:T", y=value, color=color, strokeDash=dash, tooltip=_tips("month", "value")),
-        weeks.encode(x=time, y=value, color=color, strokeDash=dash, tooltip=_tips("series", "week", "value", "rows")),
+        months.encode(x=spanned, x2="until:T", y=value, color=color, strokeDash=dash, tooltip=tips("month", "value")),
+        weeks.encode(x=time, y=value, color=color, strokeDash=dash, tooltip=tips("series", "week", "value", "rows")),
     ).properties(width=WIDTH, height=290)
     chart = alt.vconcat(top, _lanes(report, scale), spacing=4).resolve_scale(
         color="independent", strokeDash="independent", x="independent"
     )
-    return _spec(chart)
+    return spec_of(chart)
 
 
 def drift_map(report: Report) -> Spec:
@@ -161,30 +161,30 @@ def drift_map(report: Report) -> Spec:
     )
     color = alt.Color(
         "ratio:Q",
-        scale=alt.Scale(type="threshold", domain=list(HEAT_STEPS), range=_heat()),
+        scale=alt.Scale(type="threshold", domain=list(HEAT_STEPS), range=heat_colors()),
         legend=None,
     )
     cells = [_cell(cell) for cell in report.drift]
-    heat = alt.Chart(_data(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=_tips("day", "column", "drift"))
+    heat = alt.Chart(data_of(cells)).mark_rect().encode(x=x, y=y, color=color, tooltip=tips("day", "column", "drift"))
     jumps = [cell for cell in cells if cell["jumped"]]
     size = min(40, max(14, (width / len(days)) ** 2))
-    jumped = alt.Chart(_data(jumps)).mark_point(
+    jumped = alt.Chart(data_of(jumps)).mark_point(
         shape="diamond", filled=True, size=size, color=LIGHT.flaw, opacity=1, stroke=LIGHT.heat_0, strokeWidth=0.6
     )
-    layers = [heat, jumped.encode(x=x, y=y, tooltip=_tips("day", "column", "drift"))]
+    layers = [heat, jumped.encode(x=x, y=y, tooltip=tips("day", "column", "drift"))]
     if report.quarantined:
         spans: list[Row] = [
             {"day": first.isoformat(), "until": last.isoformat()} for first, last in _spans(report.quarantined)
         ]
-        frame = alt.Chart(_data(spans)).mark_rect(filled=False, stroke=LIGHT.quarantine, strokeWidth=1.5)
+        frame = alt.Chart(data_of(spans)).mark_rect(filled=False, stroke=LIGHT.quarantine, strokeWidth=1.5)
         ends = {"x": x.bandPosition(0), "x2": alt.X2("until", bandPosition=1)}
         layers.append(frame.encode(**ends, y=alt.value(0), y2=alt.value(height)))
-    return _spec(alt.layer(*layers).properties(width=width, height=height))
+    return spec_of(alt.layer(*layers).properties(width=width, height=height))
 
 
 def heat_legend() -> list[tuple[str, str]]:
     """Colour and meaning of each step of the heat map, coolest first."""
-    return list(zip(_heat(), _HEAT_LABELS, strict=True))
+    return list(zip(heat_colors(), _HEAT_LABELS, strict=True))
 
 
 def calibration(before: Curve | None, after: Curve | None) -> Spec:
@@ -205,16 +205,16 @@ def calibration(before: Curve | None, after: Curve | None) -> Spec:
     shape = alt.Shape("series:N", scale=alt.Scale(domain=list(names), range=["square", "circle"]), legend=legend)
     x = alt.X("predicted:Q", scale=scale, title="predicted probability", axis=alt.Axis(tickCount=6, format=".0%"))
     y = alt.Y("observed:Q", scale=scale, title="observed share", axis=alt.Axis(tickCount=6, format=".0%"))
-    diagonal = alt.Chart(_data([{"predicted": 0.0, "observed": 0.0}, {"predicted": corner, "observed": corner}]))
-    base = alt.Chart(_data(rows)).encode(x=x, y=y, color=color, order="order:Q")
+    diagonal = alt.Chart(data_of([{"predicted": 0.0, "observed": 0.0}, {"predicted": corner, "observed": corner}]))
+    base = alt.Chart(data_of(rows)).encode(x=x, y=y, color=color, order="order:Q")
     chart = alt.layer(
         diagonal.mark_line(color=LIGHT.muted, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y),
         base.mark_line(strokeWidth=2),
         base.mark_point(filled=True, size=60, opacity=1).encode(
-            shape=shape, tooltip=_tips("series", "predicted", "observed")
+            shape=shape, tooltip=tips("series", "predicted", "observed")
         ),
     ).properties(width=440, height=340)
-    return _spec(chart)
+    return spec_of(chart)
 
 
 def _lanes(report: Report, scale: alt.Scale) -> alt.Chart:
@@ -225,18 +225,19 @@ def _lanes(report: Report, scale: alt.Scale) -> alt.Chart:
         axis=alt.Axis(title=None, ticks=False, domain=False, grid=True, labelPadding=8),
     )
     axis = alt.Axis(**_AXIS, labelFlush=False)
-    points = alt.Chart(_data(_marks(report.marks, tuple(_LANES))), width=WIDTH, height=len(labels) * 22)
+    points = alt.Chart(data_of(_marks(report.marks, tuple(_LANES))), width=WIDTH, height=len(labels) * 22)
     encoded: alt.Chart = points.mark_point(filled=True, size=95, opacity=1).encode(
         x=alt.X("at:T", scale=scale, axis=axis),
         y=y,
         color=alt.Color("color:N", scale=None),
         shape=alt.Shape("shape:N", scale=None),
-        tooltip=_tips("decision", "day", "version", "reason"),
+        tooltip=tips("decision", "day", "version", "reason"),
     )
     return encoded
 
 
-def _spec(chart: alt.TopLevelMixin) -> Spec:
+def spec_of(chart: alt.TopLevelMixin) -> Spec:
+    """A chart as a spec in the colours and the font of all of them."""
     font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
     axis: Spec = {
         "labelColor": LIGHT.muted,
@@ -259,11 +260,13 @@ def _spec(chart: alt.TopLevelMixin) -> Spec:
     return configured
 
 
-def _data(rows: Iterable[Row]) -> alt.InlineData:
+def data_of(rows: Iterable[Row]) -> alt.InlineData:
+    """Rows that stand in the spec itself."""
     return alt.InlineData(values=list(rows))
 
 
-def _tips(*names: str) -> list[alt.Tooltip]:
+def tips(*names: str) -> list[alt.Tooltip]:
+    """What is shown of a row where the pointer is."""
     return [alt.Tooltip(f"{name}:N", title=name) for name in names]
 
 
@@ -360,7 +363,8 @@ def _by_drift(cells: Sequence[DriftCell]) -> list[str]:
     return sorted(days, key=lambda column: -days[column])
 
 
-def _heat() -> list[str]:
+def heat_colors() -> list[str]:
+    """The steps of a heat map, coolest first."""
     return [LIGHT.heat_0, LIGHT.heat_1, LIGHT.heat_2, LIGHT.heat_3, LIGHT.heat_4]
 
 

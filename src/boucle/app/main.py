@@ -28,6 +28,7 @@ from boucle.app.commands import (
     package,
     pins,
     predict,
+    profile,
     projects,
     replay,
     report,
@@ -98,6 +99,7 @@ app.command()(settings.settings)
 app.command()(completion.completion)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
+app.command()(profile.profile)
 app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)

@@ -53,20 +53,20 @@ def page(report: Report) -> str:
         report=report,
         totals=Counter(mark.kind for mark in report.marks),
         charts=drawn,
-        data=_script({"specs": drawn, "dark": charts.dark_colors()}),
+        data=script({"specs": drawn, "dark": charts.dark_colors()}),
         light=msgspec.structs.asdict(charts.LIGHT),
         dark=msgspec.structs.asdict(charts.DARK),
         heat=charts.heat_legend(),
         verdicts=_MET,
         decisions=_DECISIONS,
-        style=_template("report.css"),
-        script=_template("report.js"),
-        vega=_libraries(),
+        style=template("report.css"),
+        script=template("report.js"),
+        vega=libraries(),
     )
 
 
 @cache
-def _libraries() -> Markup:
+def libraries() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script. It holds no closing tag, which a test checks; made in a second."""
     return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
@@ -76,12 +76,13 @@ def _has_values(report: Report) -> bool:
     return any(value is not None for value in (*values, *(month.oracle for month in report.months)))
 
 
-def _script(value: object) -> Markup:
+def script(value: object) -> Markup:
     """JSON to stand inside a script element, where only `<` could end it."""
     return Markup(msgspec.json.encode(value).decode().replace("<", "\\u003c"))
 
 
-def _template(name: str) -> Markup:
+def template(name: str) -> Markup:
+    """A file of the pages' own, as it stands."""
     return Markup((resources.files("boucle.app") / "templates" / name).read_text(encoding="utf-8"))
 
 

@@ -7,6 +7,10 @@ from boucle.data.described import Correlation, Moments, correlations, distinct_v
 from boucle.data.described import moments as moments_of
 from boucle.data.histogram import Histogram, bucket_bounds, bucket_middles
 from boucle.data.number_profile import histogram_of, values_of
+from boucle.data.profile_file import ProfiledTable, profile_file
+from boucle.data.profile_file import from_bytes as read_profile
+from boucle.data.profile_file import load as load_kept_profile
+from boucle.data.profile_file import to_bytes as written_profile
 from boucle.data.profiles import comparable, merge, merged, profile, quantiles, rank_error
 from boucle.data.schema import as_text, counted, infer, kind_of, moments, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
@@ -18,6 +22,7 @@ __all__ = [
     "Correlation",
     "Histogram",
     "Moments",
+    "ProfiledTable",
     "as_text",
     "bucket_bounds",
     "bucket_middles",
@@ -32,6 +37,7 @@ __all__ = [
     "infer",
     "kind_of",
     "load",
+    "load_kept_profile",
     "load_profile",
     "merge",
     "merged",
@@ -41,9 +47,11 @@ __all__ = [
     "normalise",
     "parquet",
     "profile",
+    "profile_file",
     "quantiles",
     "rank_error",
     "read_csv",
+    "read_profile",
     "read_source",
     "read_table",
     "run_checks",
@@ -52,4 +60,5 @@ __all__ = [
     "task_of",
     "values_of",
     "written",
+    "written_profile",
 ]

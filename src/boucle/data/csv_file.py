@@ -33,7 +33,7 @@ def read_csv(path: Path, csv_format: CsvFormat, *, name: str | None = None) -> p
         raise file.wrong(1, f"{table.width} columns, but {len(names)} names in the first line")
     table.columns = names
     unnamed = [one for one, cell in zip(names, header, strict=True) if not cell and _is_empty(table[one])]
-    return _without_blank_lines(_trimmed(table.drop(unnamed), csv_format))
+    return without_blank_lines(trimmed(table.drop(unnamed), csv_format))
 
 
 def line_of(path: Path, csv_format: CsvFormat, row: int) -> int:
@@ -89,7 +89,7 @@ class _File:
         try:
             return self._read(truncate=False)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            line, what = self._first_wrong(width) or (0, "")
+            line, what = first_wrong(self.text, self.format, width) or (0, "")
             if not line:
                 try:  # lines that are longer than the first, but by separators only
                     return self._read(truncate=True)
@@ -108,21 +108,22 @@ class _File:
             truncate_ragged_lines=truncate,
         )
 
-    def _first_wrong(self, width: int) -> tuple[int, str] | None:
-        """The line of the first mistake and what it is; None if this knows none."""
-        line = 1
-        try:
-            for begins, cells in records(self.text, self.format, strict=True):
-                if any(cell.strip() for cell in cells[width:]):
-                    return begins, f"{len(cells)} cells, but {width} names in the first line"
-                line = begins + 1
-        except csv.Error as error:
-            open_quote = "end of data" in str(error)
-            return line, "a quote is opened here and never closed" if open_quote else str(error)
-        return None
+
+def first_wrong(text: Path | bytes, csv_format: CsvFormat, width: int) -> tuple[int, str] | None:
+    """The line of the first mistake and what it is, where lines have `width` cells; None if this knows none."""
+    line = 1
+    try:
+        for begins, cells in records(text, csv_format, strict=True):
+            if any(cell.strip() for cell in cells[width:]):
+                return begins, f"{len(cells)} cells, but {width} names in the first line"
+            line = begins + 1
+    except csv.Error as error:
+        open_quote = "end of data" in str(error)
+        return line, "a quote is opened here and never closed" if open_quote else str(error)
+    return None
 
 
-def _trimmed(table: pl.DataFrame, csv_format: CsvFormat) -> pl.DataFrame:
+def trimmed(table: pl.DataFrame, csv_format: CsvFormat) -> pl.DataFrame:
     """Texts without the blanks around them; what is then a number or a missing value is read as one."""
     changed = []
     for column in table.iter_columns():
@@ -141,7 +142,8 @@ def _typed(column: pl.Series, csv_format: CsvFormat) -> pl.Series:
     return present
 
 
-def _without_blank_lines(table: pl.DataFrame) -> pl.DataFrame:
+def without_blank_lines(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows that have a value."""
     if not table.width or not all(column.null_count() for column in table.iter_columns()):
         return table
     return table.filter(~pl.all_horizontal(pl.all().is_null()))

@@ -203,6 +203,20 @@ Encoding = Literal[
 ]  # fmt: skip
 
 
+FileKind = Literal["csv", "jsonl", "parquet", "ipc"]
+SUFFIXES: dict[str, FileKind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "ipc",
+    ".feather": "ipc",
+    ".ipc": "ipc",
+}
+"""The files that are read, by how their names end."""
+
+
 class CsvFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a CSV file is written; the defaults are those of RFC 4180 in UTF-8."""
 

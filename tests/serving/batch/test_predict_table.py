@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
+from boucle.data.lines import cut
 from boucle.data.records import CsvFormat
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.progress import Silent
-from boucle.serving.batch.lines import cut
 from boucle.serving.batch.records import BatchReport
 
 Predicted = Callable[..., BatchReport]

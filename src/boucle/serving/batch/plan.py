@@ -1,27 +1,23 @@
 """From a table's path to the plan: which files, in which pieces, under which id."""
 
-import codecs
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 
 import polars as pl
 from msgspec.structs import replace
 
-from boucle.data.records import CsvFormat
+from boucle.data.lines import PIECE_BYTES, cut, header
+from boucle.data.records import SUFFIXES, CsvFormat, FileKind
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress
 from boucle.packaging.records import Signature
-from boucle.serving.batch.lines import PIECE_BYTES, cut
-from boucle.serving.batch.records import SUFFIXES, Kind, Piece, Plan, TableFile
+from boucle.serving.batch.records import Piece, Plan, TableFile
 
 PIECE_ROWS = 131_072
 _RESULTS = 1
 """Of the result: another one makes another id, so that nothing of an older Boucle's is gone on with."""
-_HEADER_BYTES = 1 << 20
 
 
 def make_plan(
@@ -96,7 +92,7 @@ def _look(
     begin = 0
     try:
         if kind == "csv":
-            columns, begin = _header(path, name, csv_format)
+            columns, begin = header(path, name, csv_format)
         elif kind != "jsonl":
             columns, rows = _columns_and_rows(path, name, kind)
         if kind in ("csv", "jsonl"):
@@ -118,7 +114,7 @@ def _hash(path: Path, piece_bytes: int, advance: Callable[[], None]) -> str:
     return hashed.hexdigest()
 
 
-def _columns_and_rows(path: Path, name: str, kind: Kind) -> tuple[list[str], int]:
+def _columns_and_rows(path: Path, name: str, kind: FileKind) -> tuple[list[str], int]:
     try:
         lazy = scan(path, kind)
         return lazy.collect_schema().names(), int(lazy.select(pl.len()).collect().item())
@@ -128,40 +124,9 @@ def _columns_and_rows(path: Path, name: str, kind: Kind) -> tuple[list[str], int
         raise InvalidInput(f"{name} is no valid {what} file: {said}", hint=f"write {path} again") from error
 
 
-def scan(path: Path, kind: Kind) -> pl.LazyFrame:
+def scan(path: Path, kind: FileKind) -> pl.LazyFrame:
     """A file of columns, of which nothing is read yet."""
     return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ipc(path)
-
-
-def _header(path: Path, name: str, csv_format: CsvFormat) -> tuple[list[str], int]:
-    """The names in the first line of a CSV file, and where the next line begins."""
-    if csv_format.encoding.startswith("utf-16"):
-        raise InvalidInput(
-            f"{name} is {csv_format.encoding}, which is not read in pieces; allowed is UTF-8, or a code page",
-            hint=f"iconv -f UTF-16 -t UTF-8 '{path}' > '{path.stem}.utf8.csv'",
-        )
-    with path.open("rb") as file:
-        start = file.read(_HEADER_BYTES)
-    mark = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
-    end = _end_of_record(start, mark)
-    line = start[mark:end].decode(csv_format.encoding.removesuffix("-sig"), "replace")
-    cells = next(csv.reader(StringIO(line, newline=""), delimiter=csv_format.separator), [])
-    if not cells:
-        raise InvalidInput(f"{name} has no first line with the names of its columns", hint=f"head -1 '{path}'")
-    names = [cell.strip() or f"column_{place}" for place, cell in enumerate(cells, start=1)]
-    twice = next((one for one in names if names.count(one) > 1), None)
-    if twice is not None:
-        raise InvalidInput(f"{name}, line 1: column {twice!r} stands there {names.count(twice)} times; once is allowed")
-    return names, end
-
-
-def _end_of_record(text: bytes, start: int) -> int:
-    behind = start
-    while (found := text.find(b"\n", behind)) >= 0:
-        if text.count(b'"', start, found) % 2 == 0:
-            return found + 1
-        behind = found + 1
-    return len(text)
 
 
 def _check_columns(file: TableFile, signature: Signature) -> None:

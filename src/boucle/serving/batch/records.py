@@ -1,25 +1,11 @@
 """The nouns of predicting a table: what is read piece by piece, and what came of it."""
 
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
-from boucle.data.records import CsvFormat
+from boucle.data.records import CsvFormat, FileKind
 from boucle.kernel.digests import Digest
-
-Kind = Literal["csv", "jsonl", "parquet", "ipc"]
-SUFFIXES: dict[str, Kind] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "ipc",
-    ".feather": "ipc",
-    ".ipc": "ipc",
-}
-"""The files that are read, by how their names end."""
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -39,7 +25,7 @@ class TableFile(Struct, frozen=True, kw_only=True):
     path: Path
     name: str
     """Below the table's folder; the file's own name if the table is one file."""
-    kind: Kind
+    kind: FileKind
     csv: CsvFormat
     columns: list[str]
     hash: str

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
+from boucle.data.lines import PIECE_BYTES
 from boucle.data.records import CsvFormat
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.progress import Progress
 from boucle.packaging.bundle import open_bundle
 from boucle.serving.batch.ask import TOLD, begin_process, finished, part_file, predict_apart, predict_piece
-from boucle.serving.batch.lines import PIECE_BYTES
 from boucle.serving.batch.plan import PIECE_ROWS, make_plan
 from boucle.serving.batch.records import BadRow, BatchReport, Part, Piece, Plan
 from boucle.serving.batch.result import put_together, workplace, write_bad_rows

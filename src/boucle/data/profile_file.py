@@ -1,0 +1,115 @@
+"""Profiles of files: made piece by piece in bounded memory, and kept as files of their own.
+
+A kept profile is a line that names the format and its version, then MessagePack: the record of the profile, whose
+histograms are packed as the differences of their prefixes and as counts, each in the fewest bytes that hold them.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from boucle.data import profiles, table_file
+from boucle.data.records import Profile
+from boucle.data.table_file import Shape
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.progress import Progress, Silent
+
+FORMAT: Final = 1
+SUFFIX: Final = ".profile"
+_MAGIC: Final = b"boucle-profile "
+
+
+class ProfiledTable(Struct, frozen=True, kw_only=True):
+    """The profile of a table, and what its columns were."""
+
+    source: str
+    """The file's name."""
+    columns: dict[str, Shape]
+    """In the table's order; those that are `other` (lists, structs, bytes, durations) have no profile."""
+    profile: Profile
+
+
+def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None) -> ProfiledTable:
+    """The profile in full of a Parquet, Arrow, CSV or JSON lines file of any size.
+
+    Reads it in pieces, and works on `jobs` columns at a time: memory depends on the number of columns, not of rows.
+    NotFound if there is none; InvalidInput if it is no table, or one without columns or rows.
+    """
+    progress = progress or Silent()
+    file = table_file.look(path)
+    columns = table_file.shapes(file, progress)
+    known: profiles.Known | None = None
+    with ExitStack() as stack:
+        task = stack.enter_context(progress.task(f"profile {path.name}", len(file.pieces), even=True))
+        each = stack.enter_context(ThreadPoolExecutor(jobs)).map if jobs > 1 else map
+        for table in table_file.pieces(file, columns):
+            known = profiles.added(known or profiles.opened(table, full=True), table, each)
+            task.advance()
+    if known is None or not known.rows:
+        raise InvalidInput(f"{path.name} has {len(columns)} columns and no rows; a profile needs at least one row")
+    return ProfiledTable(source=path.name, columns=columns, profile=profiles.closed(known))
+
+
+def load(path: Path) -> ProfiledTable:
+    """A kept profile. NotFound if there is none, InvalidInput for anything else."""
+    try:
+        return from_bytes(path.read_bytes(), path.name)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no profile {str(path)!r}", hint=f"boucle profile TABLE -o {path}") from error
+    except OSError as error:
+        raise InvalidInput(f"{path.name} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
+
+
+def to_bytes(table: ProfiledTable) -> bytes:
+    """A profile as it is kept."""
+    plain: dict[str, Any] = msgspec.to_builtins(table)
+    for one in _histograms(plain["profile"]):
+        prefixes = np.array(one["prefixes"], np.int64)
+        one["prefixes"] = [int(prefixes[0]) if len(prefixes) else 0, *_packed(prefixes[1:] - prefixes[:-1])]
+        one["counts"] = _packed(np.array(one["counts"], np.int64))
+    return _MAGIC + str(FORMAT).encode() + b"\n" + msgspec.msgpack.encode(plain)
+
+
+def from_bytes(data: bytes, name: str = "the profile") -> ProfiledTable:
+    """Inverse of `to_bytes`; InvalidInput if that is not what it is."""
+    head, _, packed = data.partition(b"\n")
+    version = head.removeprefix(_MAGIC)
+    if not data.startswith(_MAGIC) or not version.isdigit():
+        raise InvalidInput(f"{name} is no profile that Boucle kept", hint=f"boucle profile TABLE -o {name}")
+    if int(version) > FORMAT:
+        raise InvalidInput(
+            f"{name} has format {int(version)}; this Boucle reads up to {FORMAT}", hint="pip install --upgrade boucle"
+        )
+    try:
+        plain = msgspec.msgpack.decode(packed)
+        for one in _histograms(plain["profile"]):
+            first, size, steps = one["prefixes"]
+            counts = _unpacked(*one["counts"])
+            places = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))
+            one["prefixes"] = places[: len(counts)].tolist()
+            one["counts"] = counts.tolist()
+        return msgspec.convert(plain, ProfiledTable)
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{name} is damaged: {error}", hint=f"boucle profile TABLE -o {name}") from error
+
+
+def _histograms(profile: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    return [*profile["numeric"], *(one["lengths"] for one in profile["categories"] if one["lengths"] is not None)]
+
+
+def _packed(numbers: NDArray[np.int64]) -> list[Any]:
+    """Numbers of 0 or more as the bytes that each takes, and all of these."""
+    unsigned = numbers.view(np.uint64)
+    size = np.min_scalar_type(int(unsigned.max())).itemsize if len(unsigned) else 1
+    return [size, unsigned.astype(f"<u{size}").tobytes()]
+
+
+def _unpacked(size: int, data: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(data, f"<u{size}").astype(np.uint64).view(np.int64)
