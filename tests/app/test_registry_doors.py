@@ -31,7 +31,7 @@ from boucle.kernel.errors import (
 )
 from boucle.kernel.store import Store
 from boucle.models import api as models
-from boucle.packaging.signing import new_key, private_pem, public_pem
+from boucle.packaging.signing import new_key, private_pem, public_pem, read_private, sign
 
 pytestmark = pytest.mark.slow
 STRICT = Policy(reviews=1)
@@ -254,6 +254,27 @@ def test_a_door_is_shut_until_an_allowed_key_signs(
     assert command(house, monkeypatch, "sign", f"{model}/2", "--key", ada) == 0
     assert door(house, model, monkeypatch, capsys).opened
     assert in_charge(house, model) != (1, ["Production", "None"])
+
+
+@pytest.mark.parametrize("server", [True, False], ids=["at the server", "at the home"])
+def test_a_signature_that_was_made_elsewhere_is_sent(
+    house: House, tmp_path: Path, server: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = f"elsewhere{server}"
+    furnish_signed(house, model, tmp_path, monkeypatch)
+    (tmp_path / "model" / "weights").write_text(f"{model} 2")
+    key = read_private((tmp_path / "ada.pem").read_bytes(), "ada.pem")
+    (tmp_path / "model.sig").write_bytes(sign("model", trees.listing(tmp_path / "model"), key))
+    files = tmp_path / "model.sig", tmp_path / "ada.pub"
+    with pytest.raises(Refused, match="may"):
+        registry(house, "rea", server=server).add_signature(model, 2, *files)
+    with pytest.raises(Refused, match=r"is not of version 1 .*they differ in weights"):
+        registry(house, "trainer", server=server).add_signature(model, 1, *files)
+    with pytest.raises(NotFound, match="is no file"):
+        registry(house, "trainer", server=server).add_signature(model, 2, tmp_path / "none.sig", files[1])
+    kept = registry(house, "trainer", server=server).add_signature(model, 2, *files)
+    assert kept.added_by == AUTHOR
+    assert registry(house, "trainer", server=server).promote(model, 2).number == 2
 
 
 def test_nothing_unsigned_is_deployed_and_readers_do_not_sign(

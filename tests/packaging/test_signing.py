@@ -157,3 +157,15 @@ def test_the_commands_make_a_key_sign_and_verify(
 def test_a_store_is_not_served_by_signatures(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["serve", "--signed-by", "ada.pub"]) == 2
     assert "--signed-by is for bundle folders" in capsys.readouterr().err
+
+
+def test_an_mlflow_model_is_signed_as_well_and_a_folder_that_is_none_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "model").mkdir()
+    assert run_command(["sign", str(tmp_path / "model")]) == 2
+    assert "is no bundle" in capsys.readouterr().err
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {}")
+    assert run_command(["sign", str(tmp_path / "model")]) == 0
+    assert run_command(["verify", str(tmp_path / "model")]) == 0

@@ -23,7 +23,10 @@ Signature = Annotated[
 def sign(
     context: typer.Context,
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="A bundle folder; or MODEL/NUMBER or MODEL@ALIAS of the store.")
+        str,
+        typer.Argument(
+            metavar="WHAT", help="A bundle or MLflow model folder; or MODEL/NUMBER or MODEL@ALIAS of the store."
+        ),
     ],
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Private key in PEM; default: your own, made when first needed.")
@@ -32,7 +35,7 @@ def sign(
     project: In = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign a bundle folder, or a version, so that others can tell that it came from you and is as it was.
+    """Sign a model's folder, or a version, so that others can tell that it came from you and is as it was.
 
     The signature (OpenSSF model signing) lies beside the folder, which it does not change; that of a version is kept in
     the store. Give the public key to whoever shall verify it.
@@ -58,7 +61,8 @@ def sign(
     from boucle.packaging.signing import sign as signed
     from boucle.packaging.trust import signature_file
 
-    read_manifest(folder)
+    if not (folder / "MLmodel").is_file():  # another's model may be signed, a folder that is none may not
+        read_manifest(folder)
     private, public, is_new = _key(key)
     place = signature or signature_file(folder)
     write_atomic(place, signed(folder.absolute().name, listing(folder), private) + b"\n")

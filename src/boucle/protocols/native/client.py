@@ -18,7 +18,7 @@ from boucle.runs.client.destination import destination
 from boucle.runs.client.targets import authorization
 
 if TYPE_CHECKING:
-    from boucle.governance.records import Review, Standing
+    from boucle.governance.records import Review, Signature, Standing
     from boucle.models.records import AliasMove, ModelVersion
 
 T = TypeVar("T")
@@ -100,6 +100,16 @@ class Registry:
 
         return self._ask("POST", f"{_VERSION}/approve", Review, body={"comment": comment}, name=name, version=number)
 
+    def add_signature(self, name: str, number: int, signature: str | Path, key: str | Path) -> "Signature":
+        """Keep a signature of a version's files: the file that `boucle sign FOLDER` wrote, and that of the public key.
+
+        Refused unless it is of exactly these files and by that key. Which keys count is the policy's to say.
+        """
+        from boucle.governance.records import Signature
+
+        body = {"signature": _text(signature), "key": _text(key)}
+        return self._ask("POST", f"{_VERSION}/signatures", Signature, body=body, name=name, version=number)
+
     def _ask(
         self,
         method: str,
@@ -175,3 +185,10 @@ class Registry:
             )
             answer: bytes = route.handler(request).body
             return answer
+
+
+def _text(file: str | Path) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise NotFound(f"{str(file)!r} is no file of text", hint="boucle sign FOLDER --key FILE") from error

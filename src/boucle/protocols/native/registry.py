@@ -31,6 +31,15 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True):
     """Only if it points at this version now; null: only if it points nowhere."""
 
 
+class Signing(Struct, frozen=True, forbid_unknown_fields=True):
+    """A signature of a version's files, made elsewhere."""
+
+    signature: str
+    """What `boucle sign FOLDER` writes."""
+    key: str
+    """The public key in PEM."""
+
+
 class Transition(Struct, frozen=True, forbid_unknown_fields=True):
     """What moves a version into a stage."""
 
@@ -48,6 +57,7 @@ def routes(store: Store) -> list[Route]:
         Route("GET", f"{ONE}/versions", "read", doors.versions),
         Route("GET", VERSION, "read", doors.standing),
         Route("PUT", f"{VERSION}/stage", "write", doors.set_stage),
+        Route("POST", f"{VERSION}/signatures", "write", doors.add_signature),
         Route("GET", ALIAS, "read", doors.history),
         Route("PUT", ALIAS, "write", doors.promote),
     ]
@@ -93,6 +103,20 @@ class _Doors:
             actor=request.principal.name,
         )
         return self._standing(request)
+
+    def add_signature(self, request: Request) -> Response:
+        """`POST /models/{name}/versions/{version}/signatures`"""
+        message = asked(request, Signing)
+        kept = governance.add_signature(
+            self.store,
+            project_id=request.project,
+            model=request.values["name"],
+            number=number_of(request),
+            signature=message.signature.encode(),
+            key=message.key,
+            actor=request.principal.name,
+        )
+        return reply(kept)
 
     def history(self, request: Request) -> Response:
         """`GET /models/{name}/aliases/{alias}`: every move, or with `at` the version that it stood for then."""
