@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -125,6 +126,11 @@ def test_models_are_loaded_and_unloaded_as_sagemaker_asks(tmp_path: Path, bundle
             assert set(told) == {"error_code", "message"}
         for body in ({}, {"model_name": "x"}, [], {"model_name": 1, "url": "churn/model"}):
             assert call("POST", models, body)[0] == 400
+        with ThreadPoolExecutor(12) as at_once:
+            more = [f"more-{number}" for number in range(12)]
+            asked = at_once.map(lambda name: call("POST", models, {"model_name": name, "url": "churn/model"}), more)
+            assert list(asked) == [(200, {})] * 12
+        assert {one["modelName"] for one in call("GET", models)[1]["models"]} >= set(more)
         assert call("DELETE", f"{models}/one") == (200, {})
         wait_until(lambda: [invoked(url, "one")[0] for _ in range(8)] == [404] * 8)
         assert call("DELETE", f"{models}/one")[0] == 404

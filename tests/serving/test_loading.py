@@ -33,9 +33,7 @@ def root(tmp_path: Path, bundles: ModuleType) -> Path:
 
 
 @pytest.fixture
-def loads(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelRoot:
-    """As if a server acknowledged at once."""
-    monkeypatch.setattr("boucle.serving.loading.LOAD_S", 0.0)
+def loads(root: Path, tmp_path: Path) -> ModelRoot:
     return ModelRoot(tmp_path / "home", root)
 
 
@@ -98,13 +96,13 @@ def test_a_place_below_the_root_is_found_in_either_spelling(loads: ModelRoot, ro
 def test_no_spelling_leads_out_of_the_root(loads: ModelRoot, root: Path, tmp_path: Path, spelt: str) -> None:
     place = spelt.replace("{root}", str(root))
     with pytest.raises((InvalidInput, NotFound)):
-        loads.load("churn", place)
+        loads.begin("churn", place)
     assert not traffic_file(tmp_path / "home", "churn").exists()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "bundles", ".hidden", "a\0b", "x" * 101, "é", "a b"])
 def test_a_name_leads_nowhere(loads: ModelRoot, name: str) -> None:
-    for change in (lambda: loads.load(name, "fraud"), lambda: loads.unload(name)):
+    for change in (lambda: loads.begin(name, "fraud"), lambda: loads.unload(name)):
         with pytest.raises(InvalidInput):
             change()
 
@@ -113,16 +111,16 @@ def test_what_is_unloaded_leaves_no_bundle_and_may_come_again(loads: ModelRoot, 
     home = tmp_path / "home"
     bundles = serving_root(home) / "bundles"
     with server(home, "one"), server(home, "two"), server(home, "three"):
-        loads.load("one", "churn/model")
-        loads.load("two", str(root / "churn" / "model"))
-        loads.load("three", "fraud")
+        loads.begin("one", "churn/model")
+        loads.begin("two", str(root / "churn" / "model"))
+        loads.begin("three", "fraud")
     assert [loads.place(name) for name in ("one", "two", "nothing")] == [
         "churn/model",
         f"{root}/churn/model",
         "",
     ]
     with pytest.raises(Conflict, match="'one' is loaded already"):
-        loads.load("one", "fraud")
+        loads.begin("one", "fraud")
     loads.unload("one")
     assert len(list(bundles.iterdir())) == 2, "another model has the same bundle"
     loads.unload("two")
@@ -130,21 +128,25 @@ def test_what_is_unloaded_leaves_no_bundle_and_may_come_again(loads: ModelRoot, 
     with pytest.raises(NotFound):
         loads.unload("two")
     with server(home, "one"):
-        loads.load("one", "fraud")
+        loads.begin("one", "fraud")
 
 
-def test_what_the_workers_cannot_load_is_as_before(loads: ModelRoot, tmp_path: Path) -> None:
+def test_what_the_workers_cannot_load_is_told(loads: ModelRoot, tmp_path: Path) -> None:
     home = tmp_path / "home"
+    generation = loads.begin("churn", "churn/model")
+    assert not loads.is_ready("churn", generation)
     with server(home, "churn", "its files are others"), pytest.raises(Unavailable, match="its files are others"):
-        loads.load("churn", "churn/model")
-    assert not traffic_file(home, "churn").exists()
+        loads.is_ready("churn", generation)
+    loads.unload("churn")
     assert list((serving_root(home) / "bundles").iterdir()) == []
+    with server(home, "churn"):
+        assert loads.is_ready("churn", loads.begin("churn", "churn/model"))
 
 
 def test_a_special_file_is_refused(loads: ModelRoot, root: Path) -> None:
     os.mkfifo(root / "fraud" / "pipe")
     with pytest.raises(InvalidInput, match="link or a special file"):
-        loads.load("fraud", "fraud")
+        loads.begin("fraud", "fraud")
 
 
 KILLED = (
@@ -161,12 +163,12 @@ def test_killed_while_it_unloads_it_is_loaded_or_it_is_not(
 ) -> None:
     home = tmp_path / "home"
     with server(home, "churn"):
-        loads.load("churn", "churn/model")
+        loads.begin("churn", "churn/model")
     killed = subprocess.run([sys.executable, "-c", KILLED, home, root, point], check=False)
     assert killed.returncode == 9
     assert traffic_file(home, "churn").exists() == (point == "model.unwanted")
     if point == "model.unwanted":
         loads.unload("churn")
     with server(home, "churn"):
-        loads.load("churn", "churn/model")
+        loads.begin("churn", "churn/model")
     assert loads.place("churn") == "churn/model"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from boucle.kernel.errors import BoucleError
@@ -24,16 +24,21 @@ class Served:
     Who comes is not answered for before it is ready, so that nobody meets an endpoint that cannot answer yet.
     """
 
-    def __init__(self, endpoints: Endpoints, board: Board, keyring: Keyring, make: Make) -> None:
+    def __init__(
+        self, endpoints: Endpoints, board: Board, switches: Mapping[str, Switch], keyring: Keyring, make: Make
+    ) -> None:
+        """`switches` are those of the endpoints that are there already."""
         self._endpoints, self._board, self._keyring, self._make = endpoints, board, keyring, make
-        self._switches = dict(board.switches())
+        self._switches = dict(switches)
+        self._behind = True
         self._coming: dict[str, Endpoint] = {}
         self._gone: list[tuple[float, Endpoint]] = []
 
     async def look(self) -> None:
         """Take up what came, let go what went, and follow the traffic of all."""
         self._keyring.look()
-        if self._board.has_changed:
+        if self._behind or self._board.has_changed:
+            self._behind = True
             await self._change()
         stale = [*self._endpoints.stale(), *(one for one in self._coming.values() if one.is_stale())]
         if stale:
@@ -44,17 +49,20 @@ class Served:
             await self._close_gone()
 
     async def _change(self) -> None:
-        switches = dict(self._board.switches())
-        for name, switch in self._switches.items():
+        """What fails is tried again in the next round."""
+        switches = self._board.switches()
+        for name, switch in list(self._switches.items()):
             if switches.get(name) is not switch:
                 self._remove(name)
         for name, switch in switches.items():
-            if self._switches.get(name) is not switch:
+            if name not in self._switches:
                 self._keyring.add(name)  # first: nobody without a key may ask it
                 self._coming[name] = await asyncio.to_thread(self._make, name, switch)
-        self._switches = switches
+                self._switches[name] = switch
+        self._behind = False
 
     def _remove(self, name: str) -> None:
+        del self._switches[name]
         endpoint = self._coming.pop(name, None) or self._endpoints.remove(name)
         self._gone.append((asyncio.get_running_loop().time() + LINGER_S, endpoint))
         self._keyring.remove(name)

@@ -122,7 +122,8 @@ class Worker:
         home = Path(settings.home)
         board = Board.open(settings.board, settings.workers)
         models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
-        keyring = Keyring(home, list(board.switches()))
+        switches = board.switches()
+        keyring = Keyring(home, list(switches))
         admission = Admission(keyring, board)
 
         limits = settings.limits
@@ -146,9 +147,9 @@ class Worker:
                 deadline_s=None if limits.deadline_ms is None else limits.deadline_ms / 1000,
             )
 
-        each = (make(name, switch, lazy=settings.lazy) for name, switch in board.switches().items())
+        each = (make(name, switch, lazy=settings.lazy) for name, switch in switches.items())
         self.endpoints = Endpoints(each, admission)
-        self._served = Served(self.endpoints, board, keyring, make)
+        self._served = Served(self.endpoints, board, switches, keyring, make)
         root = None if settings.model_root is None else ModelRoot(home, Path(settings.model_root), settings.trust)
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes, root=root)
         otherwise: OpenDoor | LocalDoor | UserDoor = LocalDoor()

@@ -8,13 +8,14 @@ endpoint does not.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from boucle.identity.http import JSON, MAX_BODY_BYTES, Request, Response, Route, Surface
-from boucle.kernel.errors import BoucleError, Conflict, DiskFull, InvalidInput, NotFound, Refused
+from boucle.kernel.errors import BoucleError, Conflict, DiskFull, InvalidInput, NotFound, Refused, Unavailable
 from boucle.protocols import head
 from boucle.protocols.mlflow.errors import refuse
 from boucle.serving.endpoints import Endpoints
@@ -24,9 +25,9 @@ PAGE: Final = 100
 """Models in one answer of the list."""
 _NO_ROOM: Final = 507
 """By which SageMaker knows that it has to unload another model first."""
-_TAKE_UP_S: Final = 0.02
-_PATIENCE: Final = 250
-"""How often it is looked whether this worker has taken up what all of them have ready."""
+LOAD_S: Final = 50.0
+"""How long the workers may take to get a model ready: SageMaker waits for 60 s."""
+_LOOK_S: Final = 0.02
 
 
 class Load(Struct):
@@ -56,6 +57,7 @@ class Doors:
 
     def __init__(self, endpoints: Endpoints, root: ModelRoot | None, max_body_bytes: int) -> None:
         self._endpoints, self._root, self._limit = endpoints, root, max_body_bytes
+        self._turn = asyncio.Lock()
 
     async def models(self, request: Request) -> Response:
         """A page of the models, by name; `next_page_token` is the last one of the page before."""
@@ -84,8 +86,14 @@ class Doors:
             ) from error
         if asked.model_name in self._endpoints:
             raise Conflict(f"a model {asked.model_name[:200]!r} is loaded already")
-        await asyncio.to_thread(root.load, asked.model_name, asked.url)
-        await self._until(asked.model_name, is_there=True)
+        name = asked.model_name
+        async with self._turn:  # one thread at a time: the worker needs the others to get models ready
+            generation = await asyncio.to_thread(root.begin, name, asked.url)
+        try:
+            await _until(lambda: root.is_ready(name, generation) and name in self._endpoints)
+        except BoucleError:
+            await asyncio.to_thread(root.unload, name)
+            raise
         return Response(200, b"{}")
 
     async def unload(self, request: Request) -> Response:
@@ -93,15 +101,10 @@ class Doors:
         root, name = self._rooted(), request.values["model"]
         if name not in self._endpoints:
             raise NotFound(f"no model {name[:200]!r} is loaded")
-        await asyncio.to_thread(root.unload, name)
-        await self._until(name, is_there=False)
+        async with self._turn:
+            await asyncio.to_thread(root.unload, name)
+        await _until(lambda: name not in self._endpoints)
         return Response(200, b"{}")
-
-    async def _until(self, name: str, *, is_there: bool) -> None:
-        for _ in range(_PATIENCE):
-            if (name in self._endpoints) is is_there:
-                return
-            await asyncio.sleep(_TAKE_UP_S)
 
     def _rooted(self) -> ModelRoot:
         if self._root is None:
@@ -113,6 +116,16 @@ class Doors:
 
     def _described(self, name: str) -> dict[str, str]:
         return {"modelName": name, "modelUrl": "" if self._root is None else self._root.place(name)}
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Unavailable if a condition does not come true in time."""
+    try:
+        async with asyncio.timeout(LOAD_S):
+            while not condition():
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        raise Unavailable(f"the workers did not take it up within {LOAD_S:g} s", hint="ask again later") from None
 
 
 def _refusal(error: BoucleError) -> Response:

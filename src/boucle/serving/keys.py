@@ -115,10 +115,11 @@ class Keyring:
             self._look_at(name, file)
 
     def add(self, endpoint: str) -> None:
-        """Look after the keys of one more endpoint, and read them."""
-        file = keys_file(self._home, endpoint)
-        self._look_at(endpoint, file)
-        self._files.append((endpoint, file))
+        """Look after the keys of one more endpoint, and read them. Twice is harmless."""
+        one = endpoint, keys_file(self._home, endpoint)
+        self._look_at(*one)
+        if one not in self._files:
+            self._files.append(one)
 
     def remove(self, endpoint: str) -> None:
         """The endpoint is served no more."""

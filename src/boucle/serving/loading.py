@@ -12,19 +12,15 @@ import shutil
 import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
 
-from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import inside, make_folder, translate
 from boucle.kernel.points import reach
 from boucle.packaging.trust import Trust
 from boucle.serving.folders import bundle_of, check_model_name, deploy_folder
 from boucle.serving.records import Traffic
-from boucle.serving.traffic import endpoints, read_traffic, serving_root, traffic_file, wait_acknowledged
-
-LOAD_S: Final = 50.0
-"""How long the workers may take to get a model ready: SageMaker waits for 60 s."""
+from boucle.serving.traffic import endpoints, read_ack, read_traffic, serving_root, traffic_file
 
 
 class ModelRoot:
@@ -33,12 +29,11 @@ class ModelRoot:
     def __init__(self, home: Path, root: Path, trust: Trust | None = None) -> None:
         self._home, self._root, self._trust = home, root, trust or Trust()
 
-    def load(self, name: str, place: str) -> None:
-        """Have the server answer for the bundle in a folder, and wait until all workers have it ready.
+    def begin(self, name: str, place: str) -> int:
+        """Have the server get the bundle in a folder ready to answer; what `is_ready` is asked with.
 
         InvalidInput for a name that none can have, for a place outside the root, or with links in it; NotFound where
-        there is no bundle; Conflict if the name is taken; DiskFull without room for it; Unavailable if the workers
-        cannot load it, and then it is as before.
+        there is no bundle; Conflict if the name is taken; DiskFull without room for it.
         """
         check_model_name(name)
         folder = self.folder(place)
@@ -46,12 +41,16 @@ class ModelRoot:
         with self._turn():
             if traffic_file(self._home, name).exists():
                 raise Conflict(f"a model {name!r} is loaded already", hint="unload it first, or name it otherwise")
-            traffic = deploy_folder(self._home, name, folder, digest, source=place)
-        try:
-            wait_acknowledged(self._home, name, traffic.generation, LOAD_S)
-        except BoucleError:
-            self.unload(name)
-            raise
+            return deploy_folder(self._home, name, folder, digest, source=place).generation
+
+    def is_ready(self, name: str, generation: int) -> bool:
+        """Whether all workers answer with it; Unavailable if they cannot. Quick enough for an event loop."""
+        ack = read_ack(self._home, name)
+        if ack is None or ack.generation < generation:
+            return False
+        if ack.error is not None:
+            raise Unavailable(f"model {name!r} cannot be loaded: {ack.error}")
+        return True
 
     def unload(self, name: str) -> None:
         """Have the server answer for a model no more; its prediction log stays. NotFound if it is not loaded."""
