@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from boucle.app.store_watch import StoreWatch
 from boucle.governance import api as governance
 from boucle.governance.records import Policy
 from boucle.identity.api import local_principal
@@ -19,7 +20,7 @@ from boucle.serving.care import collectable
 from boucle.serving.deploy import guard
 from boucle.serving.models import Models
 from boucle.serving.records import Deployment, Traffic
-from boucle.serving.traffic import serving_root, signature_of
+from boucle.serving.traffic import read_traffic, serving_root, signature_of
 
 KEY, OTHER = new_key(), new_key()
 WHO: dict[str, Any] = {"project_id": "flights", "model": "flights"}
@@ -127,3 +128,21 @@ def test_gc_knows_what_a_signature_belongs_to(registered: Store, deployer: Deplo
     found = [one.path.name for one in collectable(registered.home, lambda _: False, 0.0) if one is not None]
     assert found == [other.name]
     assert champion.path.rpartition("/")[2] == place.name[:64]
+
+
+def test_a_running_server_says_once_that_its_champion_lacks_a_signature(
+    registered: Store, deployer: Deploy, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = StoreWatch(registered.home, "flights")
+    governance.set_alias(registered, **WHO, alias="champion", number=1, actor="person:ada")
+    deployer(1)
+    require(registered)
+    for _ in range(3):
+        watch._look_at_champion()
+    assert caplog.text.count("must not be loaded") == 1
+    assert watch._head == (registered.home / "audit-head.json").read_bytes(), (
+        "it is not asked again until something is new"
+    )
+    add(registered)
+    watch._look_at_champion()
+    assert read_traffic(registered.home, "flights").champion.signer is not None

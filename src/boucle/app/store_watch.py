@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from boucle.identity.accounts import directory_of, has_users
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, Refused
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION
@@ -80,7 +80,10 @@ class StoreWatch:
             now = alias(store, self._model, self._model, CHAMPION)
             if now is not None and now.number is not None:
                 version = get_version(store, self._model, self._model, now.number)
-                deploy(store, project_id=self._model, number=version.number, bundle_digest=version.bundle_digest)
+                try:
+                    deploy(store, project_id=self._model, number=version.number, bundle_digest=version.bundle_digest)
+                except Refused as error:  # it lacks a signature; one that comes is in the audit log, too
+                    self._tell(error.message)
         self._head = head
 
     def _read_head(self) -> bytes:
