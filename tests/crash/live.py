@@ -2,7 +2,8 @@
 
 `main([folder])` does in one process, with a clock that it sets, what `boucle serve`, `boucle monitor` and `boucle loop
 run` do in three; a day that was served is not served again. Each line says what is durable: `window <key>`, `decided
-<key>`.
+<key>`. `main([folder, "served"])` leaves the deciding to others; `main([folder, "loop"])` is `boucle loop run`, which
+takes over from one that stands still after a second.
 """
 
 import subprocess
@@ -10,15 +11,18 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from threading import Event
 
 import polars as pl
 
+from boucle.app import training
+from boucle.app.parts import until_stopped
 from boucle.data.api import load
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
-from boucle.loop.controller import Controller
+from boucle.loop.controller import Controller, run_loop
 from boucle.loop.feed import Feed, batches
 from boucle.loop.lease import take
 from boucle.loop.live import LIVE, live_stream, train_job
@@ -37,14 +41,23 @@ NAME = "orders"
 
 
 def main(arguments: list[str]) -> None:
-    with open_context(Path(arguments[0])) as context:
-        work(context)
+    folder, what = Path(arguments[0]), arguments[1:] or ["all"]
+    with open_context(folder) as context:
+        if what != ["loop"]:
+            work(context, decide=what == ["all"])
+            return
+
+        def decide(stopped: Event) -> None:
+            def launch(job: Job) -> "subprocess.Popen[bytes]":
+                return training.start(folder, context.home, job.id)
+
+            run_loop(context, launch, stopped, say, look_s=0.05, still_s=1.0)
+
+        until_stopped(decide)
 
 
-def work(context: Context) -> None:
+def work(context: Context, *, decide: bool) -> None:
     """All days of the replay section, one after the other."""
-    from threading import Event
-
     first = run_project(context, Silent())
     clock = FixedClock(datetime(2024, 1, 1, tzinfo=UTC))
     context.close()
@@ -67,10 +80,12 @@ def work(context: Context) -> None:
             while monitor.look():
                 pass
         say(f"window {day}")
-        while controller.look():
+        while decide and controller.look():
             pass
-        say(f"decided {day}")
+        if decide:
+            say(f"decided {day}")
     controller.end()
+    context.store().write(lambda conn: tables.give_up(conn, NAME, held))
     log.close()
 
 

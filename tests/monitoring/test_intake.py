@@ -260,6 +260,7 @@ STEPS = st.lists(
         st.just(("die", 0)),
         st.just(("die in between", 0)),
         st.just(("roll", 0)),
+        st.tuples(st.just("jump"), st.integers(-40, 40)),
     ),
     max_size=40,
 )
@@ -273,7 +274,8 @@ def test_any_order_of_reading_and_any_kill_give_windows_of_the_same_rows(
     again: list[int],
     steps: list[tuple[str, int]],
 ) -> None:
-    """Three workers write requests, some of them again; a reader reads, closes and dies at any moment."""
+    """Three workers write requests, some of them again; a reader reads, closes and dies at any moment, and its clock is
+    set forward and back by days."""
     folder = tmp_path_factory.mktemp("log")
     frames = [frame(f"r{number}", *hours) for number, hours in enumerate(requests)]
     frames += [frames[one] for one in again if one < len(requests)]
@@ -293,9 +295,12 @@ def test_any_order_of_reading_and_any_kill_give_windows_of_the_same_rows(
             desk.close(killed=True)
         elif step == "roll":
             writers[0].close()
+        elif step == "jump":
+            desk.clock.advance(number * 86_400)
+    desk.clock.advance(2000 * 86_400)
     for one in left:
         writers[0].append(one)
-    writers[1].append(frame("last", 24 * 30))
+    writers[1].append(frame("last", 24 * 60))
     desk.intake.read()
     desk.close()
     expected: dict[str, set[tuple[str, int]]] = {}

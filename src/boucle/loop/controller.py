@@ -55,7 +55,6 @@ def run_loop(
             stream = live_stream(context)
             held = lease.take(context.store(), context.project.project, stream, stopped, still_s=still_s)
             if held is not None:
-                reach("loop.taken")
                 _held(context, held, launch, stopped, tell, look_s)
                 said = ""
         except Conflict as error:

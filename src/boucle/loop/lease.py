@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.records import Stream
@@ -36,11 +37,13 @@ def take(store: Store, project_id: str, stream: Stream, stopped: Event, *, still
         if sign != seen:
             seen, since = sign, time.monotonic()
         if known is None or not _lives(known.holder) or time.monotonic() - since >= still_s:
-            return store.write(
+            held = store.write(
                 lambda conn: tables.begin(
                     conn, project_id, stream.stream, first_version=stream.first_version, holder=me()
                 )
             )
+            reach("loop.taken")
+            return held
         stopped.wait(LOOK_S)
     return None
 
