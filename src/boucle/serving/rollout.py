@@ -5,13 +5,15 @@ Imported by the worker: the kernel's light modules and msgspec only.
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
-from boucle.serving.question import Column
 from boucle.serving.records import Canary, Deployment, Role, Traffic
+
+if TYPE_CHECKING:  # it loads numpy, which the control plane never needs
+    from boucle.serving.question import Column
 
 MOST_BEFORE: Final = 20
 """So many former champions are known."""
@@ -126,7 +128,7 @@ def share(salt: str, key: str) -> float:
     return int.from_bytes(drawn) / 2**64 * 100
 
 
-def one_key(values: Column) -> str | None:
+def one_key(values: "Column") -> str | None:
     """The key of a question: that of all its rows; None where they differ or there is none, so that the request's id
     counts. A question is answered by one version wholly.
 
