@@ -49,6 +49,8 @@ test: .venv/.installed ## What CI runs: all tests but the long ones (under fifte
 test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
 	./tests/install-faketime
 	./tests/mlflow/install-mlflow
+	./tests/frameworks/install-frameworks torch
+	./tests/frameworks/install-frameworks tensorflow
 	./tests/install-docker
 	$(PYTEST) -n 2 --dist loadscope -m long
 

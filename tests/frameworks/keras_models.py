@@ -7,6 +7,7 @@ KERAS_BACKEND=torch build/torch/bin/python tests/frameworks/keras_models.py FOLD
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ def main(folder: Path) -> None:
             images[1600:],
             given=str(folder / "saved"),
             classes=[str(one) for one in range(10)],
+            saved_model=folder / "serving" / "1",
         )
+        keep_as_code(keras, folder)
 
     two = keras.Input((4,)), keras.Input((4,))
     words = keras.Input((4,), dtype="int32")
@@ -88,6 +91,31 @@ def main(folder: Path) -> None:
         except BoucleError as error:
             refused[name] = f"{error.code}: {error.message}"
     (folder / "refused.json").write_text(json.dumps(refused))
+
+
+def keep_as_code(keras: Any, folder: Path) -> None:
+    """A model with an operation that ONNX has not is kept as it is; and what was saved beside answers alike."""
+    import numpy as np
+    import tensorflow as tf
+
+    import boucle
+
+    class Bessel(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, given: Any) -> Any:
+            return tf.math.bessel_i0(given)
+
+    rows = np.random.default_rng(2).normal(size=(40, 4)).astype("float32")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), Bessel(), keras.layers.Dense(2)])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        boucle.bundle(model, sample=rows, path=folder / "kept" / "bessel", keep_code=True)
+    assert any("kept as it is, as code" in str(one.message) for one in told)
+    np.savez(folder / "kept" / "answers.npz", rows=rows, values=model.predict(rows, verbose=0))
+    ours = tf.saved_model.load(str(folder / "serving" / "1")).signatures["serving_default"]
+    theirs = tf.saved_model.load(str(folder / "saved")).signatures["serving_default"]
+    images = tf.random.uniform((5, 8, 8, 1))
+    ((one,), (other,)) = (signature(image=images).values() for signature in (ours, theirs))
+    assert np.array_equal(one, other)
 
 
 def Noise(keras: Any) -> Any:  # noqa: N802 - a layer

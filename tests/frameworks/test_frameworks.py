@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tritonclient import http as triton
 
+from boucle.app.ports import free_port
+from boucle.kernel.errors import Refused, Unavailable
+from boucle.kernel.trees import listing
 from boucle.packaging.api import open_bundle, read_manifest
+from boucle.packaging.signing import new_key, public_pem, sign
+from boucle.packaging.trust import Trust, signature_file
 
 pytestmark = pytest.mark.long
 
@@ -103,8 +110,8 @@ def test_what_cannot_be_proven_is_refused(made: dict[str, Path]) -> None:
 
 
 @contextmanager
-def served(folders: list[Path], port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "boucle", "serve", *map(str, folders), "--port", str(port)]
+def served(folders: list[Path], port: int, *options: str, python: str = sys.executable) -> Iterator[None]:
+    command = [python, "-m", "boucle", "serve", *map(str, folders), "--port", str(port), *options]
     process = subprocess.Popen(
         command, cwd=folders[0].parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -118,13 +125,14 @@ def served(folders: list[Path], port: int) -> Iterator[None]:
     assert process.returncode == 0, errors
 
 
-def test_images_are_asked_by_a_client_as_they_are(made: dict[str, Path], free_port: int, tmp_path: Path) -> None:
+def test_images_are_asked_by_a_client_as_they_are(made: dict[str, Path], tmp_path: Path) -> None:
     names = {"torch": "digits-of-torch", "keras on torch": "digits-of-keras", "tensorflow": "digits-of-tensorflow"}
     folders = []
     for kind, name in names.items():
         (tmp_path / name).symlink_to(made[kind] / "digits" / "bundle")
         folders.append(tmp_path / name)
-    with served(folders, free_port), triton.InferenceServerClient(f"127.0.0.1:{free_port}") as client:
+    port = free_port("127.0.0.1")
+    with served(folders, port), triton.InferenceServerClient(f"127.0.0.1:{port}") as client:
         for kind, name in names.items():
             rows, values = expected(made[kind] / "digits")
             (told,) = client.get_model_metadata(name)["inputs"]
@@ -133,3 +141,29 @@ def test_images_are_asked_by_a_client_as_they_are(made: dict[str, Path], free_po
             tensor.set_data_from_numpy(rows.astype(np.float32))
             answer = client.infer(name, [tensor])
             assert [one.decode() for one in answer.as_numpy("label")] == [str(one) for one in values.argmax(axis=1)]
+
+
+def test_a_saved_model_is_served_where_code_is_allowed_and_signed(made: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "bessel"
+    shutil.copytree(made["tensorflow"] / "kept" / "bessel", folder)
+    key = new_key()
+    signature_file(folder).write_bytes(sign(folder.name, listing(folder), key))
+    (tmp_path / "key.pub").write_bytes(public_pem(key.public_key()))
+    trust = Trust(keys=[public_pem(key.public_key()).decode()], allow_code=True)
+    for refusing in (None, Trust(allow_code=True), replace(trust, allow_code=False)):
+        with pytest.raises(Refused):
+            open_bundle(folder, refusing)
+    with pytest.raises(Unavailable, match="TensorFlow is not installed here"):
+        open_bundle(folder, trust)
+    found = np.load(made["tensorflow"] / "kept" / "answers.npz")
+    python = str(ROOT / "build" / "tensorflow" / "bin" / "python")
+    options = ("--allow-code", "--signed-by", str(tmp_path / "key.pub"))
+    port = free_port("127.0.0.1")
+    with (
+        served([folder], port, *options, python=python),
+        triton.InferenceServerClient(f"127.0.0.1:{port}", network_timeout=60) as client,
+    ):
+        tensor = triton.InferInput("input", list(found["rows"].shape), "FP32")
+        tensor.set_data_from_numpy(found["rows"])
+        answer = client.infer("bessel", [tensor])
+        assert answer.as_numpy("value_1") == pytest.approx(found["values"][:, 1], rel=1e-5)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from sklearn.preprocessing import OneHotEncoder
 import boucle
 from boucle.app.main import run_command
 from boucle.kernel.digests import canonical_json, digest_bytes
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import InvalidInput, Refused, Unavailable
 from boucle.kernel.trees import listing
 from boucle.packaging.api import Predictor, open_bundle, read_manifest
 from boucle.packaging.code import MODEL, CodePipeline
 from boucle.packaging.keeping import needed
+from boucle.packaging.records import EncodeStage, PostStage, SavedModelStage
+from boucle.packaging.saved import packed, unpacked
 from boucle.packaging.signing import new_key, public_pem, sign
 from boucle.packaging.trust import Trust, signature_file
 from boucle.serving.folders import take_in
@@ -129,3 +132,29 @@ def test_labels_that_the_probabilities_do_not_give_are_refused(tmp_path: Path) -
     model = FixedThresholdClassifier(GaussianProcessClassifier(), threshold=0.9).fit(ROWS, ROWS[:, 0] > 0)
     with pytest.warns(UserWarning, match="kept as it is"), pytest.raises(Refused, match="answers other labels"):
         boucle.bundle(model, sample=ROWS, path=tmp_path / "b", keep_code=True)
+
+
+def test_a_saved_model_is_code_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = packed(folder)
+    assert packed(folder) == data
+    assert unpacked(data)[MODEL] == (folder / MODEL).read_bytes()
+    (folder / "saved_model.zip").write_bytes(data)
+    (folder / MODEL).unlink()
+    known = read_manifest(folder)
+    stages = [
+        EncodeStage(),
+        SavedModelStage(file="saved_model.zip", shape=[2], double=False),
+        PostStage(link="identity"),
+    ]
+    manifest = replace(known, files={"saved_model.zip": digest_bytes(data)}, stages=stages)
+    (folder / "boucle.json").write_bytes(canonical_json(manifest))
+    signature_file(folder).write_bytes(sign(folder.name, listing(folder), KEY))
+    for trust in (None, Trust(allow_code=True), replace(TRUST, allow_code=False)):
+        with pytest.raises(Refused):
+            open_bundle(folder, trust)
+    with pytest.raises(AssertionError):
+        Predictor(manifest, {"saved_model.zip": data})
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(Unavailable, match="TensorFlow is not installed here") as raised:
+        open_bundle(folder, TRUST)
+    assert raised.value.hint == "pip install 'boucle[tensorflow]'"

@@ -18,12 +18,13 @@ from boucle.kernel.errors import Damaged
 from boucle.kernel.paths import inside
 from boucle.packaging.encode import Encoder, Values
 from boucle.packaging.manifest import read_manifest
-from boucle.packaging.records import BundleManifest, CodeStage, EncodeStage, Signature, Stage
+from boucle.packaging.records import CODE, BundleManifest, CodeStage, EncodeStage, SavedModelStage, Signature, Stage
 from boucle.packaging.stages import Chain, Files
 from boucle.packaging.trust import Trust, refuse_code, signed_by
 
 if TYPE_CHECKING:
     from boucle.packaging.code import CodePipeline
+    from boucle.packaging.saved import SavedModelPipeline
 
 Scores = NDArray[np.float64]
 """Binary: probability of the positive class, (n_rows,). Multiclass: probabilities, (n_rows, n_classes). Regression:
@@ -38,12 +39,17 @@ class Predictor:
     def __init__(self, manifest: BundleManifest, files: Files, *, allow_code: bool = False) -> None:
         self.manifest = manifest
         self._single: Single | None = None
-        self._stages: Pipeline | CodePipeline
-        first = manifest.stages[0]
-        if isinstance(first, CodeStage) and allow_code:
+        self._stages: Pipeline | CodePipeline | SavedModelPipeline
+        kept = next((stage for stage in manifest.stages if isinstance(stage, CODE)), None)
+        if isinstance(kept, CodeStage) and allow_code:
             from boucle.packaging import code
 
-            self._stages = code.CodePipeline(manifest.signature, files[first.file])
+            self._stages = code.CodePipeline(manifest.signature, files[kept.file])
+        elif isinstance(kept, SavedModelStage) and allow_code:
+            from boucle.packaging import saved
+
+            model = saved.SavedModel(files[kept.file])
+            self._stages = saved.SavedModelPipeline(manifest.signature, manifest.stages, model)
         else:
             self._stages = Pipeline(manifest.signature, manifest.stages, files)
 

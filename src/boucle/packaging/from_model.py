@@ -11,13 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.kernel.digests import digest_bytes
-from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
+from boucle.kernel.errors import BoucleError, CannotCompile, InvalidInput, Refused
+from boucle.kernel.paths import write_atomic
 from boucle.packaging.compile import Compiled, compile_model, framework_of, names_of
 from boucle.packaging.compilers.original import sample_of
 from boucle.packaging.manifest import FORMAT
 from boucle.packaging.networks.network import Network, network_of
 from boucle.packaging.records import BundleManifest, CodeStage, Parity, Signature, Stage
-from boucle.packaging.write import locked_environment, refuse_filled, write_folder
+from boucle.packaging.write import READABLE, locked_environment, refuse_filled, write_folder
 
 
 def bundle(
@@ -31,6 +32,7 @@ def bundle(
     tolerance: float | None = None,
     keep_code: bool = False,
     classes: Sequence[str] | None = None,
+    saved_model: str | Path | None = None,
 ) -> Path:
     """Compile a fitted model, prove the result equal, and write it as a bundle folder; the folder.
 
@@ -46,16 +48,23 @@ def bundle(
 
     A module of PyTorch, a model of Keras and a SavedModel of TensorFlow (its folder, or what was loaded from it) are
     exported to ONNX, and proven in the same way. The sample is a table, whose columns are one vector, or an array or
-    tensor of rows. `classes` names what their values are of; without it they are numbers.
+    tensor of rows. `classes` names what their values are of; without it they are numbers. Of a network that TensorFlow
+    computes, `saved_model` is a folder, new or empty, for its SavedModel, proven as well; with `keep_code` that is what
+    is kept of one that cannot be exported.
     """
     folder = _folder(path, name)
     refuse_filled(folder)
     network = network_of(model)
     parity: Parity | None
     if network is not None:
-        written, parity, table = _exported(network, sample, classes, tolerance)
-    elif classes is not None:
-        raise InvalidInput(f"a {type(model).__name__} knows its classes itself", hint="leave out classes=")
+        written, parity, table = _exported(network, sample, classes, tolerance, keep_code=keep_code)
+        if saved_model is not None:
+            _save(network, Path(saved_model), sample, classes, tolerance)
+    elif classes is not None or saved_model is not None:
+        raise InvalidInput(
+            f"a {type(model).__name__} is no network: it knows its classes itself, and has no SavedModel",
+            hint="leave out classes= and saved_model=",
+        )
     else:
         table = as_given(sample, sample_of(sample, names_of(model)).table)
         written, parity = _written(model, sample, tolerance, keep_code=keep_code)
@@ -89,12 +98,40 @@ class _Written(Struct, frozen=True, kw_only=True):
 
 
 def _exported(
-    network: Network, sample: Any, classes: Sequence[str] | None, tolerance: float | None
+    network: Network, sample: Any, classes: Sequence[str] | None, tolerance: float | None, *, keep_code: bool
 ) -> tuple[_Written, Parity, pl.DataFrame]:
-    from boucle.packaging.networks.compile import compile_network
+    """The network as data, or as it is, if that is wanted and it cannot be otherwise; proven both ways."""
+    from boucle.packaging.networks.compile import compile_network, keep_network
 
-    made, table = compile_network(network, sample, classes=classes, tolerance=tolerance)
+    try:
+        made, table = compile_network(network, sample, classes=classes, tolerance=tolerance)
+    except (CannotCompile, Refused) as error:
+        if not keep_code or network.saved is None:
+            raise
+        _warn(error)
+        made, table = keep_network(network, sample, classes=classes, tolerance=tolerance)
+        return replace(_as_data(made), environment=locked_environment([], ["tensorflow"])), made.parity, table
     return _as_data(made), made.parity, table
+
+
+def _save(network: Network, folder: Path, sample: Any, classes: Sequence[str] | None, tolerance: float | None) -> None:
+    """Write a network's SavedModel, once it is proven to answer as the network does."""
+    from boucle.packaging.networks.compile import keep_network
+    from boucle.packaging.saved import MODEL, unpacked
+
+    refuse_filled(folder)
+    made, _ = keep_network(network, sample, classes=classes, tolerance=tolerance)
+    for name, data in unpacked(made.files[MODEL]).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / name, data, mode=READABLE)
+
+
+def _warn(error: BoucleError) -> None:
+    warnings.warn(
+        f"{error.message}; so it is kept as it is, as code, which `boucle serve` loads with --allow-code and a "
+        "verified signature only",
+        stacklevel=4,
+    )
 
 
 def _as_data(made: Compiled) -> _Written:
@@ -114,11 +151,7 @@ def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: boo
     except (CannotCompile, Refused) as error:
         if not keep_code:
             raise
-        warnings.warn(
-            f"{error.message}; so it is kept as it is, as code, which `boucle serve` loads with --allow-code and a "
-            "verified signature only",
-            stacklevel=3,
-        )
+        _warn(error)
         return _kept(model, sample), None
     return _as_data(made), made.parity
 

@@ -1,7 +1,7 @@
 """The nouns of packaging. This module is imported by the serving worker: only msgspec and the standard library."""
 
 from math import prod
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
@@ -109,14 +109,29 @@ class CodeStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="code")
     file: str
 
 
+class SavedModelStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saved_model"):
+    """A SavedModel of TensorFlow, a matrix of float64 to values: code, which only a reader that allows it loads."""
+
+    file: str
+    """The files of its folder, in one (ZIP)."""
+    shape: list[int]
+    """Of a row."""
+    double: bool
+    """Whether it takes float64, or float32."""
+    taken: Literal["all", "second", "difference"] = "all"
+    """Which of its values a row are answered: all, or of two the second, or by how much it is above the first."""
+
+
 class PostStage(Struct, frozen=True, kw_only=True, tag_field="kind", tag="post"):
     """The last stage: values to the scores that the signature's outputs are made of."""
 
     link: Literal["identity", "sigmoid", "softmax"]
 
 
-Stage = EncodeStage | TreeliteStage | OnnxStage | CodeStage | PostStage
+Stage = EncodeStage | TreeliteStage | OnnxStage | CodeStage | SavedModelStage | PostStage
 """One step of a predictor, as data. The first one is `encode`, the last `post`; or it is `code` alone."""
+CODE: Final = (CodeStage, SavedModelStage)
+"""Stages that are no data."""
 
 
 class BundleManifest(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from boucle.kernel.errors import NotFound, Refused, Unavailable
 from boucle.kernel.paths import translate
 from boucle.kernel.trees import listing
-from boucle.packaging.records import BundleManifest, CodeStage
+from boucle.packaging.records import CODE, BundleManifest
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import Signed
@@ -106,7 +106,7 @@ def fingerprint_of(key: str, folder: Path) -> str:
 
 def refuse_code(manifest: BundleManifest, trust: Trust, folder: Path) -> None:
     """Refused for a model that is code, unless code is allowed and signatures count."""
-    if not any(isinstance(stage, CodeStage) for stage in manifest.stages):
+    if not any(isinstance(stage, CODE) for stage in manifest.stages):
         return
     if not trust.allow_code:
         raise Refused(

@@ -1,6 +1,7 @@
 """Networks become bundles: what an exporter writes is proven, and refused where it is wrong."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from sklearn.linear_model import LinearRegression
 
-from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
-from boucle.packaging.networks.compile import compile_network
+import boucle
+from boucle.kernel.errors import CannotCompile, InvalidInput, Refused, Unavailable
+from boucle.packaging.networks.compile import compile_network, keep_network
 from boucle.packaging.networks.graph import wrapped
 from boucle.packaging.networks.network import Network, matrix_of, one_array
 from boucle.packaging.networks.proof import in_parts
@@ -219,3 +222,18 @@ def test_what_was_exported_with_two_inputs_is_refused() -> None:
     model.graph.input.append(onnx.helper.make_tensor_value_info("more", 1, [None]))
     with pytest.raises(CannotCompile, match="2 inputs and 1 outputs"):
         wrapped(model.SerializeToString(), [2, 2], double=False, width=3, taken="all", title="m")
+
+
+def test_what_is_missing_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(InvalidInput, match="is no SavedModel: it has no "):
+        boucle.bundle(tmp_path, sample=ROWS, path=tmp_path / "b")
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(Unavailable, match="read by TensorFlow, which is not installed here") as raised:
+        boucle.bundle(str(tmp_path), sample=ROWS, path=tmp_path / "b")
+    assert raised.value.hint == "pip install 'boucle[tensorflow]'"
+    with pytest.raises(CannotCompile, match="kept as code in no way"):
+        keep_network(NETWORK, ROWS)
+    fitted = LinearRegression().fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(InvalidInput, match="is no network"):
+        boucle.bundle(fitted, sample=np.zeros((2, 1)), path=tmp_path / "b", classes=["a", "b"])

@@ -2,6 +2,8 @@
 
 import os
 import re
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from boucle.kernel.errors import CannotCompile
 from boucle.packaging.networks import tensorflow_function, torch_model
 from boucle.packaging.networks.network import Array, Network, one_array
+from boucle.packaging.saved import packed
 
 _COUNTED: Final = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?|.*[^\w].*")
 """Names that Keras made up, by a count of all that the process has made."""
@@ -47,7 +50,14 @@ def network(model: Any) -> Network:
         input_name=_input_name(model),
         dtype=dtype,
         exporter="tf2onnx",
+        saved=lambda: _saved(model),
     )
+
+
+def _saved(model: Any) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="boucle-") as folder:
+        model.export(folder, format="tf_saved_model", verbose=False)
+        return packed(Path(folder))
 
 
 def _dtype(model: Any, title: str) -> Any:

@@ -35,6 +35,8 @@ class Network(Struct, frozen=True, kw_only=True):
     """What it computes in."""
     exporter: str
     """What writes the ONNX, as the proof names it."""
+    saved: Callable[[], bytes] | None = None
+    """The files of its SavedModel in one (`boucle.packaging.saved.packed`); of TensorFlow's networks only."""
 
 
 def network_of(model: Any) -> Network | None:

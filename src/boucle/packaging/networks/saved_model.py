@@ -8,9 +8,9 @@ import numpy as np
 from boucle.kernel.errors import CannotCompile, InvalidInput, Unavailable
 from boucle.packaging.networks import tensorflow_function
 from boucle.packaging.networks.network import Array, Network, one_array
+from boucle.packaging.saved import SIGNATURE, packed
 
 FILE: Final = "saved_model.pb"
-SIGNATURE: Final = "serving_default"
 _MADE_UP: Final = ("keras_tensor", "input_layer", "inputs")
 
 
@@ -43,6 +43,7 @@ def network(model: Any) -> Network:
         input_name="input" if name.startswith(_MADE_UP) else name,
         dtype=np.float64 if spec.dtype == tf.float64 else np.float32,
         exporter="tf2onnx",
+        saved=(lambda: packed(Path(model))) if isinstance(model, str | Path) else None,
     )
 
 
