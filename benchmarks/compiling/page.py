@@ -62,6 +62,44 @@ other work. "Raw columns" is what a server asks: Python lists of one value, chec
 """
 
 
+NETWORKS = """
+## Neural networks
+
+A module of PyTorch, a model of Keras (which TensorFlow or PyTorch computes) and a SavedModel of TensorFlow are exported
+by the exporters of their frameworks: `torch.onnx` with onnxscript, else by tracing; tf2onnx. The graph keeps the
+network's own type, float32 or float64, and begins and ends with float64 as all others do.
+
+The proof asks the network and the graph: all rows of the sample; rows of noise as large as the sample's; of one number;
+of the largest that were seen; each column (of tensors, 256 of a row's numbers) at the ends and borders of float64 and
+float32; missing values, where both answer them; one row, two rows and a thousand at once, and none. A probability may
+differ by 1e-5, a value by that share of the largest. A network that answers a row otherwise among others, or by chance,
+is refused. How far from zero a number may be is where the two still agree: an exporter changes the order of sums, which
+shows when they are large.
+
+Networks with the weights of a seed, three classes of logits, one thread; microseconds of one row, as the framework is
+asked and as the bundle is. "NaN" says whether a missing value is answered; all others refuse it.
+
+"""
+
+
+def networks() -> str:
+    """The table of neural networks."""
+    found = json.loads((HERE / "networks.json").read_text(encoding="utf-8"))
+    lines = [
+        "| network | framework | exporter | difference | rows | numbers up to | NaN | framework | bundle |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, by in found.items():
+        for framework, outcomes in by.items():
+            for exporter, one in outcomes.items():
+                rest = [" - "] * 5
+                if "largest" in one:
+                    rest = [f"{one['rows']:,}", f"{one['limit']:.1g}", "yes" if one["missing"] else "no"]
+                    rest += [f"{one['framework_us']:,.0f}", f"{one['bundle_us']:,.0f}"]
+                lines.append(f"| {name} | {framework} | {exporter} | {cell(one)} | {' | '.join(rest)} |")
+    return NETWORKS + "\n".join(lines) + "\n"
+
+
 def write(page: Path = PAGE) -> None:
     """Write the page."""
     cells = json.loads((HERE / "matrix.json").read_text(encoding="utf-8"))
@@ -79,7 +117,7 @@ def write(page: Path = PAGE) -> None:
         for model, found in timings.items()
         for who, (one, many) in found.items()
     ]
-    text = HEAD + "".join(kinds) + "\n" + "\n".join(lines) + "\n" + NOTES + "\n".join(times) + "\n"
+    text = HEAD + "".join(kinds) + "\n" + "\n".join(lines) + "\n" + NOTES + "\n".join(times) + "\n" + networks()
     page.write_text(text, encoding="utf-8")
 
 

@@ -94,6 +94,17 @@ def main(folder: Path) -> None:
 
     keep("attention", Attention().double(), torch.randn(40, 5, 8).double(), torch.randn(60, 5, 8).double())
 
+    # what MLflow loads is such a module, and what is made of it MLflow loads
+    import mlflow
+
+    mlflow.pytorch.save_model(network.eval(), folder / "mlflow", serialization_format="pickle")
+    keep("mlflow", mlflow.pytorch.load_model(folder / "mlflow"), images[1400:1600], images[1600:])
+    loaded = mlflow.pyfunc.load_model(str(folder / "mlflow" / "bundle"))
+    answered = loaded.predict(images[1600:].numpy())
+    values = np.load(folder / "mlflow" / "expected.npz")["values"]
+    assert np.abs(answered.to_numpy() - values).max() < 1e-4
+    assert len(loaded.predict(loaded.input_example)) == 5
+
     class Beside(nn.Module):
         def forward(self, x: Any) -> Any:
             return (x - x.mean(dim=0)).sum(dim=1)

@@ -34,13 +34,13 @@ def mlflow_files(
     """
     needs = sorted([*environment, f"boucle=={version('boucle')}"])
     tensor = _tensor(signature)
-    example = _example(signature, sample) if tensor is None else {"inputs": sample[tensor.name].head(5).to_list()}
+    example = _example(signature, sample) if tensor is None else sample[tensor.name].head(EXAMPLE_ROWS).to_list()
     return {
         REQUIREMENTS: "".join(f"{line}\n" for line in needs).encode(),
         CONDA: _yaml({"channels": ["conda-forge"], "dependencies": [f"python={python}", "pip", {"pip": needs}]}),
         PYTHON_ENV: _yaml({"python": python, "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}),
         EXAMPLE: _json(example),
-        SERVING_EXAMPLE: _json({"dataframe_split": example} if tensor is None else example),
+        SERVING_EXAMPLE: _json({"dataframe_split" if tensor is None else "inputs": example}),
         MLMODEL: _yaml(_mlmodel(signature, sample, python)),
     }
 
@@ -53,7 +53,7 @@ def _tensor(signature: Signature) -> Input | None:
 def _inputs(signature: Signature, sample: pl.DataFrame) -> list[dict[str, object]]:
     tensor = _tensor(signature)
     if tensor is not None:
-        dtype = "float32" if sample[tensor.name].dtype.base_type() is pl.Float32 else "float64"
+        dtype = sample[tensor.name].to_numpy().dtype.name
         return [{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, *tensor.row_shape]}}]
     inputs = [_field(one.name, _type_of(one, sample)) for one in signature.inputs]
     return inputs + [_field(name, "string", required=False) for name in (signature.key, signature.time) if name]
@@ -73,7 +73,7 @@ def _mlmodel(signature: Signature, sample: pl.DataFrame, python: str) -> dict[st
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
         "saved_input_example_info": {
             "artifact_path": EXAMPLE,
-            **({"pandas_orient": "split"} if _tensor(signature) is None else {"format": "tf-serving"}),
+            **({"pandas_orient": "split"} if _tensor(signature) is None else {}),
             "serving_input_path": SERVING_EXAMPLE,
             "type": "dataframe" if _tensor(signature) is None else "ndarray",
         },

@@ -1,6 +1,7 @@
 """Networks become bundles: what an exporter writes is proven, and refused where it is wrong."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,12 @@ from sklearn.linear_model import LinearRegression
 
 import boucle
 from boucle.kernel.errors import CannotCompile, InvalidInput, Refused, Unavailable
+from boucle.packaging.installed import predict_with
 from boucle.packaging.networks.compile import compile_network, keep_network
 from boucle.packaging.networks.graph import wrapped
 from boucle.packaging.networks.network import Network, matrix_of, one_array
 from boucle.packaging.networks.proof import in_parts
+from boucle.packaging.pyfunc import _load_pyfunc
 
 _SPEC = importlib.util.spec_from_file_location("golden_network", Path(__file__).with_name("golden_network.py"))
 assert _SPEC is not None
@@ -237,3 +240,18 @@ def test_what_is_missing_is_named_with_its_extra(tmp_path: Path, monkeypatch: py
     fitted = LinearRegression().fit([[0.0], [1.0]], [0, 1])
     with pytest.raises(InvalidInput, match="is no network"):
         boucle.bundle(fitted, sample=np.zeros((2, 1)), path=tmp_path / "b", classes=["a", "b"])
+
+
+def test_a_bundle_of_tensors_is_a_model_of_mlflow(tmp_path: Path) -> None:
+    folder = golden.write_bundle(tmp_path / "b")
+    text = (folder / "MLmodel").read_text()
+    assert '"tensor-spec": {"dtype": "float32", "shape": [-1, 2, 2]}' in text
+    assert "type: ndarray" in text
+    example = json.loads((folder / "input_example.json").read_text())
+    np.testing.assert_array_equal(np.array(example, dtype=np.float32), ROWS[:5])
+    answered = _load_pyfunc(str(folder)).predict(ROWS)
+    assert list(answered.columns) == ["probability_cat", "probability_dog", "probability_owl", "label"]
+    assert answered["label"].tolist() == [["cat", "dog", "owl"][at] for at in values_of(ROWS).argmax(axis=1)]
+    ask = predict_with(folder)
+    for rows in (ROWS, ROWS.tolist(), {"image": ROWS}, [{"image": row} for row in ROWS.tolist()]):
+        assert ask(rows)["label"] == answered["label"].tolist()
