@@ -30,7 +30,7 @@ def network(model: Any) -> Network:
         return np.asarray(keras.ops.convert_to_numpy(one_array(model(rows, training=False), title)))
 
     if backend == "torch":
-        made = torch_model.network(model)
+        made = torch_model.network(torch_model.in_use(model), title)
         return Network(
             title=title, framework=framework, ask=made.ask, export=made.export, input_name=_input_name(model),
             dtype=dtype, exporter=made.exporter,

@@ -18,11 +18,11 @@ from boucle.packaging.networks.network import Array, Network, one_array
 INSTALL: Final = "pip install 'boucle[torch]'"
 
 
-def network(model: Any) -> Network:
+def network(model: Any, title: str = "") -> Network:
     """The module as a network. It stays as it is; a copy on the processor is asked, since that is what will serve."""
     import torch
 
-    title = type(model).__name__
+    title = title or type(model).__name__
     floats = {one.dtype for one in (*model.parameters(), *model.buffers()) if one.is_floating_point()}
     if floats - {torch.float32, torch.float64} or len(floats) > 1:
         odd = ", ".join(sorted(str(one).removeprefix("torch.") for one in floats))
@@ -110,6 +110,23 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
+def in_use(model: Any) -> Any:
+    """A model of Keras as a module with one plain argument, as exporters want it."""
+    import torch
+
+    class InUse(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, given: Any) -> Any:
+            return self.model(given, training=False)
+
+    return InUse()
+
+
 def _said(error: BaseException) -> str:
+    while error.__cause__ is not None:  # the exporter's own words are about itself
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else repr(error))[:300]
