@@ -5,7 +5,7 @@ bits, and 8,192 of them add up to at most 2 ** 53: a product of matrices of floa
 the order in which it does (the idea of Ozaki et al., Error-free transformations of matrix multiplication, 2012).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ Integers = NDArray[np.object_]
 
 _BITS = 21
 _BLOCK = 8192
-_PIECE = 4 * _BLOCK
+_PIECE = 2 * _BLOCK
 _LIMIT = 2.0**500
 """Values beyond count as this in products, which then stay far from the largest float."""
 _LOWEST = -26
@@ -76,17 +76,26 @@ def of_columns(columns: Sequence[NDArray[np.float64]], powers: Sequence[tuple[in
 
 def _products(columns: Sequence[NDArray[np.float64]]) -> Integers:
     """Sums of products of at most _PIECE rows without gaps, in units."""
-    digits = [(owner, *digit) for owner, column in enumerate(columns) for digit in _digits(column)]
+    owners: list[int] = []
+    places: list[int] = []
+    matrix = np.empty((4 * len(columns), len(columns[0])))
+    for number, column in enumerate(columns):
+        for at, digit in _digits(column):
+            if len(places) == len(matrix):
+                matrix = np.concatenate([matrix, np.empty_like(matrix)])
+            np.multiply(digit, 2.0 ** (-_BITS * at), out=matrix[len(places)])
+            owners.append(number)
+            places.append(at)
     total = np.zeros((len(columns), len(columns)), object)
-    if not digits:
+    if not places:
         return total
-    matrix = np.stack([digit for _, _, digit in digits])
-    exact = np.zeros((len(digits), len(digits)), np.int64)
+    matrix = matrix[: len(places)]
+    exact = np.zeros((len(places), len(places)), np.int64)
     for first in range(0, matrix.shape[1], _BLOCK):
         block = matrix[:, first : first + _BLOCK]
         exact += (block @ block.T).astype(np.int64)
     # Two digits' product counts units of 2 ** (_BITS * (their places' sum)).
-    owner, place = (np.array(part) for part in list(zip(*digits, strict=True))[:2])
+    owner, place = np.array(owners), np.array(places)
     lowest, width = int(place.min()), int(np.ptp(place)) + 1
     spread = np.zeros((len(columns), width, len(columns), width), np.int64)
     spread[owner[:, None], place[:, None] - lowest, owner[None, :], place[None, :] - lowest] = exact
@@ -98,9 +107,8 @@ def _products(columns: Sequence[NDArray[np.float64]]) -> Integers:
     return total
 
 
-def _digits(column: NDArray[np.float64]) -> list[tuple[int, NDArray[np.float64]]]:
-    """Integers of at most 2 ** 20 by their place: a value is the sum of each times 2 ** (_BITS * place)."""
-    digits: list[tuple[int, NDArray[np.float64]]] = []
+def _digits(column: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Parts that add up to the values, each a multiple of 2 ** (_BITS * place) and at most 2 ** 20 times that."""
     largest = max(float(column.max()), -float(column.min()))
     if largest > _LIMIT:
         column, largest = np.clip(column, -_LIMIT, _LIMIT), _LIMIT
@@ -110,9 +118,7 @@ def _digits(column: NDArray[np.float64]) -> list[tuple[int, NDArray[np.float64]]
         magic = 1.5 * 2.0 ** (52 + _BITS * place)
         part = rest + magic
         part -= magic
-        rest = rest - part
-        part *= 2.0 ** (-_BITS * place)
-        digits.append((place, part))
+        yield place, part
+        rest = np.subtract(rest, part, out=part)
         place -= 1
         largest = float(rest.any())
-    return digits
