@@ -189,12 +189,17 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _members(group: int) -> list[int]:
-    found = []
+def _members(server: int) -> list[int]:
+    """A server's processes, also those that it started in groups of their own."""
+    parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and os.getpgid(int(entry.name)) == group:
-                found.append(int(entry.name))
+            if entry.name.isdigit():
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+    found = [server]
+    for one in found:  # which grows meanwhile
+        found += [child for child, parent in parents.items() if parent == one]
     return found
 
 
