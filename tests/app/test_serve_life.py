@@ -216,7 +216,8 @@ def test_the_worker_loads_no_database_and_no_training_library(serving_home: Home
     program = (
         "import asyncio, sys, boucle.app.serve\n"
         "from pathlib import Path\n"
-        "from boucle.app.worker import Worker, WorkerSettings\n"
+        "from boucle.app.worker import Worker\n"
+        "from boucle.app.worker_settings import WorkerSettings\n"
         "from boucle.serving.supervisor import Supervisor; from boucle.serving.board import Board\n"
         "board = Board.make(['flights'], 1)\n"
         "server = Supervisor(Path(sys.argv[1]), ['flights'], board); server.look()\n"

@@ -162,3 +162,15 @@ def test_an_endpoint_that_is_gone_or_another_is_left_to_the_handler(endpoint: En
     assert asyncio.run(ask()) is not None
     assert other.counters.view[at.ACCEPTED] == 1
     other.close()
+
+
+@pytest.mark.parametrize("light_s", [0.0, 1.0])
+def test_a_default_deadline_that_is_over_is_left_to_the_handler(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, light_s: float
+) -> None:
+    monkeypatch.setattr(one_row, "LIGHT_S", light_s)
+    monkeypatch.setattr(endpoint, "deadline_s", -1.0)
+    endpoint.coming += 1
+    assert quickly(endpoint, body()) == [None]
+    monkeypatch.setattr(endpoint, "deadline_s", 60.0)
+    assert quickly(endpoint, body()) != [None]

@@ -30,7 +30,7 @@ from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
 from boucle.app.roster import Following, Roster
 from boucle.app.tls import Tls, check_tls, is_ready
-from boucle.app.worker import Worker, WorkerSettings
+from boucle.app.worker_settings import WorkerSettings, make_worker
 from boucle.identity.api import is_loopback, refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.packaging.trust import Trust
@@ -61,7 +61,9 @@ _ANYWHERE: Final = ("0.0.0.0", "::")
 MOST_STILLBORN: Final = 5
 """A worker that died so often before it could answer is given up, and the server with it."""
 LOOK_S: Final = 0.01
-"""How often it is looked whether traffic changed, and whether the workers are ready."""
+"""How often it is looked whether the workers are ready."""
+REST_S: Final = 0.04
+"""How often it is looked whether traffic changed, once they are."""
 
 
 def serve(
@@ -191,7 +193,7 @@ class _Watch:
 
     def _watch(self) -> None:
         announced = False
-        while not self._stopped.wait(LOOK_S):
+        while not self._stopped.wait(REST_S if announced else LOOK_S):
             try:
                 self._roster.look()
                 self._supervisor.look()
@@ -339,7 +341,7 @@ def _run(
     server.on_startup(watch.start)
     try:
         # granian also takes an object with __rsgi__ methods, which its types do not say
-        server.serve(target_loader=partial(Worker, settings), wrap_loader=False)  # type: ignore[arg-type]
+        server.serve(target_loader=partial(make_worker, settings), wrap_loader=False)  # type: ignore[arg-type]
     except SystemExit as error:
         if error.code and not stops.came:
             raise Unavailable(

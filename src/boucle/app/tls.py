@@ -1,6 +1,5 @@
 """TLS of the server: the files that it needs, and asking whether it answers, whoever signed its certificate."""
 
-import http.client
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -46,6 +45,8 @@ def check_tls(tls: Tls) -> None:
 
 def is_ready(address: str) -> bool:
     """Whether the server at an address of this machine answers, and is ready."""
+    import http.client  # the server loads it while its worker starts
+
     parts = urlsplit(address)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname or "", parts.hostname or "")
     try:

@@ -15,15 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct, field
-
 from boucle.app.front import Front, Scope
 from boucle.app.observed import Observers
 from boucle.app.served import Served, refresh
+from boucle.app.worker_settings import WorkerSettings
 from boucle.identity.api import ANY_HOST, LocalDoor, OpenDoor, UserDoor
 from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.clock import SystemClock
-from boucle.packaging.trust import Trust
 from boucle.protocols import arrow, mlflow_scoring, open_inference, sagemaker_models, tf_serving, vertex
 from boucle.serving import shadow
 from boucle.serving.asking import Admission, KeyDoor
@@ -36,7 +34,6 @@ from boucle.serving.lineup import FollowingSwitch
 from boucle.serving.loading import ModelRoot
 from boucle.serving.models import Models
 from boucle.serving.people import users_door
-from boucle.serving.records import LimitsSection
 from boucle.serving.switch import Switch
 from boucle.serving.traffic import serving_root
 
@@ -45,38 +42,6 @@ FOLLOW_S: Final = 0.02
 GRACE_S: Final = 10.0
 """How long gRPC calls that came before the end may take."""
 _log: Final = logging.getLogger("boucle.worker")
-
-
-class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """What a worker needs to know; it travels to the worker's process."""
-
-    home: str
-    board: str
-    """Where the memory of the server is opened."""
-    workers: int = 1
-    lazy: bool = False
-    """Whether the models that are there from the start are loaded when they are first asked; a server of one loads it
-    before it is ready."""
-    model_root: str | None = None
-    """Folder that models may be loaded from meanwhile."""
-    has_store: bool = False
-    """Whether the server knows the users of the store, so that they count here."""
-    max_body_bytes: int = 32 << 20
-    max_rows: int = 100_000
-    limits: LimitsSection = field(default_factory=LimitsSection)
-    most_bytes: int | None = None
-    """Of the files of models that are loaded at once."""
-    names: list[str] = field(default_factory=list)
-    anyone: bool = False
-    """Whether whoever reaches the address may ask, by whatever name."""
-    grpc: str | None = None
-    """`HOST:PORT` to answer gRPC at."""
-    tls: tuple[str, str] | None = None
-    """Files of the certificate and the key, for gRPC; HTTPS is granian's."""
-    trust: Trust = Trust()
-    """What it opens."""
-    access_log: str | None = None
-    """File of the access log, `-` for standard output."""
 
 
 def surfaces(

@@ -6,7 +6,6 @@ container, multi-model-endpoints. A server of several models asks for the header
 """
 
 from functools import partial
-from importlib.metadata import version
 from typing import Final
 
 from boucle.identity.http import JSON, MAX_BODY_BYTES, Request, Response, Route, Surface
@@ -48,6 +47,8 @@ class Doors:
 
     async def version(self, _: Request) -> Response:
         """Boucle's version, bare."""
+        from importlib.metadata import version
+
         return Response(200, version("boucle").encode())
 
     async def invocations(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ import struct
 from asyncio import Future
 from typing import Any, Final, TypeAlias
 
-from boucle.kernel.errors import Busy
+from boucle.kernel.errors import Busy, Late
 from boucle.packaging.records import Signature
 from boucle.serving.batching import INLINE_S, Batcher, Outputs
 from boucle.serving.endpoint import Endpoint
@@ -52,11 +52,14 @@ class OneRow:
             batcher = self._batcher = endpoint.batcher(self._model)
         if self._has_texts and (row := single.coded(row)) is None:  # type: ignore[assignment] # None ends it
             return None
+        if endpoint.deadline_s is not None and endpoint.timer() - started > endpoint.deadline_s:
+            return None
         is_now = single.seconds <= LIGHT_S or (single.seconds <= INLINE_S and not endpoint.coming)
         if not is_now or batcher.waiting_rows:
+            deadline = None if endpoint.deadline_s is None else started + endpoint.deadline_s
             try:
-                return batcher.asked(predictor.ask, row, 1, alone=False)
-            except Busy:
+                return batcher.asked(predictor.ask, row, 1, deadline, alone=False)
+            except (Busy, Late):  # which the long way says, and counts
                 return None
         try:
             values = single.ask(row)
