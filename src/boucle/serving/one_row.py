@@ -103,6 +103,6 @@ class OneRows:
             self._lineup, self._found = lineup, None
             if lineup is not None and lineup.canary is None and lineup.shadow is None:
                 signature = endpoint.models.signature(lineup.champion)
-                if endpoint.deadline_s is None and not any(one.kind == "tensor" for one in signature.inputs):
+                if not any(one.kind == "tensor" for one in signature.inputs):
                     self._found = OneRow(endpoint, lineup.champion, signature)
         return self._found if endpoint.is_open else None
