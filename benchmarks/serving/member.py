@@ -1,10 +1,12 @@
 """Serving: Boucle, MLflow's scoring server, BentoML, MLServer and a bare endpoint in one run, asked by one program."""
 
+import http.client
 import json
 import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -33,6 +35,7 @@ FIGURES = {"rps": ("answers", "1/s", "more"), "p50": ("median", "ms", "less"), "
 CASES = {
     "start": ("start to ready, forest", "s", "less"),
     "memory": ("resident memory of all its processes, forest, after the load", "MiB", "less"),
+    "arrow": ("10,000 rows by Arrow IPC, forest", "ms", "less"),
     "cpu": ("processor time a request, forest, 64 connections", "us", "less"),
     **{
         f"{model} {connections} {figure}": (f"{words}, {connections} at once: {name}", unit, better)
@@ -61,6 +64,8 @@ PEERS = {
     ),
 }
 READY = {"mlflow": "/ping", "bentoml": "/readyz", "boucle": "/v2/health/ready", "bare": "/v2/health/ready"}
+ARROW = "application/vnd.apache.arrow.stream"
+BATCHES = 20
 ROUNDS = 2
 SECONDS = 1.5
 PATIENCE_S = 120.0
@@ -76,13 +81,17 @@ def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, object]
     programs = {peer: environment(f"serving-{peer}", needs) for peer, (_, needs, _) in PEERS.items()}
     for peer, path in programs.items():
         subprocess.run([path / "python", HERE / "models.py", peer, folder / peer], env=surroundings(path), check=True)
+    shutil.copy(folder / "boucle" / "forest" / "model.onnx", folder / "bare" / "forest.onnx")
     values: dict[str, dict[str, list[float]]] = {peer: defaultdict(list) for peer in PEERS}
     for _ in range(rounds):
         for model in MODELS:
             for peer in PEERS:
                 with running(peer, programs[peer], folder / peer, model) as server:
                     _ask(server, peer, model, load, folder / peer, seconds, values[peer])
+                    if (peer, model) == ("boucle", "forest"):
+                        values[peer]["arrow"].append(_batches_ms(server[0], folder / peer / "batch.arrow"))
                 sys.stderr.write(f"{peer}, {model}: done\n")
+        values["bare"]["arrow"].append(_in_process_ms(programs["bare"], folder / "bare" / "forest.onnx"))
     return {
         "title": TITLE,
         "about": ABOUT,
@@ -119,6 +128,29 @@ def _ask(
         values["start"].append(started_s)
         values["cpu"].append((_cpu_s(group) - before) / found["requests"] * 1e6)
         values["memory"].append(sum(_status(one, "VmRSS") for one in _members(group)) / 1024)
+
+
+def _batches_ms(port: int, file: Path) -> float:
+    """How long a batch takes by one connection, the median of some."""
+    body, took = file.read_bytes(), []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for _ in range(BATCHES):
+        began = time.perf_counter()
+        connection.request("POST", "/arrow/models/forest/predict", body, {"Content-Type": ARROW})
+        answer = connection.getresponse()
+        answer.read()
+        took.append((time.perf_counter() - began) * 1000)
+        if answer.status != 200:
+            raise SystemExit(f"a batch by Arrow IPC was answered {answer.status}")
+    connection.close()
+    return statistics.median(took)
+
+
+def _in_process_ms(programs: Path, model: Path) -> float:
+    """The same rows by ONNX Runtime alone."""
+    command = [programs / "python", HERE / "in_process.py", model, str(BATCHES)]
+    done = subprocess.run(command, env=surroundings(programs), check=True, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 def _command(peer: str, programs: Path, folder: Path, model: str, port: int) -> list[str]:
