@@ -95,8 +95,9 @@ def main(peer: str, folder: Path) -> None:
 
             boucle.bundle(model, sample=table(500, texts=name == "pipeline")[0], path=folder, name=name)
             if name == "forest":
-                batch = polars.from_pandas(table(BATCH, texts=False, seed=2)[0])
-                batch.write_ipc_stream(folder / "batch.arrow")
+                batch = table(BATCH, texts=False, seed=2)[0]
+                columns = {column: batch[column].to_numpy() for column in batch}
+                polars.DataFrame(columns).write_ipc_stream(folder / "batch.arrow")
         elif peer == "mlflow":
             import mlflow.sklearn
 
