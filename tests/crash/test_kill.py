@@ -24,6 +24,7 @@ LIVE_POINTS = [
     *("log.read", "labels.bytes_kept", "labels.kept", "window.bytes_kept", "window.kept", "loop.taken", "job.begun"),
     *("job.kept", "decision.trained", "job.trained", "decision.recorded", "decision.carried_out", "alias.promoted"),
     *("traffic.written", "window.decided", "window.finished", "window.kept:4", "window.decided:4", "window.finished:4"),
+    *("job.begun:3", "decision.recorded:3", "commit.committed:12"),
 ]
 """A cycle of the live loop, some of it also on the day of the training."""
 
@@ -36,12 +37,6 @@ def test_the_scenes_reach_every_named_point(theatre: Theatre) -> None:
 @pytest.mark.parametrize("point", QUICK)
 def test_killed_at_a_point(theatre: Theatre, point: str) -> None:
     theatre.kill(theatre.scenes_of(point)[-1], point)
-
-
-@pytest.mark.parametrize("point", ["window.kept:3", "job.begun:3"])
-def test_the_live_loop_killed_at_a_point(theatre: Theatre, point: str) -> None:
-    """After a window is kept, and when a training is planned; at all others above."""
-    theatre.kill("live", point)
 
 
 @pytest.mark.long
