@@ -134,6 +134,8 @@ class Controller:
             self._follow(self._stage)
             for job in self._stage.jobs():
                 self._take_up(job)
+            if self._done_day is not None and not self._stage.jobs():  # something may have come of the last window yet
+                self._again(self._stage, self._done_day)
         return self._stage
 
     def _take_up(self, job: Job) -> None:
