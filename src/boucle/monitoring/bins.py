@@ -16,6 +16,9 @@ from boucle.monitoring.statistics import Counts
 ColumnProfile = NumericProfile | CategoryProfile
 QUANTILES: Final = 10
 CATEGORIES: Final = 20
+POOLED: Final = 50
+Pair = tuple[Counts, Counts]
+"""Rows of the reference and of the window, per bin."""
 
 
 class Bins:
@@ -39,12 +42,7 @@ class Bins:
             bins = _counted_text(reference, window)
         else:
             bins = [[present(reference), 0], [0, present(window)]]
-        reference_counts, window_counts = (
-            np.array([*bins[0], reference.nulls], dtype=np.int64),
-            np.array([*bins[1], window.nulls], dtype=np.int64),
-        )
-        used = (reference_counts > 0) | (window_counts > 0)
-        return reference_counts[used], window_counts[used]
+        return used([*bins[0], reference.nulls], [*bins[1], window.nulls])
 
     def _counted_numbers(self, reference: NumericProfile, window: NumericProfile) -> list[list[int]]:
         bits = min(reference.bits, window.bits)
@@ -56,6 +54,29 @@ class Bins:
 def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
     """Rows of the reference and of one window per bin, see `Bins`."""
     return Bins(reference).counted(window)
+
+
+def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> Pair:
+    """Counts of the values that are heaviest in both together, of the others, and of missing ones.
+
+    Bins that the reference alone chose make it look apart from any window: what is heaviest there is so by luck, too.
+    """
+    known, served = comparable(reference, window)
+    both = sorted(known.keys() | served.keys(), key=lambda value: (-known.get(value, 0) - served.get(value, 0), value))
+    first = both[:POOLED]
+    return used(
+        *(
+            [*(counts.get(value, 0) for value in first), sum(counts.get(value, 0) for value in both[POOLED:]), nulls]
+            for counts, nulls in ((known, reference.nulls), (served, window.nulls))
+        )
+    )
+
+
+def used(reference: Sequence[int], window: Sequence[int]) -> Pair:
+    """The bins that are not empty in both."""
+    ours, theirs = np.array(reference, dtype=np.int64), np.array(window, dtype=np.int64)
+    some = (ours > 0) | (theirs > 0)
+    return ours[some], theirs[some]
 
 
 def present(profile: ColumnProfile) -> int:

@@ -9,9 +9,8 @@ from msgspec import Struct
 
 from boucle.data.records import CategoryProfile, NumericProfile, Profile
 from boucle.monitoring import statistics
-from boucle.monitoring.bins import CATEGORIES, QUANTILES, Bins, buckets, present
+from boucle.monitoring.bins import CATEGORIES, POOLED, QUANTILES, Bins, Pair, buckets, pooled_texts, present, used
 from boucle.monitoring.columns import AnyColumn, NumberColumn, TextColumn, is_text
-from boucle.monitoring.statistics import Counts
 
 STATISTICS: Final = ("psi", "js", "hellinger", "chi_square", "ks", "wasserstein")
 """The distances by their names, in the order in which they are shown."""
@@ -37,6 +36,9 @@ class Distances(Struct, frozen=True, kw_only=True):
     js: float | None = None
     hellinger: float | None = None
     chi_square: float | None = None
+    """Of bins in each of which at least five rows are expected; of text, its values that both together have most."""
+    freedom: int = 0
+    """Degrees of freedom of it."""
     moved: float | None = None
     """Share of the window's rows that would have to be elsewhere; a missing value is a place of its own."""
     ks: float | None = None
@@ -70,24 +72,25 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         return _alone(name, reference, "type", window, note)
     if not reference.rows or not window.rows:
         return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
-    ks = wasserstein = None
+    ks = wasserstein = pooled = None
     if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
         counts = _number_counts(reference, window)
         if len(reference.values) and len(window.values):
             ks = statistics.ks_sorted(reference.values, window.values)
             wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
     elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
-        counts = _text_counts(reference, window)
+        counts, pooled = _text_counts(reference, window)
     elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
         counts = Bins(reference).counted(window)
         if present(reference) and present(window):
             values, ours, theirs = buckets(reference, window)
             ks, wasserstein = statistics.ks(ours, theirs), statistics.wasserstein(values, ours, theirs)
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
-        counts = Bins(reference).counted(window)
+        counts, pooled = Bins(reference).counted(window), pooled_texts(reference, window)
     else:
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
     p, q = counts
+    tested = statistics.tested(*(pooled or counts))
     return Distances(
         column=name,
         kind=_kind(reference),
@@ -99,7 +102,8 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         psi=statistics.psi(p, q),
         js=statistics.js(p, q),
         hellinger=statistics.hellinger(p, q),
-        chi_square=statistics.chi_square(p, q),
+        chi_square=statistics.chi_square(*tested),
+        freedom=max(len(tested[0]) - 1, 0),
         moved=max(statistics.moved(p, q), (ks or 0.0) * min(_filled(reference), _filled(window))),
         ks=ks,
         wasserstein=wasserstein,
@@ -161,11 +165,11 @@ def _is_constant(column: AnyColumn) -> bool:
 # --- counts in the same bins as `boucle.monitoring.bins` gives profiles ------------------------------------------
 
 
-def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Counts, Counts]:
+def _number_counts(reference: NumberColumn, window: NumberColumn) -> Pair:
     rows = [(one.values, one.nulls) for one in (reference, window)]
     known = reference.values
     if not len(known):
-        return _used([[len(values), nulls] for values, nulls in rows])
+        return used(*([len(values), nulls] for values, nulls in rows))
     ranks = -(-len(known) * np.arange(1, QUANTILES) // QUANTILES) - 1
     ends = np.unique(known[ranks])
     lowest, highest = known[0], known[-1]
@@ -176,28 +180,29 @@ def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Count
         upto = np.clip(np.searchsorted(values, ends, side="right"), below, above)
         inner = np.diff(np.concatenate([[below], upto, [above]])).tolist()
         counted.append([below, *inner, len(values) - above, nulls])
-    return _used(counted)
+    return used(*counted)
 
 
-def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Counts, Counts]:
-    known = reference.counts
-    heaviest = known.filter(pl.col("n") >= pl.col("n").top_k(CATEGORIES).min()).sort(
-        "n", "value", descending=[True, False]
-    ).head(CATEGORIES)  # fmt: skip
-    ours, served = int(known["n"].sum()), int(window.counts["n"].sum())
-    shared = heaviest.join(window.counts, on="value", how="left", maintain_order="left", suffix="_window")
-    theirs = shared["n_window"].fill_null(0).to_list()
-    new = int(window.counts.join(known, on="value", how="anti")["n"].sum())
-    first = heaviest["n"].to_list()
-    return _used(
-        [
-            [*first, ours - sum(first), 0, reference.nulls],
-            [*theirs, served - sum(theirs) - new, new, window.nulls],
-        ]
+def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Pair, Pair]:
+    """Counts in the reference's heaviest values, and in those that are heaviest in both together."""
+    both = reference.counts.join(window.counts, on="value", how="full", coalesce=True, suffix="_window").fill_null(0)
+    ours, theirs = both["n"], both["n_window"]
+    known = _heaviest(both, pl.col("n"), CATEGORIES).filter(pl.col("n") > 0)
+    new = int(theirs.filter(ours == 0).sum())
+    first, shared = known["n"].to_list(), known["n_window"].to_list()
+    own = used(
+        [*first, int(ours.sum()) - sum(first), 0, reference.nulls],
+        [*shared, int(theirs.sum()) - sum(shared) - new, new, window.nulls],
     )
+    heaviest = _heaviest(both, pl.col("n") + pl.col("n_window"), POOLED)
+    first, shared = heaviest["n"].to_list(), heaviest["n_window"].to_list()
+    pooled = used(
+        [*first, int(ours.sum()) - sum(first), reference.nulls],
+        [*shared, int(theirs.sum()) - sum(shared), window.nulls],
+    )
+    return own, pooled
 
 
-def _used(counted: Sequence[Sequence[int]]) -> tuple[Counts, Counts]:
-    ours, theirs = (np.array(one, dtype=np.int64) for one in counted)
-    used = (ours > 0) | (theirs > 0)
-    return ours[used], theirs[used]
+def _heaviest(both: pl.DataFrame, rows: pl.Expr, most: int) -> pl.DataFrame:
+    kept = both.filter(rows >= rows.top_k(most).min())
+    return kept.sort(rows, pl.col("value"), descending=[True, False]).head(most)

@@ -1,0 +1,134 @@
+"""What distances are without drift: how large the noise of a window of so many rows is. Pure.
+
+Two samples of one distribution, of n and m rows, are as far apart as one of n m / (n + m) rows is from the whole: its
+*size*. A statistic times its size (a distance: its square) has a limit as sizes grow, so that what it is at any size
+lies between what it is at a few, which a reference keeps. Its law is near a gamma distribution with the same mean and
+variance, which the chi-squared is a case of: so a small p-value needs no large number of draws.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from scipy import special
+
+from boucle.monitoring import statistics
+from boucle.monitoring.statistics import Counts, Floats
+
+SIZES: Final = (30, 100, 300, 1_000, 3_000, 10_000, 100_000)
+"""At which a reference keeps what its distances are."""
+CELLS: Final = 256
+"""Values that stand for a column of numbers: its quantiles, each of the same number of rows."""
+
+_DRAWS: Final = 200
+_SEED: Final = 20130701
+_SQUARED: Final = frozenset({"js", "hellinger", "ks", "wasserstein"})
+
+
+class Noise(Struct, frozen=True):
+    """Mean and variance of a statistic times its size, at `sizes`."""
+
+    sizes: list[int]
+    means: list[float]
+    variances: list[float]
+
+
+def size_of(reference: int, window: int) -> float:
+    """The size of two samples.
+
+    >>> size_of(200, 200)
+    100.0
+    """
+    return reference * window / (reference + window) if reference and window else 0.0
+
+
+def noise_of(
+    counts: Counts, values: Floats | None, sizes: Sequence[int] = SIZES, draws: int = _DRAWS
+) -> dict[str, Noise]:
+    """What PSI, Jensen-Shannon, Hellinger and, of numbers, Wasserstein are without drift: from `draws` samples of the
+    column itself (bootstrap), at each of `sizes`.
+
+    `counts`: rows per bin, of which one more stands for values that no row had. `values`: the column's quantiles at
+    (i + 1/2) / CELLS, ascending. The draws are the same every time.
+    """
+    counts = counts[counts > 0]
+    unseen = np.append(counts, 1)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for size in sizes:
+        drawn = np.random.default_rng(_SEED).multinomial(size, unseen / unseen.sum(), draws)
+        made = {
+            "psi": statistics.psi_of_each(unseen, drawn),
+            "js": statistics.js_of_each(unseen, drawn),
+            "hellinger": statistics.hellinger_of_each(unseen, drawn),
+        }
+        if values is not None:
+            made["wasserstein"] = _apart(size, draws) @ np.diff(values)
+        for name, each in made.items():
+            scaled = _scaled(name, each, size)
+            found.setdefault(name, []).append((float(scaled.mean()), float(scaled.var())))
+    return {
+        name: Noise(list(sizes), [mean for mean, _ in pairs], [variance for _, variance in pairs])
+        for name, pairs in found.items()
+    }
+
+
+def p_value(noise: Noise, statistic: str, value: float, size: float) -> float:
+    """How often a window without drift is as far away, or farther."""
+    shape, scale = _gamma(noise, size)
+    if scale == 0.0:
+        return 1.0 if value <= 0 else 0.0
+    return float(special.gammaincc(shape, _scaled(statistic, np.array(value), size) / scale))
+
+
+def threshold(noise: Noise, statistic: str, rate: float, size: float) -> float:
+    """What a window without drift passes at this rate.
+
+    >>> chi_squared = Noise([100], [4.0], [8.0])
+    >>> round(threshold(chi_squared, "psi", 0.05, 100.0) * 100, 3)
+    9.488
+    """
+    shape, scale = _gamma(noise, size)
+    value = float(special.gammainccinv(shape, rate)) * scale / size if scale else 0.0
+    return value**0.5 if statistic in _SQUARED else value
+
+
+def ks_p_value(distance: float, size: float) -> float:
+    """Kolmogorov's distribution with Stephens' term for few rows (1970); too large, so never a false alarm more, where
+    values repeat.
+
+    >>> round(ks_p_value(0.192, 50.0), 3)
+    0.043
+    """
+    root = size**0.5
+    return float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance)) if root else 1.0
+
+
+def chi_square_p_value(statistic: float, freedom: int) -> float:
+    """Pearson's test; 1 without any freedom.
+
+    >>> round(chi_square_p_value(9.488, 4), 3)
+    0.05
+    """
+    return float(special.chdtrc(freedom, statistic)) if freedom else 1.0
+
+
+@cache
+def _apart(size: int, draws: int) -> Floats:
+    """How far the distribution function of a sample is from the whole's, between neighbours of CELLS equal cells."""
+    drawn = np.random.default_rng(_SEED).multinomial(size, np.full(CELLS, 1 / CELLS), draws)
+    whole = np.arange(1, CELLS) / CELLS
+    return np.abs(np.cumsum(drawn, axis=1)[:, :-1] / size - whole)
+
+
+def _scaled(statistic: str, value: Floats, size: float) -> Floats:
+    return (value * value if statistic in _SQUARED else value) * size
+
+
+def _gamma(noise: Noise, size: float) -> tuple[float, float]:
+    """Shape and scale at a size, between those that are kept."""
+    at = np.log(max(size, 1.0))
+    known = np.log(noise.sizes)
+    mean, variance = (float(np.interp(at, known, one)) for one in (noise.means, noise.variances))
+    return (mean * mean / variance, variance / mean) if mean > 0 and variance > 0 else (1.0, 0.0)

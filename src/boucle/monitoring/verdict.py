@@ -1,0 +1,176 @@
+"""Which columns drifted, with a stated rate of false alarms. Pure.
+
+A column's p-value comes from two tests: Kolmogorov-Smirnov sees what moved a little everywhere, Pearson's test over
+bins sees what moved much somewhere, missing values too. Holm's correction then holds the rate for the table: at a rate
+of 0.01, of a thousand windows without drift at most ten have any column called drifted, however many columns there are
+and however they depend on each other. What is beyond noise and still too small to matter is called slight.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from boucle.monitoring.compare import Distances
+from boucle.monitoring.nulls import Noise, chi_square_p_value, ks_p_value, p_value, size_of, threshold
+
+RATE: Final = 0.01
+AT_LEAST: Final = 0.05
+
+Verdict = Literal["drift", "slight", "same", "vanished", "type", "empty", "new"]
+SERIOUS: Final[frozenset[Verdict]] = frozenset({"drift", "vanished", "type", "empty"})
+"""What counts as drift of the table."""
+_ORDER: Final[tuple[Verdict, ...]] = ("empty", "vanished", "type", "drift", "slight", "new", "same")
+
+
+class ColumnVerdict(Struct, frozen=True, kw_only=True):
+    """What became of one column."""
+
+    column: str
+    verdict: Verdict
+    distances: Distances
+    p_value: float | None = None
+    """How often a column without drift is as far away, or farther; None if it could not be compared."""
+    adjusted: float | None = None
+    """The same, corrected for the number of columns: drift from the rate downwards."""
+    thresholds: dict[str, float] = {}
+    """What each distance passes without drift at the stated rate, by itself."""
+    weight: float = 1.0
+    """What the column matters, 1 in the mean."""
+
+
+class TableVerdict(Struct, frozen=True, kw_only=True):
+    """What became of a table."""
+
+    drifted: bool
+    rate: float
+    """Of tables without drift, the share in which a column is called drifted or slight."""
+    at_least: float
+    """Share of the rows that must have moved in a column for its drift to matter."""
+    reference_rows: int
+    window_rows: int
+    columns: list[ColumnVerdict]
+    """What matters most first."""
+
+
+def judged(
+    distances: Sequence[Distances],
+    *,
+    rate: float = RATE,
+    at_least: float = AT_LEAST,
+    noise: Mapping[str, Mapping[str, Noise]] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> TableVerdict:
+    """The verdict on each column, what matters first.
+
+    `noise`: of each column, what its distances are without drift (`boucle.monitoring.nulls.noise_of`); where it has
+    `ks` and `chi_square`, from windows that the reference is made of (`window_noise`), a column must be farther than
+    these, too. `weights`: importances of the features that have one, in any unit.
+    """
+    noise = noise or {}
+    found = {one.column: _p_value(one, noise.get(one.column, {})) for one in distances if one.state == "compared"}
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    shares = _weights([one.column for one in distances], weights or {})
+    columns = [
+        ColumnVerdict(
+            column=one.column,
+            verdict=_verdict(one, adjusted.get(one.column), rate, at_least),
+            distances=one,
+            p_value=found.get(one.column),
+            adjusted=adjusted.get(one.column),
+            thresholds=_thresholds(one, noise.get(one.column, {}), rate),
+            weight=shares[one.column],
+        )
+        for one in distances
+    ]
+    columns.sort(key=lambda one: (_ORDER.index(one.verdict), -one.weight * (one.distances.moved or 0.0)))
+    return TableVerdict(
+        drifted=any(one.verdict in SERIOUS for one in columns),
+        rate=rate,
+        at_least=at_least,
+        reference_rows=max((one.reference_rows for one in distances), default=0),
+        window_rows=max((one.window_rows for one in distances), default=0),
+        columns=columns,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979).
+
+    Not Benjamini and Hochberg's, which holds the share of false ones among those that are found: an alarm is of the
+    table, and one false column is a false alarm. Holm's holds under any dependence of the columns.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    each = np.asarray(p_values, np.float64)
+    order = np.argsort(each, kind="stable")
+    corrected = np.empty(len(each))
+    corrected[order] = np.minimum(np.maximum.accumulate(each[order] * np.arange(len(each), 0, -1)), 1.0)
+    return corrected.tolist()
+
+
+def window_noise(distances: Sequence[Sequence[Distances]]) -> dict[str, dict[str, Noise]]:
+    """What Kolmogorov-Smirnov and chi-square are between a reference and the windows it is made of, by column.
+
+    Days differ from each other more than samples of rows do. `distances`: of each window from the reference, at least
+    two; a window should hold about as many rows as those that are judged by it.
+    """
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for window in distances:
+        for one in window:
+            if one.state != "compared":
+                continue
+            size = size_of(one.reference_rows, one.window_rows)
+            kept = found.setdefault(one.column, {})
+            kept.setdefault("chi_square", []).append((size, _chi_square_a_freedom(one)))
+            if one.ks is not None:
+                kept.setdefault("ks", []).append((size, one.ks * one.ks * size))
+    return {column: {name: _noise(each) for name, each in kept.items()} for column, kept in found.items()}
+
+
+def _noise(sized: Sequence[tuple[float, float]]) -> Noise:
+    sizes, scaled = zip(*sized, strict=True)
+    return Noise([max(1, round(float(np.median(sizes))))], [float(np.mean(scaled))], [float(np.var(scaled, ddof=1))])
+
+
+def _chi_square_a_freedom(one: Distances) -> float:
+    return (one.chi_square or 0.0) / max(one.freedom, 1)
+
+
+def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
+    size = size_of(one.reference_rows, one.window_rows)
+    by_bins = chi_square_p_value(one.chi_square or 0.0, one.freedom)
+    if "chi_square" in noise:
+        by_bins = max(by_bins, p_value(noise["chi_square"], "chi_square", _chi_square_a_freedom(one), 1.0))
+    if one.ks is None:
+        return by_bins
+    present = size_of(one.reference_rows - one.reference_nulls, one.window_rows - one.window_nulls)
+    by_ranks = ks_p_value(one.ks, present)
+    if "ks" in noise:
+        by_ranks = max(by_ranks, p_value(noise["ks"], "ks", one.ks, size))
+    return min(1.0, 2 * min(by_bins, by_ranks))
+
+
+def _thresholds(one: Distances, noise: Mapping[str, Noise], rate: float) -> dict[str, float]:
+    size = size_of(one.reference_rows, one.window_rows)
+    return {
+        name: threshold(noise[name], name, rate, size)
+        for name in ("psi", "js", "hellinger", "wasserstein")
+        if name in noise and one.state == "compared"
+    }
+
+
+def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: float) -> Verdict:
+    if one.state != "compared":
+        return one.state
+    if adjusted is None or adjusted > rate:
+        return "same"
+    return "drift" if (one.moved or 0.0) >= at_least else "slight"
+
+
+def _weights(columns: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
+    known = [max(weights[name], 0.0) for name in columns if name in weights]
+    middle = sum(known) / len(known) if known else 0.0
+    return {name: max(weights.get(name, middle), 0.0) / middle if middle else 1.0 for name in columns}

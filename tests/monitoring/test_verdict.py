@@ -1,0 +1,179 @@
+"""Verdicts: false alarms at the stated rate, power, order, and what nulls say."""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from boucle.data.api import profile
+from boucle.monitoring import nulls
+from boucle.monitoring.columns import exact_columns
+from boucle.monitoring.compare import columns_of, compared
+from boucle.monitoring.nulls import Noise, noise_of, p_value, threshold
+from boucle.monitoring.verdict import TableVerdict, holm, judged, window_noise
+
+Shape = Callable[[np.random.Generator, int], object]
+SHAPES: dict[str, Shape] = {
+    "normal": lambda noise, rows: noise.normal(0, 1, rows),
+    "skewed": lambda noise, rows: noise.lognormal(0, 2, rows),
+    "whole": lambda noise, rows: noise.integers(0, 7, rows),
+    "missing": lambda noise, rows: np.where(noise.random(rows) < 0.2, np.nan, noise.normal(0, 1, rows)),
+    "rare": lambda noise, rows: (noise.random(rows) < 0.002) * 1.0,
+    "words": lambda noise, rows: [f"w{value}" for value in noise.zipf(1.5, rows).clip(0, 500)],
+    "names": lambda noise, rows: [f"n{value}" for value in noise.integers(0, 3_000, rows)],
+}
+
+
+def table(noise: np.random.Generator, rows: int) -> pl.DataFrame:
+    return pl.DataFrame({name: make(noise, rows) for name, make in SHAPES.items()})
+
+
+def alarm(verdict: TableVerdict) -> bool:
+    return any(one.verdict != "same" for one in verdict.columns)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("reference", "window"), [(4_000, 200), (500, 500), (300, 3_000)])
+def test_no_more_false_alarms_than_stated(reference: int, window: int) -> None:
+    noise = np.random.default_rng(reference)
+    rounds, rate = 200, 0.05
+    alarms = 0
+    for _ in range(rounds):
+        distances = compared(exact_columns(table(noise, reference)), exact_columns(table(noise, window)))
+        alarms += alarm(judged(distances, rate=rate))
+    # Five standard errors above the rate: a true rate of 0.05 passes but once in three million runs.
+    assert alarms / rounds <= rate + 5 * np.sqrt(rate * (1 - rate) / rounds)
+    assert alarms  # nor is it always silent
+
+
+def test_profiles_give_the_same_verdicts() -> None:
+    noise = np.random.default_rng(7)
+    reference, window = table(noise, 1_500), table(noise, 400)
+    ways = compared(exact_columns(reference), exact_columns(window)), compared(
+        columns_of(profile(reference)), columns_of(profile(window))
+    )  # fmt: skip
+    found = [{one.column: one.p_value for one in judged(way).columns if one.column != "names"} for way in ways]
+    assert found[0] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("normal", lambda values: values + 0.4),
+        ("skewed", lambda values: values * 2),
+        ("whole", lambda values: values.clip(1, 6)),
+        ("missing", lambda values: values.set(pl.Series(range(len(values))) % 3 == 0, None)),
+        ("words", lambda values: values.replace("w1", "w2")),
+    ],
+)
+def test_what_moved_is_found_and_ranks_first(column: str, change: Callable[[pl.Series], pl.Series]) -> None:
+    noise = np.random.default_rng(11)
+    reference, window = table(noise, 5_000), table(noise, 2_000)
+    window = window.with_columns(change(window[column]).alias(column))
+    verdict = judged(compared(exact_columns(reference), exact_columns(window)))
+    assert [one.column for one in verdict.columns if one.verdict == "drift"] == [column]
+    assert verdict.columns[0].column == column
+    assert verdict.drifted
+
+
+def test_drift_too_small_to_matter_is_slight() -> None:
+    noise = np.random.default_rng(3)
+    tables = [pl.DataFrame({"x": noise.normal(shift, 1, 100_000)}) for shift in (0.0, 0.05)]
+    verdict = judged(compared(*(exact_columns(one) for one in tables)))
+    assert (verdict.columns[0].verdict, verdict.drifted) == ("slight", False)
+    assert judged(compared(*(exact_columns(one) for one in tables)), at_least=0.01).drifted
+
+
+def test_what_matters_ranks_first() -> None:
+    noise = np.random.default_rng(5)
+    reference = pl.DataFrame({name: noise.normal(0, 1, 2_000) for name in "abc"})
+    window = pl.DataFrame({"a": noise.normal(1, 1, 2_000), "b": noise.normal(2, 1, 2_000), "c": reference["c"]})
+    distances = compared(exact_columns(reference), exact_columns(window))
+    assert [one.column for one in judged(distances).columns] == ["b", "a", "c"]
+    weighted = judged(distances, weights={"a": 0.7, "b": 0.1, "c": 0.2})
+    assert [one.column for one in weighted.columns] == ["a", "b", "c"]
+    assert weighted.columns[0].weight == pytest.approx(2.1)
+
+
+def test_columns_that_vanish_or_change_are_drift_and_new_ones_are_not() -> None:
+    lacks = compared(exact_columns(pl.DataFrame({"a": [1], "b": [1]})), exact_columns(pl.DataFrame({"b": ["x"]})))
+    verdict = judged(lacks)
+    assert [one.verdict for one in verdict.columns] == ["vanished", "type"]
+    assert verdict.drifted
+    more = judged(compared(exact_columns(pl.DataFrame({"a": [1]})), exact_columns(pl.DataFrame({"a": [1], "b": [2]}))))
+    assert ({one.column: one.verdict for one in more.columns}, more.drifted) == ({"b": "new", "a": "same"}, False)
+    empty = judged(compared(exact_columns(pl.DataFrame({"a": [1]})), exact_columns(pl.DataFrame({"a": [1]}).clear())))
+    assert (empty.columns[0].verdict, empty.drifted) == ("empty", True)
+    assert judged([]).columns == []
+
+
+def test_holm_against_its_definition() -> None:
+    noise = np.random.default_rng(1)
+    each = noise.random(12) ** 3
+    order = sorted(each)
+    by_hand = [min(1.0, max((12 - i) * p for i, p in enumerate(order) if p <= one)) for one in each]
+    assert holm(list(each)) == pytest.approx(by_hand)
+    assert holm([]) == []
+
+
+# --- nulls --------------------------------------------------------------------------------------------------------
+
+
+def test_kolmogorov_and_pearson_against_scipy() -> None:
+    noise = np.random.default_rng(2)
+    a, b = noise.normal(0, 1, 400), noise.normal(0.15, 1, 300)
+    found = stats.ks_2samp(a, b)
+    assert nulls.ks_p_value(found.statistic, nulls.size_of(400, 300)) == pytest.approx(found.pvalue, rel=0.1)
+    rows = np.array([[30, 50, 20], [45, 40, 25]])
+    expected = stats.chi2_contingency(rows, correction=False)
+    assert nulls.chi_square_p_value(expected.statistic, 2) == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistic", ["psi", "js", "hellinger", "wasserstein"])
+@pytest.mark.parametrize("rows", [60, 2_000])
+def test_a_threshold_is_passed_at_its_rate(statistic: str, rows: int) -> None:
+    noise = np.random.default_rng(rows)
+    reference = pl.DataFrame({"x": noise.gamma(2, 1, 20_000)})
+    known = exact_columns(reference)
+    values = np.quantile(reference["x"].to_numpy(), (np.arange(nulls.CELLS) + 0.5) / nulls.CELLS)
+    made = noise_of(np.array(compared(known, known)[0].reference_counts), values)
+    size = nulls.size_of(20_000, rows)
+    rounds = 150
+    passed, p_values = 0, []
+    for _ in range(rounds):
+        [one] = compared(known, exact_columns(pl.DataFrame({"x": noise.gamma(2, 1, rows)})))
+        distance = getattr(one, statistic)
+        passed += distance > threshold(made[statistic], statistic, 0.05, size)
+        p_values.append(p_value(made[statistic], statistic, distance, size))
+    assert passed / rounds == pytest.approx(0.05, abs=0.06)
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(passed / rounds)
+
+
+def test_noise_of_a_constant_column() -> None:
+    made = noise_of(np.array([100]), np.full(nulls.CELLS, 3.0))
+    assert threshold(made["wasserstein"], "wasserstein", 0.01, 50.0) == 0.0
+    assert p_value(made["wasserstein"], "wasserstein", 0.0, 50.0) == 1.0
+    assert p_value(made["wasserstein"], "wasserstein", 1.0, 50.0) == 0.0
+    assert p_value(Noise([30], [0.0], [0.0]), "psi", 0.0, 50.0) == 1.0
+
+
+def test_days_that_differ_by_themselves_are_no_drift() -> None:
+    noise = np.random.default_rng(13)
+
+    def day(shift: float = 0.0) -> pl.DataFrame:
+        return pl.DataFrame({"x": noise.normal(noise.normal(0, 0.5) + shift, 1, 400)})
+
+    days = [day() for _ in range(40)]
+    whole = exact_columns(pl.concat(days))
+    usual = window_noise([compared(whole, exact_columns(one)) for one in days])
+
+    def alarms(shift: float, kept: dict[str, dict[str, Noise]]) -> int:
+        verdicts = [judged(compared(whole, exact_columns(day(shift))), noise=kept) for _ in range(40)]
+        return sum(one.drifted for one in verdicts)
+
+    assert alarms(0.0, {}) > 20  # as samples of rows they are far apart
+    assert alarms(0.0, usual) <= 3
+    assert alarms(3.0, usual) > 36
