@@ -133,6 +133,7 @@ WITHOUT_A_STORE = {
         "settings",
         "completion",
         "doctor",
+        "drift",
         "endpoints",
         "explain",
         "profile",

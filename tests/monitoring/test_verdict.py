@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from boucle.data.api import profile
+from boucle.data.records import Noise
 from boucle.monitoring import nulls
 from boucle.monitoring.columns import exact_columns
 from boucle.monitoring.compare import columns_of, compared
-from boucle.monitoring.nulls import Noise, noise_of, p_value, threshold
+from boucle.monitoring.nulls import noise_of, p_value, threshold
 from boucle.monitoring.verdict import TableVerdict, holm, judged, window_noise
 
 Shape = Callable[[np.random.Generator, int], object]

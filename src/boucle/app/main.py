@@ -16,6 +16,7 @@ from boucle.app.commands import (
     compact,
     completion,
     doctor,
+    drift,
     explain,
     fsck,
     gc,
@@ -100,6 +101,7 @@ app.command()(completion.completion)
 app.command()(lineage.lineage)
 app.command()(predict.predict)
 app.command()(profile.profile)
+app.command()(drift.drift)
 app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)

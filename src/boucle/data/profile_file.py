@@ -16,7 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from boucle.data import profiles, table_file
-from boucle.data.records import Profile
+from boucle.data.records import Noise, Profile
 from boucle.data.table_file import Shape
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress, Silent
@@ -34,6 +34,8 @@ class ProfiledTable(Struct, frozen=True, kw_only=True):
     columns: dict[str, Shape]
     """In the table's order; those that are `other` (lists, structs, bytes, durations) have no profile."""
     profile: Profile
+    noise: dict[str, dict[str, Noise]] | None = None
+    """By column and distance: how far samples of the column are from it without any drift."""
 
 
 def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None) -> ProfiledTable:

@@ -98,6 +98,15 @@ class Products(Struct, frozen=True, kw_only=True):
     """Of each pair; None where neither column lacks a value, so that both columns' own sums are those."""
 
 
+class Noise(Struct, frozen=True):
+    """What a distance is between samples of one column, by their size: mean and variance of the distance (where it is
+    a root: its square) times the size, at each of `sizes`. See `boucle.monitoring.nulls`."""
+
+    sizes: list[int]
+    means: list[float]
+    variances: list[float]
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """Mergeable summary of a table; byte-identical for the same rows in any order and any split."""
 

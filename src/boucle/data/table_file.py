@@ -73,7 +73,7 @@ def look(path: Path) -> TableFile:
 def shapes(file: TableFile, progress: Progress) -> dict[str, Shape]:
     """What each column is, in the order in which they come. Reads a file of lines, unless it is one piece."""
     if file.kind in ("parquet", "ipc"):
-        return {name: _shape_of(dtype) for name, dtype in _scan(file).collect_schema().items()}
+        return {name: _shape_of(dtype) for name, dtype in scan(file).collect_schema().items()}
     found: dict[str, Shape | None] = {}
     with progress.task(f"types of {file.path.name}", len(file.pieces), even=True) as task:
         for piece in file.pieces:
@@ -90,7 +90,7 @@ def pieces(file: TableFile, columns: Mapping[str, Shape]) -> Iterator[pl.DataFra
     for piece in file.pieces:
         if file.kind in ("parquet", "ipc"):
             first, last = piece
-            table = _collected(file, _scan(file).select(list(wanted)).slice(first, last - first))
+            table = _collected(file, scan(file).select(list(wanted)).slice(first, last - first))
         else:
             table = _raw(file, piece, text)
         yield pl.DataFrame([_as(table, name, one) for name, one in wanted.items()])
@@ -112,8 +112,8 @@ def _as(table: pl.DataFrame, name: str, shape: Shape) -> pl.Series:
 
 def _look_at_columns(path: Path, kind: FileKind) -> TableFile:
     file = TableFile(path=path, kind=kind, csv=CsvFormat(), columns=[], pieces=[])
-    schema = _scan(file).collect_schema()
-    rows = int(_collected(file, _scan(file).select(pl.len())).item()) if len(schema) else 0
+    schema = scan(file).collect_schema()
+    rows = int(_collected(file, scan(file).select(pl.len())).item()) if len(schema) else 0
     if not len(schema):
         raise InvalidInput(f"{path.name} has no columns; a table is needed")
     low, high = _PIECE_ROWS
@@ -123,7 +123,8 @@ def _look_at_columns(path: Path, kind: FileKind) -> TableFile:
     )
 
 
-def _scan(file: TableFile) -> pl.LazyFrame:
+def scan(file: TableFile) -> pl.LazyFrame:
+    """A file of columns, of which nothing is read yet."""
     try:
         lazy = pl.scan_parquet(file.path, glob=False) if file.kind == "parquet" else pl.scan_ipc(file.path)
         lazy.collect_schema()

@@ -3,12 +3,14 @@
 The bins come from the reference alone. Missing values have their own bin, so a feed that goes missing is a drift too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boucle.data import histogram
 from boucle.data.api import bucket_middles, comparable, histogram_of
 from boucle.data.records import CategoryProfile, NumericProfile
 from boucle.monitoring.statistics import Counts
@@ -33,8 +35,12 @@ class Bins:
         self._reference = reference
         self._numbers: _Numbers | None = None
 
-    def counted(self, window: ColumnProfile) -> tuple[Counts, Counts]:
+    def counted(self, window: ColumnProfile) -> Pair:
         """Rows of the reference and of the window per bin; bins that are empty in both are left out."""
+        return used(*self.full(window))
+
+    def full(self, window: ColumnProfile) -> tuple[list[int], list[int]]:
+        """The same with all bins."""
         reference = self._reference
         if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
             bins = self._counted_numbers(reference, window)
@@ -42,13 +48,46 @@ class Bins:
             bins = _counted_text(reference, window)
         else:
             bins = [[present(reference), 0], [0, present(window)]]
-        return used([*bins[0], reference.nulls], [*bins[1], window.nulls])
+        return [*bins[0], reference.nulls], [*bins[1], window.nulls]
+
+    def labels(self) -> list[str]:
+        """What each of all bins holds; known once a window was counted."""
+        if isinstance(self._reference, CategoryProfile):
+            return text_labels(heaviest_texts(self._reference.values))
+        made = self._numbers
+        if made is None or self._reference.minimum is None or self._reference.maximum is None or not len(made.ends):
+            return ["present", "missing"]
+        shift = np.int64(64 - made.bits)
+        ends = histogram.value_at(((made.ends + 1) << shift) - 1).tolist()
+        inner = number_labels(self._reference.minimum, ends, self._reference.maximum)
+        return [*inner[:-2], *[""] * (QUANTILES + 3 - len(inner)), *inner[-2:]]
 
     def _counted_numbers(self, reference: NumericProfile, window: NumericProfile) -> list[list[int]]:
         bits = min(reference.bits, window.bits)
         if self._numbers is None or self._numbers.bits != bits:
             self._numbers = _numbers(reference, bits)
         return [self._numbers.counts, _summed(self._numbers, _coarse(window, bits), window.counts)]
+
+
+def number_labels(lowest: float, ends: Sequence[float], highest: float) -> list[str]:
+    """Names of the bins of numbers.
+
+    >>> number_labels(0.0, [1.0, 2.5], 4.0)
+    ['below 0', '0 to 1', '1 to 2.5', '2.5 to 4', 'above 4', 'missing']
+    """
+    marks = [f"{value:.5g}" for value in (lowest, *ends, highest)]
+    inner = [low if low == high else f"{low} to {high}" for low, high in pairwise(marks)]
+    return [f"below {marks[0]}", *inner, f"above {marks[-1]}", "missing"]
+
+
+def text_labels(heaviest: Sequence[str]) -> list[str]:
+    """Names of the bins of texts."""
+    return [*heaviest, "other values", "new values", "missing"]
+
+
+def heaviest_texts(known: Mapping[str, int]) -> list[str]:
+    """The values of which bins are made."""
+    return sorted(known, key=lambda value: (-known[value], value))[:CATEGORIES]
 
 
 def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
@@ -151,7 +190,7 @@ def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Sequence[int
 
 def _counted_text(reference: CategoryProfile, window: CategoryProfile) -> list[list[int]]:
     known, served = comparable(reference, window)
-    heaviest = sorted(known, key=lambda value: (-known[value], value))[:CATEGORIES]
+    heaviest = heaviest_texts(known)
     shared = [served.get(value, 0) for value in heaviest]
     new = sum(count for value, count in served.items() if value not in known)
     return [

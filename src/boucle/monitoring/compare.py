@@ -7,13 +7,28 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 
+from boucle.data.api import profile
 from boucle.data.records import CategoryProfile, NumericProfile, Profile
 from boucle.monitoring import statistics
-from boucle.monitoring.bins import CATEGORIES, POOLED, QUANTILES, Bins, Pair, buckets, pooled_texts, present, used
+from boucle.monitoring.bins import (
+    CATEGORIES,
+    POOLED,
+    QUANTILES,
+    Bins,
+    Pair,
+    buckets,
+    number_labels,
+    pooled_texts,
+    present,
+    text_labels,
+    used,
+)
 from boucle.monitoring.columns import AnyColumn, NumberColumn, TextColumn, is_text
 
 STATISTICS: Final = ("psi", "js", "hellinger", "chi_square", "ks", "wasserstein")
 """The distances by their names, in the order in which they are shown."""
+
+Full = tuple[list[int], list[int]]
 
 State = Literal["compared", "vanished", "new", "type", "empty"]
 """`vanished`: the window lacks the column; `new`: the reference does; `type`: numbers here, text there; `empty`: one of
@@ -45,9 +60,11 @@ class Distances(Struct, frozen=True, kw_only=True):
     """Numbers only, over rows that have a value."""
     wasserstein: float | None = None
     """Numbers only, in the column's unit."""
+    bins: list[str] = []
+    """Below the reference's range, its tenths, above, missing; or its heaviest texts, the others, those it never had,
+    missing. Those that both leave empty are left out."""
     reference_counts: list[int] = []
-    """Rows per bin: below the reference's range, its tenths, above, missing; or its heaviest texts, the others, those
-    it never had, missing. Bins that both leave empty are left out."""
+    """Rows per bin."""
     window_counts: list[int] = []
 
 
@@ -64,33 +81,44 @@ def compared(reference: Mapping[str, AnyColumn], window: Mapping[str, AnyColumn]
     return found + [_alone(name, column, "new") for name, column in window.items() if name not in reference]
 
 
+def changed(name: str, reference: AnyColumn, window: AnyColumn, note: str) -> Distances:
+    """A column whose values are of another type than they were."""
+    return _alone(name, reference, "type", window, note)
+
+
 def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distances:
     if window is None:
         return _alone(name, reference, "vanished")
+    if is_text(reference) != is_text(window) and not _filled_rows(window):
+        window = _none_of(reference, window.rows)
+    if is_text(reference) != is_text(window) and not _filled_rows(reference):
+        reference = _none_of(window, reference.rows)
     if is_text(reference) != is_text(window):
         note = "was numbers, is text" if is_text(window) else "was text, is numbers"
-        return _alone(name, reference, "type", window, note)
+        return changed(name, reference, window, note)
     if not reference.rows or not window.rows:
         return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
     ks = wasserstein = pooled = None
     if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
-        counts = _number_counts(reference, window)
+        full, labels = _number_counts(reference, window)
         if len(reference.values) and len(window.values):
             ks = statistics.ks_sorted(reference.values, window.values)
             wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
     elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
-        counts, pooled = _text_counts(reference, window)
+        full, pooled, labels = _text_counts(reference, window)
     elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
-        counts = Bins(reference).counted(window)
+        bins = Bins(reference)
+        full, labels = bins.full(window), bins.labels()
         if present(reference) and present(window):
             values, ours, theirs = buckets(reference, window)
             ks, wasserstein = statistics.ks(ours, theirs), statistics.wasserstein(values, ours, theirs)
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
-        counts, pooled = Bins(reference).counted(window), pooled_texts(reference, window)
+        bins, pooled = Bins(reference), pooled_texts(reference, window)
+        full, labels = bins.full(window), bins.labels()
     else:
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
-    p, q = counts
-    tested = statistics.tested(*(pooled or counts))
+    p, q = used(*full)
+    tested = statistics.tested(*(pooled or (p, q)))
     return Distances(
         column=name,
         kind=_kind(reference),
@@ -107,6 +135,7 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         moved=max(statistics.moved(p, q), (ks or 0.0) * min(_filled(reference), _filled(window))),
         ks=ks,
         wasserstein=wasserstein,
+        bins=[name for name, *rows in zip(labels, *full, strict=True) if any(rows)],
         reference_counts=p.tolist(),
         window_counts=q.tolist(),
     )
@@ -133,8 +162,22 @@ def _kind(column: AnyColumn) -> Literal["number", "text"]:
     return "text" if is_text(column) else "number"
 
 
+def _filled_rows(column: AnyColumn) -> int:
+    return column.rows - column.nulls
+
+
+def _none_of(other: AnyColumn, rows: int) -> AnyColumn:
+    """A column without values, which is of any type, as one of the other's type."""
+    if isinstance(other, NumberColumn):
+        return NumberColumn(rows, rows, np.empty(0))
+    if isinstance(other, TextColumn):
+        return TextColumn(rows, rows, other.counts.clear())
+    empty = pl.DataFrame({other.name: [None] * rows}, {other.name: pl.String if is_text(other) else pl.Float64})
+    return columns_of(profile(empty))[other.name]
+
+
 def _filled(column: AnyColumn) -> float:
-    return 1 - column.nulls / column.rows
+    return _filled_rows(column) / column.rows
 
 
 def _none(what: str, reference: int, window: int) -> str:
@@ -143,7 +186,7 @@ def _none(what: str, reference: int, window: int) -> str:
 
 
 def _note(reference: AnyColumn, window: AnyColumn) -> str | None:
-    ours, theirs = reference.rows - reference.nulls, window.rows - window.nulls
+    ours, theirs = _filled_rows(reference), _filled_rows(window)
     if not ours or not theirs:
         return _none("values", ours, theirs)
     was, is_now = _is_constant(reference), _is_constant(window)
@@ -165,11 +208,12 @@ def _is_constant(column: AnyColumn) -> bool:
 # --- counts in the same bins as `boucle.monitoring.bins` gives profiles ------------------------------------------
 
 
-def _number_counts(reference: NumberColumn, window: NumberColumn) -> Pair:
+def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Full, list[str]]:
     rows = [(one.values, one.nulls) for one in (reference, window)]
     known = reference.values
     if not len(known):
-        return used(*([len(values), nulls] for values, nulls in rows))
+        ours, theirs = ([len(values), nulls] for values, nulls in rows)
+        return (ours, theirs), ["present", "missing"]
     ranks = -(-len(known) * np.arange(1, QUANTILES) // QUANTILES) - 1
     ends = np.unique(known[ranks])
     lowest, highest = known[0], known[-1]
@@ -180,17 +224,17 @@ def _number_counts(reference: NumberColumn, window: NumberColumn) -> Pair:
         upto = np.clip(np.searchsorted(values, ends, side="right"), below, above)
         inner = np.diff(np.concatenate([[below], upto, [above]])).tolist()
         counted.append([below, *inner, len(values) - above, nulls])
-    return used(*counted)
+    return (counted[0], counted[1]), number_labels(float(lowest), ends.tolist(), float(highest))
 
 
-def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Pair, Pair]:
+def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair, list[str]]:
     """Counts in the reference's heaviest values, and in those that are heaviest in both together."""
     both = reference.counts.join(window.counts, on="value", how="full", coalesce=True, suffix="_window").fill_null(0)
     ours, theirs = both["n"], both["n_window"]
     known = _heaviest(both, pl.col("n"), CATEGORIES).filter(pl.col("n") > 0)
     new = int(theirs.filter(ours == 0).sum())
     first, shared = known["n"].to_list(), known["n_window"].to_list()
-    own = used(
+    own = (
         [*first, int(ours.sum()) - sum(first), 0, reference.nulls],
         [*shared, int(theirs.sum()) - sum(shared) - new, new, window.nulls],
     )
@@ -200,7 +244,7 @@ def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Pair, Pair]
         [*first, int(ours.sum()) - sum(first), reference.nulls],
         [*shared, int(theirs.sum()) - sum(shared), window.nulls],
     )
-    return own, pooled
+    return own, pooled, text_labels(known["value"].to_list())
 
 
 def _heaviest(both: pl.DataFrame, rows: pl.Expr, most: int) -> pl.DataFrame:

@@ -11,9 +11,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
 from scipy import special
 
+from boucle.data.records import Noise
 from boucle.monitoring import statistics
 from boucle.monitoring.statistics import Counts, Floats
 
@@ -25,14 +25,6 @@ CELLS: Final = 256
 _DRAWS: Final = 200
 _SEED: Final = 20130701
 _SQUARED: Final = frozenset({"js", "hellinger", "ks", "wasserstein"})
-
-
-class Noise(Struct, frozen=True):
-    """Mean and variance of a statistic times its size, at `sizes`."""
-
-    sizes: list[int]
-    means: list[float]
-    variances: list[float]
 
 
 def size_of(reference: int, window: int) -> float:

@@ -12,8 +12,9 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
+from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
-from boucle.monitoring.nulls import Noise, chi_square_p_value, ks_p_value, p_value, size_of, threshold
+from boucle.monitoring.nulls import chi_square_p_value, ks_p_value, p_value, size_of, threshold
 
 RATE: Final = 0.01
 AT_LEAST: Final = 0.05

@@ -57,6 +57,11 @@ def profile(
             made = profile_file(table, jobs=session.threads(), progress=shown)
     told = facts(made)
     if out is not None:
+        from msgspec.structs import replace
+
+        from boucle.monitoring.tables import reference_noise
+
+        made = replace(made, noise=made.noise or reference_noise(made))
         write_atomic(out.absolute(), to_bytes(made), mode=0o644)
     if html is not None:
         from boucle.app.profile_page import page

@@ -1,0 +1,97 @@
+"""Two tables compared, as one HTML file: no network, no clock, every text escaped."""
+
+from typing import Final
+
+import altair as alt
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from boucle.app import charts
+from boucle.app.charts import LIGHT, Row, Spec, data_of, spec_of, tips
+from boucle.app.commands.drift import figure, told
+from boucle.app.report_page import libraries, script, template
+from boucle.monitoring.verdict import SERIOUS, ColumnVerdict, TableVerdict
+
+MOST_CHARTS: Final = 60
+"""Columns that have a chart: those that matter most."""
+
+
+def page(verdict: TableVerdict, reference: str, current: str) -> str:
+    """The page's HTML. The same verdict gives the same text."""
+    environment = Environment(
+        loader=PackageLoader("boucle.app", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    specs = {f"column-{place}": _bins(one) for place, one in enumerate(verdict.columns[:MOST_CHARTS]) if _counts(one)}
+    return environment.get_template("drift.html.j2").render(
+        verdict=verdict,
+        told=told(verdict),
+        serious=SERIOUS,
+        reference=reference,
+        current=current,
+        charts=specs,
+        figures=[_figures(one) for one in verdict.columns],
+        light=msgspec.structs.asdict(charts.LIGHT),
+        dark=msgspec.structs.asdict(charts.DARK),
+        data=script({"specs": specs, "dark": charts.dark_colors()}),
+        style=template("report.css"),
+        more_style=template("profile.css"),
+        script=template("report.js"),
+        vega=libraries(),
+    )
+
+
+def _figures(one: ColumnVerdict) -> list[tuple[str, str]]:
+    """A column's figures by name, each with what it passes without drift at the stated rate."""
+    far = one.distances
+    if far.moved is None:
+        return []
+    shown = [("rows moved", f"{far.moved:.1%}"), ("p, corrected", figure(one.adjusted))]
+    values = {
+        "psi": ("PSI", far.psi),
+        "js": ("Jensen-Shannon", far.js),
+        "hellinger": ("Hellinger", far.hellinger),
+        "wasserstein": ("Wasserstein", far.wasserstein),
+    }
+    for key, (name, value) in values.items():
+        if value is not None:
+            limit = one.thresholds.get(key)
+            shown.append((name, figure(value) + ("" if limit is None else f" (noise to {figure(limit)})")))
+    if far.ks is not None:
+        shown.append(("Kolmogorov-Smirnov", figure(far.ks)))
+    shown.append(("chi-square", f"{figure(far.chi_square)} ({far.freedom} degrees)"))
+    return shown
+
+
+def _counts(one: ColumnVerdict) -> bool:
+    return bool(one.distances.reference_rows and one.distances.window_rows and one.distances.bins)
+
+
+def _bins(one: ColumnVerdict) -> Spec:
+    """The share of rows in each bin, then and now."""
+    far = one.distances
+    rows: list[Row] = [
+        {"place": float(place), "bin": name, "when": when, "share": count / rows, "of rows": f"{count / rows:.2%}"}
+        for when, counts, rows in (
+            ("reference", far.reference_counts, far.reference_rows),
+            ("current", far.window_counts, far.window_rows),
+        )
+        for place, (name, count) in enumerate(zip(far.bins, counts, strict=True))
+    ]
+    names = [name if len(name) <= 22 else name[:21] + "…" for name in far.bins]
+    axis = alt.Axis(
+        title=None, ticks=False, domain=False, labelLimit=150, grid=False,
+        labelExpr=f"{msgspec.json.encode(names).decode()}[datum.value]",
+    )  # fmt: skip
+    color = alt.Scale(domain=["reference", "current"], range=[LIGHT.muted, LIGHT.loop])
+    bars = alt.Chart(data_of(rows)).mark_bar().encode(
+        y=alt.Y("place:O", axis=axis),
+        yOffset=alt.YOffset("when:N", sort=["reference", "current"]),
+        x=alt.X("share:Q", axis=None),
+        color=alt.Color("when:N", scale=color, legend=None),
+        tooltip=tips("bin", "when", "of rows"),
+    )  # fmt: skip
+    return spec_of(bars.properties(width=210, height=len(far.bins) * 19))
