@@ -141,7 +141,7 @@ def _plain(control: Control) -> Surface:
         routes=[
             Route("GET", "/", "public", welcome),
             Route("GET", "/health", "public", health),
-            Route("GET", "/health/parts", "public", parts),
+            Route("GET", "/health/parts", "read", parts),
         ],
         refuse=refuse,
     )
