@@ -43,6 +43,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "keys open",
         "keys remove",
         "lineage",
+        "loop explain",
         "loop run",
         "models approve",
         "models evidence",

@@ -92,6 +92,22 @@ def test_the_same_seed_in_another_home_decides_the_same(
     assert months[0] == months[1]
 
 
+def test_every_decision_but_a_drill_is_explained_by_its_rules(project: Path, replayed: Any) -> None:
+    for one in replayed["decisions"]:
+        [explained] = facts(project, "loop", "explain", one["id"])
+        if one["action"].get("trigger") == "drill":
+            assert explained["why"] is None
+            continue
+        assert explained["why"]["action"] == one["action"]
+        assert [rule["came"] for rule in explained["why"]["rules"]].count("applied") == 1
+    day = next(one["day"] for one in replayed["decisions"] if one["action"].get("trigger") in ("decay", "drift"))
+    shown = boucle(project, "loop", "explain", day)
+    assert "Rules, in their order" in shown.stdout
+    assert "nothing would have been done" in shown.stdout
+    unknown = boucle(project, "loop", "explain", "2031-01-01")
+    assert (unknown.returncode, "no decision '2031-01-01'" in unknown.stderr) == (2, True)
+
+
 def test_a_second_run_replays_nothing(project: Path, replayed: Any) -> None:
     again = facts(project, "replay")
     assert again["already_complete"]

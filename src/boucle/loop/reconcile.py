@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
+import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
@@ -12,7 +13,7 @@ from boucle.kernel.points import reach
 from boucle.loop import store as tables
 from boucle.loop.decide import decide
 from boucle.loop.facts import gather
-from boucle.loop.records import Action, Decision, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
+from boucle.loop.records import Action, Decision, Facts, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
 from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.stage import Stage
 from boucle.models.records import CHAMPION
@@ -45,7 +46,8 @@ def reconcile(
     if held and not again:
         return taken
     while True:
-        actions = decide(gather(stage, window, performance), stage.project.loop)
+        facts = gather(stage, window, performance)
+        actions = decide(facts, stage.project.loop)
         if held:
             actions = [action for action in actions if not isinstance(action, Hold)]
         if not actions:
@@ -53,23 +55,31 @@ def reconcile(
         for action in actions:
             if isinstance(action, Retrain) and start is not None:
                 if not _is_training(stage):
-                    start(plan(stage, window.day, action, window=window.key))
+                    start(plan(stage, window.day, action, window=window.key, facts=facts))
                 return taken
-            taken.append(carry_out(stage, window.day, action, window=window.key))
+            taken.append(carry_out(stage, window.day, action, window=window.key, facts=facts))
         if any(isinstance(action, Hold) for action in actions):
             return taken
 
 
 def carry_out(
-    stage: Stage, day: date, action: Action, *, window: str | None = None, shuffle_labels: bool = False
+    stage: Stage,
+    day: date,
+    action: Action,
+    *,
+    window: str | None = None,
+    shuffle_labels: bool = False,
+    facts: Facts | None = None,
 ) -> Decision:
     """Act and record."""
-    job = plan(stage, day, action, window=window or str(day), shuffle_labels=shuffle_labels)
+    job = plan(stage, day, action, window=window or str(day), shuffle_labels=shuffle_labels, facts=facts)
     trained = train(stage, job) if isinstance(action, Retrain) else None
     return finish(stage, job, trained)
 
 
-def plan(stage: Stage, day: date, action: Action, *, window: str, shuffle_labels: bool = False) -> Job:
+def plan(
+    stage: Stage, day: date, action: Action, *, window: str, shuffle_labels: bool = False, facts: Facts | None = None
+) -> Job:
     """An action gets its id and is kept as a job, so that whoever comes after this process knows of it."""
     through = stage.labelled_through(day)
     first = first_learned(through, stage.project.loop.retrain)
@@ -87,6 +97,8 @@ def plan(stage: Stage, day: date, action: Action, *, window: str, shuffle_labels
         through=through if training else None,
         rows=stage.rows_digest(first, through) if training else None,
         shuffle_labels=shuffle_labels,
+        facts=kept_facts(facts),
+        policy=None if facts is None else stage.project.loop,
     )
     return _begun(stage, job)
 
@@ -125,6 +137,8 @@ def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
             outcome=outcome,
             version=version,
             window=None if job.window == str(job.day) else job.window,
+            facts=job.facts,
+            policy=job.policy,
         )
 
     match job.action:
@@ -199,6 +213,14 @@ def _record(stage: Stage, job: Job, decision: Decision) -> Joined:
         tables.put_job(conn, stage.name, stage.held, replace(job, state="done"))
 
     return unit
+
+
+def kept_facts(facts: Facts | None) -> Facts | None:
+    """The facts as they can be read again; None where a number in them is none that JSON has."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(facts), type=Facts | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _is_training(stage: Stage) -> bool:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest
+from boucle.project.records import LoopSection
 
 # --- what decide() sees and says ----------------------------------------------------------------------------------
 
@@ -100,6 +101,10 @@ class Decision(Struct, frozen=True, kw_only=True):
     version: int | None = None
     window: str | None = None
     """Key of the window on which it was taken, if that is not the day."""
+    facts: Facts | None = None
+    """What it was decided on; None for a drill, and for what was decided before facts were kept."""
+    policy: LoopSection | None = None
+    """By which it was decided."""
 
 
 class Trained(Struct, frozen=True, kw_only=True):
@@ -130,6 +135,9 @@ class Job(Struct, frozen=True, kw_only=True):
     rows: Digest | None = None
     shuffle_labels: bool = False
     trained: Trained | None = None
+    facts: Facts | None = None
+    policy: LoopSection | None = None
+    """As its decision will have them."""
 
 
 class Stream(Struct, frozen=True, kw_only=True):

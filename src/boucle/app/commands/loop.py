@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from boucle.app.commands import loop_explain
 from boucle.app.session import session_of
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ app = typer.Typer(
     help="The loop: decide after each closed window, train, promote, roll back.",
     no_args_is_help=True,
 )
+app.command()(loop_explain.explain)
 
 
 @app.command()

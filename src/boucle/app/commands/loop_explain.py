@@ -1,0 +1,122 @@
+"""`boucle loop explain`"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boucle.app.session import AsJson, session_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from boucle.loop.decided import ExplainedDecision
+    from boucle.loop.explain import Counterfactual
+    from boucle.loop.rules import Condition
+
+
+def explain(
+    context: typer.Context,
+    decision: Annotated[
+        str | None,
+        typer.Argument(help="Its id, or of the newest stream DAY/N or a DAY; without it the newest decision."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show why something was decided, and what would have changed it.
+
+    Every rule in its order: what was measured, what is asked, how far it is from it. Then the smallest changes of the
+    facts with which something else would have been done, each tried on the rules.
+
+    \b
+    Example:
+      boucle loop explain
+      boucle loop explain 2013-05-04
+      boucle loop explain live/2013-05-04/00 --json | jq '.[].why.otherwise'
+    """
+    session = session_of(context)
+    with session.open(stored=True) as project:
+        from boucle.app.console import console, print_json
+        from boucle.loop.decided import explained
+
+        found = explained(project, decision)
+        if as_json:
+            print_json(found)
+            return
+        screen = console(session.color)
+        for one in found:
+            show(screen, one)
+
+
+def show(screen: "Console", one: "ExplainedDecision") -> None:
+    """A decision: its rules as a table, then what would have been decided otherwise."""
+    from rich.text import Text
+
+    from boucle.app.console import mark, table
+
+    taken = one.decision
+    kind = str(taken.action.__struct_config__.tag)
+    screen.print(Text(f"{taken.id}: {kind}: {taken.action.reason}"))
+    screen.print(Text(f"came of it: {taken.outcome}"))
+    if one.why is None:
+        screen.print("its facts were not kept: it is a drill, or an older release decided it")
+        return
+    rows = []
+    for rule in one.why.rules:
+        for n, condition in enumerate(rule.conditions):
+            head = ("", "") if n else (rule.name, rule.came)
+            away = condition.distance
+            rows.append(
+                (
+                    *head,
+                    mark(condition.holds),
+                    condition.what,
+                    number(condition.measured),
+                    limit(condition),
+                    "" if away is None else signed(away),
+                )
+            )
+    columns = ("rule", "", "", "fact", "measured", "asked", "distance")
+    screen.print(table("Rules, in their order", columns, rows, right=("measured", "distance")))
+    if not one.why.otherwise:
+        screen.print("no other number would have changed it")
+    for way in one.why.otherwise:
+        screen.print(Text(otherwise(way)))
+
+
+def otherwise(way: "Counterfactual") -> str:
+    """One way to another outcome, in words."""
+    changes = " and ".join(
+        f"{change.what} {number(change.instead)} instead of {number(change.measured)}" for change in way.changes
+    )
+    if way.action is None:
+        return f"with {changes}: nothing would have been done"
+    aim = getattr(way.action, "number", None)
+    then = str(way.action.__struct_config__.tag) + ("" if aim is None else f" version {aim}")
+    return f"with {changes}: {then}"
+
+
+def number(value: float | int | bool | str | None) -> str:
+    """A fact as it is shown.
+
+    >>> number(True), number(None), number(12), number(0.51234)
+    ('yes', 'nothing', '12', '0.5123')
+    """
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def signed(value: float | int) -> str:
+    """A distance, with its sign.
+
+    >>> signed(-6), signed(0.0123)
+    ('-6', '+0.0123')
+    """
+    return f"{value:+.4f}" if isinstance(value, float) else f"{value:+d}"
+
+
+def limit(condition: "Condition") -> str:
+    """What is asked of a fact."""
+    return number(condition.limit) if condition.must == "be" else f"{condition.must} {number(condition.limit)}"

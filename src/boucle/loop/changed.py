@@ -1,0 +1,96 @@
+"""Facts with one of them changed: by the names that `boucle.loop.rules` gives them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from boucle.loop.records import Facts
+from boucle.project.records import LoopSection
+
+Number = float | int | bool
+
+
+def changed(facts: Facts, fact: str, value: Number, policy: LoopSection) -> Facts:
+    """The same facts but one.
+
+    Raises:
+        KeyError: no rule asks for a fact of that name.
+    """
+    if fact == "drifted":
+        return _drifted(facts, int(value), policy.retrain.drift_days)
+    return _CHANGES[fact](facts, value)
+
+
+def _promoted(facts: Facts, days: Number) -> Facts:
+    return replace(facts, champion=replace(facts.champion, promoted_on=facts.today - timedelta(days=int(days))))
+
+
+def _trained(facts: Facts, days: Number) -> Facts:
+    return replace(facts, last_trained_on=facts.today - timedelta(days=int(days)))
+
+
+def _performance(facts: Facts, value: Number) -> Facts:
+    return replace(facts, performance=float(value))
+
+
+def _performance_rows(facts: Facts, value: Number) -> Facts:
+    return replace(facts, performance_rows=int(value))
+
+
+def _drifted(facts: Facts, count: int, days: int) -> Facts:
+    """Of fewer columns the newest day has so many; of more, each of the days has as many at least."""
+    missing: list[list[str]] = [[]] * (days - len(facts.drifted))
+    newest = missing + facts.drifted[-days:]
+    if min(len(day) for day in newest) >= count:
+        newest = [*newest[:-1], newest[-1][:count]]
+    else:
+        newest = [day + [f"any other {n + 1}" for n in range(count - len(day))] for day in newest]
+    return replace(facts, drifted=[*facts.drifted[:-days], *newest])
+
+
+def _quarantined(facts: Facts, count: Number) -> Facts:
+    columns = facts.quarantined_today
+    return replace(facts, quarantined_today=columns[: int(count)] if columns else ["any column"] * int(count))
+
+
+def _gates(facts: Facts, value: Number) -> Facts:
+    if facts.challenger is None:
+        return facts
+    return replace(facts, challenger=replace(facts.challenger, gates_passed=bool(value)))
+
+
+def _previous(name: str) -> "Change":
+    def change(facts: Facts, value: Number) -> Facts:
+        if facts.previous_comparison is None:
+            return facts
+        return replace(facts, previous_comparison=replace(facts.previous_comparison, **{name: value}))
+
+    return change
+
+
+def _challenger(name: str) -> "Change":
+    def change(facts: Facts, value: Number) -> Facts:
+        waiting = facts.challenger
+        if waiting is None or waiting.comparison is None:
+            return facts
+        return replace(facts, challenger=replace(waiting, comparison=replace(waiting.comparison, **{name: value})))
+
+    return change
+
+
+Change = Callable[[Facts, Number], Facts]
+_CHANGES: Final[dict[str, Change]] = {
+    "champion.promoted_on": _promoted,
+    "last_trained_on": _trained,
+    "performance": _performance,
+    "performance_rows": _performance_rows,
+    "quarantined_today": _quarantined,
+    "challenger.gates_passed": _gates,
+    "challenger.comparison.rows": _challenger("rows"),
+    "challenger.comparison.difference": _challenger("difference"),
+    "previous_comparison.rows": _previous("rows"),
+    "previous_comparison.difference": _previous("difference"),
+    "previous_comparison.low": _previous("low"),
+}

@@ -1,0 +1,70 @@
+"""Facts and policies of any kind, for hypothesis."""
+
+from datetime import date, timedelta
+
+from hypothesis import strategies as st
+
+from boucle.evaluation.records import Comparison
+from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts
+from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
+
+TODAY = date(2013, 7, 1)
+
+
+def compared(difference: float, rows: int = 5000, width: float = 0.004) -> Comparison:
+    return Comparison(
+        metric="auc_roc",
+        rows=rows,
+        champion=0.7,
+        challenger=0.7 + difference,
+        difference=difference,
+        low=difference - width,
+        high=difference + width,
+        confidence=0.9,
+    )
+
+
+numbers = st.floats(-0.2, 0.2) | st.just(float("nan"))
+comparisons = st.none() | st.builds(compared, difference=numbers, rows=st.integers(0, 10_000), width=st.floats(0, 0.1))
+columns = st.lists(st.sampled_from(["temp", "dewp", "carrier"]), unique=True)
+days = st.dates(TODAY - timedelta(days=40), TODAY)
+any_facts = st.builds(
+    Facts,
+    today=st.just(TODAY),
+    champion=st.builds(
+        ChampionFacts,
+        number=st.just(4),
+        metric_at_promotion=st.floats(0.5, 0.9),
+        promoted_on=days,
+        previous=st.none() | st.just(3),
+    ),
+    challenger=st.none()
+    | st.builds(
+        ChallengerFacts,
+        number=st.just(5),
+        gates_passed=st.booleans(),
+        gates_message=st.just("said why"),
+        comparison=comparisons,
+    ),
+    last_trained_on=days,
+    performance=st.none() | st.floats(0.4, 0.9),
+    performance_rows=st.integers(0, 10_000),
+    drifted=st.lists(columns, max_size=6),
+    quarantined_today=columns,
+    previous_comparison=comparisons,
+)
+policies = st.builds(
+    LoopSection,
+    metric=st.sampled_from(["auc_roc", "log_loss"]),
+    retrain=st.builds(
+        RetrainPolicy,
+        cooldown_days=st.integers(0, 30),
+        decay=st.floats(0, 0.1),
+        drift_columns=st.integers(1, 3),
+        drift_days=st.integers(1, 4),
+    ),
+    promote=st.builds(PromotePolicy, min_rows=st.integers(1, 5000), margin=st.floats(-0.05, 0.05)),
+    rollback=st.builds(
+        RollbackPolicy, min_rows=st.integers(1, 5000), loss=st.floats(0, 0.05), watch_days=st.integers(0, 30)
+    ),
+)
