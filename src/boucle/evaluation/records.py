@@ -8,7 +8,7 @@ from boucle.kernel.digests import Digest
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """A number with its 95 % bootstrap interval."""
+    """A number with its 95 % interval: by re-sampling where it was measured."""
 
     value: float
     low: float

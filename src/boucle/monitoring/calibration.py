@@ -1,0 +1,52 @@
+"""Scores to chances, as a reference with labels shows them. The rule is kept as data. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import ArrayLike, NDArray
+
+from boucle.evaluation.records import Curve
+
+Numbers = NDArray[np.float64]
+
+
+class Calibration(Struct, frozen=True, kw_only=True):
+    """A rising line through points: from a score to the chance that it comes true."""
+
+    scores: list[float]
+    chances: list[float]
+    """Of the score at the same place; straight between two of them, level outside."""
+
+
+def learned(scores: ArrayLike, truth: ArrayLike) -> Calibration:
+    """The isotonic regression of what came true (0 or 1) on the scores (Zadrozny and Elkan 2002).
+
+    >>> learned([0.2, 0.2, 0.9, 0.9], [0, 1, 1, 1])
+    Calibration(scores=[0.2, 0.9], chances=[0.5, 1.0])
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(np.asarray(scores, np.float64), np.asarray(truth, np.float64))
+    return Calibration(scores=fitted.X_thresholds_.tolist(), chances=fitted.y_thresholds_.tolist())
+
+
+def of_curve(curve: Curve) -> Calibration:
+    """The same from a calibration curve, whose bins hold as many rows each.
+
+    >>> of_curve(Curve(x=[0.1, 0.4, 0.6], y=[0.2, 0.6, 0.4]))
+    Calibration(scores=[0.1, 0.4, 0.6], chances=[0.2, 0.5, 0.5])
+    """
+    return learned(curve.x, curve.y)
+
+
+def calibrated(rule: Calibration, scores: ArrayLike) -> Numbers:
+    """The chances of scores, (n_rows,)."""
+    return np.interp(np.asarray(scores, np.float64), rule.scores, rule.chances)
+
+
+def calibrated_classes(rules: Sequence[Calibration], scores: Numbers) -> Numbers:
+    """The chances of more than two classes, (n_rows, n_classes): each against all others, then to a sum of 1."""
+    chances = np.column_stack([calibrated(rule, scores[:, k]) for k, rule in enumerate(rules)])
+    whole = chances.sum(axis=1, keepdims=True)
+    return np.where(whole > 0, chances / np.where(whole > 0, whole, 1.0), scores)
