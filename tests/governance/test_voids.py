@@ -164,6 +164,20 @@ def test_what_a_new_policy_asks_for_besides_is_read_from_the_run(store: Store) -
     assert api.standing(store, "flights", "flights", number).report.passed  # type: ignore[union-attr]
 
 
+def test_what_was_missing_when_a_version_took_charge_stays_missing_and_the_refusal_says_so(store: Store) -> None:
+    run_id, number = reported_version(store, 0.7)
+    put_in_force(store, Policy(objectives=[Objective(metric="recall", at_least=0.5)]))
+    waived = {"number": number, "gate": "objective(recall)", "reason": "a trial"}
+    api.waive(store, GRACE, **WHO, **waived)  # type: ignore[arg-type]
+    to_champion(store, number)
+    report(store, run_id, "recall", 0.6)
+    (verdict, *_) = api.standing(store, "flights", "flights", number).report.verdicts  # type: ignore[union-attr]
+    assert f"not reported by run {run_id} when this took charge" in verdict.message
+    assert "register the same files as a new version" in verdict.message
+    again = make_version(store, **WHO, source=f"runs:/{run_id}/model", author="person:ada").number
+    to_champion(store, again)
+
+
 def test_a_version_that_never_took_charge_is_judged_by_what_its_run_says_now(store: Store) -> None:
     run_id, number = reported_version(store, 0.7)
     put_in_force(store, Policy(objectives=AUC))

@@ -63,7 +63,8 @@ def _measured_or_reported(store: Store, version: ModelVersion, policy: Policy) -
 
 
 def _reported(store: Store, version: ModelVersion, policy: Policy, *, files: int) -> Evidence:
-    digest, values = _frozen(store, version, policy) or _read(store, version, policy, {})
+    kept = _frozen(store, version, policy)
+    digest, values = kept or _read(store, version, policy, {})
     return Evidence(
         digest=digest,
         origin="reported",
@@ -76,6 +77,7 @@ def _reported(store: Store, version: ModelVersion, policy: Policy, *, files: int
         rows=None,
         parity=None,
         files=files,
+        is_kept=kept is not None,
     )
 
 

@@ -195,8 +195,11 @@ def _objective(objective: Objective, version: ModelVersion, evidence: Evidence, 
             )
         about = f" about the logged model {version.model_id}" if version.model_id else ""
         how = f"log it to {evidence.told_by}{about}" if version.run_id else "register it with its run"
+        when = ""
+        if evidence.is_kept:
+            how, when = "if it is logged by now, register the same files as a new version", " when this took charge"
         return verdict(
-            False, f"{objective.metric} was not reported by {evidence.told_by}, {required} is required; {how}"
+            False, f"{objective.metric} was not reported by {evidence.told_by}{when}, {required} is required; {how}"
         )
     if evidence.origin == "measured":
         seen = (

@@ -221,6 +221,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """None where the model is not Boucle's own."""
     files: int
     """Of the frozen tree."""
+    is_kept: bool = False
+    """Whether it is what the version was judged by when it last took charge, and stays so whatever its run says now."""
     signed_by: list[str] = field(default_factory=list)
     """Fingerprints of those keys that the policy names which signed exactly these files. Not part of the digest."""
 

@@ -21,7 +21,8 @@ def sync(
     """Send what training programs that are gone could not send.
 
     A program that lives sends its runs itself; what it left when it was killed is sent here, or by the next program
-    of the same user that tracks.
+    of the same user that tracks. A token is sent to the server that BOUCLE_URL or MLFLOW_TRACKING_URI names, else to
+    the only one that anything waits for.
 
     \b
     Example:
@@ -32,13 +33,15 @@ def sync(
 
     from boucle.app.console import console, print_json, table
     from boucle.kernel.errors import Unavailable
-    from boucle.runs.client.destination import spool_root
+    from boucle.runs.client.destination import Destination, spool_root, url_of_environment
     from boucle.runs.client.leftovers import replay, survey
 
     session = session_of(context)
     root = spool_root(Path(spool) if spool else None)
+    url = url_of_environment()
+    known = None if url is None else {Destination(url=url).server}
     while True:
-        done = replay(root)
+        done = replay(root, known=known)
         here = [one for one in survey(root) if one.alive]
         if as_json:
             print_json(done + here)

@@ -5,6 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +27,14 @@ class Destination(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __str__(self) -> str:
         return str(self.url or self.home)
 
+    @property
+    def server(self) -> tuple[str, str] | None:
+        """Scheme, host and port: who sees a token that is sent there; None for a store."""
+        if self.url is None:
+            return None
+        parts = urlsplit(self.url)
+        return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
+
     def encoded(self) -> bytes:
         return msgspec.json.encode(self)
 
@@ -39,7 +48,7 @@ def destination(url: str | None, home: str | Path | None, project: str | None) -
     if url is not None and home is not None:
         raise InvalidInput(f"url is {url!r} and home is {str(home)!r}; it is one of both: leave one out")
     if home is None:
-        url = url or _url_of_environment()
+        url = url or url_of_environment()
         if url is not None:
             if not re.match(r"https?://[^/]", url):
                 raise InvalidInput(f"url is {url!r}; allowed are http:// and https:// addresses")
@@ -65,7 +74,8 @@ def spool_root(given: str | Path | None) -> Path:
         return Path(tempfile.gettempdir()) / f"boucle-spool-{os.getuid()}"
 
 
-def _url_of_environment() -> str | None:
+def url_of_environment() -> str | None:
+    """The server that the environment names, and whose its token is."""
     url = os.environ.get("BOUCLE_URL")
     if url:
         return url

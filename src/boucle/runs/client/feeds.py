@@ -113,6 +113,8 @@ class Threads:
 
     def __init__(self) -> None:
         self.feeds: list[Feed] = []
+        self._servers: set[object] = set()
+        """Those that this process logs to: what is left for others is sent without the token of this one."""
         self.dropped = 0
         self.changed = threading.Condition()
         self._wake = threading.Event()
@@ -120,12 +122,14 @@ class Threads:
         self._asked: set[str] = set()
         """Destinations that refuse us, each told once."""
 
-    def add(self, feed: Feed, root: Path) -> None:
-        """Take care of a feed, and of what dead processes left in its folder of spools."""
+    def add(self, feed: Feed, root: Path, server: object) -> None:
+        """Take care of a feed, which goes to a server or None, and of what dead processes left in its folder of
+        spools."""
         with self.changed:
             self.feeds.append(feed)
+            self._servers.add(server)
             works = {"boucle-sync": self._sync_all, "boucle-send": self._send_all}
-            works[f"boucle-replay {root}"] = functools.partial(_replay_all, root)
+            works[f"boucle-replay {root}"] = functools.partial(self._replay_all, root)
             for name, work in works.items():
                 if name not in self._working:
                     self._working.add(name)
@@ -222,17 +226,16 @@ class Threads:
         with self.changed:
             self.changed.notify_all()
 
-
-def _replay_all(root: Path) -> None:
-    """Send what dead processes left, again and again: a child of this one may die at any time."""
-    pause = REPLAY_S
-    while True:
-        try:
-            with LOADING:
-                from boucle.runs.client.leftovers import replay
-            failed = [one for one in replay(root) if one.problem]
-        except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not be heard in training
-            _log.debug("cannot look for what other processes left: %s", error)
-            failed = []
-        pause = min(pause * 2, LONGEST_PAUSE_S * 2) if failed else REPLAY_S
-        time.sleep(pause * _dice.uniform(0.8, 1.2))
+    def _replay_all(self, root: Path) -> None:
+        """Send what dead processes left, again and again: a child of this one may die at any time."""
+        pause = REPLAY_S
+        while True:
+            try:
+                with LOADING:
+                    from boucle.runs.client.leftovers import replay
+                failed = [one for one in replay(root, known=set(self._servers)) if one.problem]
+            except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not be heard in training
+                _log.debug("cannot look for what other processes left: %s", error)
+                failed = []
+            pause = min(pause * 2, LONGEST_PAUSE_S * 2) if failed else REPLAY_S
+            time.sleep(pause * _dice.uniform(0.8, 1.2))

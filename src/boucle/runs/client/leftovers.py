@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -40,13 +40,21 @@ class Leftover(Struct, frozen=True, kw_only=True):
     """Whether its process lives, which sends it itself."""
 
 
-def replay(root: Path) -> list[Leftover]:
-    """Send every spool in a folder whose process is dead, oldest first. Two at once are harmless."""
+def replay(root: Path, *, known: Collection[object] | None = None) -> list[Leftover]:
+    """Send every spool in a folder whose process is dead, oldest first. Two at once are harmless.
+
+    Threat model: what lies here may be for another server than the one that this process has a token of, and whoever
+    listens there now would learn the token. So only the `known` servers (`Destination.server`) see one. Without any
+    named, it is the one that all spools are for; where there are several, none.
+    """
     found = []
+    if known is None:
+        waited_for = {where.server for folder in _folders(root) if (where := _owner(folder)) is not None}
+        known = waited_for if len(waited_for - {None}) == 1 else ()
     for folder in _folders(root):
         with _dead(folder) as is_dead:
             if is_dead:
-                found.append(_replay_one(folder))
+                found.append(_replay_one(folder, known))
     return found
 
 
@@ -113,7 +121,7 @@ def _size(folder: Path) -> int:
     return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
 
 
-def _replay_one(folder: Path) -> Leftover:
+def _replay_one(folder: Path, known: Collection[object]) -> Leftover:
     size = _size(folder)
     where = _owner(folder)
     segments = sorted(folder.glob("*.frames"))
@@ -123,7 +131,7 @@ def _replay_one(folder: Path) -> Leftover:
     if where is None:
         problem = "its owner file cannot be read, so nobody knows where it goes"
         return Leftover(spool=folder.name, destination="unknown", size_bytes=size, problem=problem)
-    target = open_target(where)
+    target = open_target(where, known=where.server in known)
     try:
         damaged = _send(target, folder, segments)
     except (BoucleError, OSError) as error:

@@ -230,7 +230,7 @@ class ActiveRun:
         spool = Spool(self._root, self._destination.encoded(), ENCODER.encode(self._begin))
         self._write = spool.append
         self._feed = Feed(spool, open_target(self._destination), str(self._destination))
-        self._threads.add(self._feed, self._root)
+        self._threads.add(self._feed, self._root, self._destination.server)
 
     def reopen(self, threads: Threads) -> None:
         """Go on in a forked child, beside the parent: with a spool and threads of its own."""

@@ -42,15 +42,16 @@ class Target(Protocol):
         """Let go of connections and files."""
 
 
-def open_target(destination: Destination) -> Target:
-    """The way to a destination; nothing is connected or opened yet."""
-    return HttpTarget(destination) if destination.url is not None else StoreTarget(destination)
+def open_target(destination: Destination, *, known: bool = True) -> Target:
+    """The way to a destination; nothing is connected or opened yet. A server that is not `known` sees no token."""
+    return HttpTarget(destination, known=known) if destination.url is not None else StoreTarget(destination)
 
 
 class HttpTarget:
     """A server, by one connection that is kept."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, *, known: bool) -> None:
+        self._known = known
         parts = urlsplit(destination.url or "")
         self._url = destination.url
         self._secure = parts.scheme == "https"
@@ -77,7 +78,7 @@ class HttpTarget:
     def _ask(self, method: str, path: str, body: object, size: int | None = None) -> bytes:
         with LOADING:
             import http.client
-        headers = {"content-type": "application/octet-stream", **authorization()}
+        headers = {"content-type": "application/octet-stream", **(authorization() if self._known else {})}
         if size is not None:
             headers["content-length"] = str(size)
         try:
@@ -92,11 +93,14 @@ class HttpTarget:
             raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
         if answer.status in (401, 403):
             message, hint = _told(data)
-            way_in = _way_in() if answer.status == 401 else hint
+            way_in = hint if answer.status == 403 else _way_in() if self._known else self._way_to_be_known()
             raise NotLetIn(f"{self._url} answers {answer.status}: {message}", hint=way_in)
         if answer.status != 200:
             raise Unavailable(f"{self._url} answers {answer.status}: {_told(data)[0]}")
         return data
+
+    def _way_to_be_known(self) -> str:
+        return f"set BOUCLE_URL to {self._url}, and BOUCLE_TOKEN to a token of an author there"
 
 
 class StoreTarget:
