@@ -166,6 +166,20 @@ def test_many_large_bodies_at_once_are_refused_before_memory_grows(up: Up) -> No
     assert up.ask("POST", "/api/2.0/mlflow/runs/update", content)[0] == 200, "all of it is given back"
 
 
+def test_bodies_that_are_only_announced_keep_nobody_out(up: Up) -> None:
+    head = f"POST /api/2.0/mlflow/runs/create HTTP/1.1\r\nhost: 127.0.0.1:{up.port}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {MIB}\r\n\r\n{{"
+    clients = [socket.create_connection(("127.0.0.1", up.port), timeout=60) for _ in range(260)]
+    try:
+        for client in clients:
+            client.sendall(head.encode())
+        up.run()  # these are taken in the order in which they came
+        assert up.ask("POST", "/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0"}))[0] == 200
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_a_huge_body_is_refused_before_it_is_sent(up: Up) -> None:
     before = up.peak
     for length in (33 * MIB, 10 << 40):

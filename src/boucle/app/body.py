@@ -19,8 +19,10 @@ ALL_BYTES: Final = 256 << 20
 """What bodies may keep in memory together, from their first byte until they are answered, however many clients send."""
 IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
-_AT_ONCE_BYTES: Final = 1 << 20
-"""A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces."""
+_AT_ONCE_BYTES: Final = 256 << 10
+"""A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces. It counts
+as here before a byte has come. As many as there are connections at most stay within ALL_BYTES together, so that nobody
+keeps others out by announcing bodies."""
 _ESTABLISHED: Final = 1
 """TCP_ESTABLISHED in Linux's tcp_states.h."""
 
