@@ -8,8 +8,6 @@ from sqlalchemy import Connection
 from boucle.governance import api as governance
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.store import Store
-from boucle.loop import rollout
-from boucle.loop.rollout import By
 from boucle.models import api as models
 from boucle.models.search import search_versions
 from boucle.models.sources import is_elsewhere, make_version
@@ -136,7 +134,9 @@ class _Doors:
         """`DELETE model-versions/delete`"""
         message = asked(request, Named)
         needed(name=message.name)
-        by = By(project_id=request.project, actor=request.principal.name)
+        from boucle.loop import rollout  # loads NumPy: a sixth of the server's start
+
+        by = rollout.By(project_id=request.project, actor=request.principal.name)
         rollout.delete_version(self.store, by, message.name, number_of(message.version))
         return EMPTY
 
