@@ -91,3 +91,21 @@ def test_no_other_address_is_listened_on_while_there_are_no_users(
     assert run_command(["up", "--host", "0.0.0.0", "--port", "50871"]) == 3
     assert "boucle users add NAME --role admin" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+def test_who_comes_with_a_token_must_be_an_admin(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An author's token in the environment makes nobody a reviewer; the owner of the folder still may, without one."""
+    admin = told(capsys, "add", "ada", "--role", "admin")["token"]
+    author = told(capsys, "add", "bob", "--role", "author")["token"]
+    monkeypatch.setenv("BOUCLE_TOKEN", author)
+    assert run_command(["users", "add", "eve", "--role", "reviewer"]) == 3
+    assert "person:bob is author, and only admin may administer" in capsys.readouterr().err
+    assert run_command(["webhooks", "allow", "hooks.example.org"]) == 3
+    monkeypatch.setenv("BOUCLE_TOKEN", admin)
+    told(capsys, "add", "eve", "--role", "reviewer")
+    monkeypatch.delenv("BOUCLE_TOKEN")
+    told(capsys, "add", "tom", "--role", "reader")
+    with Store.open(folder / ".boucle") as store:
+        assert [one.name for one in accounts.everyone(store)] == ["ada", "bob", "eve", "tom"]

@@ -178,6 +178,16 @@ def who_acts(store: Store, token: str | None) -> Principal:
     return replace(local, may=GRANTS["reader"]) if has_users(store) else local
 
 
+def who_keeps(store: Store, token: str | None) -> Principal:
+    """Who looks after the store itself (its users, the hosts of its webhooks) on this machine: the owner of the folder,
+    whose account runs this. Who comes with a token acts as its user, who must be an admin: Refused, or Unauthenticated."""
+    if not token or not has_users(store):
+        return local_principal()
+    principal = person_of(store, token)
+    permit("administer", principal)
+    return principal
+
+
 def who_logs(store: Store, token: str | None) -> Principal:
     """Who logs runs on this machine. Without users that is the local person, whatever the token; Refused, or
     Unauthenticated, if there are users and the token is not that of one who may write."""

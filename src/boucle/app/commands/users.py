@@ -1,5 +1,6 @@
 """`boucle users`"""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,9 +39,8 @@ def add(
     """
     with _opened(context, new=True) as (session, store):
         from boucle.identity import accounts
-        from boucle.identity.api import local_principal
 
-        _show(session, accounts.add(store, name, role, days=days, actor=local_principal().name), as_json=as_json)
+        _show(session, accounts.add(store, name, role, days=days, actor=_keeper(store)), as_json=as_json)
 
 
 @app.command()
@@ -59,9 +59,8 @@ def token(
     """
     with _opened(context) as (session, store):
         from boucle.identity import accounts
-        from boucle.identity.api import local_principal
 
-        made = accounts.issue(store, name, role=role, days=days, actor=local_principal().name)
+        made = accounts.issue(store, name, role=role, days=days, actor=_keeper(store))
         _show(session, made, as_json=as_json)
 
 
@@ -112,9 +111,8 @@ def role(
     with _opened(context) as (session, store):
         from boucle.app.console import console, print_json
         from boucle.identity import accounts
-        from boucle.identity.api import local_principal
 
-        user = accounts.change_role(store, name, role, actor=local_principal().name)
+        user = accounts.change_role(store, name, role, actor=_keeper(store))
         if as_json:
             print_json(user)
         else:
@@ -136,9 +134,8 @@ def revoke(
     with _opened(context) as (session, store):
         from boucle.app.console import console, print_json
         from boucle.identity import accounts
-        from boucle.identity.api import local_principal
 
-        user = accounts.revoke(store, token_id, actor=local_principal().name)
+        user = accounts.revoke(store, token_id, actor=_keeper(store))
         if as_json:
             print_json({"id": token_id, "user": user})
         else:
@@ -156,13 +153,19 @@ def remove(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     with _opened(context) as (session, store):
         from boucle.app.console import console, print_json
         from boucle.identity import accounts
-        from boucle.identity.api import local_principal
 
-        user = accounts.remove(store, name, actor=local_principal().name)
+        user = accounts.remove(store, name, actor=_keeper(store))
         if as_json:
             print_json(user)
         else:
             console(session.color).print(f"{user.name} is removed, with {len(user.tokens)} token(s)")
+
+
+def _keeper(store: "Store") -> str:
+    """Who acts."""
+    from boucle.identity.accounts import who_keeps
+
+    return who_keeps(store, os.environ.get("BOUCLE_TOKEN")).name
 
 
 @contextmanager

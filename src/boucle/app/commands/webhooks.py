@@ -1,5 +1,6 @@
 """`boucle webhooks`"""
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,10 +31,12 @@ def allow(
     session = session_of(context)
     with session.store(new=True) as store:
         from boucle.app.console import console, print_json
-        from boucle.identity.api import local_principal
+        from boucle.identity.accounts import who_keeps
         from boucle.models.webhooks import api
 
-        allowed = api.allow_host(store, host, private=private, actor=local_principal().name)
+        allowed = api.allow_host(
+            store, host, private=private, actor=who_keeps(store, os.environ.get("BOUCLE_TOKEN")).name
+        )
         if as_json:
             print_json(allowed)
         else:
@@ -51,10 +54,10 @@ def forbid(context: typer.Context, host: Host, as_json: AsJson = False) -> None:
     session = session_of(context)
     with session.store() as store:
         from boucle.app.console import console, print_json
-        from boucle.identity.api import local_principal
+        from boucle.identity.accounts import who_keeps
         from boucle.models.webhooks import api
 
-        forbidden = api.forbid_host(store, host, actor=local_principal().name)
+        forbidden = api.forbid_host(store, host, actor=who_keeps(store, os.environ.get("BOUCLE_TOKEN")).name)
         if as_json:
             print_json(forbidden)
         else:
