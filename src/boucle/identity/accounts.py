@@ -180,7 +180,12 @@ def who_acts(store: Store, token: str | None) -> Principal:
 
 def who_keeps(store: Store, token: str | None) -> Principal:
     """Who looks after the store itself (its users, the hosts of its webhooks) on this machine: the owner of the folder,
-    whose account runs this. Who comes with a token acts as its user, who must be an admin: Refused, or Unauthenticated."""
+    whose account runs this. Who comes with a token acts as its user, who must be an admin.
+
+    Raises:
+        Unauthenticated: the token is none.
+        Refused: its user is no admin.
+    """
     if not token or not has_users(store):
         return local_principal()
     principal = person_of(store, token)
