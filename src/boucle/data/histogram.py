@@ -53,14 +53,16 @@ def image(values: NDArray[np.float64]) -> Integers:
     return bits
 
 
+_LIMIT = image(np.array([_LARGEST]))[0]
+
+
 def value_at(images: Integers) -> NDArray[np.float64]:
     """Inverse of `image`; images beyond the finite values give the largest finite ones.
 
     >>> value_at(image(np.array([-2.5, 0.0, 7.0]))).tolist()
     [-2.5, 0.0, 7.0]
     """
-    limit = image(np.array([_LARGEST]))[0]
-    kept = np.clip(images, -limit - 1, limit)
+    kept = np.clip(images, -_LIMIT - 1, _LIMIT)
     return np.where(kept < 0, kept ^ _LOWER_63, kept).view(np.float64)
 
 

@@ -98,6 +98,11 @@ def histogram_of(summary: NumericProfile) -> Histogram:
     return found
 
 
+def remember(summary: NumericProfile, prefixes: histogram.Integers, counts: histogram.Integers) -> None:
+    """Keep with a profile the arrays that its lists were made of, for `histogram_of`."""
+    summary.__dict__["_histogram"] = Histogram(summary.bits, prefixes, counts)
+
+
 def profile_of(name: str, known: Numbers) -> NumericProfile:
     """The record of a column."""
     total, squares, cubes, fourths = (None if one is None else sums.expansion(one) for one in known.powers)

@@ -16,6 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from boucle.data import profiles, table_file
+from boucle.data.number_profile import remember
 from boucle.data.records import Noise, Profile
 from boucle.data.table_file import Shape
 from boucle.kernel.errors import InvalidInput, NotFound
@@ -91,13 +92,17 @@ def from_bytes(data: bytes, name: str = "the profile") -> ProfiledTable:
         )
     try:
         plain = msgspec.msgpack.decode(packed)
+        arrays: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         for one in _histograms(plain["profile"]):
             first, size, steps = one["prefixes"]
             counts = _unpacked(*one["counts"])
-            places = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))
-            one["prefixes"] = places[: len(counts)].tolist()
-            one["counts"] = counts.tolist()
-        return msgspec.convert(plain, ProfiledTable)
+            prefixes = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))[: len(counts)]
+            one["prefixes"], one["counts"] = prefixes.tolist(), counts.tolist()
+            arrays.append((prefixes, counts))
+        made = msgspec.convert(plain, ProfiledTable)
+        for summary, (prefixes, counts) in zip(made.profile.numeric, arrays, strict=False):  # lengths come after
+            remember(summary, prefixes, counts)
+        return made
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"{name} is damaged: {error}", hint=f"boucle profile TABLE -o {name}") from error
 

@@ -66,7 +66,7 @@ class Bins:
         bits = min(reference.bits, window.bits)
         if self._numbers is None or self._numbers.bits != bits:
             self._numbers = _numbers(reference, bits)
-        return [self._numbers.counts, _summed(self._numbers, _coarse(window, bits), window.counts)]
+        return [self._numbers.counts, _summed(self._numbers, _coarse(window, bits), histogram_of(window).counts)]
 
 
 def number_labels(lowest: float, ends: Sequence[float], highest: float) -> list[str]:
@@ -166,26 +166,27 @@ def _numbers(reference: NumericProfile, bits: int) -> _Numbers:
     prefixes = _coarse(reference, bits)
     if not len(prefixes):
         return _Numbers(bits, 0, 0, prefixes, [0])
-    running = np.cumsum(np.asarray(reference.counts, dtype=np.int64))
+    counts = histogram_of(reference).counts
+    running = np.cumsum(counts)
     ends = np.unique(prefixes[np.searchsorted(running * QUANTILES, running[-1] * np.arange(1, QUANTILES))])
     made = _Numbers(bits, int(prefixes[0]), int(prefixes[-1]), ends, [])
-    return made._replace(counts=_summed(made, prefixes, reference.counts))
+    return made._replace(counts=_summed(made, prefixes, counts))
 
 
 def _coarse(profile: NumericProfile, bits: int) -> NDArray[np.int64]:
     """A histogram's prefixes at a lower resolution, still in value order; several may have become one."""
-    return np.asarray(profile.prefixes, dtype=np.int64) >> (profile.bits - bits)
+    return histogram_of(profile).prefixes >> np.int64(profile.bits - bits)
 
 
-def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Sequence[int]) -> list[int]:
+def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Counts) -> list[int]:
     if not len(numbers.ends):
-        return [sum(counts)]
-    bins = 1 + np.searchsorted(numbers.ends, prefixes)
-    bins[prefixes < numbers.lowest] = 0
-    bins[prefixes > numbers.highest] = QUANTILES + 1
-    summed = np.zeros(QUANTILES + 2, dtype=np.int64)
-    np.add.at(summed, bins, np.asarray(counts, dtype=np.int64))
-    return summed.tolist()
+        return [int(counts.sum())]
+    # Prefixes ascend, so that each bin is a stretch of them.
+    below, above = np.searchsorted(prefixes, (numbers.lowest, numbers.highest + 1))
+    ends = np.clip(np.searchsorted(prefixes, numbers.ends, side="right"), below, above)
+    running = np.concatenate([[0], np.cumsum(counts)])[np.concatenate([[0, below], ends, [above, len(prefixes)]])]
+    inner = np.diff(running).tolist()
+    return [*inner[:-1], *[0] * (QUANTILES + 2 - len(inner)), inner[-1]]
 
 
 def _counted_text(reference: CategoryProfile, window: CategoryProfile) -> list[list[int]]:

@@ -118,9 +118,14 @@ def _scaled(statistic: str, value: Floats, size: float) -> Floats:
     return (value * value if statistic in _SQUARED else value) * size
 
 
+@cache
+def _logs(*sizes: int) -> Floats:
+    return np.asarray(np.log(sizes), np.float64)
+
+
 def _gamma(noise: Noise, size: float) -> tuple[float, float]:
     """Shape and scale at a size, between those that are kept."""
     at = np.log(max(size, 1.0))
-    known = np.log(noise.sizes)
+    known = _logs(*noise.sizes)
     mean, variance = (float(np.interp(at, known, one)) for one in (noise.means, noise.variances))
     return (mean * mean / variance, variance / mean) if mean > 0 and variance > 0 else (1.0, 0.0)
