@@ -34,7 +34,7 @@ training:
   params: {max_iter: 12, min_samples_leaf: 10, max_leaf_nodes: 6}
   search: {trials: 2, retrain_trials: 1, space: {learning_rate: {low: 0.1, high: 0.4}}}
   cross_validation: {folds: 2}
-evaluation: {bootstrap: 20}
+evaluation: {bootstrap: 20, slices: [kind]}
 monitoring: {labels_delay_days: 2, performance_days: 4}
 loop:
   retrain: {cooldown_days: 6, decay: 0.1}

@@ -81,6 +81,23 @@ def test_a_faulty_feed_is_named_quarantined_and_not_learned_from(project: Path) 
             assert load(store, version.dataset_digest)["z"].max() < 50  # type: ignore[operator]
 
 
+@pytest.mark.usefixtures("replayed")
+def test_each_window_shows_what_was_expected_beside_what_the_labels_said(project: Path) -> None:
+    status = facts(project, "status")
+    windows = status["quality"]
+    assert [one["window"] for one in windows] == [f"2024-03-{day:02}" for day in range(4, 11)]
+    for one in windows:
+        assert one["metric"] == "auc_roc"
+        assert one["estimated"]["low"] < one["estimated"]["value"] < one["estimated"]["high"]
+        assert one["labelled"] == one["rows"] == 60
+        assert one["realised"]["low"] <= one["realised"]["value"] <= one["realised"]["high"]
+        assert abs(one["estimated"]["value"] - one["realised"]["value"]) < 0.25
+    assert {(one["column"], one["value"]) for one in status["slices"]} == {("kind", "a"), ("kind", "b"), ("kind", "c")}
+    shown = boucle(project, "status").stdout
+    assert "estimated" in shown
+    assert "by slice" in shown
+
+
 def test_the_same_seed_in_another_home_decides_the_same(
     project: Path, replayed: Any, tmp_path: Path, world: World
 ) -> None:

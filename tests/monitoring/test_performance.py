@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
-from boucle.monitoring.performance import newest_days, performance
+from boucle.evaluation.api import measure_between
+from boucle.monitoring.performance import by_slice, newest_days, performance, with_interval
 from boucle.packaging.records import Output, Signature
 
 SIGNATURE = Signature(
@@ -50,3 +52,28 @@ def test_without_labels_there_is_nothing() -> None:
 def test_the_newest_days_are_counted_in_the_calendar(days: int, kept: list[int]) -> None:
     table = labelled(["no"] * 3, [0.1] * 3, [1, 3, 9])
     assert newest_days(table, days)["event_time"].dt.day().to_list() == kept
+
+
+def test_a_metric_has_its_interval_over_all_rows_and_by_slice() -> None:
+    draw = np.random.default_rng(2)
+    scores = draw.random(300)
+    labels = ["yes" if one else "no" for one in draw.random(300) < scores]
+    table = labelled(labels, scores.tolist()).with_columns(pl.Series("in.kind", ["a"] * 200 + ["b"] * 80 + [None] * 20))
+    whole = with_interval(table, "auc_roc", SIGNATURE)
+    assert whole is not None
+    assert whole.value == performance(table, ["auc_roc"], SIGNATURE).metrics["auc_roc"]
+    assert whole.low < whole.value < whole.high
+    slices = by_slice(table, "kind", "auc_roc", SIGNATURE)
+    assert [(one.value, one.rows) for one in slices] == [("a", 200), ("b", 80)]
+    assert by_slice(table, "nowhere", "auc_roc", SIGNATURE) == []
+    assert with_interval(table.clear(), "auc_roc", SIGNATURE) is None
+    assert with_interval(table.filter(pl.col("label") == "no"), "auc_roc", SIGNATURE) is None
+
+
+def test_of_many_rows_the_interval_is_as_narrow_as_that_of_all() -> None:
+    draw = np.random.default_rng(2)
+    scores = draw.random(40_000)
+    found = measure_between("accuracy", (draw.random(40_000) < scores).astype(float), scores)
+    assert found is not None
+    expected = 2 * 1.96 * (found.value * (1 - found.value) / 40_000) ** 0.5
+    assert found.high - found.low == pytest.approx(expected, rel=0.2)

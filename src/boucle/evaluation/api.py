@@ -2,9 +2,9 @@
 
 import msgspec
 
-from boucle.evaluation.compare import compare, measure
+from boucle.evaluation.compare import compare, measure, measure_between
 from boucle.evaluation.curves import calibration_curve
-from boucle.evaluation.evaluate import evaluate
+from boucle.evaluation.evaluate import MOST_SLICES, SLICE_ROWS, evaluate
 from boucle.evaluation.metrics import METRICS, direction, metric_for, metric_names, sample_of
 from boucle.evaluation.records import Evaluation
 from boucle.kernel.digests import Digest, canonical_json, short
@@ -14,6 +14,8 @@ from boucle.kernel.store import Store
 
 __all__ = [
     "METRICS",
+    "MOST_SLICES",
+    "SLICE_ROWS",
     "calibration_curve",
     "compare",
     "direction",
@@ -21,6 +23,7 @@ __all__ = [
     "keep_evaluation",
     "load_evaluation",
     "measure",
+    "measure_between",
     "metric_for",
     "metric_names",
     "sample_of",

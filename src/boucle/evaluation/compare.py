@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boucle.data.records import Task
-from boucle.evaluation.bootstrap import difference_interval
+from boucle.evaluation.bootstrap import difference_interval, intervals
 from boucle.evaluation.metrics import Sample, sample_of, spec_of
-from boucle.evaluation.records import Comparison
+from boucle.evaluation.records import Comparison, Metric
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.api import scores_in
 
+RESAMPLED_ROWS = 5_000
+"""At most so many rows are drawn again and again for an interval."""
 Outputs = NDArray[np.float64] | Mapping[str, NDArray[np.float64] | list[str]]
 """What a predictor answered: its outputs by name, or the scores alone."""
 
@@ -34,6 +36,37 @@ def measure(
     """
     sample, task = _sample(metric, y, outputs, threshold, classes)
     return spec_of(metric, task).compute(sample)
+
+
+def measure_between(
+    metric: str,
+    y: ArrayLike,
+    outputs: Outputs,
+    threshold: float | NDArray[np.float64] = 0.5,
+    *,
+    classes: Sequence[str] | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Metric | None:
+    """One metric with its interval, by re-sampling; None where these rows do not define it. Arguments as in `measure`.
+
+    Of many rows some are re-sampled, and the interval is made as narrow as all of them would make it.
+    """
+    whole, task = _sample(metric, y, outputs, threshold, classes)
+    spec, rows = spec_of(metric, task), len(whole.truth)
+    value, part = spec.compute(whole), whole
+    if not np.isfinite(value):
+        return None
+    if rows > RESAMPLED_ROWS:
+        # evenly through the sorted rows, so that every score has its share
+        chosen = np.unique(np.linspace(0, rows - 1, RESAMPLED_ROWS).round().astype(np.int64))
+        order = np.argsort(np.argsort(whole.order[chosen]))
+        part = Sample(whole.truth[chosen], whole.scores[chosen], whole.predicted[chosen], order)
+    low, high = intervals(part, [spec], count=resamples, seed=seed)[metric]
+    if not np.isfinite(low):
+        return Metric(value=value, low=value, high=value)
+    narrower, middle = float(np.sqrt(len(part.truth) / rows)), spec.compute(part)
+    return Metric(value=value, low=value + (low - middle) * narrower, high=value + (high - middle) * narrower)
 
 
 def compare(

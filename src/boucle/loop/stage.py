@@ -25,7 +25,7 @@ from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference
 from boucle.loop.standing import Standing, after, standing
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, ModelVersion
-from boucle.monitoring.api import labels_known, profiles, windows
+from boucle.monitoring.api import Calibration, labels_known, of_curve, profiles, windows
 from boucle.project.context import Context
 from boucle.runs.records import ParamValue
 from boucle.training.api import numbers_of, with_new_classes
@@ -61,6 +61,7 @@ class Stage:
         self.base = self.version(held.first_version).learned_from
         self._base_days: list[tuple[date, Profile]] = []
         self._references: dict[int, Reference] = {}
+        self._calibrations: dict[int, Calibration | None] = {}
         self._standing: Standing | None = None
         self._began: tuple[date, Standing] | None = None
 
@@ -190,6 +191,14 @@ class Stage:
                 time=self.time,
             )
         return self._references[number]
+
+    def calibration(self, number: int) -> Calibration | None:
+        """From a version's probabilities to chances, as its own evaluation shows them; None where there is none."""
+        if number not in self._calibrations:
+            measured_by = self.version(number).evaluation_digest
+            curve = None if measured_by is None else load_evaluation(self.store, measured_by).calibration
+            self._calibrations[number] = None if curve is None else of_curve(curve)
+        return self._calibrations[number]
 
     def day_profiles(self, first: date, last: date) -> list[Profile]:
         """Profiles of the features of single days, oldest first: the base's days, then those of trusted windows."""

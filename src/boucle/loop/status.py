@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from math import ceil
 
+import polars as pl
 from msgspec import Struct
 
 from boucle.data.api import get_version as get_dataset
-from boucle.evaluation.api import METRICS, load_evaluation
+from boucle.evaluation.api import METRICS, load_evaluation, metric_for
+from boucle.evaluation.records import Slice
 from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
+from boucle.loop.quality import WindowQuality, newest_quality, newest_slices
 from boucle.loop.records import Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.watch import SERVICE_METRICS
@@ -35,6 +38,10 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     served_rows: int
     last_day: date | None
     open_alerts: list[Alert]
+    quality: list[WindowQuality]
+    """Of the newest windows: what the answers promise, and what the labels that came say."""
+    slices: list[Slice]
+    """The loop's metric over the newest labelled days, by the columns of `evaluation.slices`."""
     objectives: list[ObjectiveStatus]
     needs: list[NeedStatus]
     """What needs.yaml asks beside what boucle.yaml enforces; empty without that file."""
@@ -46,6 +53,7 @@ def status(context: Context) -> StatusReport:
     now = alias(store, name, name, CHAMPION)
     stream = store.read(lambda conn: tables.latest_stream(conn, name))
     served = windows(store, name, stream.stream) if stream else []
+    quality, slices = _quality(context, now, served, stream)
     return StatusReport(
         project=name,
         in_charge=now.version if now else None,
@@ -54,6 +62,8 @@ def status(context: Context) -> StatusReport:
         served_rows=sum(window.rows for window in served),
         last_day=served[-1].day if served else None,
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
+        quality=quality,
+        slices=slices,
         objectives=objectives(context, now, served, stream),
         needs=needs_against(context.project, context.folder),
     )
@@ -88,13 +98,35 @@ def _live(context: Context, now: AliasMove | None, stream: Stream | None) -> tup
     if now is None or stream is None or stream.done_through is None:
         return None, days
     store, name = context.store(), context.project.project
-    # Labels may be some days late, and some days may bring none.
-    first = stream.done_through - timedelta(days=days + 2 * ceil(context.project.monitoring.labels_delay_days))
-    rows = newest_days(labelled(store, name, stream.stream, first, None), days)
+    rows = _newest_labelled(context, stream, stream.done_through)
     if rows.is_empty():
         return None, days
     signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
     return performance(rows, list(METRICS[signature.task]), signature), days
+
+
+def _newest_labelled(context: Context, stream: Stream, through: date) -> pl.DataFrame:
+    section = context.project.monitoring
+    # Labels may be some days late, and some days may bring none.
+    first = through - timedelta(days=section.performance_days + 2 * ceil(section.labels_delay_days))
+    rows = labelled(context.store(), context.project.project, stream.stream, first, None)
+    return newest_days(rows, section.performance_days)
+
+
+def _quality(
+    context: Context, now: AliasMove | None, served: Sequence[Window], stream: Stream | None
+) -> tuple[list[WindowQuality], list[Slice]]:
+    """The loop's metric of the newest windows, and by slices of the newest labelled days."""
+    if now is None or stream is None:
+        return [], []
+    store, name, project = context.store(), context.project.project, context.project
+    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
+    metric = metric_for(signature.task, project.loop.metric, project.training.metric)
+    quality = newest_quality(store, name, stream.stream, served, metric, signature)
+    if not project.evaluation.slices or stream.done_through is None:
+        return quality, []
+    rows = _newest_labelled(context, stream, stream.done_through)
+    return quality, newest_slices(rows, project.evaluation.slices, metric, signature)
 
 
 def required(objective: Objective) -> str:

@@ -11,6 +11,7 @@ from boucle.data.api import merged, profile, run_checks
 from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
+from boucle.loop.estimated import estimated
 from boucle.loop.reference import PREDICTION, beside
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
@@ -68,7 +69,15 @@ def observe(
         stage.project.monitoring.drift,
     )
     findings = _check(stage, seen, span.ends_at)
-    window = monitoring.build_window(day, predictions, findings=findings, drift=drift, errors=errors, span=span)
+    window = monitoring.build_window(
+        day,
+        predictions,
+        findings=findings,
+        drift=drift,
+        errors=errors,
+        span=span,
+        estimated=estimated(stage, predictions),
+    )
     return Watched(window, own, predictions)
 
 

@@ -1,7 +1,9 @@
 """What other slices may import from monitoring."""
 
 from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
+from boucle.monitoring.calibration import Calibration, calibrated, of_curve
 from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, psi
+from boucle.monitoring.estimate import estimate
 from boucle.monitoring.history import (
     add_labels,
     alerts,
@@ -18,8 +20,8 @@ from boucle.monitoring.history import (
     save_alerts,
     windows,
 )
-from boucle.monitoring.labels import Labels
-from boucle.monitoring.performance import classes_in, newest_days, performance
+from boucle.monitoring.labels import Labels, joined
+from boucle.monitoring.performance import by_slice, classes_in, newest_days, performance, with_interval
 from boucle.monitoring.retention import expire
 from boucle.monitoring.store import put_alerts, put_cursor
 from boucle.monitoring.windows import (
@@ -38,20 +40,25 @@ __all__ = [
     "OUTPUT",
     "SHIFT_DAYS",
     "AlertChange",
+    "Calibration",
     "Expected",
     "Labels",
     "Signal",
     "add_labels",
     "alerts",
     "build_window",
+    "by_slice",
     "calibrate",
+    "calibrated",
     "classes_in",
     "column_drift",
     "cursor",
     "drifted_columns",
+    "estimate",
     "expire",
     "frames_to_table",
     "inputs",
+    "joined",
     "js",
     "keep_window",
     "kept_window",
@@ -63,6 +70,7 @@ __all__ = [
     "newest_profiles",
     "newest_requests",
     "next_alerts",
+    "of_curve",
     "outputs",
     "performance",
     "predictions",
@@ -73,4 +81,5 @@ __all__ = [
     "quarantine_columns",
     "save_alerts",
     "windows",
+    "with_interval",
 ]

@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from boucle.evaluation.api import measure
+from boucle.data.api import counted
+from boucle.evaluation.api import MOST_SLICES, SLICE_ROWS, measure, measure_between
+from boucle.evaluation.records import Metric, Slice
 from boucle.monitoring.labels import LABEL
 from boucle.monitoring.records import Performance
-from boucle.monitoring.windows import outputs
+from boucle.monitoring.windows import INPUT, outputs
 from boucle.packaging.api import PROBABILITY
 from boucle.packaging.records import Signature
 from boucle.training.api import numbers_of, with_new_classes
@@ -38,6 +40,32 @@ def performance(
     return Performance(
         rows=labelled.height, metrics={metric: value for metric, value in measured.items() if isfinite(value)}
     )
+
+
+def with_interval(labelled: pl.DataFrame, metric: str, signature: Signature) -> Metric | None:
+    """One metric of the same with its 95 % interval; None where these rows do not define it."""
+    if not labelled.height:
+        return None
+    answers = _answers(outputs(labelled))
+    classes = classes_in(answers, labelled[LABEL]) if signature.task == "multiclass" else None
+    truth = numbers_of(labelled[LABEL], signature.task, classes or signature.classes)
+    return measure_between(metric, truth, answers, signature.threshold, classes=classes)
+
+
+def by_slice(labelled: pl.DataFrame, column: str, metric: str, signature: Signature) -> list[Slice]:
+    """One metric by the values of an input column, the most frequent first: at most 20, of at least 30 rows each."""
+    name = f"{INPUT}{column}"
+    if name not in labelled.columns:
+        return []
+    values = labelled[name].cast(pl.String)
+    found = []
+    for value, rows in counted(values).sort(["n", "value"], descending=[True, False]).head(MOST_SLICES).iter_rows():
+        if rows < SLICE_ROWS:
+            break
+        measured = with_interval(labelled.filter(values == value), metric, signature)
+        if measured is not None and value is not None:
+            found.append(Slice(column=column, value=value, rows=rows, name=metric, metric=measured))
+    return found
 
 
 def classes_in(answers: Mapping[str, object], labels: pl.Series) -> list[str]:

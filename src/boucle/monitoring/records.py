@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from boucle.data.records import Finding
+from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
 
 AlertKind = Literal["check", "drift", "shift", "decay", "latency", "errors"]
@@ -65,6 +66,8 @@ class Window(Struct, frozen=True, kw_only=True):
     """Of a window by count: its place among all, from 1 on."""
     late_rows: int = 0
     """Rows that came after it was closed, and were put into it then."""
+    estimated: dict[str, Metric] = field(default_factory=dict)
+    """Quality that the answers promise before any label comes, by metric; empty where it cannot be told."""
 
     @property
     def key(self) -> str:

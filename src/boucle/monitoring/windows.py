@@ -1,12 +1,13 @@
 """From the prediction log's frames to a day's table, and from that to its window. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
 import polars as pl
 
 from boucle.data.records import Finding
+from boucle.evaluation.records import Metric
 from boucle.monitoring.records import ColumnDrift, Service, Window
 from boucle.monitoring.spans import Span
 from boucle.serving.records import PredictionFrame
@@ -57,6 +58,7 @@ def build_window(
     drift: Sequence[ColumnDrift],
     errors: int = 0,
     span: Span | None = None,
+    estimated: Mapping[str, Metric] | None = None,
 ) -> Window:
     """The window of a day, or of another span, from its table of predictions.
 
@@ -76,6 +78,7 @@ def build_window(
         ends_at=None if span is None or span.is_day else span.ends_at,
         number=None if span is None else span.number,
         late_rows=0 if span is None else span.late_rows,
+        estimated=dict(estimated or {}),
     )
 
 

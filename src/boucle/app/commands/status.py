@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from boucle.evaluation.records import Metric, Slice
+    from boucle.loop.quality import WindowQuality
     from boucle.loop.report_records import ObjectiveStatus
     from boucle.project.needs import NeedStatus
 
@@ -45,12 +47,45 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         if report.last_day is not None:
             screen.print(f"{report.served_rows:,} rows served until {report.last_day} ({report.stream})")
         screen.print(objectives(report.objectives))
+        if report.quality:
+            screen.print(quality(report.quality))
+        if report.slices:
+            screen.print(slices(report.slices))
         if report.needs:
             screen.print(needs(report.needs))
         for alert in report.open_alerts:
             screen.print(f"open alert since {alert.opened_on}: {alert.message}")
         for line in running(project.home):
             screen.print(line)
+
+
+def quality(found: "Sequence[WindowQuality]") -> "Table":
+    """The newest windows: what the answers promised, and what the labels said."""
+    from rich.table import Table
+
+    table = Table(title=found[0].metric)
+    for heading in ("window", "rows", "labels", "estimated", "realised"):
+        table.add_column(heading, justify="left" if heading == "window" else "right")
+    for one in found:
+        share = f"{one.labelled / one.rows:.0%}"
+        table.add_row(one.window, f"{one.rows:,}", share, _between(one.estimated), _between(one.realised))
+    return table
+
+
+def slices(found: "Sequence[Slice]") -> "Table":
+    """The loop's metric by the values of columns."""
+    from rich.table import Table
+
+    table = Table(title=f"{found[0].name} by slice, newest labelled days")
+    for heading in ("column", "value", "rows", "realised"):
+        table.add_column(heading, justify="right" if heading in ("rows", "realised") else "left")
+    for one in found:
+        table.add_row(one.column, one.value, f"{one.rows:,}", _between(one.metric))
+    return table
+
+
+def _between(metric: "Metric | None") -> str:
+    return "-" if metric is None else f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
 def running(home: "Path") -> list[str]:
