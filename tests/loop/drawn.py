@@ -52,6 +52,8 @@ any_facts = st.builds(
     drifted=st.lists(columns, max_size=6),
     quarantined_today=columns,
     previous_comparison=comparisons,
+    new_rows=st.none() | st.integers(0, 10_000),
+    trained_on=st.lists(st.dates(TODAY - timedelta(days=6), TODAY), max_size=4).map(sorted),
 )
 policies = st.builds(
     LoopSection,
@@ -62,6 +64,9 @@ policies = st.builds(
         decay=st.floats(0, 0.1),
         drift_columns=st.integers(1, 3),
         drift_days=st.integers(1, 4),
+        new_rows=st.none() | st.integers(1, 10_000),
+        schedule=st.none() | st.sampled_from(["0 6 * * 1", "0 0 1 * *", "0 0 1 1 *"]),
+        trainings_per_week=st.none() | st.integers(1, 3),
     ),
     promote=st.builds(PromotePolicy, min_rows=st.integers(1, 5000), margin=st.floats(-0.05, 0.05)),
     rollback=st.builds(

@@ -1,6 +1,6 @@
 """What the loop decides, from facts alone."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -158,6 +158,33 @@ def test_no_rollback_without_evidence(facts: Facts) -> None:
     assert decide(facts, POLICY) == []
 
 
+def test_a_schedule_is_due_once_a_moment_passed_since_the_day_of_the_last_training() -> None:
+    policy = replace(
+        POLICY, retrain=replace(POLICY.retrain, schedule="0 6 * * 1", cooldown_days=1)
+    )  # 2013-07-01 is one
+    weeks_ago = replace(QUIET, last_trained_on=TODAY - timedelta(days=20), at=None)
+    action = only(weeks_ago, policy)
+    assert isinstance(action, Retrain)
+    assert (action.trigger, "due at 2013-06-17 06:00 UTC" in action.reason) == ("schedule", True)
+    yesterday = replace(QUIET, last_trained_on=TODAY - timedelta(days=1))
+    assert only(yesterday, policy).reason.startswith("`0 6 * * 1` was due at 2013-07-01 06:00 UTC")
+    early = datetime(2013, 7, 1, 6, tzinfo=UTC)
+    assert decide(replace(yesterday, at=early), policy) == []
+    assert decide(replace(QUIET, last_trained_on=TODAY), policy) == []
+
+
+def test_new_rows_are_a_reason_to_train_and_a_budget_one_to_wait() -> None:
+    policy = replace(POLICY, retrain=replace(POLICY.retrain, new_rows=500, trainings_per_week=2, cooldown_days=1))
+    old = replace(QUIET, last_trained_on=TODAY - timedelta(days=3))
+    assert decide(replace(old, new_rows=499), policy) == []
+    action = only(replace(old, new_rows=500, trained_on=[TODAY - timedelta(days=3)]), policy)
+    assert isinstance(action, Retrain)
+    assert action.trigger == "new_rows"
+    spent = only(replace(old, new_rows=500, trained_on=[TODAY - timedelta(days=n) for n in (6, 3)]), policy)
+    assert isinstance(spent, Hold)
+    assert "2 trainings in seven days, 2 are allowed" in spent.reason
+
+
 # --- whatever the facts -------------------------------------------------------------------------------------------
 
 
@@ -175,6 +202,7 @@ def test_never_a_retraining_within_the_cooldown_or_from_a_quarantined_day(facts:
         if isinstance(action, Retrain):
             assert (facts.today - facts.last_trained_on).days >= policy.retrain.cooldown_days
             assert not facts.quarantined_today
+            assert len(facts.trained_on) < (policy.retrain.trainings_per_week or 99)
             assert facts.challenger is None
 
 

@@ -56,6 +56,8 @@ CASES = [
         "names another relation",
     ),
     ("loop.retrain.newest_days", 7, "loop.retrain.newest_days", "leave no row to learn from"),
+    ("loop.retrain.schedule", "every monday", "loop.retrain.schedule", "is no cron expression"),
+    ("loop.retrain.schedule", "0 0 30 2 *", "loop.retrain.schedule", "no"),
     ("objectives", [{"metric": "auc", "at_least": 0.6}], "objectives[0].metric", "did you mean `auc_roc`?"),
     ("objectives", [{"metric": "auc_roc"}], "objectives[0]", "exactly one of"),
     ("objectives", [{"metric": "auc_roc", "at_least": 0.1, "at_most": 0.2}], "objectives[0]", "exactly one of"),

@@ -55,6 +55,15 @@ def _quarantined(facts: Facts, count: Number) -> Facts:
     return replace(facts, quarantined_today=columns[: int(count)] if columns else ["any column"] * int(count))
 
 
+def _new_rows(facts: Facts, value: Number) -> Facts:
+    return replace(facts, new_rows=int(value))
+
+
+def _trained_often(facts: Facts, value: Number) -> Facts:
+    newest = facts.trained_on[::-1][: int(value)]
+    return replace(facts, trained_on=newest + [facts.today] * (int(value) - len(newest)))
+
+
 def _gates(facts: Facts, value: Number) -> Facts:
     if facts.challenger is None:
         return facts
@@ -84,6 +93,8 @@ Change = Callable[[Facts, Number], Facts]
 _CHANGES: Final[dict[str, Change]] = {
     "champion.promoted_on": _promoted,
     "last_trained_on": _trained,
+    "new_rows": _new_rows,
+    "trained_on": _trained_often,
     "performance": _performance,
     "performance_rows": _performance_rows,
     "quarantined_today": _quarantined,

@@ -10,7 +10,8 @@ from boucle.evaluation.records import Comparison
 from boucle.governance.api import explain, list_reports
 from boucle.kernel.errors import InvalidInput
 from boucle.loop.history import Outputs
-from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts
+from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts, Retrain
+from boucle.loop.rules import WEEK
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
@@ -49,7 +50,26 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         drifted=[drifted_columns(one) for one in trusted],
         quarantined_today=quarantine_columns(window),
         previous_comparison=None if standing.previous is None else _previous(stage, standing, standing.previous, day),
+        at=window.ends_at,
+        new_rows=None if stage.project.loop.retrain.new_rows is None else _new_rows(stage, standing, day),
+        trained_on=[] if stage.project.loop.retrain.trainings_per_week is None else _trained_on(stage, day),
     )
+
+
+def _new_rows(stage: Stage, standing: Standing, day: date) -> int:
+    """Of trusted windows, from the day after those of which the last training could know labels."""
+    first = stage.labelled_through(standing.last_trained_on) + timedelta(days=1)
+    last = stage.labelled_through(day)
+    served = windows(stage.store, stage.name, stage.held.stream, first, last, include_quarantined=False)
+    return sum(window.rows for window in served)
+
+
+def _trained_on(stage: Stage, day: date) -> list[date]:
+    """The days of the newest seven on which the loop trained, once for each training; one under way included."""
+    week = [day - timedelta(days=n) for n in range(WEEK)]
+    asked = [(one.day, one.action) for on in week for one in stage.decisions(on)]
+    asked += [(one.day, one.action) for one in stage.jobs() if one.day in week]
+    return sorted(on for on, action in asked if isinstance(action, Retrain) and action.trigger != "drill")
 
 
 def _challenger(stage: Stage, standing: Standing, number: int) -> ChallengerFacts:

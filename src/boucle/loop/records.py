@@ -1,9 +1,9 @@
 """The nouns of the loop: facts in, actions out."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest
@@ -50,13 +50,19 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What `performance` and the champion's `metric_at_promotion` are."""
     previous_comparison: Comparison | None
     """The version before (as challenger) against the champion, on labelled rows served since the promotion."""
+    at: datetime | None = None
+    """The end of the window; None: of today."""
+    new_rows: int | None = None
+    """Rows served since the last training whose labels had time to come; None where no policy asks."""
+    trained_on: list[date] = field(default_factory=list)
+    """Days of the trainings of the newest seven days, where a policy asks."""
 
 
 class Retrain(Struct, frozen=True, kw_only=True, tag_field="action", tag="retrain"):
     """Train a challenger."""
 
     reason: str
-    trigger: Literal["decay", "drift", "drill"]
+    trigger: Literal["decay", "drift", "new_rows", "schedule", "drill"]
 
 
 class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promote"):

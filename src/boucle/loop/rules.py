@@ -3,9 +3,9 @@
 `decide` takes the first whose conditions all hold; `explain` shows all of them. There is no second version of a rule.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from math import isfinite
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -14,7 +14,10 @@ from boucle.evaluation.records import Comparison
 from boucle.loop.records import Action, ChallengerFacts, Facts, Hold, Promote, Refuse, Retrain, Rollback
 from boucle.loop.tolerance import DECAY, LOSS
 from boucle.project.records import LoopSection, RetrainPolicy
+from boucle.project.schedule import next_moment
 
+WEEK: Final = 7
+"""Days over which `trainings_per_week` counts."""
 Must = Literal["at least", "at most", "above", "below", "be"]
 
 
@@ -48,12 +51,13 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
     """Every rule in the order in which they are asked."""
-    triggers = [_decay(facts, policy), _drift(facts, policy.retrain)]
+    rule = policy.retrain
+    triggers = [_decay(facts, policy), _drift(facts, rule), _new_rows(facts, rule), _scheduled(facts, rule)]
     due = next((rule.action for rule in triggers if isinstance(rule.action, Retrain)), None)
     return [
         _rollback(facts, policy),
         *_verdicts(facts.challenger, facts.champion.number, policy),
-        *_holds(facts, policy.retrain, due),
+        *_holds(facts, rule, due),
         *triggers,
     ]
 
@@ -64,8 +68,8 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rule:
     metric = facts.metric if comparison is None else comparison.metric
     loss = None if comparison is None else LOSS.of(metric, comparison.champion, rule.loss)
     conditions = [
-        _is("a version to go back to", None, champion.previous is not None, True),
-        _is("it answered labelled rows served since the promotion, and better", None, comparison is not None, True),
+        _is("a version to go back to", champion.previous is not None),
+        _is("it answered labelled rows served since the promotion, and better", comparison is not None),
         _at_most("days since the promotion", "champion.promoted_on", watched, rule.watch_days),
     ]
     if comparison is not None and loss is not None:
@@ -93,12 +97,12 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rule:
 
 
 def _verdicts(challenger: ChallengerFacts | None, champion: int, policy: LoopSection) -> list[Rule]:
-    waits = _is("a challenger waits for its verdict", None, challenger is not None, True)
+    waits = _is("a challenger waits for its verdict", challenger is not None)
     if challenger is None:
         names = ("refuse: gates", "hold: comparison", "promote", "refuse: comparison")
         return [Rule(name=name, conditions=[waits], action=None) for name in names]
     number, comparison, rule = challenger.number, challenger.comparison, policy.promote
-    failed = [waits, _is("its gates passed", "challenger.gates_passed", challenger.gates_passed, False)]
+    failed = [waits, _is("its gates passed", challenger.gates_passed, False, "challenger.gates_passed")]
     refused = Refuse(number=number, reason=f"version {number} fails its gates: {challenger.gates_message}")
     rows = 0 if comparison is None else comparison.rows
     usable = comparison is not None and isfinite(comparison.difference)
@@ -175,8 +179,30 @@ def _drift(facts: Facts, rule: RetrainPolicy) -> Rule:
     return _rule("retrain: drift", [many], action)
 
 
+def _new_rows(facts: Facts, rule: RetrainPolicy) -> Rule:
+    """Asked for only where boucle.yaml says how many."""
+    if rule.new_rows is None:
+        return Rule(name="retrain: new rows", conditions=[_is("a number of new rows is asked for", False)], action=None)
+    many = _at_least("rows since the last training", "new_rows", facts.new_rows or 0, rule.new_rows)
+    reason = f"{facts.new_rows} rows with labels were served since the last training (asked: {rule.new_rows})"
+    return _rule("retrain: new rows", [many], Retrain(trigger="new_rows", reason=reason))
+
+
+def _scheduled(facts: Facts, rule: RetrainPolicy) -> Rule:
+    """A moment that fell on the day of the last training is met by that."""
+    if rule.schedule is None:
+        return Rule(name="retrain: schedule", conditions=[_is("a schedule is asked for", False)], action=None)
+    now = facts.at or datetime.combine(facts.today + timedelta(days=1), time(), UTC)
+    trained = datetime.combine(facts.last_trained_on + timedelta(days=1), time(), UTC)
+    due = next_moment(rule.schedule, trained - timedelta(microseconds=1))
+    said = "never" if due is None else f"{due:%Y-%m-%d %H:%M} UTC"
+    passed = _is(f"the next moment of `{rule.schedule}`, {said}, has passed", due is not None and due < now)
+    reason = f"`{rule.schedule}` was due at {said}; trained last on {facts.last_trained_on}"
+    return _rule("retrain: schedule", [passed], Retrain(trigger="schedule", reason=reason))
+
+
 def _holds(facts: Facts, rule: RetrainPolicy, due: Retrain | None) -> list[Rule]:
-    wanted = _is("a retraining is due", None, due is not None, True)
+    wanted = _is("a retraining is due", due is not None)
     asked = "" if due is None else due.reason
     bad = _at_least("columns of today that are quarantined", "quarantined_today", len(facts.quarantined_today), 1)
     columns = ", ".join(facts.quarantined_today)
@@ -197,7 +223,17 @@ def _holds(facts: Facts, rule: RetrainPolicy, due: Retrain | None) -> list[Rule]
     return [
         _rule("hold: quarantine", [wanted, bad], quarantined),
         _rule("hold: cool-down", [wanted, recent], cooling),
+        _budget(facts, rule.trainings_per_week, wanted, asked),
     ]
+
+
+def _budget(facts: Facts, most: int | None, wanted: Condition, due: str) -> Rule:
+    if most is None:
+        return Rule(name="hold: budget", conditions=[wanted, _is("trainings have a budget", False)], action=None)
+    done = sum((facts.today - day).days < WEEK for day in facts.trained_on)
+    spent = _at_least("trainings of the newest seven days", "trained_on", done, most)
+    reason = f"{done} trainings in seven days, {most} are allowed; due: {due}"
+    return _rule("hold: budget", [wanted, spent], Hold(reason=reason))
 
 
 def numbers(comparison: Comparison) -> str:
@@ -222,7 +258,7 @@ def _all(conditions: list[Condition]) -> bool:
     return all(one.holds for one in conditions)
 
 
-def _is(what: str, fact: str | None, measured: bool, limit: bool) -> Condition:
+def _is(what: str, measured: bool, limit: bool = True, fact: str | None = None) -> Condition:
     return Condition(what=what, fact=fact, measured=measured, must="be", limit=limit, holds=measured is limit)
 
 

@@ -28,6 +28,12 @@ class RetrainPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """... or when this many columns drifted ..."""
     drift_days: int = 3
     """... on each of this many days in a row."""
+    new_rows: int | None = None
+    """Train when so many rows, whose labels had time to come, were served since the last training."""
+    schedule: str | None = None
+    """Train when a moment of this cron expression (UTC) passed since the day of the last training."""
+    trainings_per_week: int | None = None
+    """At most so many trainings in seven days, whatever asks for them."""
     newest_days: int | None = None
     """Learn from the rows of this many newest labelled days only; None: from all, so that every training is larger."""
 

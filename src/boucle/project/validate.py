@@ -9,6 +9,7 @@ from boucle.governance.records import Objective
 from boucle.monitoring.spans import problem_of
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
+from boucle.project.schedule import schedule_problem
 from boucle.training.records import Range, TrainingSection
 
 
@@ -83,6 +84,10 @@ def validate(project: Project) -> Iterator[Problem]:
     if newest is not None and newest <= held_out:
         message = f"{newest} days leave no row to learn from: training.holdout_days are {held_out:g}; write more days"
         yield Problem(("loop", "retrain", "newest_days"), message)
+    schedule = project.loop.retrain.schedule
+    unknown = schedule_problem(schedule) if schedule else None
+    if unknown:
+        yield Problem(("loop", "retrain", "schedule"), unknown)
     wrong = problem_of(project.monitoring.window)
     if wrong:
         yield Problem(("monitoring", "window"), wrong)

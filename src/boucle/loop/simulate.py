@@ -1,0 +1,163 @@
+"""A history lived through under a policy, without training anything: decided by the real rules, folded by the real
+standing. What happens, and what a training yields, is made up (`made_up`) or was recorded (`recorded`). Pure."""
+
+from datetime import date, timedelta
+from typing import Protocol
+
+from msgspec import Struct
+
+from boucle.evaluation.records import Comparison
+from boucle.loop.decide import decide
+from boucle.loop.records import Action, ChallengerFacts, ChampionFacts, Decision, Facts, Hold, Retrain
+from boucle.loop.rules import WEEK
+from boucle.loop.standing import Standing, after, standing
+from boucle.loop.tolerance import LOSS
+from boucle.project.records import LoopSection
+
+
+class Happening(Protocol):
+    """What happens, whatever the loop does. Days are counted from 0; a version has the number of its training."""
+
+    metric: str
+    first: date
+    first_version: int
+    days: int
+    labels_delay_days: int
+    performance_days: int
+
+    def rows(self, first: int, last: int) -> int:
+        """Served on these days, both included, that were not quarantined; none before the first."""
+
+    def quarantined(self, day: int) -> list[str]:
+        """Columns for which the day's rows are kept out."""
+
+    def drifted(self, day: int) -> list[str]:
+        """Columns that drifted on a day."""
+
+    def own(self, number: int) -> float:
+        """The metric in a version's own evaluation."""
+
+    def gates(self, number: int) -> tuple[bool, str]:
+        """Whether a version passes its gates, and what they say."""
+
+    def measured(self, number: int, first: int, last: int, day: int) -> float | None:
+        """The metric of a version over the rows of some days, as it is known on a day."""
+
+    def compared(self, champion: int, challenger: int, first: int, last: int) -> Comparison | None:
+        """Two versions on the rows of some days."""
+
+    def held_out(self, champion: int, challenger: int, day: int) -> Comparison | None:
+        """Two versions on the rows that neither learned from, as the verdict is based on."""
+
+    def train(self, day: int) -> int | None:
+        """The version that a training on a day yields, if any."""
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """A simulated decision, with the facts it was taken on and the standing before it."""
+
+    decision: Decision
+    facts: Facts
+    before: Standing
+
+
+class Lived(Struct, frozen=True, kw_only=True):
+    """What came of a policy."""
+
+    taken: list[Taken]
+    standings: list[Standing]
+    """At the end of each day."""
+
+
+def simulate(world: Happening, policy: LoopSection) -> Lived:
+    """The history of a world under a policy."""
+    now = standing([], first_version=world.first_version, first_day=world.first)
+    taken: list[Taken] = []
+    standings: list[Standing] = []
+    for day in range(world.days):
+        for one in _day(world, policy, day, now, taken):
+            taken.append(one)
+            now = after(one.before, one.decision)
+        standings.append(now)
+    return Lived(taken=taken, standings=standings)
+
+
+def _day(world: Happening, policy: LoopSection, day: int, now: Standing, before: list[Taken]) -> list[Taken]:
+    """Decide and act until nothing more is due, as the real loop does at the end of a window."""
+    today, found = world.first + timedelta(days=day), list[Taken]()
+    while True:
+        facts = _facts(world, policy, day, now, [*before[-3 * WEEK :], *found])
+        actions = decide(facts, policy)
+        for action in actions:
+            decision = Decision(
+                id=f"simulated/{today}/{len(found):02}",
+                stream="simulated",
+                day=today,
+                action=action,
+                outcome="simulated",
+                version=_obeyed(world, action, day, now),
+            )
+            found.append(Taken(decision=decision, facts=facts, before=now))
+            now = after(now, decision)
+        if not actions or any(isinstance(action, Hold) for action in actions):
+            return found
+
+
+def _obeyed(world: Happening, action: Action, day: int, now: Standing) -> int | None:
+    """The version that it is about. A training may yield none, or none that is newer than what is in charge."""
+    if not isinstance(action, Retrain):
+        return getattr(action, "number", None)
+    made = world.train(day)
+    return None if made is None or made <= now.champion else made
+
+
+def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken: list[Taken]) -> Facts:
+    through, promoted = day - world.labels_delay_days, (now.promoted_on - world.first).days
+    first = through - world.performance_days + 1
+    trained = (now.last_trained_on - world.first).days - world.labels_delay_days
+    trusted = (world.drifted(n) for n in range(day, promoted, -1) if not world.quarantined(n))
+    days = policy.retrain.drift_days
+    return Facts(
+        today=world.first + timedelta(days=day),
+        champion=ChampionFacts(
+            number=now.champion,
+            metric_at_promotion=world.own(now.champion),
+            promoted_on=now.promoted_on,
+            previous=now.previous,
+        ),
+        challenger=None if now.challenger is None else _challenger(world, now.champion, now.challenger, day),
+        last_trained_on=now.last_trained_on,
+        performance=world.measured(now.champion, first, through, day),
+        performance_rows=world.rows(first, through),
+        drifted=[columns for _, columns in zip(range(days), trusted, strict=False)][::-1],
+        quarantined_today=world.quarantined(day),
+        metric=world.metric,
+        previous_comparison=_previous(world, policy, now, day, through),
+        new_rows=world.rows(trained + 1, through),
+        trained_on=_trained_on(world, taken, day),
+    )
+
+
+def _challenger(world: Happening, champion: int, number: int, day: int) -> ChallengerFacts:
+    passed, said = world.gates(number)
+    return ChallengerFacts(
+        number=number,
+        gates_passed=passed,
+        gates_message=said,
+        comparison=world.held_out(champion, number, day) if passed else None,
+    )
+
+
+def _previous(world: Happening, policy: LoopSection, now: Standing, day: int, through: int) -> Comparison | None:
+    """None where the version before is not better enough, as in the real facts."""
+    first, rule = (now.promoted_on - world.first).days + 1, policy.rollback
+    if now.previous is None or day + 1 - first > rule.watch_days or world.rows(first, through) < rule.min_rows:
+        return None
+    found = world.compared(now.champion, now.previous, first, through)
+    return found if found and found.difference >= LOSS.of(world.metric, found.champion, rule.loss) else None
+
+
+def _trained_on(world: Happening, taken: list[Taken], day: int) -> list[date]:
+    since = world.first + timedelta(days=day - WEEK + 1)
+    made = (one.decision for one in taken if isinstance(one.decision.action, Retrain))
+    return [one.day for one in made if one.day >= since]
