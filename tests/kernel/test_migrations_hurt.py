@@ -146,6 +146,7 @@ NEEDED = {
     "backup": ["backup.tar"],
     "fsck": ["--repair"],
     "lineage": ["flights/1"],
+    "loop simulate": ["--set", "loop.retrain.cooldown_days=5"],
     "models show": ["flights", "1"],
     "models evidence": ["flights/1"],
     "models promote": ["flights", "1"],

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from msgspec.structs import replace
 from tests.loop.drawn import TODAY, any_facts, compared, policies
 
@@ -188,6 +188,7 @@ def test_new_rows_are_a_reason_to_train_and_a_budget_one_to_wait() -> None:
 # --- whatever the facts -------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_a_day_brings_at_most_one_action_and_the_same_facts_the_same(facts: Facts, policy: LoopSection) -> None:
     actions = decide(facts, policy)
@@ -196,6 +197,7 @@ def test_a_day_brings_at_most_one_action_and_the_same_facts_the_same(facts: Fact
     assert all(len(action.reason) > 10 for action in actions)
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_never_a_retraining_within_the_cooldown_or_from_a_quarantined_day(facts: Facts, policy: LoopSection) -> None:
     for action in decide(facts, policy):
@@ -206,6 +208,7 @@ def test_never_a_retraining_within_the_cooldown_or_from_a_quarantined_day(facts:
             assert facts.challenger is None
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_a_promotion_only_with_evidence(facts: Facts, policy: LoopSection) -> None:
     for action in decide(facts, policy):
@@ -217,6 +220,7 @@ def test_a_promotion_only_with_evidence(facts: Facts, policy: LoopSection) -> No
             assert facts.challenger.comparison.difference >= -policy.promote.margin
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_a_rollback_only_with_evidence_and_to_the_version_before(facts: Facts, policy: LoopSection) -> None:
     for action in decide(facts, policy):
@@ -227,6 +231,7 @@ def test_a_rollback_only_with_evidence_and_to_the_version_before(facts: Facts, p
             assert facts.previous_comparison.rows >= policy.rollback.min_rows
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_a_challenger_gets_a_verdict_or_waits_unless_a_rollback_goes_first(facts: Facts, policy: LoopSection) -> None:
     if facts.challenger is not None:

@@ -3,7 +3,7 @@
 from datetime import date
 from math import inf, nextafter
 
-from hypothesis import given
+from hypothesis import given, settings
 from msgspec.structs import replace
 from tests.loop.drawn import any_facts, policies
 
@@ -18,6 +18,7 @@ def kind(facts: Facts, policy: LoopSection) -> tuple[object, ...]:
     return tuple((type(one), getattr(one, "number", None)) for one in decide(facts, policy))
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_each_counterfactual_changes_the_decision(facts: Facts, policy: LoopSection) -> None:
     for way in explain(facts, policy).otherwise:
@@ -26,6 +27,7 @@ def test_each_counterfactual_changes_the_decision(facts: Facts, policy: LoopSect
         assert way.facts == made(facts, way, policy)
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_a_change_of_one_fact_is_the_smallest(facts: Facts, policy: LoopSection) -> None:
     for way in explain(facts, policy).otherwise:
@@ -37,6 +39,7 @@ def test_a_change_of_one_fact_is_the_smallest(facts: Facts, policy: LoopSection)
             )
 
 
+@settings(deadline=None)
 @given(any_facts, policies)
 def test_the_rule_that_applied_is_the_decision(facts: Facts, policy: LoopSection) -> None:
     explained = explain(facts, policy)

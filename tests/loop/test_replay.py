@@ -125,6 +125,29 @@ def test_every_decision_but_a_drill_is_explained_by_its_rules(project: Path, rep
     assert (unknown.returncode, "no decision '2031-01-01'" in unknown.stderr) == (2, True)
 
 
+def test_a_simulation_shows_another_policy_beside_what_happened(project: Path, replayed: Any) -> None:
+    told = facts(project, "loop", "simulate", "--set", "loop.retrain.cooldown_days=300")
+    happened, same, other = told["outcomes"]
+    kinds = [one["action"]["action"] for one in replayed["decisions"] if one["action"].get("trigger") != "drill"]
+    assert happened["trainings"] == kinds.count("retrain")
+    assert (other["trainings"], other["promotions"]) == (0, 0)
+    assert same["promotions"] >= 1
+    assert min(happened["quality"], same["quality"]) > other["quality"] + 0.1
+    shown = boucle(project, "loop", "simulate", "--set", "loop.promote.margin=0.5")
+    assert "nothing was trained" in shown.stdout
+    wrong = boucle(project, "loop", "simulate", "--set", "loop.retrain.cooldown_days=0")
+    assert (wrong.returncode, "cooldown_days" in wrong.stderr) == (2, True)
+    assert boucle(project, "loop", "simulate", "--set", "replay.first=1").returncode == 2
+    assert boucle(project, "loop", "simulate").returncode == 2
+
+
+def test_made_up_worlds_need_no_history(tmp_path: Path, world: World) -> None:
+    told = facts(world(tmp_path), "loop", "simulate", "--made-up", "--set", "loop.retrain.decay=0.01")
+    now, other = told["outcomes"]
+    assert other["trainings"] > now["trainings"]
+    assert other["quality"] > now["quality"]
+
+
 def test_a_second_run_replays_nothing(project: Path, replayed: Any) -> None:
     again = facts(project, "replay")
     assert again["already_complete"]

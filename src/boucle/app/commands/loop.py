@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from boucle.app.commands import loop_explain
+from boucle.app.commands import loop_explain, loop_simulate
 from boucle.app.session import session_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(loop_explain.explain)
+app.command()(loop_simulate.simulate)
 
 
 @app.command()
