@@ -42,6 +42,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "keys list",
         "keys open",
         "keys remove",
+        "labels",
         "lineage",
         "loop explain",
         "loop run",

@@ -145,6 +145,7 @@ WITHOUT_A_STORE = {
 NEEDED = {
     "backup": ["backup.tar"],
     "fsck": ["--repair"],
+    "labels": ["arrived.csv"],
     "lineage": ["flights/1"],
     "loop simulate": ["--set", "loop.retrain.cooldown_days=5"],
     "models show": ["flights", "1"],

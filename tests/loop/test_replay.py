@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,44 @@ def test_each_window_shows_what_was_expected_beside_what_the_labels_said(project
     shown = boucle(project, "status").stdout
     assert "estimated" in shown
     assert "by slice" in shown
+
+
+@pytest.mark.usefixtures("replayed")
+def test_labels_that_are_unknown_twice_corrected_or_nonsense_are_told(project: Path, tmp_path: Path) -> None:
+    from boucle.kernel.store import Store
+    from boucle.monitoring.api import keep_window, kept_window, labelled, profiles, windows
+
+    folder = tmp_path / "live"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("*.sock"))
+    with Store.open(folder / ".boucle") as store:
+        # the newest replayed day, as if it had been answered live
+        stream = facts(folder, "status")["stream"]
+        window = windows(store, "orders", stream)[-1]
+        kept = kept_window(store, "orders", stream, window.key)
+        assert kept is not None
+        profile = profiles(store, "orders", stream, window.day, window.day)[window.day]
+        asked = {"project_id": "orders", "stream": "live"}
+        keep_window(store, **asked, window=window, profile=profile, predictions=kept[1])
+        first, second = kept[1].head(2).iter_rows(named=True)
+
+        def bring(text: str) -> Any:
+            (tmp_path / "arrived.csv").write_text(text)
+            return facts(folder, "labels", str(tmp_path / "arrived.csv"))
+
+        one, two = first["entity_key"], second["entity_key"]
+        told = bring(f"id,late\n{one},0\n{one},1\n{two},maybe\n,1\nnobody,1\n")
+        expected = {"rows": 5, "kept": 2, "incomplete": 1, "not_understood": 1, "repeated": 1, "corrected": 0}
+        assert told == expected | {"unknown": 1, "unknown_ids": ["nobody"]}
+        told = bring(f"request_id,row,label\n{first['request_id']},{first['row']},0\nnothing,0,1\n")
+        expected = {"rows": 2, "kept": 1, "incomplete": 0, "not_understood": 0, "repeated": 0, "corrected": 1}
+        assert told == expected | {"unknown": 1, "unknown_ids": ["nothing"]}
+        rows = labelled(store, "orders", "live", include_quarantined=True)
+        assert dict(rows.select("entity_key", "label").iter_rows())[one] == "0"
+    wrong = boucle(folder, "labels", str(folder / "boucle.yaml"))
+    assert (wrong.returncode, "unknown kind" in wrong.stderr) == (2, True)
+    (tmp_path / "arrived.csv").write_text("a,b\n1,2\n")
+    wrong = boucle(folder, "labels", str(tmp_path / "arrived.csv"))
+    assert (wrong.returncode, "need a column" in wrong.stderr) == (2, True)
 
 
 def test_the_same_seed_in_another_home_decides_the_same(

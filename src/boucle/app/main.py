@@ -22,6 +22,7 @@ from boucle.app.commands import (
     gc,
     init,
     keys,
+    labels,
     lineage,
     loop,
     models,
@@ -105,6 +106,7 @@ app.command()(drift.drift)
 app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)
+app.command()(labels.labels)
 app.command()(monitor.monitor)
 app.add_typer(loop.app)
 app.command()(sync.sync)

@@ -18,6 +18,7 @@ from boucle.monitoring.history import (
     predictions,
     profiles,
     save_alerts,
+    served_ids,
     windows,
 )
 from boucle.monitoring.labels import Labels, joined
@@ -80,6 +81,7 @@ __all__ = [
     "put_cursor",
     "quarantine_columns",
     "save_alerts",
+    "served_ids",
     "windows",
     "with_interval",
 ]

@@ -129,6 +129,14 @@ def newest_requests(store: Store, project_id: str, stream: str, most: int) -> se
     return {request for table in tables_of for request in table["request_id"]}
 
 
+def served_ids(store: Store, project_id: str, stream: str) -> pl.DataFrame:
+    """Every row of the kept windows by what labels may name it: columns request_id, row, entity_key."""
+    columns = ["request_id", "row", "entity_key"]
+    digests = _digests(store, "predictions_digest", project_id, stream, None, None, True)
+    found = [pl.read_parquet(BytesIO(store.blobs.get(one)), columns=columns) for one in digests.values()]
+    return pl.concat(found, how="vertical_relaxed") if found else frames_to_table([]).select(columns)
+
+
 def cursor(store: Store, project_id: str, stream: str) -> Cursor:
     """How far a stream's log is read."""
     return store.read(lambda connection: tables.get_cursor(connection, project_id, stream))

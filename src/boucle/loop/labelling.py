@@ -1,0 +1,147 @@
+"""Labels of what was answered live, as people bring them: checked, told about, kept."""
+
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from msgspec import Struct
+
+from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.loop.live import LIVE
+from boucle.models.api import alias, get_version
+from boucle.models.records import CHAMPION
+from boucle.monitoring import api as monitoring
+from boucle.packaging.api import open_kept
+from boucle.packaging.records import Signature
+from boucle.project.context import Context
+from boucle.training.api import numbers_of
+
+EXAMPLES: Final = 5
+"""Unknown ids that are named."""
+_READERS: Final = {
+    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
+    ".parquet": pl.read_parquet,
+    ".arrow": pl.read_ipc,
+    ".jsonl": pl.read_ndjson,
+}
+
+
+class LabelsTaken(Struct, frozen=True, kw_only=True):
+    """What became of the labels of a file."""
+
+    rows: int
+    kept: int
+    incomplete: int
+    """Rows without an id or a label."""
+    not_understood: int
+    """Labels that are none of the model's classes, or no numbers."""
+    repeated: int
+    """Rows whose id comes again further down with the same label or another; the last counts."""
+    corrected: int
+    """Ids that had another label before; that one stays in the history."""
+    unknown: int
+    """Ids that no closed window has. By key they are kept, as their window may close later; by request they are not."""
+    unknown_ids: list[str]
+    """Some of them."""
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """A table of labels. NotFound if there is none, InvalidInput if it cannot be read."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", hint="name a file of labels")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidInput(
+            f"{path.name} is of an unknown kind; labels are read from {', '.join(_READERS)}",
+            hint="write the labels as CSV",
+        )
+    try:
+        return reader(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidInput(
+            f"{path.name} cannot be read: {str(error).splitlines()[0]}", hint="write it again"
+        ) from error
+
+
+def take_labels(context: Context, table: pl.DataFrame) -> LabelsTaken:
+    """Keep the labels that can be understood.
+
+    Columns: the label as `label` or under the target's name, and the id as `key`, under the key's name, or as
+    `request_id` (with `row` where the request had several).
+
+    Raises:
+        NotFound: no version is in charge.
+        InvalidInput: a column is missing.
+    """
+    store, name = context.store(), context.project.project
+    now = alias(store, name, name, CHAMPION)
+    if now is None:
+        raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
+    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
+    served = monitoring.served_ids(store, name, LIVE)
+    keyed, unknown = _by_key(_renamed(context, table), served)
+    whole = keyed.drop_nulls()
+    understood = _understood(whole, signature)
+    last = understood.unique("key", keep="last", maintain_order=True)
+    unknown += last.join(served, left_on="key", right_on="entity_key", how="anti")["key"].to_list()
+    before = monitoring.labels_of(store, name, LIVE).table
+    if last.height:
+        both = before.with_columns(pl.col("label").cast(last["label"].dtype, strict=False)).join(last, on="key")
+        corrected = both.filter(pl.col("label") != pl.col("label_right")).height
+        monitoring.add_labels(store, project_id=name, stream=LIVE, labels=last, arrived_at=store.clock.now())
+    return LabelsTaken(
+        rows=table.height,
+        kept=last.height,
+        incomplete=keyed.height - whole.height,
+        not_understood=whole.height - understood.height,
+        repeated=understood.height - last.height,
+        corrected=corrected if last.height else 0,
+        unknown=len(unknown),
+        unknown_ids=unknown[:EXAMPLES],
+    )
+
+
+def _renamed(context: Context, table: pl.DataFrame) -> pl.DataFrame:
+    section = context.project.data
+    names = {"label": section.target, "key": section.key}
+    found = {asked: own for asked, own in names.items() if own in table.columns and asked not in table.columns}
+    renamed = table.rename({own: asked for asked, own in found.items() if own is not None})
+    if "label" not in renamed.columns or not {"key", "request_id"} & set(renamed.columns):
+        raise InvalidInput(
+            f"labels need a column `label` or `{section.target}`, and `key`, `{section.key}` or `request_id`; the file "
+            f"has {', '.join(table.columns)}",
+            hint="rename the columns",
+        )
+    return renamed
+
+
+def _by_key(labels: pl.DataFrame, served: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Columns `key` and `label`; and the requests that are not known, whose rows are left out."""
+    if "key" in labels.columns:
+        return labels.select(pl.col("key").cast(pl.String), "label"), []
+    row = pl.col("row").cast(pl.Int64, strict=False) if "row" in labels.columns else pl.lit(0, pl.Int64)
+    asked = labels.select(pl.col("request_id").cast(pl.String), row.alias("row"), "label")
+    found = asked.join(served, on=["request_id", "row"], how="left", maintain_order="left")
+    missed = found.filter(pl.col("entity_key").is_null() & pl.col("request_id").is_not_null())
+    kept = found.filter(pl.col("entity_key").is_not_null() | pl.col("request_id").is_null())
+    return kept.select(pl.col("entity_key").alias("key"), "label"), missed["request_id"].to_list()
+
+
+def _understood(labels: pl.DataFrame, signature: Signature) -> pl.DataFrame:
+    """The rows whose label the model can be measured by; a class as its name, whatever it was written as."""
+    if signature.task == "regression":
+        return labels.with_columns(pl.col("label").cast(pl.Float64, strict=False)).filter(pl.col("label").is_finite())
+    if signature.task == "multiclass":
+        return labels.with_columns(pl.col("label").cast(pl.String))
+    given = labels["label"].unique()
+    names = [_class_of(given[at : at + 1], signature) for at in range(min(len(given), 1_000))]
+    meant = pl.DataFrame({"label": given.head(1_000), "name": pl.Series(names, dtype=pl.String)})
+    found = labels.join(meant, on="label", how="inner", maintain_order="left")
+    return found.select("key", pl.col("name").alias("label")).drop_nulls()
+
+
+def _class_of(label: pl.Series, signature: Signature) -> str | None:
+    try:
+        return signature.classes[int(numbers_of(label, signature.task, signature.classes)[0])]
+    except InvalidInput:
+        return None
