@@ -184,7 +184,7 @@ def test_a_run_and_a_replay_with_any_room(small_disk: Any, lay: Any, boucle: Any
     """The disk fills up during a first run and a replay; each failure names what it hit, and room is all it takes."""
     project = lay(small_disk.folder / "project")
     ended: list[int] = []
-    for room in range(0, 900_000, 150_000):
+    for room in range(0, 2_400_000, 400_000):
         home = small_disk.folder / f"home{room}"
         small_disk.free()
         small_disk.fill(room)
@@ -199,7 +199,7 @@ def test_a_run_and_a_replay_with_any_room(small_disk: Any, lay: Any, boucle: Any
         small_disk.free()
         with suppress(FileNotFoundError):
             check(home)
-        if room % 450_000 == 0:
+        if room % 1_200_000 == 0:
             for words in (["run"], ["replay"], ["audit", "verify"]):
                 done = boucle([*words, "--home", str(home)], project)
                 assert done.returncode == 0, (room, done.stderr)
