@@ -110,6 +110,25 @@ def test_a_server_that_ends_answers_whoever_asks_and_says_that_it_closes(serving
 
 
 @slow
+def test_sigterm_that_reaches_the_workers_too_drops_no_request(serving_home: Home) -> None:
+    serving_home.deploy(1)
+    server = ServerProcess(serving_home.path, "flights", arguments=["--workers", "2"])
+    with server as url:
+        clients = [Client(url) for _ in range(4)]
+        for one in clients:
+            one.start()
+        wait_until(lambda: all(len(one.statuses) > 20 for one in clients))
+        os.killpg(server.pid, signal.SIGTERM)  # as systemd does
+        for one in clients:
+            one.join(30)
+        os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+        assert server.stop() == 0
+    assert [one.wrong for one in clients] == [None] * 4
+    assert all(one.told and set(one.statuses) == {200} for one in clients)
+    assert "died" not in server.log_file.read_text()
+
+
+@slow
 def test_clients_that_do_not_stop_do_not_keep_a_server(serving_home: Home) -> None:
     serving_home.deploy(1)
     server = ServerProcess(serving_home.path, "flights", arguments=["--limit", "drain_s=1"])

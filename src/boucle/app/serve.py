@@ -291,6 +291,7 @@ class _Workers(MPServer):
 
     def stop(self) -> None:
         """End: what is being answered is answered."""
+        self.board.stop()
         self.interrupt_signal = True
         self.main_loop_interrupt.set()
 

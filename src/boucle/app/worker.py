@@ -173,6 +173,8 @@ class Worker:
 
     async def _follow(self, parent: int) -> None:
         """Take up changes of traffic, and end with the server's main process."""
+        # Granian has set its handlers by now. A platform's SIGTERM reaches every process of the server at once.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._told_to_stop, parent)
         while True:
             await asyncio.sleep(FOLLOW_S)
             try:
@@ -185,3 +187,9 @@ class Worker:
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+    def _told_to_stop(self, parent: int) -> None:
+        """SIGTERM: stop if the main process says so, or is gone. Else it came from outside, and the server drains."""
+        if self._board.stops or os.getppid() != parent:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `serve` keeps the terminal's Ctrl-C away
+            signal.raise_signal(signal.SIGINT)  # to which Granian's own handler listens

@@ -18,7 +18,7 @@ PEOPLE_BYTES: Final = 4 << 20
 """Room for the users of a store; it takes up memory as far as it is used, twice."""
 SPARE: Final = 1000
 """Endpoints that may come while a server runs. Their places take up memory as far as they are used."""
-_PEOPLE, _CHANGES, _ENDS = 0, 1, 2
+_PEOPLE, _CHANGES, _ENDS, _STOPS = 0, 1, 2, 3
 _OF_WORKERS: Final = 64
 """The word from which on each worker has two: whether it began, and what it was asked since the server is ending."""
 
@@ -111,6 +111,15 @@ class Board:
     def ends(self) -> bool:
         """Whether the server will end."""
         return bool(self._words[_ENDS])
+
+    def stop(self) -> None:
+        """For the server: from now on a worker that is told to stop shall."""
+        self._words[_STOPS] = 1
+
+    @property
+    def stops(self) -> bool:
+        """Whether a worker that is told to stop shall."""
+        return bool(self._words[_STOPS])
 
     def begin(self, worker: int) -> None:
         """For a worker: it came so far that it can answer."""
