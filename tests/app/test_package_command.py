@@ -78,6 +78,11 @@ def test_what_is_no_table_is_told() -> None:
         columns_in(1.5, ["a"])
 
 
+def test_a_column_that_no_row_has_is_missing_and_not_empty() -> None:
+    assert columns_in([{"a": 1.0}, {}, {"tmep": 2.0}], ["a", "temp"]) == {"a": [1.0, None, None]}
+    assert columns_in([], ["a"]) == {"a": []}
+
+
 @pytest.mark.parametrize("name", ["2013", "Größe", "boucle", "!"])
 def test_a_name_that_no_package_can_have_is_refused(name: str) -> None:
     if name == "Größe":

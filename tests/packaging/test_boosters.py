@@ -73,3 +73,11 @@ def target(value: Any, task: str) -> Any:
     if task == "multiclass":
         return np.digitize(value, [0.0, 2.0])
     return value if task == "regression" else value.abs()
+
+
+def test_xgboost_of_several_targets_is_refused() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    model = xgboost.XGBRegressor(n_estimators=2, enable_categorical=True).fit(table, np.c_[value, value])
+    with pytest.raises(CannotCompile, match="XGBRegressor of several targets"):
+        compile_model(model, table)

@@ -19,7 +19,8 @@ def predict_with(folder: Path) -> Predict:
     """A function that asks the bundle in a folder, which is opened once, when it is first asked.
 
     It takes a data frame (pandas, polars), a mapping of columns, or a list of rows as mappings; None and NaN are
-    missing values, as is a column that a row does not have. It answers each output as a list, in the rows' order.
+    missing values, as is a column that some rows do not have; one that none has is refused. It answers each output as
+    a list, in the rows' order.
     """
 
     @cache
@@ -56,7 +57,8 @@ def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:
         for place, row in enumerate(table):
             if not isinstance(row, Mapping):
                 raise InvalidInput(f"row {place} is {type(row).__name__}; a list holds rows as mappings")
-        return {name: [row.get(name) for row in table] for name in names}
+        has = [name for name in names if not table or any(name in row for row in table)]  # a misspelt one stands out
+        return {name: [row.get(name) for row in table] for name in has}
     if not hasattr(table, "__getitem__"):
         raise InvalidInput(f"{type(table).__name__} is no table; send a data frame, columns or a list of rows")
     known = set(table if isinstance(table, Mapping) else table.columns)

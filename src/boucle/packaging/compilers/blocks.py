@@ -119,7 +119,7 @@ def compiled(writing: Writing, part: Any, block: Block) -> Any:
     if compiler is None:
         raise CannotCompile(
             f"{kind.__module__.partition('.')[0]}'s {kind.__name__} cannot be compiled",
-            hint="see which estimators can in docs/compile.md; this one can be served as it is, with its framework",
+            hint="see which estimators can in docs/compile.md; this one can be served as it is: keep_code=True",
         )
     return compiler(writing, part, block)
 

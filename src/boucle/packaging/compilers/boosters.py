@@ -35,6 +35,8 @@ def xgboost(writing: Writing, model: Any, block: Block) -> Model:
     kind, link = learner["gradient_booster"]["name"], _XGBOOST_LINKS.get(objective)
     if kind != "gbtree" or link is None:
         raise CannotCompile(f"XGBoost with booster={kind!r} and objective={objective!r} cannot be compiled")
+    if int(learner["learner_model_param"].get("num_target", "1")) > 1:
+        raise CannotCompile(f"{type(model).__name__} of several targets cannot be compiled")
     written = learner["gradient_booster"]["model"]
     width = max(1, int(learner["learner_model_param"]["num_class"]))
     count = len(written["trees"])
