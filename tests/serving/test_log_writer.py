@@ -56,6 +56,14 @@ def test_what_is_accepted_is_in_the_log_soon_and_in_order(tmp_path: Path) -> Non
     assert len(list(read_frames(tmp_path / "log"))) == 101
 
 
+def test_what_is_accepted_and_not_written_yet_is_told_as_queued(tmp_path: Path) -> None:
+    made = writer(tmp_path)
+    accept(made, *map(prediction, range(3)), settle=False)
+    assert b'boucle_log_queued{endpoint="flights"} 3.0' in exposition([("flights", tmp_path / "counters")])
+    made.close()
+    assert b'boucle_log_queued{endpoint="flights"} 0.0' in exposition([("flights", tmp_path / "counters")])
+
+
 def test_what_finds_no_room_is_counted_and_nobody_is_told(tmp_path: Path) -> None:
     made = writer(tmp_path, max_rows=10)
     accept(made, *(prediction(number, rows=6) for number in range(5)), settle=False)

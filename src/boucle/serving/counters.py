@@ -28,9 +28,9 @@ COUNT: Final = 8192
 SIZE_BYTES: Final = COUNT * 8
 MAGIC: Final = 20_261_001.0
 """First number of a file: this layout."""
-PID, ACCEPTED, LOGGED, LOST, TURNED_AWAY, QUEUED, WAITING, GENERATION, VERSION = range(1, 10)
+PID, ACCEPTED, LOGGED, LOST, TURNED_AWAY, _FREE, WAITING, GENERATION, VERSION = range(1, 10)
 ACCEPTED_ELSEWHERE, TURNED_AWAY_ELSEWHERE = 10, 11
-"""The process; predictions that the log was given, wrote, could not write, had no room to queue, has queued; rows that
+"""The process; predictions that the log was given, wrote, could not write, had no room to queue; nothing; rows that
 wait for the model; the traffic's generation and the champion's number; what other threads gave, and had no room."""
 BATCHES: Final = 16
 """From here: batches by the number of their questions, see `BATCH_BOUNDS`, then all, then their rows."""
@@ -41,7 +41,7 @@ View: TypeAlias = "memoryview[float]"
 _SLOTS: Final = 100
 _POLL_S: Final = 0.002
 _NAME: Final = re.compile(r"slot-\d\d")
-_GAUGES: Final = (WAITING, QUEUED, GENERATION, VERSION)
+_GAUGES: Final = (WAITING, _FREE, GENERATION, VERSION)
 _log: Final = logging.getLogger(__name__)
 
 

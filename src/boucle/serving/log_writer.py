@@ -23,7 +23,6 @@ from boucle.serving.counters import (
     ACCEPTED_ELSEWHERE,
     LOGGED,
     LOST,
-    QUEUED,
     TURNED_AWAY,
     TURNED_AWAY_ELSEWHERE,
     Counters,
@@ -204,7 +203,6 @@ class LogWriter:
         self._rows -= rows
         self._bytes_in += size
         self._ready.append((frames, size))
-        self._view[QUEUED] = float(len(self._queue))
 
     def _encode_all(self) -> None:
         while self._queue:

@@ -208,7 +208,7 @@ _COUNTERS: Final = (
     ("log_lost", "Predictions that the log could not keep.", _sum(at.LOST, at.TURNED_AWAY, at.TURNED_AWAY_ELSEWHERE)),
 )
 _GAUGES: Final = (
-    ("log_queued", "Predictions that wait to be logged.", _sum(at.QUEUED)),
+    ("log_queued", "Predictions that wait to be logged.", lambda views: float(sum(map(at.unsettled, views)))),
     ("rows_waiting", "Rows that wait for the model.", _sum(at.WAITING)),
     ("traffic_generation", "Generation of the served traffic file.", _largest(at.GENERATION)),
     ("model_version", "Number of the version in charge.", _largest(at.VERSION)),
