@@ -105,6 +105,9 @@ def test_what_a_killed_worker_did_not_write_is_booked_when_its_place_is_taken(tm
     (view,) = read_counters(tmp_path)
     assert unsettled(view) == 3
     assert wait_logged(tmp_path), "nobody will write them any more"
+    told = exposition([("flights", tmp_path)])
+    assert b'boucle_log_lost_total{endpoint="flights"} 4.0' in told, "also where nobody takes its place"
+    assert b'boucle_log_queued{endpoint="flights"} 0.0' in told
     again = open_counters(tmp_path)
     assert again.gap == 3
     (view,) = read_counters(tmp_path)

@@ -202,13 +202,23 @@ def _largest(index: int) -> Callable[[list[View]], float]:
     return lambda views: max((float(view[index]) for view in views), default=0.0)
 
 
+def _unsettled(views: list[View], *, living: bool) -> float:
+    """What waits in living workers; what is lost with those that died, whether or not another one took their place."""
+    return float(sum(at.unsettled(view) for view in views if lives(view) == living))
+
+
+_lost: Final = _sum(at.LOST, at.TURNED_AWAY, at.TURNED_AWAY_ELSEWHERE)
 _COUNTERS: Final = (
     ("log_accepted", "Predictions given to the log.", _sum(at.ACCEPTED, at.ACCEPTED_ELSEWHERE)),
     ("log_written", "Predictions in the log.", _sum(at.LOGGED)),
-    ("log_lost", "Predictions that the log could not keep.", _sum(at.LOST, at.TURNED_AWAY, at.TURNED_AWAY_ELSEWHERE)),
+    (
+        "log_lost",
+        "Predictions that the log could not keep.",
+        lambda views: _lost(views) + _unsettled(views, living=False),
+    ),
 )
 _GAUGES: Final = (
-    ("log_queued", "Predictions that wait to be logged.", lambda views: float(sum(map(at.unsettled, views)))),
+    ("log_queued", "Predictions that wait to be logged.", lambda views: _unsettled(views, living=True)),
     ("rows_waiting", "Rows that wait for the model.", _sum(at.WAITING)),
     ("traffic_generation", "Generation of the served traffic file.", _largest(at.GENERATION)),
     ("model_version", "Number of the version in charge.", _largest(at.VERSION)),
