@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from test_golden import many_values
+from many import many_values
 
 from boucle.app.main import run_command
 from boucle.data.profile_file import FORMAT as PROFILE_FORMAT

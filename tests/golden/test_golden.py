@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+from many import many_values
 
 from boucle.app.main import run_command
 from boucle.data.profile_file import from_bytes
@@ -152,18 +153,6 @@ def test_the_same_rows_have_the_same_profile_in_every_release() -> None:
 
 def test_the_kept_profile() -> None:
     assert from_bytes(golden("kept-1.profile")).profile == full_profile(many_values(), full=True)
-
-
-def many_values() -> pl.DataFrame:
-    """Numbers and texts with too many values to count each, and gaps."""
-    places = range(5000)
-    return pl.DataFrame(
-        {
-            "x": [place * 7919 % 5003 / 7 - 99 for place in places],
-            "gaps": [None if place % 9 == 0 else place % 70 / 3 for place in places],
-            "text": [f"customer {place * place % 4001}" if place % 3 else "nobody" for place in places],
-        }
-    )
 
 
 def _holds(new: Any, old: Any) -> bool:
