@@ -4,12 +4,10 @@ from typing import Final
 
 import altair as alt
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from boucle.app import charts
 from boucle.app.charts import LIGHT, Row, Spec, data_of, spec_of, tips
 from boucle.app.commands.drift import figure, told
-from boucle.app.report_page import libraries, script, template
+from boucle.app.html_page import as_it_stands, rendered
 from boucle.monitoring.verdict import SERIOUS, ColumnVerdict, TableVerdict
 
 MOST_CHARTS: Final = 60
@@ -18,29 +16,17 @@ MOST_CHARTS: Final = 60
 
 def page(verdict: TableVerdict, reference: str, current: str) -> str:
     """The page's HTML. The same verdict gives the same text."""
-    environment = Environment(
-        loader=PackageLoader("boucle.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     specs = {f"column-{place}": _bins(one) for place, one in enumerate(verdict.columns[:MOST_CHARTS]) if _counts(one)}
-    return environment.get_template("drift.html.j2").render(
+    return rendered(
+        "drift.html.j2",
+        specs,
         verdict=verdict,
         told=told(verdict),
         serious=SERIOUS,
         reference=reference,
         current=current,
-        charts=specs,
         figures=[_figures(one) for one in verdict.columns],
-        light=msgspec.structs.asdict(charts.LIGHT),
-        dark=msgspec.structs.asdict(charts.DARK),
-        data=script({"specs": specs, "dark": charts.dark_colors()}),
-        style=template("report.css"),
-        more_style=template("profile.css"),
-        script=template("report.js"),
-        vega=libraries(),
+        more_style=as_it_stands("profile.css"),
     )
 
 

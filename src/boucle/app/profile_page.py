@@ -1,11 +1,8 @@
 """A profile as one HTML file: no network, no clock, every text escaped."""
 
-import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from boucle.app import charts, profile_charts
 from boucle.app.commands.profile import distinct_told, figure, missing_told, span
-from boucle.app.report_page import libraries, script, template
+from boucle.app.html_page import as_it_stands, rendered
 from boucle.data.distinct import STANDARD_ERROR
 from boucle.data.profile_facts import ColumnFacts, TableFacts
 
@@ -22,13 +19,6 @@ _QUANTILES = {
 
 def page(told: TableFacts) -> str:
     """The page's HTML. The same profile gives the same text."""
-    environment = Environment(
-        loader=PackageLoader("boucle.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     specs = {
         f"column-{place}": spec
         for place, one in enumerate(told.columns)
@@ -38,9 +28,10 @@ def page(told: TableFacts) -> str:
     if together is not None:
         specs["chart-correlations"] = together
     cells = sum(one.rows for one in told.columns)
-    return environment.get_template("profile.html.j2").render(
+    return rendered(
+        "profile.html.j2",
+        specs,
         told=told,
-        charts=specs,
         figures=[_figures(one) for one in told.columns],
         missing=sum(one.missing for one in told.columns) / cells if cells else 0.0,
         constant=sum(one.distinct == 1 for one in told.columns),
@@ -49,13 +40,7 @@ def page(told: TableFacts) -> str:
         steps=list(
             zip(charts.heat_colors(), ("under 0.1", "0.1 to 0.3", "0.3 to 0.5", "0.5 to 0.8", "over 0.8"), strict=True)
         ),
-        light=msgspec.structs.asdict(charts.LIGHT),
-        dark=msgspec.structs.asdict(charts.DARK),
-        data=script({"specs": specs, "dark": charts.dark_colors()}),
-        style=template("report.css"),
-        more_style=template("profile.css"),
-        script=template("report.js"),
-        vega=libraries(),
+        more_style=as_it_stands("profile.css"),
     )
 
 

@@ -1,17 +1,11 @@
 """The report as one HTML file: no network, no clock, every text escaped."""
 
 from collections import Counter
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import msgspec
-import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from boucle.app import charts
+from boucle.app.html_page import rendered
 from boucle.kernel.paths import write_atomic
 from boucle.loop.report_records import Report
 
@@ -33,14 +27,6 @@ def write(report: Report, path: Path) -> None:
 
 def page(report: Report) -> str:
     """The page's HTML. The same report gives the same text."""
-    environment = Environment(
-        loader=PackageLoader("boucle.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"metric": _metric, "count": _count, "share": _share, "evidence": _evidence}
     specs = {
         "chart-time": charts.metric_over_time(report) if _has_values(report) else None,
         "chart-drift": charts.drift_map(report) if report.drift else None,
@@ -49,41 +35,21 @@ def page(report: Report) -> str:
         else None,
     }
     drawn = {name: spec for name, spec in specs.items() if spec is not None}
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
+        drawn,
+        filters={"metric": _metric, "count": _count, "share": _share, "evidence": _evidence},
         report=report,
         totals=Counter(mark.kind for mark in report.marks),
-        charts=drawn,
-        data=script({"specs": drawn, "dark": charts.dark_colors()}),
-        light=msgspec.structs.asdict(charts.LIGHT),
-        dark=msgspec.structs.asdict(charts.DARK),
         heat=charts.heat_legend(),
         verdicts=_MET,
         decisions=_DECISIONS,
-        style=template("report.css"),
-        script=template("report.js"),
-        vega=libraries(),
     )
-
-
-@cache
-def libraries() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script. It holds no closing tag, which a test checks; made in a second."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def _has_values(report: Report) -> bool:
     values = [value for week in report.weeks for value in (week.loop, week.frozen)]
     return any(value is not None for value in (*values, *(month.oracle for month in report.months)))
-
-
-def script(value: object) -> Markup:
-    """JSON to stand inside a script element, where only `<` could end it."""
-    return Markup(msgspec.json.encode(value).decode().replace("<", "\\u003c"))
-
-
-def template(name: str) -> Markup:
-    """A file of the pages' own, as it stands."""
-    return Markup((resources.files("boucle.app") / "templates" / name).read_text(encoding="utf-8"))
 
 
 def _metric(value: float | None) -> str:
