@@ -27,8 +27,7 @@ pipeline (scaled numbers, one-hot texts), fitted from the same rows. Boucle vali
 the others do none of it. MLflow's scoring server and BentoML (`bento.py`) ask the model as it was fitted, and so does
 MLServer's scikit-learn runtime, which answers the label alone. All but MLflow's are sent the same body. The bare
 endpoint (`bare.py`: Granian's RSGI and ONNX Runtime) only parses it, and is the limit of this design. Load is made by a
-program in C on the same cores. A ratio says how many times better Boucle is than MLflow. These figures were taken while
-others used both cores."""
+program in C on the same cores. A ratio says how many times better Boucle is than MLflow."""
 MODELS = {"forest": "forest", "pipeline": "logistic pipeline"}
 CONNECTIONS = (1, 16, 64)
 FIGURES = {"rps": ("answers", "1/s", "more"), "p50": ("median", "ms", "less"), "p99": ("99th percentile", "ms", "less")}
