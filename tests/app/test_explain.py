@@ -19,7 +19,7 @@ from boucle.kernel import audit_chain
 from boucle.kernel.care.records import ProblemKind
 from boucle.kernel.errors import BoucleError
 from boucle.loop import records as loop
-from boucle.monitoring.records import AlertKind
+from boucle.monitoring.records import ALERT_KINDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -43,7 +43,7 @@ CODES = {
         re.findall(r'gate(?:, required)?=(?: )?f?"(\w+)', source(gates).replace("gate, required = ", "gate="))
     ),
     "decisions": {str(one.__struct_config__.tag) for one in get_args(loop.Action)},
-    "alerts": set(get_args(AlertKind)),
+    "alerts": set(ALERT_KINDS),
     "audit": set(get_args(audit_chain.ProblemKind)),
     "store": set(get_args(ProblemKind)),
 }

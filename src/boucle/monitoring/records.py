@@ -1,7 +1,7 @@
 """The nouns of monitoring."""
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -9,7 +9,10 @@ from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
 
-AlertKind = Literal["check", "drift", "shift", "decay", "latency", "errors"]
+AlertKind = str
+"""Which monitor says it: a name of `ALERT_KINDS`."""
+ALERT_KINDS: Final = ("check", "decay", "drift", "errors", "latency", "shift")
+"""What monitors there are. Each name has a text in `boucle explain`; rules, incidents and routes take any."""
 
 
 class ColumnDrift(Struct, frozen=True, kw_only=True):
