@@ -23,6 +23,16 @@ def test_a_fixed_clock_refuses_a_naive_time() -> None:
         FixedClock(datetime(2013, 7, 1))
 
 
+def test_time_passes_however_a_clock_is_set() -> None:
+    clock = FixedClock(datetime(2013, 7, 1, tzinfo=UTC))
+    begun = clock.passed()
+    clock.set(datetime(2001, 1, 1, tzinfo=UTC))
+    clock.advance(-60)
+    assert clock.passed() == begun
+    clock.advance(60)
+    assert clock.passed() - begun == timedelta(minutes=1)
+
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -11,6 +11,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
 from boucle.monitoring import api
+from boucle.monitoring.cursor import Cursor
 from boucle.serving.records import PredictionFrame
 
 DAY = date(2013, 7, 15)
@@ -54,6 +55,15 @@ def add(store: Store, day: date, labels: dict[str, int], late: int = 3) -> None:
     table = pl.DataFrame({"key": [f"{day}/{key}" for key in labels], "label": list(labels.values())})
     at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=late)
     api.add_labels(store, project_id=PROJECT, stream=STREAM, labels=table, arrived_at=at)
+
+
+def test_a_label_is_found_though_the_clock_was_set_back_when_it_came(store: Store) -> None:
+    keep(store, DAY)
+    newest = datetime(DAY.year, DAY.month, DAY.day, 10, tzinfo=UTC)
+    store.write(lambda conn: api.put_cursor(conn, PROJECT, STREAM, Cursor(sequence=1, newest=newest)))
+    add(store, DAY, {"x": 1}, late=-400)
+    add(store, DAY, {"x": 0}, late=-500)
+    assert api.labelled(store, PROJECT, STREAM, DAY, DAY)["label"].to_list() == [0]
 
 
 def test_windows_come_back_by_day_and_the_newest_of_a_day_counts(store: Store) -> None:

@@ -24,8 +24,10 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 class Desk:
     """A reader with what it keeps: windows and cursor change together, and survive it."""
 
-    def __init__(self, folder: Path, policy: WindowPolicy, clock: FixedClock) -> None:
-        self.folder, self.policy, self.clock = folder, policy, clock
+    def __init__(
+        self, folder: Path, policy: WindowPolicy, clock: FixedClock, *, hiccup: timedelta = timedelta()
+    ) -> None:
+        self.folder, self.policy, self.clock, self.hiccup = folder, policy, clock, hiccup
         self.cursor = Cursor()
         self.windows: dict[str, pl.DataFrame] = {}
         self.closings: list[Closing] = []
@@ -39,7 +41,8 @@ class Desk:
             self.cursor,
             is_foreign=lambda request: request.startswith("replay-"),
             kept_requests=self._requests,
-            now=self.clock.now,
+            clock=self.clock,
+            hiccup=self.hiccup,
         )
 
     def _requests(self, key: str) -> set[str]:
@@ -133,6 +136,40 @@ def test_a_window_closes_by_the_clock_once_nothing_comes_and_silence_makes_empty
     clock.advance(86_400 * 365)
     desk.close()
     assert len(desk.windows) <= MOST_EMPTY + 2
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=3), timedelta(days=40), timedelta(days=-40), timedelta(hours=-3)])
+def test_a_clock_that_is_set_closes_nothing_and_keeps_nothing_open(tmp_path: Path, jump: timedelta) -> None:
+    clock = FixedClock(START + timedelta(hours=5))
+    desk = Desk(tmp_path, WindowPolicy(every="6h"), clock)
+    [log] = logs(tmp_path)
+    log.append(frame("a", 5))
+    desk.intake.read()
+    clock.set(clock.now() + jump)
+    desk.close()
+    assert desk.windows == {}  # no time has passed, and a row of these six hours may come
+    log.append(frame("b", 5.5))
+    desk.intake.read()
+    clock.set(clock.now() - jump)
+    clock.advance(2.5 * 60 * 60)
+    desk.close()
+    assert desk.rows() == {"2024-01-01T00:00:00Z": [("a", 0), ("b", 0)]}
+    assert not any(one.is_amended for one in desk.closings)
+
+
+def test_a_process_that_waits_for_its_turn_is_no_silence(tmp_path: Path) -> None:
+    """In a compressed time a second may be hours."""
+    clock = FixedClock(START + timedelta(hours=5))
+    desk = Desk(tmp_path, WindowPolicy(every="6h"), clock, hiccup=timedelta(days=1))
+    [log] = logs(tmp_path)
+    log.append(frame("a", 5))
+    desk.intake.read()
+    clock.advance(20 * 60 * 60)
+    desk.close()
+    assert desk.windows == {}
+    clock.advance(5 * 60 * 60)
+    desk.close()
+    assert ("a", 0) in desk.rows()["2024-01-01T00:00:00Z"]
 
 
 def test_rows_of_the_past_close_by_each_other_and_not_by_a_clock_that_is_years_ahead(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The present moment, aware, in UTC."""
 
+    def passed(self) -> timedelta:
+        """How much time has passed since some moment of this process, however the clock is set meanwhile."""
+
 
 class SystemClock:
     """The machine's clock, or what `BOUCLE_CLOCK` makes of it."""
@@ -32,6 +35,9 @@ class SystemClock:
     def now(self) -> datetime:
         compressed = _compressed()
         return datetime.now(UTC) if compressed is None else compressed.at(datetime.now(UTC))
+
+    def passed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() * rate())
 
 
 class Compressed(NamedTuple):
@@ -74,6 +80,12 @@ def compressed_clock(text: str, now: datetime) -> Compressed:
     return Compressed(origin.astimezone(UTC), rate, anchor.astimezone(UTC))
 
 
+def rate() -> float:
+    """How many seconds pass in one of the machine's: more than 1 where `BOUCLE_CLOCK` compresses the time."""
+    compressed = _compressed()
+    return 1.0 if compressed is None else compressed.rate
+
+
 @cache
 def _compressed() -> Compressed | None:
     """Read once; from then on the variable says where the time line began, for the processes that are started."""
@@ -93,7 +105,10 @@ class SteadyClock:
         self._since = time.monotonic()
 
     def now(self) -> datetime:
-        return self._at + timedelta(seconds=time.monotonic() - self._since)
+        return self._at + self.passed()
+
+    def passed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._since)
 
 
 class FixedClock:
@@ -109,13 +124,22 @@ class FixedClock:
         if at.tzinfo is None:
             raise ValueError(f"a clock needs an aware datetime, got the naive {at.isoformat()}")
         self._at = at.astimezone(UTC)
+        self._passed = timedelta()
 
     def now(self) -> datetime:
         return self._at
 
+    def passed(self) -> timedelta:
+        return self._passed
+
     def advance(self, seconds: float) -> None:
-        """Move forward; negative values move back, as a machine's clock may."""
-        self._at += timedelta(seconds=seconds)
+        """Let so much time pass; negative values move back, as a machine's clock may."""
+        self.set(self._at + timedelta(seconds=seconds))
+        self._passed += timedelta(seconds=max(0.0, seconds))
+
+    def set(self, at: datetime) -> None:
+        """Jump, as a machine's clock does that is set: no time passes."""
+        self._at = at.astimezone(UTC)
 
 
 def as_text(at: datetime) -> str:

@@ -6,6 +6,7 @@ may be killed anywhere, and two of them do no harm: one of the two is told that 
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Event
 from typing import Final
 
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.data.records import Finding, Profile
+from boucle.kernel.clock import rate
 from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
 from boucle.loop.live import LIVE, live_stage, live_stream
@@ -28,6 +30,8 @@ from boucle.serving.api import log_folder
 
 LOOK_S: Final = 0.5
 """How often it is looked whether something was logged."""
+HICCUP_S: Final = 5.0
+"""Of the machine's time: in a compressed one these are hours, in which nothing came only because nobody had a turn."""
 _log: Final = logging.getLogger("boucle.monitor")
 Tell = Callable[[str], None]
 
@@ -71,7 +75,8 @@ class Monitor:
             monitoring.cursor(self._store, self._name, LIVE),
             is_foreign=lambda request: request.startswith("replay-"),
             kept_requests=self._kept_requests,
-            now=self._store.clock.now,
+            clock=self._store.clock,
+            hiccup=timedelta(seconds=HICCUP_S * rate()),
         )
         self._stage: Stage | None = None
         self._lost = 0
@@ -120,7 +125,7 @@ class Monitor:
         self._intake.kept(closing, cursor)
         if not closing.is_amended:
             stage.forget(span.day)
-            self._tell(_headline(watched.window, alerts))
+        self._tell(_headline(watched.window, alerts, came_late=closing.span.late_rows))
 
     def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame]:
         """A window that was closed, with the rows that came since."""
@@ -157,9 +162,11 @@ class Monitor:
         return set() if kept is None else set(kept[1]["request_id"])
 
 
-def _headline(window: Window, alerts: list[Alert]) -> str:
+def _headline(window: Window, alerts: list[Alert], *, came_late: int) -> str:
     opened = [one for one in alerts if one.opened_on == window.day and one.closed_on is None]
     words = [f"window {window.key}: {window.rows:,} rows"]
+    if came_late:
+        words.append(f"{came_late:,} of them came after it was closed")
     if window.quarantined:
         words.append("quarantined")
     words += [f"alert: {one.message}" for one in opened]

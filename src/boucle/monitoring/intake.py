@@ -18,6 +18,7 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
+from boucle.kernel.clock import Clock
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.log_tail import LogTail, Piece
 from boucle.monitoring.spans import Plan, Span
@@ -82,19 +83,23 @@ class Intake:
         *,
         is_foreign: Callable[[str], bool],
         kept_requests: Callable[[str], set[str]],
-        now: Callable[[], datetime],
+        clock: Clock,
+        hiccup: timedelta = timedelta(),
     ) -> None:
         """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of the
-        closed window of a key, or of the newest few windows for an empty key."""
+        closed window of a key, or of the newest few windows for an empty key. A silence shorter than `hiccup` says
+        nothing: a process waited for its turn."""
         self.cursor = cursor
         self._plan = plan
         self._tail = LogTail(folder, cursor.segments, cursor.done_below)
-        self._is_foreign, self._kept_requests, self._now = is_foreign, kept_requests, now
+        self._is_foreign, self._kept_requests, self._clock = is_foreign, kept_requests, clock
         self._open: dict[datetime, _Pane] = {}
         self._late: dict[datetime, _Pane] = {}
         self._counted: list[_Pane] = []
         self._newest = cursor.newest
-        self._read_at = now()
+        self._silence = max(plan.lateness, plan.every / 24, hiccup)
+        """After which the clock may close a window."""
+        self._read_at, self._read_passed = clock.now(), clock.passed()
         self._known: OrderedDict[str, set[str]] = OrderedDict()
         self.too_late = 0
         """Rows that were not taken."""
@@ -105,7 +110,7 @@ class Intake:
         for piece in self._tail.read(self._wanted):
             taken += self._take(piece)
         if taken:
-            self._read_at = self._now()
+            self._read_at, self._read_passed = self._clock.now(), self._clock.passed()
         return taken
 
     def next(self) -> Closing | None:
@@ -216,17 +221,19 @@ class Intake:
 
     def _next_span(self) -> Span | None:
         """The oldest window that is not closed, once the newest row is later than its end by what rows may be late, or
-        once nothing came for as long and the clock is as late."""
+        once nothing came for as long and the clock is as late. How long that was is measured by no clock that can be
+        set, and how late it is now by when the newest row came or was of, whichever is later."""
         first = min(self._open, default=None)
         begins = self.cursor.closed_through or first
         if begins is None or self._newest is None:
             return None
-        plan, now = self._plan, self._now()
+        plan, quiet = self._plan, self._clock.passed() - self._read_passed
+        now = min(self._clock.now(), max(self._read_at, self._newest) + quiet)
         if first is not None and first - begins > MOST_EMPTY * plan.every:
             begins = first
         span = plan.span_of(begins)
         mark = min(self._newest, now) - plan.lateness
-        if now - self._read_at >= max(plan.lateness, plan.every / 24):
+        if quiet >= self._silence:
             mark = max(mark, now - plan.lateness)
         silent = first is None and begins - self._newest > MOST_EMPTY * plan.every
         return None if span.ends_at > mark or silent else span

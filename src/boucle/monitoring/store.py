@@ -181,13 +181,16 @@ def put_cursor(connection: Connection, project_id: str, stream: str, cursor: Cur
 
 
 def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
-    """Keep a batch; the same labels at the same moment again change nothing."""
-    table = monitoring_labels
+    """Keep a batch; the same labels at the same moment again change nothing.
+
+    No label comes before what it judges was served: where the clock says so, it was set back.
+    """
+    table, newest = monitoring_labels, get_cursor(connection, project_id, stream).newest
     row = {
         "project_id": project_id,
         "stream": stream,
         "sequence": newest_labels(connection, project_id, stream) + 1,
-        "arrived_at": as_text(batch.arrived_at),
+        "arrived_at": as_text(batch.arrived_at if newest is None else max(batch.arrived_at, newest)),
         "rows": batch.rows,
         "digest": batch.digest,
     }
