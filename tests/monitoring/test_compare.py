@@ -127,3 +127,13 @@ def test_a_million_categories() -> None:
     [one] = exactly(pl.DataFrame({"id": ids}), pl.DataFrame({"id": ids.head(500_000) + "x"}))
     assert one.moved == 1.0
     assert len(one.window_counts) < 30
+
+
+def test_bins_of_very_many_texts_are_named_by_what_they_hold() -> None:
+    few = profile(pl.DataFrame({"x": [f"v{n}" for n in range(900)] * 2 + ["most"] * 50}))
+    many = profile(pl.DataFrame({"x": [f"v{n}" for n in range(1_500)] + ["most"] * 40}))
+    [one] = compared(columns_of(few), columns_of(many))
+    assert one.bins[0].startswith("#")  # the current table's values are known by bucket alone
+    assert one.reference_counts[0] >= 50
+    assert sum(one.reference_counts) == 1_850
+    assert sum(one.window_counts) == 1_540

@@ -62,8 +62,11 @@ def value_at(images: Integers) -> NDArray[np.float64]:
     >>> value_at(image(np.array([-2.5, 0.0, 7.0]))).tolist()
     [-2.5, 0.0, 7.0]
     """
-    kept = np.clip(images, -_LIMIT - 1, _LIMIT)
-    return np.where(kept < 0, kept ^ _LOWER_63, kept).view(np.float64)
+    bits: Integers = np.minimum(np.maximum(images, -_LIMIT - 1), _LIMIT)
+    flips = bits >> np.int64(63)
+    flips &= _LOWER_63
+    bits ^= flips
+    return bits.view(np.float64)
 
 
 def of_images(images: Integers) -> Histogram:
@@ -118,7 +121,8 @@ def bucket_middles(bits: int, prefixes: Integers) -> NDArray[np.float64]:
     """
     shift = np.int64(64 - bits)
     low = prefixes << shift
-    return value_at(low) / 2 + value_at(low | ((np.int64(1) << shift) - np.int64(1))) / 2
+    halves = value_at(np.stack([low, low | ((np.int64(1) << shift) - np.int64(1))])) / 2
+    return np.asarray(halves[0] + halves[1])
 
 
 def _bounded(made: Histogram) -> Histogram:

@@ -13,11 +13,12 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from boucle.data import profiles, table_file
 from boucle.data.number_profile import remember
-from boucle.data.records import Noise, Profile
+from boucle.data.records import CategoryProfile, Noise, NumericProfile, Profile
 from boucle.data.table_file import Shape
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress, Silent
@@ -91,20 +92,50 @@ def from_bytes(data: bytes, name: str = "the profile") -> ProfiledTable:
             f"{name} has format {int(version)}; this Boucle reads up to {FORMAT}", hint="pip install --upgrade boucle"
         )
     try:
-        plain = msgspec.msgpack.decode(packed)
-        arrays: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        for one in _histograms(plain["profile"]):
-            first, size, steps = one["prefixes"]
-            counts = _unpacked(*one["counts"])
-            prefixes = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))[: len(counts)]
-            one["prefixes"], one["counts"] = prefixes.tolist(), counts.tolist()
-            arrays.append((prefixes, counts))
-        made = msgspec.convert(plain, ProfiledTable)
-        for summary, (prefixes, counts) in zip(made.profile.numeric, arrays, strict=False):  # lengths come after
-            remember(summary, prefixes, counts)
-        return made
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        kept = _READER.decode(packed)
+        numeric = [_numbers(one) for one in kept.profile.numeric]
+        categories = [_text(one) for one in kept.profile.categories]
+        summary = Profile(**{**asdict(kept.profile), "numeric": numeric, "categories": categories})
+        return ProfiledTable(**{**asdict(kept), "profile": summary})
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise InvalidInput(f"{name} is damaged: {error}", hint=f"boucle profile TABLE -o {name}") from error
+
+
+class _KeptNumbers(NumericProfile, frozen=True, kw_only=True, dict=True):
+    """A profile of numbers as it is kept: first prefix, bytes a step, steps; bytes a count, counts."""
+
+    prefixes: tuple[int, int, bytes]  # type: ignore[assignment]
+    counts: tuple[int, bytes]  # type: ignore[assignment]
+
+
+class _KeptText(CategoryProfile, frozen=True, kw_only=True):
+    lengths: _KeptNumbers | None = None
+
+
+class _KeptProfile(Profile, frozen=True, kw_only=True):
+    numeric: list[_KeptNumbers]  # type: ignore[assignment]
+    categories: list[_KeptText]  # type: ignore[assignment]
+
+
+class _KeptTable(ProfiledTable, frozen=True, kw_only=True):
+    profile: _KeptProfile
+
+
+_READER: Final = msgspec.msgpack.Decoder(_KeptTable)
+
+
+def _numbers(kept: _KeptNumbers) -> NumericProfile:
+    first, size, steps = kept.prefixes
+    counts = _unpacked(*kept.counts)
+    prefixes = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))[: len(counts)]
+    made = NumericProfile(**{**asdict(kept), "prefixes": prefixes.tolist(), "counts": counts.tolist()})
+    remember(made, prefixes, counts)
+    return made
+
+
+def _text(kept: _KeptText) -> CategoryProfile:
+    lengths = None if kept.lengths is None else _numbers(kept.lengths)
+    return CategoryProfile(**{**asdict(kept), "lengths": lengths})
 
 
 def _histograms(profile: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -34,6 +34,7 @@ class Bins:
     def __init__(self, reference: ColumnProfile) -> None:
         self._reference = reference
         self._numbers: _Numbers | None = None
+        self._texts: list[str] = []
 
     def counted(self, window: ColumnProfile) -> Pair:
         """Rows of the reference and of the window per bin; bins that are empty in both are left out."""
@@ -45,7 +46,9 @@ class Bins:
         if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
             bins = self._counted_numbers(reference, window)
         elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
-            bins = _counted_text(reference, window)
+            known, served = comparable(reference, window)
+            self._texts = heaviest_texts(known)
+            bins = _counted_text(known, served, self._texts)
         else:
             bins = [[present(reference), 0], [0, present(window)]]
         return [*bins[0], reference.nulls], [*bins[1], window.nulls]
@@ -53,7 +56,7 @@ class Bins:
     def labels(self) -> list[str]:
         """What each of all bins holds; known once a window was counted."""
         if isinstance(self._reference, CategoryProfile):
-            return text_labels(heaviest_texts(self._reference.values))
+            return text_labels(self._texts)
         made = self._numbers
         if made is None or self._reference.minimum is None or self._reference.maximum is None or not len(made.ends):
             return ["present", "missing"]
@@ -87,7 +90,16 @@ def text_labels(heaviest: Sequence[str]) -> list[str]:
 
 def heaviest_texts(known: Mapping[str, int]) -> list[str]:
     """The values of which bins are made."""
-    return sorted(known, key=lambda value: (-known[value], value))[:CATEGORIES]
+    return _heaviest(known, CATEGORIES)
+
+
+def _heaviest(known: Mapping[str, int], most: int) -> list[str]:
+    """The values with most rows, of equally many the first by name."""
+    names = list(known)
+    if len(names) > most:  # only those that may be among them are sorted
+        rows = np.fromiter(known.values(), np.int64, len(names))
+        names = [names[at] for at in np.flatnonzero(rows >= np.partition(rows, -most)[-most]).tolist()]
+    return sorted(names, key=lambda value: (-known[value], value))[:most]
 
 
 def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Counts]:
@@ -101,14 +113,15 @@ def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> Pair:
     Bins that the reference alone chose make it look apart from any window: what is heaviest there is so by luck, too.
     """
     known, served = comparable(reference, window)
-    both = sorted(known.keys() | served.keys(), key=lambda value: (-known.get(value, 0) - served.get(value, 0), value))
-    first = both[:POOLED]
-    return used(
-        *(
-            [*(counts.get(value, 0) for value in first), sum(counts.get(value, 0) for value in both[POOLED:]), nulls]
-            for counts, nulls in ((known, reference.nulls), (served, window.nulls))
-        )
-    )
+    both = dict(known)
+    for value, rows in served.items():
+        both[value] = both.get(value, 0) + rows
+    first = _heaviest(both, POOLED)
+    sides = []
+    for counts, nulls in ((known, reference.nulls), (served, window.nulls)):
+        named = [counts.get(value, 0) for value in first]
+        sides.append([*named, sum(counts.values()) - sum(named), nulls])
+    return used(*sides)
 
 
 def used(reference: Sequence[int], window: Sequence[int]) -> Pair:
@@ -125,51 +138,48 @@ def present(profile: ColumnProfile) -> int:
 
 def aligned(reference: NumericProfile, window: NumericProfile) -> tuple[Counts, Counts]:
     """Both columns' counts over the finest buckets they share, in value order."""
-    _, ours, theirs = buckets(reference, window)
-    return ours, theirs
+    _, ours, theirs = running(reference, window)
+    return np.diff(ours, prepend=0), np.diff(theirs, prepend=0)
 
 
-def buckets(reference: NumericProfile, window: NumericProfile) -> tuple[NDArray[np.float64], Counts, Counts]:
-    """The middles of the finest buckets that both share, in value order, and both columns' counts.
+def running(reference: NumericProfile, window: NumericProfile) -> tuple[NDArray[np.float64], Counts, Counts]:
+    """The middles of the finest buckets that both share, in value order, and how many rows of each lie up to there.
 
     Dropping low bits of an order-preserving image merges neighbours, so the coarser of the two resolutions is exact
     for both.
     """
     bits = min(reference.bits, window.bits)
     both = [histogram_of(one) for one in (reference, window)]
-    parts = [one.prefixes >> np.int64(one.bits - bits) for one in both]
-    joined = np.concatenate(parts)
-    order = np.argsort(joined, kind="stable")
-    first = np.diff(joined[order], prepend=joined[order[:1]] - 1) != 0
-    places = np.empty(len(joined), np.intp)
-    places[order] = np.cumsum(first) - 1
-    found, cut = joined[order][first], len(parts[0])
-    counts = [
-        np.bincount(at, one.counts, len(found)).astype(np.int64)
-        for at, one in zip((places[:cut], places[cut:]), both, strict=True)
-    ]
-    return bucket_middles(bits, found), counts[0], counts[1]
+    joined = np.concatenate([one.prefixes >> np.int64(one.bits - bits) for one in both])
+    order = joined.argsort(kind="stable")
+    ascending = joined[order]
+    last = np.flatnonzero(np.concatenate([ascending[1:] != ascending[:-1], [len(joined) > 0]]))
+    rows = np.concatenate([one.counts for one in both])[order]
+    ours = (rows * (order < len(both[0].prefixes))).cumsum()[last]
+    return bucket_middles(bits, ascending[last]), ours, rows.cumsum()[last] - ours
 
 
 class _Numbers(NamedTuple):
     """The bins of a numeric reference over prefixes of `bits` bits."""
 
     bits: int
-    lowest: int
-    highest: int
     ends: NDArray[np.int64]
     """The prefix in which each tenth of the reference ends is the last of its bin; none without values."""
+    edges: NDArray[np.int64]
+    """The prefixes with which the bins begin, and the one behind the last."""
     counts: list[int]
 
 
 def _numbers(reference: NumericProfile, bits: int) -> _Numbers:
     prefixes = _coarse(reference, bits)
     if not len(prefixes):
-        return _Numbers(bits, 0, 0, prefixes, [0])
+        return _Numbers(bits, prefixes, prefixes, [0])
     counts = histogram_of(reference).counts
-    running = np.cumsum(counts)
-    ends = np.unique(prefixes[np.searchsorted(running * QUANTILES, running[-1] * np.arange(1, QUANTILES))])
-    made = _Numbers(bits, int(prefixes[0]), int(prefixes[-1]), ends, [])
+    running = counts.cumsum()
+    ends = prefixes[running.searchsorted(-(-running[-1] * np.arange(1, QUANTILES) // QUANTILES))]
+    ends = ends[np.concatenate([[True], ends[1:] != ends[:-1]])]
+    edges = np.concatenate([prefixes[:1], ends + 1, prefixes[-1:] + 1])
+    made = _Numbers(bits, ends, edges, [])
     return made._replace(counts=_summed(made, prefixes, counts))
 
 
@@ -182,19 +192,17 @@ def _summed(numbers: _Numbers, prefixes: NDArray[np.int64], counts: Counts) -> l
     if not len(numbers.ends):
         return [int(counts.sum())]
     # Prefixes ascend, so that each bin is a stretch of them.
-    below, above = np.searchsorted(prefixes, (numbers.lowest, numbers.highest + 1))
-    ends = np.clip(np.searchsorted(prefixes, numbers.ends, side="right"), below, above)
-    running = np.concatenate([[0], np.cumsum(counts)])[np.concatenate([[0, below], ends, [above, len(prefixes)]])]
-    inner = np.diff(running).tolist()
-    return [*inner[:-1], *[0] * (QUANTILES + 2 - len(inner)), inner[-1]]
+    running = np.concatenate([[0], counts.cumsum()])
+    upto = running[prefixes.searchsorted(numbers.edges)]
+    inner = (upto[1:] - upto[:-1]).tolist()
+    below, above = int(upto[0]), int(running[-1] - upto[-1])
+    return [below, *inner, *[0] * (QUANTILES - len(inner)), above]
 
 
-def _counted_text(reference: CategoryProfile, window: CategoryProfile) -> list[list[int]]:
-    known, served = comparable(reference, window)
-    heaviest = heaviest_texts(known)
-    shared = [served.get(value, 0) for value in heaviest]
-    new = sum(count for value, count in served.items() if value not in known)
+def _counted_text(known: Mapping[str, int], served: Mapping[str, int], heaviest: Sequence[str]) -> list[list[int]]:
+    own, shared = [known[value] for value in heaviest], [served.get(value, 0) for value in heaviest]
+    new = sum(served[value] for value in served.keys() - known.keys())
     return [
-        [*(known[value] for value in heaviest), sum(known.values()) - sum(known[value] for value in heaviest), 0],
+        [*own, sum(known.values()) - sum(own), 0],
         [*shared, sum(served.values()) - sum(shared) - new, new],
     ]

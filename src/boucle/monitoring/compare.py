@@ -16,10 +16,10 @@ from boucle.monitoring.bins import (
     QUANTILES,
     Bins,
     Pair,
-    buckets,
     number_labels,
     pooled_texts,
     present,
+    running,
     text_labels,
     used,
 )
@@ -110,8 +110,7 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         bins = Bins(reference)
         full, labels = bins.full(window), bins.labels()
         if present(reference) and present(window):
-            values, ours, theirs = buckets(reference, window)
-            ks, wasserstein = statistics.ks(ours, theirs), statistics.wasserstein(values, ours, theirs)
+            ks, wasserstein = statistics.ks_and_wasserstein(*running(reference, window))
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
         bins, pooled = Bins(reference), pooled_texts(reference, window)
         full, labels = bins.full(window), bins.labels()

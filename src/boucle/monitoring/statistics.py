@@ -150,10 +150,19 @@ def wasserstein(values: Sorted, reference: Counts, window: Counts) -> float:
     """
     if not reference.sum() or not window.sum():
         return 0.0
-    left, right = np.cumsum(reference), np.cumsum(window)
-    apart = np.abs(left / left[-1] - right / right[-1])[:-1]
-    widths = np.diff(values * _SMALL)
-    return min(float(np.dot(apart, widths)), _LARGEST * _SMALL) / _SMALL
+    return ks_and_wasserstein(values, np.cumsum(reference), np.cumsum(window))[1]
+
+
+def ks_and_wasserstein(values: Sorted, reference: Counts, window: Counts) -> tuple[float, float]:
+    """Both at once, of how many rows of each lie up to each of `values`, with one row at least.
+
+    >>> ks_and_wasserstein(np.array([0.0, 1.0, 3.0]), np.array([1, 2, 2]), np.array([0, 1, 2]))
+    (0.5, 1.5)
+    """
+    apart = np.abs(reference / reference[-1] - window / window[-1])
+    scaled = values * _SMALL
+    far = float(np.dot(apart[:-1], scaled[1:] - scaled[:-1]))
+    return float(apart.max()), min(far, _LARGEST * _SMALL) / _SMALL
 
 
 # --- exact, from sorted values -----------------------------------------------------------------------------------
