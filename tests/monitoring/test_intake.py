@@ -132,7 +132,7 @@ def test_a_window_closes_by_the_clock_once_nothing_comes_and_silence_makes_empty
     assert list(desk.windows) == ["2024-01-01T00:00:00Z"]
     clock.advance(86_400)
     desk.close()
-    assert [len(table) for table in desk.windows.values()] == [1, 0, 0, 0, 0]
+    assert [len(table) for table in desk.windows.values()] == [1, 0, 0, 0]
     clock.advance(86_400 * 365)
     desk.close()
     assert len(desk.windows) <= MOST_EMPTY + 2
@@ -170,6 +170,21 @@ def test_a_process_that_waits_for_its_turn_is_no_silence(tmp_path: Path) -> None
     clock.advance(5 * 60 * 60)
     desk.close()
     assert ("a", 0) in desk.rows()["2024-01-01T00:00:00Z"]
+
+
+def test_rows_that_come_together_after_the_end_of_their_day_are_not_late(tmp_path: Path) -> None:
+    """As of a job that asks each morning for the day before."""
+    clock = FixedClock(START)
+    desk = Desk(tmp_path, WindowPolicy(), clock)
+    [log] = logs(tmp_path)
+    for hour in range(24 * 10):
+        clock.advance(60 * 60)
+        if hour % 24 == 6:
+            log.append(frame(f"day {hour // 24}", *range(hour // 24 * 24 - 24, hour // 24 * 24)))
+        desk.intake.read()
+        desk.close()
+    assert [len(table) for table in desk.windows.values()] == [24] * 10
+    assert not any(one.is_amended for one in desk.closings)
 
 
 def test_rows_of_the_past_close_by_each_other_and_not_by_a_clock_that_is_years_ahead(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def _headline(window: Window, alerts: list[Alert], *, came_late: int) -> str:
     opened = [one for one in alerts if one.opened_on == window.day and one.closed_on is None]
     words = [f"window {window.key}: {window.rows:,} rows"]
     if came_late:
-        words.append(f"{came_late:,} of them came after it was closed")
+        words.append(f"{came_late:,} of them came after it was judged (see monitoring.window.allowed_lateness)")
     if window.quarantined:
         words.append("quarantined")
     words += [f"alert: {one.message}" for one in opened]

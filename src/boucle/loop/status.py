@@ -13,7 +13,7 @@ from boucle.evaluation.records import Slice
 from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
-from boucle.loop.quality import WindowQuality, newest_quality, newest_slices
+from boucle.loop.quality import NEWEST, WindowQuality, newest_quality, newest_slices
 from boucle.loop.records import Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.watch import SERVICE_METRICS
@@ -36,7 +36,10 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     stream: str | None
     """The newest line of served history."""
     served_rows: int
+    late_rows: int
+    """Of the newest windows: rows that came after their window was judged."""
     last_day: date | None
+    """The newest with rows."""
     open_alerts: list[Alert]
     quality: list[WindowQuality]
     """Of the newest windows: what the answers promise, and what the labels that came say."""
@@ -54,13 +57,15 @@ def status(context: Context) -> StatusReport:
     stream = store.read(lambda conn: tables.latest_stream(conn, name))
     served = windows(store, name, stream.stream) if stream else []
     quality, slices = _quality(context, now, served, stream)
+    asked = [window for window in served if window.rows]
     return StatusReport(
         project=name,
         in_charge=now.version if now else None,
         since=now.effective_at if now else None,
         stream=stream.stream if stream else None,
         served_rows=sum(window.rows for window in served),
-        last_day=served[-1].day if served else None,
+        late_rows=sum(window.late_rows for window in asked[-NEWEST:]),
+        last_day=asked[-1].day if asked else None,
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
         quality=quality,
         slices=slices,

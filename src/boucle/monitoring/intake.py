@@ -221,8 +221,9 @@ class Intake:
 
     def _next_span(self) -> Span | None:
         """The oldest window that is not closed, once the newest row is later than its end by what rows may be late, or
-        once nothing came for as long and the clock is as late. How long that was is measured by no clock that can be
-        set, and how late it is now by when the newest row came or was of, whichever is later."""
+        once nothing came for as long and the clock is as late; by it one without rows waits a window longer, as who
+        asks once a day for the day before sends all its rows after its end. How long nothing came is measured by no
+        clock that can be set, and how late it is now by when the newest row came or was of, whichever is later."""
         first = min(self._open, default=None)
         begins = self.cursor.closed_through or first
         if begins is None or self._newest is None:
@@ -234,7 +235,7 @@ class Intake:
         span = plan.span_of(begins)
         mark = min(self._newest, now) - plan.lateness
         if quiet >= self._silence:
-            mark = max(mark, now - plan.lateness)
+            mark = max(mark, now - plan.lateness - (timedelta(0) if begins in self._open else plan.every))
         silent = first is None and begins - self._newest > MOST_EMPTY * plan.every
         return None if span.ends_at > mark or silent else span
 

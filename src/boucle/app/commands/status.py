@@ -46,6 +46,11 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             )
         if report.last_day is not None:
             screen.print(f"{report.served_rows:,} rows served until {report.last_day} ({report.stream})")
+        if report.late_rows:
+            screen.print(
+                f"{report.late_rows:,} rows of the newest windows came after their window was judged; where that is "
+                "usual, raise monitoring.window.allowed_lateness in boucle.yaml"
+            )
         screen.print(objectives(report.objectives))
         if report.quality:
             screen.print(quality(report.quality))
