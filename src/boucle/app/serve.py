@@ -3,24 +3,22 @@
 `python -m boucle.app.serve --home DIR --endpoint NAME [--host H] [--port P]`
 """
 
+if __name__ == "__main__":
+    from boucle.app import ahead
+
+    ahead.begin()
+
 import argparse
 import logging
-import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-from granian.log import LogLevels
-from granian.server.mp import MPServer
+from typing import TYPE_CHECKING, Final
 
 from boucle.app import stopping
 from boucle.app.access_log import check_access_log
@@ -31,6 +29,7 @@ from boucle.app.ports import address, check_port
 from boucle.app.roster import Following, Roster
 from boucle.app.tls import Tls, check_tls, is_ready
 from boucle.app.worker_settings import WorkerSettings, make_worker
+from boucle.app.workers import Workers, workers_of
 from boucle.identity.api import is_loopback, refuse_open_binding
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.packaging.trust import Trust
@@ -47,19 +46,7 @@ if TYPE_CHECKING:  # it loads the database, which a server of folders never need
     from boucle.app.store_watch import StoreWatch
 
 _log: Final = logging.getLogger("boucle.server")
-_LOGGING: Final = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
-    "loggers": {
-        "_granian": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "boucle": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-    },
-}
 _ANYWHERE: Final = ("0.0.0.0", "::")
-MOST_STILLBORN: Final = 5
-"""A worker that died so often before it could answer is given up, and the server with it."""
 LOOK_S: Final = 0.01
 """How often it is looked whether the workers are ready."""
 REST_S: Final = 0.04
@@ -161,7 +148,7 @@ def serve(
         try:
             stops = _Stops(board, limits.drain_s)
             with _signals_kept_from_workers(stops), keeping_logs(home, lambda: supervisor.names, log):
-                _run(settings, board, host, port, watch, stops, tls)
+                _run(workers_of(settings, board, host, port, tls), settings, watch, stops)
         finally:
             supervisor.end()
         watch.raise_problem()
@@ -222,7 +209,7 @@ class _Stops:
     """Tells the server of signals: the first one ends it orderly, a second one ends it and its worker at once."""
 
     def __init__(self, board: Board, drain_s: float) -> None:
-        self.server: _Workers | None = None
+        self.server: Workers | None = None
         self.came = 0
         self._board, self._drain_s = board, drain_s
 
@@ -259,8 +246,6 @@ def _signals_kept_from_workers(stops: _Stops) -> Iterator[None]:
                 stops.signal(numbers[0])
 
     before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
-    # The first worker would start multiprocessing's tracker, which unblocks Ctrl-C again for whoever started it.
-    resource_tracker.ensure_running()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
     known = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)
@@ -277,65 +262,7 @@ def _signals_kept_from_workers(stops: _Stops) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-class _Workers(MPServer):
-    """Granian's server, whose workers know which of them they are.
-
-    Granian ends where a worker dies twice in 5.5 s. Here a worker is started again whenever it dies, unless it died
-    some times in a row before it could answer: then none ever will.
-    """
-
-    board: Board
-
-    def signal_handler_interrupt(self, *_: Any, **__: Any) -> None:
-        """Granian's handler of signals: nothing, since `_Stops` says when the server ends."""
-
-    def stop(self) -> None:
-        """End: what is being answered is answered."""
-        self.board.stop()
-        self.interrupt_signal = True
-        self.main_loop_interrupt.set()
-
-    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
-        stillborn: Counter[int] = Counter()
-        while self.main_loop_interrupt.wait() and not self.interrupt_signal:
-            self.main_loop_interrupt.clear()  # first: who dies meanwhile is seen in the next round
-            while self.interrupt_children and not self.interrupt_signal:
-                number = self.interrupt_children[0]
-                stillborn[number] = 0 if self.board.began(number) else stillborn[number] + 1
-                if stillborn[number] >= MOST_STILLBORN:
-                    return
-                _log.warning("worker %d died and is started again", number + 1)
-                del self.interrupt_children[0]
-                self._respawn_workers([number], spawn_target, target_loader)
-
-    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]
-        self.board.restart(idx)
-        return super()._spawn_worker(idx, target, partial(callback_loader, idx))
-
-
-def _run(
-    settings: WorkerSettings, board: Board, host: str, port: int, watch: _Watch, stops: _Stops, tls: Tls | None
-) -> None:
-    # A fresh interpreter, so that the worker has loaded only what it needs, whatever this process has.
-    multiprocessing.set_start_method("spawn", force=True)
-    server = _Workers(
-        "boucle.app.worker",
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        workers=settings.workers,
-        loop=Loops.asyncio,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_level=LogLevels.warning,
-        log_dictconfig=_LOGGING,
-        respawn_failed_workers=True,
-        ssl_cert=None if tls is None else tls.certificate,
-        ssl_key=None if tls is None else tls.key,
-        ssl_protocol_min=SSLProtocols.tls12,
-        workers_kill_timeout=10,
-    )
-    server.board = board
+def _run(server: Workers, settings: WorkerSettings, watch: _Watch, stops: _Stops) -> None:
     stops.server = server
     if stops.came:
         return

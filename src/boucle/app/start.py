@@ -28,6 +28,10 @@ def main() -> NoReturn:
     code: int | None
     try:
         stopping.take()
+        if sys.argv[1:2] == ["serve"] and not {"-h", "--help"} & set(sys.argv):
+            from boucle.app import ahead
+
+            ahead.begin()
         from boucle.app.completion import answer as complete
         from boucle.app.main import run_command
 
