@@ -45,6 +45,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "labels",
         "lineage",
         "loop explain",
+        "loop retrain",
         "loop run",
         "loop simulate",
         "models approve",

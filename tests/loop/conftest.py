@@ -3,7 +3,8 @@
 A function says day by day what the label follows. `kind` is a category without meaning. Labels come two days late.
 """
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+
+from boucle.kernel.progress import Silent
+from boucle.project.context import open_context
+from boucle.project.lifecycle import run_project
+
+from .living import Living
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS_A_DAY = 60
@@ -120,3 +127,22 @@ def misleading(world: World) -> Callable[[Path], Path]:
 def turned(day: int) -> Day:
     """From 10 February on `x` lies elsewhere, and the label follows its opposite."""
     return Day() if day < 40 else Day(mean=6.0, x=-2.5)
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    """The home of that project after `boucle run`; copy it before use."""
+    folder = world(tmp_path_factory.mktemp("ran"))
+    with open_context(folder) as context:
+        run_project(context, Silent())
+    return folder / ".boucle"
+
+
+@pytest.fixture
+def living(world: World, ran: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Living]:
+    """The project served live; a test says by `changes` what its boucle.yaml says otherwise."""
+    folder = world(tmp_path / "orders", changes=getattr(request, "param", None))
+    shutil.copytree(ran, folder / ".boucle", ignore=shutil.ignore_patterns("*.sock"))
+    found = Living(folder)
+    yield found
+    found.close()

@@ -9,7 +9,19 @@ from tests.loop.drawn import TODAY, any_facts, compared, policies
 
 from boucle.evaluation.records import Comparison
 from boucle.loop.decide import decide
-from boucle.loop.records import Action, ChallengerFacts, ChampionFacts, Facts, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.loop.records import (
+    Action,
+    Asked,
+    ChallengerFacts,
+    ChampionFacts,
+    Facts,
+    Hold,
+    Promote,
+    Refuse,
+    Retrain,
+    Rollback,
+    SliceCompared,
+)
 from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
 
 POLICY = LoopSection(
@@ -188,6 +200,66 @@ def test_new_rows_are_a_reason_to_train_and_a_budget_one_to_wait() -> None:
 # --- whatever the facts -------------------------------------------------------------------------------------------
 
 
+def test_an_estimate_below_the_objective_on_every_window_retrains() -> None:
+    policy = replace(POLICY, retrain=replace(POLICY.retrain, estimate=0.01, estimate_windows=3))
+    low = replace(QUIET, objective=0.66, estimates=[0.70, 0.645, 0.62, 0.649])
+    action = only(low, policy)
+    assert isinstance(action, Retrain)
+    assert (action.trigger, "0.6450, 0.6200, 0.6490" in action.reason) == ("estimate", True)
+    assert decide(low, POLICY) == []
+    for quiet in (
+        replace(low, estimates=[0.645, 0.651, 0.62]),
+        replace(low, estimates=[0.64, 0.64]),
+        replace(low, objective=0.65),
+    ):
+        assert decide(quiet, policy) == []
+    without = replace(low, objective=None, estimates=[0.68, 0.68, 0.689])
+    assert "its own evaluation: 0.7000" in only(without, policy).reason
+    worse = replace(low, metric="log_loss", estimates=[0.7, 0.68, 0.68])
+    assert isinstance(only(worse, policy), Retrain)
+    assert decide(replace(worse, estimates=[0.7, 0.66, 0.68]), policy) == []
+
+
+def test_what_a_person_asks_for_waits_for_no_cool_down_but_for_quarantine_budget_and_verdict() -> None:
+    asked = Asked(id="live/asked/1", by="ada", at=datetime(2013, 7, 1, 9, tzinfo=UTC), why="new prices")
+    facts = replace(QUIET, asked=asked, last_trained_on=TODAY)
+    action = only(facts)
+    assert isinstance(action, Retrain)
+    assert (action.trigger, action.request) == ("manual", "live/asked/1")
+    assert "ada asked for it at 2013-07-01 09:00 UTC: new prices" in action.reason
+    assert isinstance(only(replace(facts, quarantined_today=["temp"])), Hold)
+    budget = replace(POLICY, retrain=replace(POLICY.retrain, minutes_per_week=60.0))
+    assert isinstance(only(replace(facts, trained_minutes=61.0), budget), Hold)
+    assert isinstance(only(replace(facts, trained_minutes=59.0), budget), Retrain)
+    assert isinstance(only(replace(facts, challenger=CHALLENGER)), Promote)
+
+
+def test_a_slice_on_which_it_may_be_worse_refuses_it_by_name() -> None:
+    slices = [
+        SliceCompared(column="carrier", value="AA", comparison=compared(0.02)),
+        SliceCompared(column="carrier", value="UA", comparison=compared(-0.018, rows=400, width=0.01)),
+    ]
+    facts = replace(QUIET, challenger=replace(CHALLENGER, slices=slices))
+    action = only(facts)
+    assert isinstance(action, Refuse)
+    assert "carrier = UA" in action.reason
+    assert "[-0.0280, -0.0080]" in action.reason
+    assert "on 400 labelled rows" in action.reason
+    lenient = replace(POLICY, promote=replace(POLICY.promote, slice_margin=0.03))
+    assert isinstance(only(facts, lenient), Promote)
+
+
+def test_surely_asks_the_whole_interval_to_keep_to_the_margin() -> None:
+    facts = replace(QUIET, challenger=replace(CHALLENGER, comparison=compared(0.01, width=0.02)))
+    assert isinstance(only(facts), Promote)
+    surely = replace(POLICY, promote=replace(POLICY.promote, surely=True))
+    refused = only(facts, surely)
+    assert isinstance(refused, Refuse)
+    assert "required: the whole interval at least -0.0050" in refused.reason
+    narrow = replace(QUIET, challenger=replace(CHALLENGER, comparison=compared(0.01, width=0.014)))
+    assert isinstance(only(narrow, surely), Promote)
+
+
 @settings(deadline=None)
 @given(any_facts, policies)
 def test_a_day_brings_at_most_one_action_and_the_same_facts_the_same(facts: Facts, policy: LoopSection) -> None:
@@ -202,7 +274,9 @@ def test_a_day_brings_at_most_one_action_and_the_same_facts_the_same(facts: Fact
 def test_never_a_retraining_within_the_cooldown_or_from_a_quarantined_day(facts: Facts, policy: LoopSection) -> None:
     for action in decide(facts, policy):
         if isinstance(action, Retrain):
-            assert (facts.today - facts.last_trained_on).days >= policy.retrain.cooldown_days
+            by_a_person = facts.asked is not None
+            assert by_a_person or (facts.today - facts.last_trained_on).days >= policy.retrain.cooldown_days
+            assert facts.trained_minutes < (policy.retrain.minutes_per_week or 1e9)
             assert not facts.quarantined_today
             assert len(facts.trained_on) < (policy.retrain.trainings_per_week or 99)
             assert facts.challenger is None

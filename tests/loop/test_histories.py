@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from boucle.loop.explain import explain
 from boucle.loop.made_up import FIRST, MadeUp, World
 from boucle.loop.records import Promote, Retrain, Rollback
-from boucle.loop.rules import WEEK, weigh
+from boucle.loop.rules import weigh
 from boucle.loop.simulate import Lived, simulate
 from boucle.loop.tolerance import LOSS
+from boucle.loop.triggers import WEEK
 from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
 
 DAYS = 120
@@ -33,6 +34,9 @@ worlds = st.builds(
     fails=shares,
     quarantined=shares,
     drifts=shares,
+    minutes=st.floats(1, 100),
+    asks=st.sampled_from([0.0, 0.0, 0.02, 0.3]),
+    uneven=shares,
 )
 policies = st.builds(
     LoopSection,
@@ -45,8 +49,18 @@ policies = st.builds(
         new_rows=st.none() | st.integers(1, 20_000),
         schedule=st.none() | st.sampled_from(["0 6 * * 1", "0 0 1 * *", "*/5 * * * *"]),
         trainings_per_week=st.none() | st.integers(1, 3),
+        minutes_per_week=st.none() | st.floats(10, 300),
+        estimate=st.none() | st.floats(0, 0.1),
+        estimate_windows=st.integers(1, 5),
     ),
-    promote=st.builds(PromotePolicy, min_rows=st.integers(1, 3000), margin=st.floats(-0.02, 0.02)),
+    promote=st.builds(
+        PromotePolicy,
+        min_rows=st.integers(1, 3000),
+        margin=st.floats(-0.02, 0.02),
+        surely=st.booleans(),
+        slices=st.sampled_from([[], ["kind"]]),
+        slice_margin=st.floats(0, 0.1),
+    ),
     rollback=st.builds(
         RollbackPolicy, min_rows=st.integers(1, 3000), loss=st.floats(0, 0.05), watch_days=st.integers(1, 30)
     ),
@@ -73,7 +87,7 @@ def behaves(world: World, policy: LoopSection, pick: int) -> None:
     lived = simulate(happening, policy)
     one_champion(lived)
     evidence(lived, policy)
-    no_storm(lived, policy)
+    no_storm(lived, policy, world.minutes)
     back_to_a_good_one(lived, happening, policy)
     explained(lived, policy, pick)
 
@@ -101,17 +115,24 @@ def evidence(lived: Lived, policy: LoopSection) -> None:
             assert waiting.gates_passed
             assert waiting.comparison.rows >= policy.promote.min_rows
             assert waiting.comparison.difference >= -policy.promote.margin
+            assert waiting.comparison.low >= -policy.promote.margin or not policy.promote.surely
+            assert all(slice_.comparison.low >= -policy.promote.slice_margin for slice_ in waiting.slices)
 
 
-def no_storm(lived: Lived, policy: LoopSection) -> None:
-    """By the cool-down and the budget, and never while a challenger waits or from a quarantined day."""
+def no_storm(lived: Lived, policy: LoopSection, minutes: float) -> None:
+    """By the cool-down, unless a person asked for it, and by the budget; never while a challenger waits or from a
+    quarantined day. Each wish is met once."""
     trained = [one for one in lived.taken if isinstance(one.decision.action, Retrain)]
-    days = [one.decision.day for one in trained]
-    assert all((after - before).days >= policy.retrain.cooldown_days for before, after in pairwise([FIRST, *days]))
-    for day in days:
-        week = [one for one in days if 0 <= (day - one).days < WEEK]
-        assert len(week) <= (policy.retrain.trainings_per_week or WEEK)
+    days = [(one.decision.day, getattr(one.decision.action, "request", None)) for one in trained]
+    for (before, _), (after, request) in pairwise([(FIRST, None), *days]):
+        assert request is not None or (after - before).days >= policy.retrain.cooldown_days
+    for day, _ in days:
+        week = [one for one, _ in days if 0 <= (day - one).days < WEEK]
+        assert len(week) <= (policy.retrain.trainings_per_week or len(week))
+        assert (len(week) - 1) * minutes < (policy.retrain.minutes_per_week or 1e9)
     assert all(one.before.challenger is None and not one.facts.quarantined_today for one in trained)
+    wishes = [request for _, request in days if request is not None]
+    assert len(wishes) == len(set(wishes))
 
 
 def back_to_a_good_one(lived: Lived, world: MadeUp, policy: LoopSection) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from boucle.evaluation.api import direction
 from boucle.loop.records import Facts
 from boucle.project.records import LoopSection
 
@@ -20,6 +21,8 @@ def changed(facts: Facts, fact: str, value: Number, policy: LoopSection) -> Fact
     """
     if fact == "drifted":
         return _drifted(facts, int(value), policy.retrain.drift_days)
+    if fact == "estimates":
+        return _estimated(facts, float(value), policy.retrain.estimate_windows)
     return _CHANGES[fact](facts, value)
 
 
@@ -64,6 +67,34 @@ def _trained_often(facts: Facts, value: Number) -> Facts:
     return replace(facts, trained_on=newest + [facts.today] * (int(value) - len(newest)))
 
 
+def _minutes(facts: Facts, value: Number) -> Facts:
+    return replace(facts, trained_minutes=float(value))
+
+
+def _estimated(facts: Facts, value: float, count: int) -> Facts:
+    """The newest windows have an estimate that is no better than a value, the best of them just that."""
+    sign = direction(facts.metric)
+    newest = [value, *facts.estimates[-count:]][-count:]
+    newest = [value] * (count - len(newest)) + [min(one, value) if sign > 0 else max(one, value) for one in newest]
+    return replace(facts, estimates=[*facts.estimates[:-count], *newest[:-1], value])
+
+
+def _slices(facts: Facts, value: Number) -> Facts:
+    """No slice has a lower end below a value, and the lowest has it."""
+    waiting = facts.challenger
+    if waiting is None or not waiting.slices:
+        return facts
+    worst = min(waiting.slices, key=lambda one: one.comparison.low)
+    slices = [
+        replace(
+            one,
+            comparison=replace(one.comparison, low=float(value) if one is worst else max(one.comparison.low, value)),
+        )
+        for one in waiting.slices
+    ]
+    return replace(facts, challenger=replace(waiting, slices=slices))
+
+
 def _gates(facts: Facts, value: Number) -> Facts:
     if facts.challenger is None:
         return facts
@@ -95,6 +126,9 @@ _CHANGES: Final[dict[str, Change]] = {
     "last_trained_on": _trained,
     "new_rows": _new_rows,
     "trained_on": _trained_often,
+    "trained_minutes": _minutes,
+    "challenger.slices": _slices,
+    "challenger.comparison.low": _challenger("low"),
     "performance": _performance,
     "performance_rows": _performance_rows,
     "quarantined_today": _quarantined,

@@ -88,6 +88,7 @@ class Controller:
         self._stage: Stage | None = None
         self._trainings: dict[str, subprocess.Popen[bytes]] = {}
         self._renewed = time.monotonic()
+        self._asked: str | None = None
 
     def look(self) -> bool:
         """Finish trainings that are over, decide on the windows that closed; whether there was something to do."""
@@ -99,6 +100,9 @@ class Controller:
         if stage is None:
             return False
         settled = self._settle(stage)
+        if not due and self._done_day is not None and self._has_news(stage):
+            self._again(stage, self._done_day)
+            settled = True
         for window in due[:1]:
             stage.refresh()
             self._decide(stage, window)
@@ -194,6 +198,12 @@ class Controller:
             stage.refresh()
             measured = performance_if_any(stage, window.day)
             self._told(stage, reconcile(stage, window, measured, start=self._start, again=True))
+
+    def _has_news(self, stage: Stage) -> bool:
+        """Whether something came since that need not wait until a window closes."""
+        asked = stage.asked()
+        before, self._asked = self._asked, None if asked is None else asked.id
+        return asked is not None and asked.id != before
 
     def _over(self, job_id: str) -> None:
         process = self._trainings.pop(job_id, None)

@@ -7,8 +7,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from boucle.loop.changed import Number, changed
+from boucle.loop.conditions import Condition, Rule
 from boucle.loop.records import Action, Facts
-from boucle.loop.rules import Condition, Rule, weigh
+from boucle.loop.rules import weigh
 from boucle.project.records import LoopSection
 
 _SLACK: Final = 1e-9

@@ -1,29 +1,25 @@
 """Everything a decision may depend on, gathered from the store at the end of a day."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 
-import polars as pl
-
-from boucle.data.api import load
-from boucle.evaluation.api import compare, direction, measure
+from boucle.evaluation.api import direction, measure
 from boucle.evaluation.records import Comparison
 from boucle.governance.api import explain, list_reports
-from boucle.kernel.errors import InvalidInput
-from boucle.loop.history import Outputs
-from boucle.loop.records import ChallengerFacts, ChampionFacts, Facts, Retrain
-from boucle.loop.rules import WEEK
+from boucle.governance.records import Objective
+from boucle.loop.compared import compared, held_out
+from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Retrain
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
+from boucle.loop.triggers import WEEK
 from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
-from boucle.packaging.api import predict_table
-from boucle.training.api import holdout
 
 
 def gather(stage: Stage, window: Window, performance: Performance | None) -> Facts:
     """The facts at the end of the day of a window."""
-    day, standing = window.day, stage.standing()
+    day, standing, asked = window.day, stage.standing(), stage.project.loop.retrain
     metric = stage.metric
     trusted = windows(
         stage.store,
@@ -32,7 +28,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         standing.promoted_on + timedelta(days=1),
         day,
         include_quarantined=False,
-        newest=stage.project.loop.retrain.drift_days,
+        newest=asked.drift_days,
     )
     return Facts(
         today=day,
@@ -51,9 +47,19 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         quarantined_today=quarantine_columns(window),
         previous_comparison=None if standing.previous is None else _previous(stage, standing, standing.previous, day),
         at=window.ends_at,
-        new_rows=None if stage.project.loop.retrain.new_rows is None else _new_rows(stage, standing, day),
-        trained_on=[] if stage.project.loop.retrain.trainings_per_week is None else _trained_on(stage, day),
+        new_rows=None if asked.new_rows is None else _new_rows(stage, standing, day),
+        trained_on=[] if asked.trainings_per_week is None else sorted(one.day for one in _trained(stage, day)),
+        trained_minutes=0.0 if asked.minutes_per_week is None else sum(_minutes(one) for one in _trained(stage, day)),
+        estimates=[] if asked.estimate is None else _estimates(stage, standing, day, asked.estimate_windows),
+        objective=None if asked.estimate is None else objective_of(stage.project.objectives, metric),
+        asked=stage.asked(),
+        changed_on=stage.changed_on(day) if asked.since_change else None,
     )
+
+
+def _minutes(training: Decision | Job) -> float:
+    """How long it took; of one that is under way it is not known yet."""
+    return training.minutes or 0.0 if isinstance(training, Decision) else 0.0
 
 
 def _new_rows(stage: Stage, standing: Standing, day: date) -> int:
@@ -64,32 +70,37 @@ def _new_rows(stage: Stage, standing: Standing, day: date) -> int:
     return sum(window.rows for window in served)
 
 
-def _trained_on(stage: Stage, day: date) -> list[date]:
-    """The days of the newest seven on which the loop trained, once for each training; one under way included."""
+def _trained(stage: Stage, day: date) -> list[Decision | Job]:
+    """The trainings of the newest seven days, and one under way."""
     week = [day - timedelta(days=n) for n in range(WEEK)]
-    asked = [(one.day, one.action) for on in week for one in stage.decisions(on)]
-    asked += [(one.day, one.action) for one in stage.jobs() if one.day in week]
-    return sorted(on for on, action in asked if isinstance(action, Retrain) and action.trigger != "drill")
+    found: list[Decision | Job] = [one for on in week for one in stage.decisions(on)]
+    found += [one for one in stage.jobs() if one.day in week]
+    return [one for one in found if isinstance(one.action, Retrain) and one.action.trigger != "drill"]
+
+
+def _estimates(stage: Stage, standing: Standing, day: date, count: int) -> list[float]:
+    """What the answers of trusted windows since the promotion promise, oldest first."""
+    since = standing.promoted_on + timedelta(days=1)
+    served = windows(stage.store, stage.name, stage.held.stream, since, day, include_quarantined=False)
+    return [one.estimated[stage.metric].value for one in served if stage.metric in one.estimated][-count:]
+
+
+def objective_of(objectives: Sequence[Objective], metric: str) -> float | None:
+    """What is asked of a metric; None if nothing is."""
+    limits = [one.at_most if one.at_least is None else one.at_least for one in objectives if one.metric == metric]
+    return limits[0] if limits else None
 
 
 def _challenger(stage: Stage, standing: Standing, number: int) -> ChallengerFacts:
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
+    comparison, slices = held_out(stage, standing.champion, number) if report.passed else (None, [])
     return ChallengerFacts(
         number=number,
         gates_passed=report.passed,
         gates_message=explain(report),
-        comparison=_shadow(stage, standing, number) if report.passed else None,
+        comparison=comparison,
+        slices=slices,
     )
-
-
-def _shadow(stage: Stage, standing: Standing, number: int) -> Comparison | None:
-    """Champion and challenger on the newest labelled rows: the challenger's held-out ones that neither learned from."""
-    training, section = stage.project.training, stage.project.data
-    _, rows = holdout(load(stage.store, stage.version(number).learned_from), training, section.time)
-    seen_until = stage.last_day_of(standing.champion) - timedelta(days=training.holdout_days)
-    rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
-    answers = [predict_table(stage.history.predictor(n), rows, nthread=2) for n in (standing.champion, number)]
-    return _compared(stage, rows[section.target], (standing.champion, answers[0]), (number, answers[1]))
 
 
 def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:
@@ -111,24 +122,4 @@ def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Com
     # Below that there is no rollback whatever its interval is, and an interval takes two hundred re-samplings.
     if not gained >= LOSS.of(metric, worse, rule.loss):
         return None
-    return _compared(stage, labels, (standing.champion, champion), (previous, before))
-
-
-def _compared(
-    stage: Stage, labels: pl.Series, champion: tuple[int, Outputs], challenger: tuple[int, Outputs]
-) -> Comparison | None:
-    """None where these rows do not define the metric, for example because they are of one class."""
-    truth, classes = stage.truth(labels, champion[0], challenger[0])
-    try:
-        return compare(
-            stage.metric,
-            truth,
-            champion[1],
-            challenger[1],
-            confidence=stage.project.loop.promote.confidence,
-            seed=stage.project.training.seed,
-            thresholds=(stage.history.threshold(champion[0]), stage.history.threshold(challenger[0])),
-            classes=classes,
-        )
-    except InvalidInput:
-        return None
+    return compared(stage, labels, (standing.champion, champion), (previous, before))

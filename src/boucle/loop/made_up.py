@@ -4,8 +4,10 @@ from datetime import date
 from random import Random
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from boucle.evaluation.records import Comparison
+from boucle.loop.records import SliceCompared
 
 FIRST = date(2001, 1, 1)
 
@@ -37,6 +39,12 @@ class World(Struct, frozen=True, kw_only=True):
     """Share of days whose rows are quarantined."""
     drifts: float = 0.05
     """Share of days on which columns drift."""
+    minutes: float = 10.0
+    """That a training takes."""
+    asks: float = 0.0
+    """Share of days on which a person asks for a training."""
+    uneven: float = 0.0
+    """Share of trainings that are worse on one slice, by at most `worst`."""
 
 
 class Version(Struct, frozen=True):
@@ -46,6 +54,8 @@ class Version(Struct, frozen=True):
     """Number of the day of its newest label."""
     flaw: float = 0.0
     hidden: bool = False
+    uneven: float = 0.0
+    """How much worse it is on one slice."""
 
 
 class MadeUp:
@@ -54,16 +64,19 @@ class MadeUp:
     metric = "auc_roc"
     first = FIRST
     first_version = 1
+    objective: float | None = None
 
     def __init__(self, world: World) -> None:
         self.world, self.random = world, Random(world.seed)
         self.days, self.labels_delay_days = world.days, world.labels_delay_days
-        self.performance_days = world.performance_days
+        self.performance_days, self.minutes = world.performance_days, world.minutes
         self.versions = {1: Version(knows=0)}
         draw = self.random.random
         self.broken = [draw() < world.quarantined for _ in range(world.days)]
         self.moved = [draw() < world.drifts for _ in range(world.days)]
         self.noise = [self.random.uniform(-world.error, world.error) for _ in range(world.days)]
+        self.others = Random(world.seed + 1)  # what came to be drawn later must not change what is drawn above
+        self.asks = [self.others.random() < world.asks for _ in range(world.days)]
         self.lost = [0.0]
         for day in range(1, world.days):
             self.lost.append(self.lost[-1] + world.ages + world.shocks.get(day, 0.0))
@@ -105,6 +118,23 @@ class MadeUp:
         before = self.worth(champion, version.knows)
         return self._comparison(before, seen - before + self.noise[day], rows) if rows else None
 
+    def estimated(self, number: int, day: int) -> float | None:
+        """As if the answers knew of all but what is wrong with the version."""
+        version = self.versions[number]
+        return self.worth(number, day) + version.flaw * version.hidden + self.noise[day]
+
+    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
+        found = self.held_out(champion, challenger, day)
+        uneven = self.versions[challenger].uneven
+        if found is None:
+            return []
+        low, high = found.low - uneven, found.high - uneven
+        worse = replace(found, difference=found.difference - uneven, low=low, high=high)
+        return [SliceCompared(column="kind", value=name, comparison=one) for name, one in (("a", found), ("b", worse))]
+
+    def asked(self, day: int) -> int:
+        return self.asks[: day + 1].count(True)
+
     def train(self, day: int) -> int | None:
         luck, number = self.random.random(), max(self.versions) + 1
         if luck < self.world.fails:
@@ -112,7 +142,8 @@ class MadeUp:
         bad = luck < self.world.fails + self.world.bad
         flaw = self.random.uniform(0, self.world.worst) if bad else 0.0
         hidden = bad and self.random.random() < self.world.unseen
-        self.versions[number] = Version(max(day - self.labels_delay_days, 0), flaw, hidden)
+        uneven = self.others.uniform(0, self.world.worst) if self.others.random() < self.world.uneven else 0.0
+        self.versions[number] = Version(max(day - self.labels_delay_days, 0), flaw, hidden, uneven)
         return number
 
     def _comparison(self, champion: float, difference: float, rows: int) -> Comparison:

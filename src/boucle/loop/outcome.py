@@ -21,6 +21,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     quality: float | None
     """Mean over the days, weighted by their labelled rows, of whatever was in charge as the day began."""
     trainings: float
+    minutes: float
+    """That they took; of a replay, which does not measure it, 0."""
     unknown: float
     """Trainings of which no version is kept, so that they came to nothing here."""
     promotions: float
@@ -46,11 +48,12 @@ def on_record(record: Record, now: LoopSection, other: LoopSection) -> Simulatio
             name="happened",
             quality=_quality(_in_charge(record), world),
             unknown=0,
+            minutes=sum(one.minutes or 0.0 for one in record.decisions),
             **_counts(record.decisions),
         )
     ]
     simulated = [
-        _outcome(name, simulate(world, policy), lambda lived: _quality(_began(world, lived), world))
+        _outcome(name, simulate(world, policy), world.minutes, lambda lived: _quality(_began(world, lived), world))
         for name, policy in (("this policy, simulated", now), ("the other, simulated", other))
     ]
     return Simulation(
@@ -68,8 +71,8 @@ def on_made_up(worlds: Sequence[World], now: LoopSection, other: LoopSection) ->
             lived = simulate(happening, policy)
             days = enumerate(_began(happening, lived))
             quality = fmean(happening.worth(number, day) for day, number in days)
-            found.append(_outcome(name, lived, lambda _, quality=quality: quality))  # type: ignore[misc]
-        named = ("quality", "trainings", "unknown", "promotions", "refusals", "rollbacks")
+            found.append(_outcome(name, lived, world.minutes, lambda _, quality=quality: quality))  # type: ignore[misc]
+        named = ("quality", "trainings", "minutes", "unknown", "promotions", "refusals", "rollbacks")
         return Outcome(name=name, **{one: fmean(getattr(outcome, one) for outcome in found) for one in named})
 
     return Simulation(
@@ -81,10 +84,12 @@ def on_made_up(worlds: Sequence[World], now: LoopSection, other: LoopSection) ->
     )
 
 
-def _outcome(name: str, lived: Lived, quality: Callable[[Lived], float | None]) -> Outcome:
+def _outcome(name: str, lived: Lived, minutes: float, quality: Callable[[Lived], float | None]) -> Outcome:
     decisions = [one.decision for one in lived.taken]
     unknown = sum(isinstance(one.action, Retrain) and one.version is None for one in decisions)
-    return Outcome(name=name, quality=quality(lived), unknown=unknown, **_counts(decisions))
+    counts = _counts(decisions)
+    took = minutes * counts["trainings"]
+    return Outcome(name=name, quality=quality(lived), minutes=took, unknown=unknown, **counts)
 
 
 def _counts(decisions: Sequence[Decision]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic
 
 import msgspec
 from msgspec.structs import replace
@@ -82,7 +83,7 @@ def plan(
 ) -> Job:
     """An action gets its id and is kept as a job, so that whoever comes after this process knows of it."""
     through = stage.labelled_through(day)
-    first = first_learned(through, stage.project.loop.retrain)
+    first = learned_since(stage, day, through)
     training = isinstance(action, Retrain)
     count = len(stage.decisions(day)) + (sum(job.day == day for job in stage.jobs()) if stage.is_live else 0)
     job = Job(
@@ -96,6 +97,7 @@ def plan(
         first=first if training else None,
         through=through if training else None,
         rows=stage.rows_digest(first, through) if training else None,
+        newest_rows=stage.project.loop.retrain.newest_rows if training else None,
         shuffle_labels=shuffle_labels,
         facts=kept_facts(facts),
         policy=None if facts is None else stage.project.loop,
@@ -103,10 +105,27 @@ def plan(
     return _begun(stage, job)
 
 
+def learned_since(stage: Stage, day: date, through: date) -> date:
+    """The oldest event day that a training which is decided on a day learns from, with labels through another.
+
+    Since a change there must be as many labelled rows as a comparison needs, and some beside the held-out ones; before
+    that all are learned from.
+    """
+    asked = stage.project.loop.retrain
+    if not asked.since_change:
+        return first_learned(through, asked)
+    changed = stage.changed_on(day)
+    if changed is None or (through - changed).days + 1 <= stage.project.training.holdout_days:
+        return date.min
+    rows = sum(frame.height for _, frame in stage.history.rows(changed, through))
+    return changed if rows >= stage.project.loop.promote.min_rows else date.min
+
+
 def train(stage: Stage, job: Job) -> Trained:
     """Train what a job asks for, and judge it. Twice gives the same version."""
     if not isinstance(job.action, Retrain) or job.first is None or job.through is None or job.rows is None:
         raise ValueError(f"job {job.id} is no training")
+    began = monotonic()
     version = train_again(
         stage.context,
         stage.progress,
@@ -115,6 +134,7 @@ def train(stage: Stage, job: Job) -> Trained:
         first=job.first,
         through=job.through,
         rows=job.rows,
+        newest_rows=job.newest_rows,
         start_from=stage.start_from,
         reason=job.action.reason,
         task=stage.task,
@@ -122,7 +142,9 @@ def train(stage: Stage, job: Job) -> Trained:
     )
     reach("decision.trained")
     verdict = "passed" if judge(stage.context, version).passed else "failed"
-    return Trained(number=version.number, outcome=f"version {version.number}: gates {verdict}")
+    # In a replay nothing that differs from one time to the next is kept.
+    minutes = round((monotonic() - began) / 60, 3) if stage.is_live else None
+    return Trained(number=version.number, outcome=f"version {version.number}: gates {verdict}", minutes=minutes)
 
 
 def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
@@ -145,7 +167,7 @@ def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
         case Retrain():
             if trained is None:
                 raise ValueError(f"job {job.id} is not trained yet")
-            done = decision(trained.outcome, trained.number)
+            done = replace(decision(trained.outcome, trained.number), minutes=trained.minutes)
             stage.store.write(_record(stage, job, done))
         case Promote(number=number, reason=reason):
             done = decision(f"version {number} is in charge", number)
@@ -200,6 +222,8 @@ def _begun(stage: Stage, job: Job) -> Job:
         attempts = before.attempts + 1 if before is not None and before.state == "running" else 1
         begun = replace(job, attempts=attempts)
         tables.put_job(conn, stage.name, stage.held, begun)
+        if isinstance(job.action, Retrain) and job.action.request is not None:
+            tables.take_asked(conn, stage.name, job.action.request)
         return begun
 
     begun = stage.store.write(unit)

@@ -9,7 +9,7 @@ from datetime import date
 from math import ceil, inf, isfinite, sqrt
 from statistics import NormalDist
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from boucle.data.api import get_version as get_dataset
 from boucle.evaluation.api import direction, load_evaluation, measure, metric_for
@@ -19,7 +19,8 @@ from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
-from boucle.loop.records import Decision, Retrain, Stream
+from boucle.loop.facts import objective_of
+from boucle.loop.records import Decision, Retrain, SliceCompared, Stream
 from boucle.models.api import get_version
 from boucle.monitoring.api import drifted_columns, inputs, labelled, quarantine_columns, windows
 from boucle.packaging.api import open_kept, predict_table
@@ -58,6 +59,9 @@ class Record(Struct, frozen=True, kw_only=True):
     drifted: dict[int, list[str]]
     versions: dict[int, Known]
     decisions: list[Decision]
+    estimated: dict[int, float] = field(default_factory=dict)
+    """What the answers of each day promised, whoever gave them."""
+    objective: float | None = None
 
 
 class Recorded:
@@ -69,6 +73,10 @@ class Recorded:
         self.days, self.labels_delay_days = record.days, record.labels_delay_days
         self.performance_days = record.performance_days
         self.sign = direction(record.metric)
+        self.objective = record.objective
+        took = [one.minutes for one in record.decisions if one.minutes is not None]
+        self.minutes = sum(took) / len(took) if took else 0.0
+        self.asks = [(one.day - record.first).days for one in record.decisions if _was_asked(one)]
 
     def rows(self, first: int, last: int) -> int:
         """As `Happening` says; so all of these."""
@@ -125,6 +133,19 @@ class Recorded:
         before, after, held = self.record.versions[champion], self.record.versions[challenger], self.record.holdout_days
         return self.compared(champion, challenger, max(before.knows, after.knows) - held + 1, after.knows)
 
+    def estimated(self, number: int, day: int) -> float | None:
+        """Of whatever answered: what another version would have promised is not known."""
+        del number
+        return self.record.estimated.get(day)
+
+    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
+        """Nothing is known by slice."""
+        del champion, challenger, day
+        return []
+
+    def asked(self, day: int) -> int:
+        return sum(on <= day for on in self.asks)
+
     def train(self, day: int) -> int | None:
         by_then = [number for number, known in self.record.versions.items() if known.trained <= day]
         return max(by_then, default=None)
@@ -168,7 +189,13 @@ def record(context: Context, progress: Progress) -> Record:
         drifted={day: columns for day, columns in drifted.items() if columns},
         versions=versions,
         decisions=taken,
+        estimated={(one.day - first).days: one.estimated[metric].value for one in served if metric in one.estimated},
+        objective=objective_of(context.project.objectives, metric),
     )
+
+
+def _was_asked(decision: Decision) -> bool:
+    return isinstance(decision.action, Retrain) and decision.action.request is not None
 
 
 def _measured(

@@ -30,6 +30,25 @@ class ChallengerFacts(Struct, frozen=True, kw_only=True):
     gates_passed: bool
     gates_message: str
     comparison: Comparison | None
+    slices: list["SliceCompared"] = field(default_factory=list)
+    """The same on the slices that a policy asks for, of as many rows as it asks for."""
+
+
+class SliceCompared(Struct, frozen=True, kw_only=True):
+    """Champion and challenger on the labelled rows of one value of a column."""
+
+    column: str
+    value: str
+    comparison: Comparison
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A training that a person asks for."""
+
+    id: str
+    by: str
+    at: datetime
+    why: str
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -56,13 +75,26 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Rows served since the last training whose labels had time to come; None where no policy asks."""
     trained_on: list[date] = field(default_factory=list)
     """Days of the trainings of the newest seven days, where a policy asks."""
+    trained_minutes: float = 0.0
+    """How long these took, where a policy asks."""
+    estimates: list[float] = field(default_factory=list)
+    """The metric as the answers of each trusted window since the promotion promise it, oldest first, where a policy
+    asks; windows of which it cannot be told are left out."""
+    objective: float | None = None
+    """What the project's objective asks of the metric; None if it has none."""
+    asked: Asked | None = None
+    """The oldest training that a person asked for and that was not begun."""
+    changed_on: date | None = None
+    """The day of the newest change that lasted, where a policy asks and there was one."""
 
 
 class Retrain(Struct, frozen=True, kw_only=True, tag_field="action", tag="retrain"):
     """Train a challenger."""
 
     reason: str
-    trigger: Literal["decay", "drift", "new_rows", "schedule", "drill"]
+    trigger: Literal["decay", "drift", "new_rows", "schedule", "drill", "estimate", "manual"]
+    request: str | None = None
+    """Of a manual one: which request is met by it."""
 
 
 class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promote"):
@@ -111,6 +143,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """What it was decided on; None for a drill, and for what was decided before facts were kept."""
     policy: LoopSection | None = None
     """By which it was decided."""
+    minutes: float | None = None
+    """How long a training took that the live loop did."""
 
 
 class Trained(Struct, frozen=True, kw_only=True):
@@ -119,6 +153,7 @@ class Trained(Struct, frozen=True, kw_only=True):
     number: int | None
     """None if it failed."""
     outcome: str
+    minutes: float | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -130,8 +165,9 @@ class Job(Struct, frozen=True, kw_only=True):
     window: str
     """Key of the window on which it was decided."""
     action: Action
-    state: Literal["running", "trained", "done", "dropped"]
-    """`trained`: the work is done and waits to be recorded. `dropped`: nothing came of it, and it is decided anew."""
+    state: Literal["running", "trained", "done", "dropped", "asked"]
+    """`trained`: the work is done and waits to be recorded. `dropped`: nothing came of it, and it is decided anew.
+    `asked`: a person asks for it, and no action was decided on yet; it is done when one is begun."""
     epoch: int
     """Of the stream, when it was begun or taken over."""
     attempts: int = 1
@@ -139,6 +175,10 @@ class Job(Struct, frozen=True, kw_only=True):
     """Of a training: the oldest and the newest event day that is learned from, and a name for what lies there."""
     through: date | None = None
     rows: Digest | None = None
+    newest_rows: int | None = None
+    """Of a training: it learns from this many newest rows only."""
+    asked: Asked | None = None
+    """Of a job that a person asks for."""
     shuffle_labels: bool = False
     trained: Trained | None = None
     facts: Facts | None = None

@@ -38,6 +38,8 @@ class ComposeParams(Struct, frozen=True, kw_only=True):
     """Digest of what was logged and labelled on these days, so that the cache sees a change."""
     task: Task
     """That of the first training; labels that came since do not change it."""
+    newest_rows: int | None = None
+    """Learned from, if not from all."""
 
 
 def train_again(
@@ -52,6 +54,7 @@ def train_again(
     start_from: dict[str, ParamValue],
     reason: str,
     task: Task,
+    newest_rows: int | None = None,
     shuffle_labels: bool = False,
 ) -> ModelVersion:
     """A registered challenger, trained on what had been labelled by then. Cached by content, so resumable."""
@@ -65,6 +68,7 @@ def train_again(
         through=through,
         rows=rows,
         task=task,
+        newest_rows=newest_rows,
     )
     pipeline = retraining(
         context,
@@ -86,6 +90,7 @@ def compose(context: StepContext) -> Prepared:
     base = load(context.store, params.base)
     logged = labelled(context.store, params.project_id, params.stream, params.first, params.through)
     table = since(append_logged(base, logged, params.section), params.section.time, params.first)
+    table = table if params.newest_rows is None else table.tail(params.newest_rows)
     # What was served had been known when it was asked for: a leak can't come in here, and looking for one takes a fit.
     findings = run_checks(
         table,

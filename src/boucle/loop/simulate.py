@@ -1,17 +1,27 @@
 """A history lived through under a policy, without training anything: decided by the real rules, folded by the real
 standing. What happens, and what a training yields, is made up (`made_up`) or was recorded (`recorded`). Pure."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
 from msgspec import Struct
 
 from boucle.evaluation.records import Comparison
 from boucle.loop.decide import decide
-from boucle.loop.records import Action, ChallengerFacts, ChampionFacts, Decision, Facts, Hold, Retrain
-from boucle.loop.rules import WEEK
+from boucle.loop.records import (
+    Action,
+    Asked,
+    ChallengerFacts,
+    ChampionFacts,
+    Decision,
+    Facts,
+    Hold,
+    Retrain,
+    SliceCompared,
+)
 from boucle.loop.standing import Standing, after, standing
 from boucle.loop.tolerance import LOSS
+from boucle.loop.triggers import WEEK
 from boucle.project.records import LoopSection
 
 
@@ -24,6 +34,9 @@ class Happening(Protocol):
     days: int
     labels_delay_days: int
     performance_days: int
+    objective: float | None
+    minutes: float
+    """That a training takes."""
 
     def rows(self, first: int, last: int) -> int:
         """Served on these days, both included, that were not quarantined; none before the first."""
@@ -48,6 +61,15 @@ class Happening(Protocol):
 
     def held_out(self, champion: int, challenger: int, day: int) -> Comparison | None:
         """Two versions on the rows that neither learned from, as the verdict is based on."""
+
+    def estimated(self, number: int, day: int) -> float | None:
+        """The metric that the answers of a version on a day promise; None where it cannot be told."""
+
+    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
+        """The two of `held_out` by slice, where that is known."""
+
+    def asked(self, day: int) -> int:
+        """How many trainings people asked for up to a day."""
 
     def train(self, day: int) -> int | None:
         """The version that a training on a day yields, if any."""
@@ -86,7 +108,7 @@ def _day(world: Happening, policy: LoopSection, day: int, now: Standing, before:
     """Decide and act until nothing more is due, as the real loop does at the end of a window."""
     today, found = world.first + timedelta(days=day), list[Taken]()
     while True:
-        facts = _facts(world, policy, day, now, [*before[-3 * WEEK :], *found])
+        facts = _facts(world, policy, day, now, [*before, *found])
         actions = decide(facts, policy)
         for action in actions:
             decision = Decision(
@@ -116,7 +138,8 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
     first = through - world.performance_days + 1
     trained = (now.last_trained_on - world.first).days - world.labels_delay_days
     trusted = (world.drifted(n) for n in range(day, promoted, -1) if not world.quarantined(n))
-    days = policy.retrain.drift_days
+    asked, recent = policy.retrain, _trained_on(world, taken[-3 * WEEK :], day)
+    days = asked.drift_days
     return Facts(
         today=world.first + timedelta(days=day),
         champion=ChampionFacts(
@@ -125,7 +148,7 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
             promoted_on=now.promoted_on,
             previous=now.previous,
         ),
-        challenger=None if now.challenger is None else _challenger(world, now.champion, now.challenger, day),
+        challenger=None if now.challenger is None else _challenger(world, policy, now.champion, now.challenger, day),
         last_trained_on=now.last_trained_on,
         performance=world.measured(now.champion, first, through, day),
         performance_rows=world.rows(first, through),
@@ -134,17 +157,38 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
         metric=world.metric,
         previous_comparison=_previous(world, policy, now, day, through),
         new_rows=world.rows(trained + 1, through),
-        trained_on=_trained_on(world, taken, day),
+        trained_on=recent,
+        trained_minutes=world.minutes * len(recent),
+        estimates=[] if asked.estimate is None else _estimates(world, now, day, asked.estimate_windows),
+        objective=world.objective,
+        asked=_asked(world, taken, day),
     )
 
 
-def _challenger(world: Happening, champion: int, number: int, day: int) -> ChallengerFacts:
+def _estimates(world: Happening, now: Standing, day: int, count: int) -> list[float]:
+    since = max((now.promoted_on - world.first).days + 1, 0)
+    trusted = (world.estimated(now.champion, n) for n in range(day, since - 1, -1) if not world.quarantined(n))
+    return [value for value, _ in zip((one for one in trusted if one is not None), range(count), strict=False)][::-1]
+
+
+def _asked(world: Happening, taken: list[Taken], day: int) -> Asked | None:
+    met = sum(isinstance(one.decision.action, Retrain) and one.decision.action.request is not None for one in taken)
+    if world.asked(day) <= met:
+        return None
+    at = datetime.combine(world.first + timedelta(days=day), time(), UTC)
+    return Asked(id=f"simulated/asked/{met}", by="a person", at=at, why="simulated")
+
+
+def _challenger(world: Happening, policy: LoopSection, champion: int, number: int, day: int) -> ChallengerFacts:
     passed, said = world.gates(number)
+    least = policy.promote.slice_min_rows
+    slices = world.sliced(champion, number, day) if passed and policy.promote.slices else []
     return ChallengerFacts(
         number=number,
         gates_passed=passed,
         gates_message=said,
         comparison=world.held_out(champion, number, day) if passed else None,
+        slices=[one for one in slices if one.comparison.rows >= least],
     )
 
 

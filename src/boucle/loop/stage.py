@@ -14,18 +14,19 @@ from boucle.data.api import get_version as get_dataset
 from boucle.data.api import load
 from boucle.data.records import Profile, Task
 from boucle.evaluation.api import load_evaluation, metric_for
+from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import Damaged
 from boucle.kernel.progress import Progress
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.history import History
-from boucle.loop.records import Decision, Job, Retrain, Stream
+from boucle.loop.records import Asked, Decision, Job, Retrain, SliceCompared, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
 from boucle.loop.standing import Standing, after, standing
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, ModelVersion
-from boucle.monitoring.api import Calibration, labels_known, of_curve, profiles, windows
+from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
 from boucle.project.context import Context
 from boucle.runs.records import ParamValue
 from boucle.training.api import numbers_of, with_new_classes
@@ -64,6 +65,8 @@ class Stage:
         self._calibrations: dict[int, Calibration | None] = {}
         self._standing: Standing | None = None
         self._began: tuple[date, Standing] | None = None
+        self.compared: dict[tuple[int, int], tuple[Comparison | None, list[SliceCompared]]] = {}
+        """What was found of a champion and a challenger on rows that stay as they are, see `boucle.loop.compared`."""
 
     @property
     def name(self) -> str:
@@ -147,6 +150,23 @@ class Stage:
     def jobs(self) -> list[Job]:
         """What is being carried out."""
         return self.store.read(lambda conn: tables.list_jobs(conn, self.name, self.held.stream, unfinished=True))
+
+    def asked(self) -> Asked | None:
+        """The oldest training that a person asks for and that was not begun; people ask the live loop alone."""
+        if not self.is_live:
+            return None
+        return self.store.read(lambda conn: tables.oldest_asked(conn, self.name, self.held.stream))
+
+    def changed_on(self, day: date) -> date | None:
+        """The day since which the world is as it is now: of the newest drift that was seen on several days, or the
+        first of the labelled days that showed the newest decay."""
+        known = alerts(self.store, self.name, self.held.stream)
+        drifts = [
+            one.opened_on for one in known if one.kind == "drift" and (one.seen_on or one.opened_on) > one.opened_on
+        ]
+        shown = timedelta(days=self.labels_delay_days + self.project.monitoring.performance_days - 1)
+        decays = [one.opened_on - shown for one in known if one.kind == "decay"]
+        return max((on for on in [*drifts, *decays] if on <= day), default=None)
 
     def effective_at(self, day: date) -> datetime:
         """When what is decided on a day takes effect: in a replay at its end, live at once."""

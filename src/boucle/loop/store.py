@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
 from boucle.kernel.points import reach
-from boucle.loop.records import Decision, Job, Stream
+from boucle.loop.records import Asked, Decision, Job, Stream
 
 streams = Table(
     "loop_streams",
@@ -162,6 +162,25 @@ def list_jobs(conn: Connection, project_id: str, stream: str, *, unfinished: boo
     if unfinished:
         query = query.where(jobs.c.state.in_(("running", "trained")))
     return [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
+
+
+def ask(conn: Connection, project_id: str, job: Job) -> None:
+    """Keep what a person asks for; whoever holds the stream takes it up."""
+    _put_job(conn, project_id, job)
+
+
+def oldest_asked(conn: Connection, project_id: str, stream: str) -> Asked | None:
+    """What a person asked for first, of all that was not begun."""
+    query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream, jobs.c.state == "asked")
+    found = [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
+    return min((one.asked for one in found if one.asked), key=lambda one: (one.at, one.id), default=None)
+
+
+def take_asked(conn: Connection, project_id: str, job_id: str) -> None:
+    """What a person asked for is begun."""
+    known = get_job(conn, project_id, job_id)
+    if known is not None and known.state == "asked":
+        _put_job(conn, project_id, msgspec.structs.replace(known, state="done"))
 
 
 def finish(conn: Connection, project_id: str, held: Stream) -> None:

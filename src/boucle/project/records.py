@@ -34,8 +34,18 @@ class RetrainPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Train when a moment of this cron expression (UTC) passed since the day of the last training."""
     trainings_per_week: int | None = None
     """At most so many trainings in seven days, whatever asks for them."""
+    minutes_per_week: float | None = None
+    """No training while those of seven days took this many minutes."""
+    estimate: float | None = None
+    """Train when the metric that the answers promise is worse than its objective by more than this ..."""
+    estimate_windows: int = 3
+    """... on each of this many windows in a row."""
     newest_days: int | None = None
     """Learn from the rows of this many newest labelled days only; None: from all, so that every training is larger."""
+    newest_rows: int | None = None
+    """Or from this many newest labelled rows."""
+    since_change: bool = False
+    """Or from the rows since the newest change that was told as drift or decay and lasted."""
 
 
 class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +56,14 @@ class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     margin: float = 0.0
     """The challenger's metric may be this much worse at most (negative: must be better by that)."""
     confidence: float = 0.9
+    surely: bool = False
+    """Whether the whole interval must keep to the margin, not the difference alone."""
+    slices: list[str] = field(default_factory=list)
+    """Columns by whose values it is compared as well: no slice may become worse."""
+    slice_margin: float = 0.02
+    """Refused where the lower end of a slice's interval is worse than this."""
+    slice_min_rows: int = 200
+    """Labelled rows without which a slice is not judged."""
 
 
 class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

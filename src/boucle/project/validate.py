@@ -80,19 +80,34 @@ def validate(project: Project) -> Iterator[Problem]:
     if project.training.until is not None and project.data.time is None:
         yield Problem(("training", "until"), "needs the event time of the rows: write data.time, or remove until")
     yield from _metric(project.loop.metric, ("loop", "metric"), project.training.task)
-    newest, held_out = project.loop.retrain.newest_days, project.training.holdout_days
-    if newest is not None and newest <= held_out:
-        message = f"{newest} days leave no row to learn from: training.holdout_days are {held_out:g}; write more days"
-        yield Problem(("loop", "retrain", "newest_days"), message)
-    schedule = project.loop.retrain.schedule
-    unknown = schedule_problem(schedule) if schedule else None
-    if unknown:
-        yield Problem(("loop", "retrain", "schedule"), unknown)
+    yield from _loop(project)
     wrong = problem_of(project.monitoring.window)
     if wrong:
         yield Problem(("monitoring", "window"), wrong)
     if project.replay is not None:
         yield from _replay(project, project.replay)
+
+
+def _loop(project: Project) -> Iterator[Problem]:
+    retrain, held_out = project.loop.retrain, project.training.holdout_days
+    if retrain.newest_days is not None and retrain.newest_days <= held_out:
+        newest = f"{retrain.newest_days} days leave no row to learn from"
+        message = f"{newest}: training.holdout_days are {held_out:g}; write more days"
+        yield Problem(("loop", "retrain", "newest_days"), message)
+    named = {"newest_days": retrain.newest_days, "newest_rows": retrain.newest_rows}
+    chosen = [*(key for key, value in named.items() if value is not None), *["since_change"] * retrain.since_change]
+    if len(chosen) > 1:
+        yield Problem(
+            ("loop", "retrain", chosen[1]), f"{chosen[0]} says already what is learned from; write one of them"
+        )
+    unknown = schedule_problem(retrain.schedule) if retrain.schedule else None
+    if unknown:
+        yield Problem(("loop", "retrain", "schedule"), unknown)
+    categorical = project.data.features.categorical
+    for n, column in enumerate(project.loop.promote.slices):
+        if column not in categorical:
+            allowed = ", ".join(categorical) or "none, as it has no categorical features"
+            yield Problem(("loop", "promote", "slices", n), f"`{column}` is no categorical feature; allowed: {allowed}")
 
 
 def _columns(project: Project) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from boucle.app.commands import loop_explain, loop_simulate
+from boucle.app.commands import loop_explain, loop_retrain, loop_simulate
 from boucle.app.session import session_of
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(loop_explain.explain)
 app.command()(loop_simulate.simulate)
+app.command()(loop_retrain.retrain)
 
 
 @app.command()

@@ -9,9 +9,9 @@ from boucle.app.session import AsJson, session_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from boucle.loop.conditions import Condition
     from boucle.loop.decided import ExplainedDecision
     from boucle.loop.explain import Counterfactual
-    from boucle.loop.rules import Condition
 
 
 def explain(

@@ -107,12 +107,12 @@ def show(screen: "Console", told: "Simulation") -> None:
     """The outcomes as a table, and what they cannot say."""
     from boucle.app.console import number, table
 
-    columns = (told.metric, "trainings", "of unknown result", "promotions", "refusals", "rollbacks")
+    columns = (told.metric, "trainings", "minutes", "of unknown result", "promotions", "refusals", "rollbacks")
     rows = [
         (
             one.name,
             number(one.quality),
-            *(f"{n:g}" for n in (one.trainings, one.unknown, one.promotions, one.refusals, one.rollbacks)),
+            *(f"{n:g}" for n in (one.trainings, one.minutes, one.unknown, one.promotions, one.refusals, one.rollbacks)),
         )
         for one in told.outcomes
     ]

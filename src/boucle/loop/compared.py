@@ -1,0 +1,96 @@
+"""Champion and challenger on the same labelled rows, all of them and by slice."""
+
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from boucle.data.api import counted, load
+from boucle.evaluation.api import MOST_SLICES, compare
+from boucle.evaluation.records import Comparison
+from boucle.kernel.errors import InvalidInput
+from boucle.loop.history import Outputs
+from boucle.loop.records import SliceCompared
+from boucle.loop.stage import Stage
+from boucle.packaging.api import predict_table
+from boucle.training.api import holdout
+
+Answered = tuple[int, Outputs]
+"""A version and what it answers."""
+HeldOut = tuple[Comparison | None, list[SliceCompared]]
+
+
+def held_out(stage: Stage, champion: int, number: int) -> HeldOut:
+    """On the newest labelled rows that neither learned from: the challenger's held-out ones. Looked at once."""
+    if (champion, number) not in stage.compared:
+        stage.compared = {(champion, number): _held_out(stage, champion, number)}
+    return stage.compared[champion, number]
+
+
+def _held_out(stage: Stage, champion: int, number: int) -> HeldOut:
+    training, section = stage.project.training, stage.project.data
+    _, rows = holdout(load(stage.store, stage.version(number).learned_from), training, section.time)
+    seen_until = stage.last_day_of(champion) - timedelta(days=training.holdout_days)
+    rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
+    before, after = (predict_table(stage.history.predictor(n), rows, nthread=2) for n in (champion, number))
+    labels, ours, its = rows[section.target], (champion, before), (number, after)
+    slices = [
+        found
+        for column in stage.project.loop.promote.slices
+        for value, chosen in _values(rows[column], stage.project.loop.promote.slice_min_rows)
+        if (found := _slice(stage, column, value, labels, ours, its, chosen)) is not None
+    ]
+    return compared(stage, labels, ours, its), slices
+
+
+def compared(stage: Stage, labels: pl.Series, champion: Answered, challenger: Answered) -> Comparison | None:
+    """None where these rows do not define the metric, for example because they are of one class."""
+    truth, classes = stage.truth(labels, champion[0], challenger[0])
+    try:
+        return compare(
+            stage.metric,
+            truth,
+            champion[1],
+            challenger[1],
+            confidence=stage.project.loop.promote.confidence,
+            seed=stage.project.training.seed,
+            thresholds=(stage.history.threshold(champion[0]), stage.history.threshold(challenger[0])),
+            classes=classes,
+        )
+    except InvalidInput:
+        return None
+
+
+def _values(column: pl.Series, least: int) -> list[tuple[str, NDArray[np.bool_]]]:
+    """The most frequent values, at most 20, with the rows of each."""
+    values = column.cast(pl.String)
+    frequent = counted(values).drop_nulls("value").sort(["n", "value"], descending=[True, False])
+    return [
+        (value, (values == value).fill_null(value=False).to_numpy())
+        for value, rows in frequent.head(MOST_SLICES).iter_rows()
+        if rows >= least
+    ]
+
+
+def _slice(
+    stage: Stage,
+    column: str,
+    value: str,
+    labels: pl.Series,
+    champion: Answered,
+    challenger: Answered,
+    chosen: NDArray[np.bool_],
+) -> SliceCompared | None:
+    ours, its = ((number, _chosen(answers, chosen)) for number, answers in (champion, challenger))
+    found = compared(stage, labels.filter(chosen), ours, its)
+    return None if found is None else SliceCompared(column=column, value=value, comparison=found)
+
+
+def _chosen(answers: Outputs, chosen: NDArray[np.bool_]) -> Outputs:
+    return {
+        name: [one for one, taken in zip(values, chosen, strict=True) if taken]
+        if isinstance(values, list)
+        else values[chosen]
+        for name, values in answers.items()
+    }

@@ -1,0 +1,105 @@
+"""Policies in the live loop: a training that a person asks for, what is learned from, what it may cost."""
+
+from datetime import date
+
+import pytest
+from tests.loop.living import NAME, Living
+from tests.loop.test_replay import boucle, facts
+
+from boucle.data.api import get_version as get_dataset
+from boucle.data.api import load
+from boucle.kernel import audit
+from boucle.loop.asking import ask_to_retrain
+from boucle.loop.records import Hold, Retrain
+from boucle.models.api import get_version
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_a_person_asks_for_is_trained_once_and_explained(living: Living) -> None:
+    living.day()
+    asked = ask_to_retrain(living.context, by="ada", why="new prices")
+    living.settle()
+    [training] = living.actions(Retrain)
+    assert isinstance(training.action, Retrain)
+    assert (training.action.trigger, training.action.request) == ("manual", asked.id)
+    assert "ada asked for it" in training.action.reason
+    assert training.minutes is not None
+    living.take_over()
+    living.day()
+    assert len(living.actions(Retrain)) == 1
+    told = living.store.read(lambda conn: audit.records(conn, project_id=NAME))
+    assert [one.actor for one in told if one.action == "loop.retrain"] == ["ada"]
+
+
+def test_a_wish_outlives_whoever_would_have_met_it_and_comes_before_there_is_a_loop(living: Living) -> None:
+    first = ask_to_retrain(living.context, by="ada", why="")
+    second = ask_to_retrain(living.context, by="bob", why="again")
+    living.day(decide=False)
+    living.take_over()
+    living.settle()
+    requests = [one.action.request for one in living.actions(Retrain) if isinstance(one.action, Retrain)]
+    assert requests == [first.id, second.id]
+
+
+@pytest.mark.parametrize(
+    "living",
+    [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 1, decay: 0.5, minutes_per_week: 0.0001"}],
+    indirect=True,
+)
+def test_a_budget_of_minutes_holds_the_next_training(living: Living) -> None:
+    living.day()
+    for why in ("one", "two"):
+        ask_to_retrain(living.context, by="ada", why=why)
+        living.settle()
+        living.day()
+    assert len(living.actions(Retrain)) == 1
+    assert "minutes of training in seven days" in living.actions(Hold)[-1].action.reason
+
+
+@pytest.mark.parametrize(
+    "living", [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 6, decay: 0.1, newest_rows: 700"}], indirect=True
+)
+def test_the_newest_rows_alone_are_learned_from(living: Living) -> None:
+    for _ in range(3):
+        living.day()
+    ask_to_retrain(living.context, by="ada", why="")
+    living.settle()
+    [training] = living.actions(Retrain)
+    version = get_version(living.store, NAME, NAME, training.version or 0)
+    rows = load(living.store, version.learned_from)
+    assert rows.height == 700
+    assert rows["at"].max() == load(living.store, get_dataset(living.store, version.learned_from).digest)["at"].max()
+
+
+@pytest.mark.parametrize(
+    "living",
+    [
+        {
+            "cooldown_days: 6, decay: 0.1": "cooldown_days: 14, decay: 0.9, drift_columns: 5, since_change: true",
+            "{min_rows: 100": "{min_rows: 200",
+        }
+    ],
+    indirect=True,
+)
+def test_since_a_change_learns_from_what_came_after_it(living: Living) -> None:
+    while living.day() < date(2024, 2, 19):  # the world changes on 10 February; labels come two days late
+        pass
+    ask_to_retrain(living.context, by="ada", why="the world changed")
+    living.settle()
+    training = living.actions(Retrain)[-1]
+    assert training.facts is not None
+    assert training.facts.changed_on is not None
+    assert date(2024, 2, 8) <= training.facts.changed_on <= date(2024, 2, 12)
+    version = get_version(living.store, NAME, NAME, training.version or 0)
+    assert load(living.store, version.learned_from)["at"].min().date() == training.facts.changed_on
+
+
+def test_the_command_asks_and_says_so(living: Living) -> None:
+    living.day()
+    asked = facts(living.context.folder, "loop", "retrain", "--why", "new prices")
+    assert asked["why"] == "new prices"
+    living.settle()
+    assert living.actions(Retrain)[-1].action.reason.endswith("new prices")
+    wrong = boucle(living.context.folder, "loop", "retrain", "--why", "x" * 501)
+    assert (wrong.returncode, "at most 500 printable characters" in wrong.stderr) == (2, True)
