@@ -68,6 +68,24 @@ def test_a_candidate_trained_on_shuffled_labels_is_refused_by_its_gate(replayed:
 
 
 @pytest.mark.usefixtures("replayed")
+def test_each_column_of_a_window_has_its_verdict_and_what_matters_comes_first(project: Path) -> None:
+    from boucle.kernel.store import Store
+    from boucle.monitoring.api import ranked, windows
+
+    with Store.open(project / ".boucle") as store:
+        kept = windows(store, "orders", facts(project, "status")["stream"])
+    [turned] = [window for window in kept if str(window.day) == "2024-02-10"]
+    columns = {one.column: one for one in turned.drift}
+    assert columns["x"].verdict == "drift"
+    assert columns["z"].verdict == columns["kind"].verdict == "same"
+    assert ranked(turned.drift)[0].column == "x"  # the label follows it
+    weights = [columns[one].weight or 0.0 for one in ("x", "z", "kind")]
+    assert weights[0] > 2 > max(weights[1:])
+    quiet = [one for window in kept if window.day < turned.day and not window.quarantined for one in window.drift]
+    assert {one.verdict for one in quiet} <= {"same", "slight"}
+
+
+@pytest.mark.usefixtures("replayed")
 def test_a_faulty_feed_is_named_quarantined_and_not_learned_from(project: Path) -> None:
     report = facts(project, "report")
     assert report["quarantined"] == ["2024-02-05", "2024-02-06"]

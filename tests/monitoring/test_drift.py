@@ -240,3 +240,65 @@ def test_there_is_no_shift_before_a_week_has_passed() -> None:
 def test_a_constant_that_changes_is_a_shift_whatever_the_scale() -> None:
     [judged] = drift.column_drift(table(x=[2.0]), table(x=[1.0]), {}, [table(x=[1.0])] * 7, POLICY)
     assert judged.shifted
+
+
+# --- verdicts in the loop -----------------------------------------------------------------------------------------
+
+
+def days_of(noise: np.random.Generator, count: int = 30, rows: int = 80, by: float = 0.0) -> list[Profile]:
+    """Days that differ from each other, as days do: the mean of `x` moves from day to day."""
+    means = noise.normal(by, 0.5, count)
+    return [
+        table(x=noise.normal(mean, 1, rows), y=noise.normal(0, 1, rows), kind=noise.choice(["a", "b"], rows))
+        for mean in means
+    ]
+
+
+def windows_judged(
+    seed: int, policy: DriftPolicy, *, by: float = 0.0, weights: dict[str, float] | None = None
+) -> list[list[ColumnDrift]]:
+    noise = np.random.default_rng(seed)
+    days = days_of(noise)
+    whole = merged(days)
+    thresholds, known = drift.calibrate(days, whole, policy), drift.noise_among(days, whole)
+    return [
+        drift.with_verdicts(
+            drift.column_drift(day, whole, thresholds, [], policy),
+            day, whole, policy, noise=known, weights=weights or {},
+        )
+        for day in days_of(noise, by=by)
+    ]  # fmt: skip
+
+
+def test_days_that_differ_as_days_do_are_no_alarm_beyond_the_stated_rate() -> None:
+    alarms = [
+        any(one.verdict not in ("same", "few") for one in window)
+        for seed in range(4)
+        for window in windows_judged(seed, DriftPolicy(rate=0.05))
+    ]
+    assert len(alarms) == 120
+    assert sum(alarms) <= 120 * 0.05 + 3 * np.sqrt(120 * 0.05 * 0.95)
+
+
+def test_a_verdict_has_every_distance_and_decides_only_where_it_is_asked_to() -> None:
+    by_psi, by_verdict = (windows_judged(3, DriftPolicy(by=by), by=3.0) for by in ("psi", "verdict"))  # type: ignore[arg-type]
+    x = by_verdict[0][0]
+    assert (x.column, x.verdict, x.drifted) == ("x", "drift", True)
+    assert None not in (x.hellinger, x.chi_square, x.wasserstein, x.ks, x.p_value, x.adjusted, x.moved)
+    assert [one.psi for one in by_psi[0]] == [one.psi for one in by_verdict[0]]
+    assert all(one.drifted == (one.psi > one.threshold) for window in by_psi for one in window)
+    assert all(one.drifted == one.is_serious for window in by_verdict for one in window)
+
+
+def test_what_matters_to_the_answers_ranks_first() -> None:
+    noise = np.random.default_rng(1)
+    whole = table(**{name: noise.normal(0, 1, 900) for name in "abc"})
+    window = table(a=noise.normal(3, 1, 300), b=noise.normal(2, 1, 300), c=noise.normal(0, 1, 300))
+
+    def order(weights: dict[str, float]) -> list[str]:
+        found = drift.column_drift(window, whole, {}, [], POLICY)
+        judged = drift.with_verdicts(found, window, whole, POLICY, noise={}, weights=weights)
+        return [one.column for one in drift.ranked(judged)]
+
+    assert order({}) == ["a", "b", "c"]
+    assert order({"a": 0.01, "b": 0.3, "c": 0.9}) == ["b", "a", "c"]

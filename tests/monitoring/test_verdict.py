@@ -98,12 +98,25 @@ def test_what_matters_ranks_first() -> None:
     assert weighted.columns[0].weight == pytest.approx(2.1)
 
 
+def test_too_few_rows_are_told_and_are_no_drift_unless_they_differ() -> None:
+    noise = np.random.default_rng(4)
+    many = exact_columns(pl.DataFrame({"a": noise.normal(size=5_000), "b": noise.normal(size=5_000)}))
+    few, far = ({"a": noise.normal(size=12) + by, "b": noise.normal(size=12)} for by in (0, 9))
+    told = judged(compared(many, exact_columns(pl.DataFrame(few))))
+    assert ([one.verdict for one in told.columns], told.drifted) == (["few", "few"], False)
+    moved = judged(compared(many, exact_columns(pl.DataFrame(far))))
+    assert {one.column: one.verdict for one in moved.columns} == {"a": "drift", "b": "few"}
+    enough = judged(compared(many, exact_columns(pl.DataFrame({name: noise.normal(size=40) for name in "ab"}))))
+    assert {one.verdict for one in enough.columns} == {"same"}
+
+
 def test_columns_that_vanish_or_change_are_drift_and_new_ones_are_not() -> None:
     lacks = compared(exact_columns(pl.DataFrame({"a": [1], "b": [1]})), exact_columns(pl.DataFrame({"b": ["x"]})))
     verdict = judged(lacks)
     assert [one.verdict for one in verdict.columns] == ["vanished", "type"]
     assert verdict.drifted
-    more = judged(compared(exact_columns(pl.DataFrame({"a": [1]})), exact_columns(pl.DataFrame({"a": [1], "b": [2]}))))
+    a, both = pl.DataFrame({"a": [1] * 99}), pl.DataFrame({"a": [1] * 99, "b": [2] * 99})
+    more = judged(compared(exact_columns(a), exact_columns(both)))
     assert ({one.column: one.verdict for one in more.columns}, more.drifted) == ({"b": "new", "a": "same"}, False)
     empty = judged(compared(exact_columns(pl.DataFrame({"a": [1]})), exact_columns(pl.DataFrame({"a": [1]}).clear())))
     assert (empty.columns[0].verdict, empty.drifted) == ("empty", True)

@@ -356,10 +356,12 @@ def _cell(cell: DriftCell) -> Row:
 
 
 def _by_drift(cells: Sequence[DriftCell]) -> list[str]:
-    """Columns by the days they drifted or jumped, most first; then in the order they came."""
-    days = dict.fromkeys((cell.column for cell in cells), 0)
+    """Columns by the days they drifted or jumped, each day by what its drift matters, most first; then in the order
+    they came."""
+    days = dict.fromkeys((cell.column for cell in cells), 0.0)
     for cell in cells:
-        days[cell.column] += cell.drifted or cell.shifted
+        if cell.drifted or cell.shifted:
+            days[cell.column] += 1.0 if cell.matters is None else cell.matters
     return sorted(days, key=lambda column: -days[column])
 
 

@@ -8,7 +8,8 @@ import msgspec
 from boucle.app.charts import LIGHT, Row, Spec, data_of, spec_of, tips
 from boucle.app.commands.drift import figure, told
 from boucle.app.html_page import as_it_stands, rendered
-from boucle.monitoring.verdict import SERIOUS, ColumnVerdict, TableVerdict
+from boucle.monitoring.records import SERIOUS
+from boucle.monitoring.verdict import ColumnVerdict, TableVerdict
 
 MOST_CHARTS: Final = 60
 """Columns that have a chart: those that matter most."""

@@ -7,10 +7,11 @@ import polars as pl
 from msgspec import Struct
 
 from boucle.data.api import load, merged, profile
-from boucle.data.records import Profile
+from boucle.data.records import Noise, Profile
 from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
-from boucle.monitoring.api import calibrate
+from boucle.loop.importance import importances
+from boucle.monitoring.api import calibrate, noise_among
 from boucle.monitoring.records import DriftPolicy
 from boucle.packaging.api import Predictor, predict_table
 
@@ -22,10 +23,16 @@ PREDICTION_ROWS = 20_000
 
 
 class Reference(Struct, frozen=True, kw_only=True):
-    """Profile of one champion's training data with its predictions, and how far single days are from it."""
+    """What windows are compared with, and how far single windows of it are from the whole."""
 
     profile: Profile
+    """Features, and the predictions of the version in charge."""
     thresholds: dict[str, float]
+    """By column the PSI above which it drifts."""
+    noise: dict[str, dict[str, Noise]]
+    """By column the null distributions of Kolmogorov-Smirnov and chi-square, by size of the window."""
+    weights: dict[str, float]
+    """By feature what it matters to the answers."""
 
 
 def reference_of(
@@ -45,7 +52,12 @@ def reference_of(
     answered = [kept for _, kept in day_profiles(asked, [PREDICTION], time)]
     whole, predictions = merged(days), merged(answered)
     thresholds = calibrate(days, whole, policy) | calibrate(answered, predictions, policy)
-    return Reference(profile=beside(whole, predictions), thresholds=thresholds)
+    return Reference(
+        profile=beside(whole, predictions),
+        thresholds=thresholds,
+        noise=noise_among(days, whole) | noise_among(answered, predictions),
+        weights=importances(predictor, table, columns),
+    )
 
 
 def day_profiles(table: pl.DataFrame, columns: Sequence[str], time: str) -> list[tuple[date, Profile]]:

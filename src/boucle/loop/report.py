@@ -198,6 +198,7 @@ def _cells(served: Sequence[Window]) -> list[DriftCell]:
             threshold=drift.threshold,
             drifted=drift.drifted,
             shifted=drift.shifted,
+            matters=None if drift.verdict is None else drift.matters,
         )
         for window in served
         for drift in window.drift

@@ -59,6 +59,8 @@ class DriftCell(Struct, frozen=True, kw_only=True):
     threshold: float
     drifted: bool
     shifted: bool
+    matters: float | None = None
+    """Share of the rows that moved, times what the column matters to the answers; None where it is not known."""
 
 
 class LineageNode(Struct, frozen=True, kw_only=True):

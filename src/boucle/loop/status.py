@@ -19,8 +19,8 @@ from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, AliasMove
-from boucle.monitoring.api import alerts, labelled, newest_days, performance, windows
-from boucle.monitoring.records import Alert, Performance, Window
+from boucle.monitoring.api import alerts, labelled, newest_days, performance, ranked, windows
+from boucle.monitoring.records import Alert, ColumnDrift, Performance, Window
 from boucle.packaging.api import open_kept
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
@@ -41,6 +41,10 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     last_day: date | None
     """The newest with rows."""
     open_alerts: list[Alert]
+    window: str | None
+    """The newest window that has rows."""
+    drift: list[ColumnDrift]
+    """Its columns that drifted, jumped or moved beyond noise, what matters most first."""
     quality: list[WindowQuality]
     """Of the newest windows: what the answers promise, and what the labels that came say."""
     slices: list[Slice]
@@ -58,6 +62,7 @@ def status(context: Context) -> StatusReport:
     served = windows(store, name, stream.stream) if stream else []
     quality, slices = _quality(context, now, served, stream)
     asked = [window for window in served if window.rows]
+    newest = asked[-1] if asked else None
     return StatusReport(
         project=name,
         in_charge=now.version if now else None,
@@ -67,11 +72,18 @@ def status(context: Context) -> StatusReport:
         late_rows=sum(window.late_rows for window in asked[-NEWEST:]),
         last_day=asked[-1].day if asked else None,
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
+        window=newest.key if newest else None,
+        drift=[one for one in ranked(newest.drift) if moved(one)] if newest else [],
         quality=quality,
         slices=slices,
         objectives=objectives(context, now, served, stream),
         needs=needs_against(context.project, context.folder),
     )
+
+
+def moved(column: ColumnDrift) -> bool:
+    """Whether there is anything to tell about it."""
+    return column.drifted or column.shifted or column.is_serious or column.verdict in ("slight", "few")
 
 
 def objectives(

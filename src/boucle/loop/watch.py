@@ -12,11 +12,11 @@ from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
 from boucle.loop.estimated import estimated
-from boucle.loop.reference import PREDICTION, beside
+from boucle.loop.reference import PREDICTION, Reference, beside
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
-from boucle.monitoring.records import Alert, Performance, Window
+from boucle.monitoring.records import Alert, ColumnDrift, Performance, Window
 from boucle.monitoring.spans import Span, day_span
 from boucle.serving.records import PredictionFrame
 
@@ -61,13 +61,7 @@ def observe(
     answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64}, strict=False)
     own = beside(profile(_with_all(stage, seen), columns), profile(answered, [PREDICTION]))
     before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
-    drift = monitoring.column_drift(
-        merged([*(one for one in judged_with if _names(one) == _names(own)), own]),
-        reference.profile,
-        reference.thresholds,
-        before,
-        stage.project.monitoring.drift,
-    )
+    drift = _drift(stage, merged([*(one for one in judged_with if _names(one) == _names(own)), own]), reference, before)
     findings = _check(stage, seen, span.ends_at)
     window = monitoring.build_window(
         day,
@@ -79,6 +73,14 @@ def observe(
         estimated=estimated(stage, predictions),
     )
     return Watched(window, own, predictions)
+
+
+def _drift(stage: Stage, whole: Profile, reference: Reference, before: Sequence[Profile]) -> list[ColumnDrift]:
+    policy = stage.project.monitoring.drift
+    found = monitoring.column_drift(whole, reference.profile, reference.thresholds, before, policy)
+    return monitoring.with_verdicts(
+        found, whole, reference.profile, policy, noise=reference.noise, weights=reference.weights
+    )
 
 
 def performance(stage: Stage, day: date) -> Performance | None:

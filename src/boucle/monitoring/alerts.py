@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from boucle.monitoring.drift import ranked
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Window
 
 QUIET_DAYS: Final = 2
@@ -115,7 +116,7 @@ def check_signals(window: Window) -> list[Signal]:
 
 
 def drift_signals(window: Window) -> list[Signal]:
-    """Columns that drifted from the training data, and columns whose mean jumped."""
+    """Columns that drifted from the training data, and columns whose mean jumped; what matters most first."""
     drifted = [
         Signal(
             kind="drift",
@@ -124,7 +125,7 @@ def drift_signals(window: Window) -> list[Signal]:
             f"{column.threshold:.2f} is usual",
             evidence=_drift_evidence(column),
         )
-        for column in window.drift
+        for column in ranked(window.drift)
         if column.drifted
     ]
     shifted = [
@@ -135,7 +136,7 @@ def drift_signals(window: Window) -> list[Signal]:
             f"{'above' if (column.shift or 0.0) > 0 else 'below'} the days before",
             evidence=_drift_evidence(column) | {"shift": column.shift or 0.0},
         )
-        for column in window.drift
+        for column in ranked(window.drift)
         if column.shifted
     ]
     return drifted + shifted
@@ -181,4 +182,5 @@ def decay_signals(performance: Performance | None, expected: Expected | None) ->
 
 def _drift_evidence(column: ColumnDrift) -> dict[str, float | str]:
     evidence: dict[str, float | str] = {"psi": column.psi, "threshold": column.threshold, "js": column.js}
-    return evidence if column.ks is None else evidence | {"ks": column.ks}
+    known = {"ks": column.ks, "p": column.adjusted, "moved": column.moved, "weight": column.weight}
+    return evidence | {name: value for name, value in known.items() if value is not None}

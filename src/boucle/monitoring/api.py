@@ -2,7 +2,7 @@
 
 from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
 from boucle.monitoring.calibration import Calibration, calibrated, of_curve
-from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, psi
+from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, noise_among, psi, ranked, with_verdicts
 from boucle.monitoring.estimate import estimate
 from boucle.monitoring.history import (
     add_labels,
@@ -71,6 +71,7 @@ __all__ = [
     "newest_profiles",
     "newest_requests",
     "next_alerts",
+    "noise_among",
     "of_curve",
     "outputs",
     "performance",
@@ -80,8 +81,10 @@ __all__ = [
     "put_alerts",
     "put_cursor",
     "quarantine_columns",
+    "ranked",
     "save_alerts",
     "served_ids",
     "windows",
     "with_interval",
+    "with_verdicts",
 ]

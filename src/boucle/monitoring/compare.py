@@ -15,6 +15,7 @@ from boucle.monitoring.bins import (
     POOLED,
     QUANTILES,
     Bins,
+    ColumnProfile,
     Pair,
     number_labels,
     pooled_texts,
@@ -68,7 +69,7 @@ class Distances(Struct, frozen=True, kw_only=True):
     window_counts: list[int] = []
 
 
-def columns_of(profile: Profile) -> dict[str, AnyColumn]:
+def columns_of(profile: Profile) -> dict[str, ColumnProfile]:
     """A profile's columns by name."""
     every: Sequence[NumericProfile | CategoryProfile] = [*profile.numeric, *profile.categories]
     return {column.name: column for column in every}

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
-from boucle.data.records import NumericProfile, Profile
+from boucle.data.records import Noise, NumericProfile, Profile
 from boucle.monitoring import statistics
 from boucle.monitoring.bins import Bins, ColumnProfile, aligned, counted, present
-from boucle.monitoring.records import ColumnDrift, DriftPolicy
+from boucle.monitoring.compare import columns_of, compared
+from boucle.monitoring.records import SERIOUS, ColumnDrift, DriftPolicy
+from boucle.monitoring.verdict import ColumnVerdict, judged, window_noise
 
 SHIFT_DAYS: Final = 21
 """A mean is judged against the means of at most this many days before: with fewer, the spread is too uncertain."""
@@ -25,6 +28,8 @@ _NORMAL_MAD: Final = 1.4826
 _TRAINING_SPREADS: Final = 0.15
 _OWN_SPREADS: Final = 0.25
 _NOISE_SIGMAS: Final = 4.0
+_FEWEST_DAYS: Final = 2
+_MOST_DAYS: Final = 40
 
 
 def psi(reference: ColumnProfile, window: ColumnProfile) -> float:
@@ -53,17 +58,31 @@ def calibrate(reference_days: Sequence[Profile], reference: Profile, policy: Dri
 
     A day with less than a quarter of the median day's rows, as at the ends of a table, is no typical day and left out.
     """
-    typical = _TYPICAL_DAY * float(np.median([day.rows for day in reference_days])) if reference_days else 0.0
-    bins = {name: Bins(profile) for name, profile in _columns(reference).items()}
+    bins = {name: Bins(profile) for name, profile in columns_of(reference).items()}
     largest = dict.fromkeys(bins, 0.0)
-    for day in reference_days:
-        if day.rows < typical:
-            continue
-        columns = _columns(day)
+    for day in _typical(reference_days):
+        columns = columns_of(day)
         for name, reference_bins in bins.items():
             if name in columns:
                 largest[name] = max(largest[name], statistics.psi(*reference_bins.counted(columns[name])))
     return {name: max(policy.psi_at_least, _HEADROOM * value) for name, value in largest.items()}
+
+
+def noise_among(reference_days: Sequence[Profile], reference: Profile) -> dict[str, dict[str, Noise]]:
+    """What tests give between the reference and single days of it, by column, from at most 40 typical days spread
+    evenly; empty for fewer than two, so that the laws of samples of rows hold alone."""
+    typical = _typical(reference_days)
+    if len(typical) < _FEWEST_DAYS:
+        return {}
+    chosen = np.unique(np.linspace(0, len(typical) - 1, _MOST_DAYS).round().astype(int)).tolist()
+    whole = columns_of(reference)
+    return window_noise([compared(whole, columns_of(typical[at])) for at in chosen])
+
+
+def _typical(days: Sequence[Profile]) -> list[Profile]:
+    """Those with at least a quarter of the median day's rows, and some."""
+    least = max(1.0, _TYPICAL_DAY * float(np.median([day.rows for day in days]))) if days else 0.0
+    return [day for day in days if day.rows >= least]
 
 
 def column_drift(
@@ -78,14 +97,52 @@ def column_drift(
     `history`: the days before, newest last; leave out those that are known to be faulty. Windows of few rows get a
     higher threshold, so that the noise of a quiet day is no drift.
     """
-    columns, before = _columns(window), [_columns(day) for day in history[-SHIFT_DAYS:]]
+    columns, before = columns_of(window), [columns_of(day) for day in history[-SHIFT_DAYS:]]
     return [
         _judged(
             profile, columns[name], thresholds.get(name, policy.psi_at_least), [day.get(name) for day in before], policy
         )
-        for name, profile in _columns(reference).items()
+        for name, profile in columns_of(reference).items()
         if name in columns
     ]
+
+
+def with_verdicts(
+    drift: Sequence[ColumnDrift],
+    window: Profile,
+    reference: Profile,
+    policy: DriftPolicy,
+    *,
+    noise: Mapping[str, Mapping[str, Noise]],
+    weights: Mapping[str, float],
+) -> list[ColumnDrift]:
+    """The same columns with every distance and the verdict on each, see `boucle.monitoring.verdict.judged`."""
+    far = compared(columns_of(reference), columns_of(window))
+    verdict = judged(far, rate=policy.rate, at_least=policy.moved_at_least, noise=noise, weights=weights)
+    found = {one.column: one for one in verdict.columns}
+    return [_with_verdict(one, found[one.column], policy) if one.column in found else one for one in drift]
+
+
+def ranked(drift: Sequence[ColumnDrift]) -> list[ColumnDrift]:
+    """What matters first: what drifted, and of these what moved most by what it matters."""
+    return sorted(drift, key=lambda one: (not (one.drifted or one.shifted), not one.is_serious, -one.matters))
+
+
+def _with_verdict(column: ColumnDrift, found: ColumnVerdict, policy: DriftPolicy) -> ColumnDrift:
+    far = found.distances
+    return replace(
+        column,
+        drifted=found.verdict in SERIOUS if policy.by == "verdict" else column.drifted,
+        verdict=found.verdict,
+        p_value=found.p_value,
+        adjusted=found.adjusted,
+        moved=far.moved,
+        weight=found.weight,
+        hellinger=far.hellinger,
+        chi_square=far.chi_square,
+        wasserstein=far.wasserstein,
+        note=far.note,
+    )
 
 
 def _judged(
@@ -149,11 +206,6 @@ def _noise(reference: statistics.Counts, window: statistics.Counts) -> float:
     if not n or not m:
         return 0.0
     return (freedom + _NOISE_SIGMAS * float(np.sqrt(2 * freedom))) * (1 / n + 1 / m)
-
-
-def _columns(profile: Profile) -> dict[str, ColumnProfile]:
-    columns: list[ColumnProfile] = [*profile.numeric, *profile.categories]
-    return {column.name: column for column in columns}
 
 
 def _mean(profile: NumericProfile) -> float | None:

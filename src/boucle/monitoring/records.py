@@ -1,7 +1,7 @@
 """The nouns of monitoring."""
 
 from datetime import date, datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
@@ -13,6 +13,11 @@ AlertKind = str
 """Which monitor says it: a name of `ALERT_KINDS`."""
 ALERT_KINDS: Final = ("check", "decay", "drift", "errors", "latency", "shift")
 """What monitors there are. Each name has a text in `boucle explain`; rules, incidents and routes take any."""
+DriftVerdict = Literal["drift", "slight", "same", "few", "vanished", "type", "empty", "new"]
+"""What became of a column: drifted; beyond noise and too small to matter; the same; too few rows to tell; gone; of
+another type; without rows; one that the reference lacks."""
+SERIOUS: Final[frozenset[DriftVerdict]] = frozenset({"drift", "vanished", "type", "empty"})
+"""What counts as drift of the table."""
 
 
 class ColumnDrift(Struct, frozen=True, kw_only=True):
@@ -29,6 +34,33 @@ class ColumnDrift(Struct, frozen=True, kw_only=True):
     shift: float | None
     """Numeric columns: robust z of the window's mean among the windows' before; None until there are seven."""
     shifted: bool
+    verdict: DriftVerdict | None = None
+    """By tests that hold a stated rate of false alarms, see `boucle.monitoring.verdict`; None where none was made,
+    as in windows that an earlier version kept. So for all below."""
+    p_value: float | None = None
+    """How often a column without drift is as far away, or farther: as far as windows of the reference are."""
+    adjusted: float | None = None
+    """The same, corrected for the number of columns."""
+    moved: float | None = None
+    """Share of the rows that would have to be elsewhere."""
+    weight: float | None = None
+    """What the column matters to the answers, 1 in the mean."""
+    hellinger: float | None = None
+    chi_square: float | None = None
+    wasserstein: float | None = None
+    """Numeric columns, in the column's unit."""
+    note: str | None = None
+    """What a person should know: a constant column, no values at all."""
+
+    @property
+    def is_serious(self) -> bool:
+        """Whether the verdict counts as drift."""
+        return self.verdict in SERIOUS
+
+    @property
+    def matters(self) -> float:
+        """What its drift weighs: how much moved, times what the column matters."""
+        return (1.0 if self.weight is None else self.weight) * (self.js if self.moved is None else self.moved)
 
 
 class Performance(Struct, frozen=True, kw_only=True):
@@ -107,6 +139,13 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Never call it drift below this PSI, whatever the training days say."""
     shift_at_least: float = 6.0
     """Robust z from which a day's mean is a sudden shift."""
+    rate: float = 0.01
+    """Of windows without drift, the share in which the verdicts call any column drifted."""
+    moved_at_least: float = 0.05
+    """Share of the rows that must have moved in a column for a verdict of drift."""
+    by: Literal["psi", "verdict"] = "psi"
+    """What makes a column count as drifted, for alerts and for training again: PSI above its threshold, or the
+    verdict."""
 
 
 class WindowPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

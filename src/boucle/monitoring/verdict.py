@@ -7,7 +7,7 @@ and however they depend on each other. What is beyond noise and still too small 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -15,14 +15,16 @@ from msgspec import Struct
 from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
 from boucle.monitoring.nulls import chi_square_p_value, ks_p_value, p_value, size_of, threshold
+from boucle.monitoring.records import SERIOUS, DriftVerdict
 
 RATE: Final = 0.01
 AT_LEAST: Final = 0.05
 
-Verdict = Literal["drift", "slight", "same", "vanished", "type", "empty", "new"]
-SERIOUS: Final[frozenset[Verdict]] = frozenset({"drift", "vanished", "type", "empty"})
-"""What counts as drift of the table."""
-_ORDER: Final[tuple[Verdict, ...]] = ("empty", "vanished", "type", "drift", "slight", "new", "same")
+TELLING: Final = 0.5
+"""Where even so large a share of moved rows would pass for noise, there are too few rows to tell."""
+
+Verdict = DriftVerdict
+_ORDER: Final[tuple[Verdict, ...]] = ("empty", "vanished", "type", "drift", "slight", "new", "few", "same")
 
 
 class ColumnVerdict(Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ def judged(
     columns = [
         ColumnVerdict(
             column=one.column,
-            verdict=_verdict(one, adjusted.get(one.column), rate, at_least),
+            verdict=_verdict(one, adjusted.get(one.column), rate, at_least, len(found)),
             distances=one,
             p_value=found.get(one.column),
             adjusted=adjusted.get(one.column),
@@ -163,12 +165,21 @@ def _thresholds(one: Distances, noise: Mapping[str, Noise], rate: float) -> dict
     }
 
 
-def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: float) -> Verdict:
+def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: float, columns: int) -> Verdict:
     if one.state != "compared":
         return one.state
     if adjusted is None or adjusted > rate:
-        return "same"
+        return "same" if tells(one.reference_rows, one.window_rows, rate, columns) else "few"
     return "drift" if (one.moved or 0.0) >= at_least else "slight"
+
+
+def tells(reference: int, window: int, rate: float, columns: int = 1) -> bool:
+    """Whether so many rows can tell a column of which half of the rows moved from one that is the same.
+
+    >>> tells(10_000, 12, 0.01), tells(10_000, 13, 0.01), tells(10_000, 13, 0.01, columns=20)
+    (False, True, False)
+    """
+    return 2 * ks_p_value(TELLING, size_of(reference, window)) * columns <= rate
 
 
 def _weights(columns: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:

@@ -128,6 +128,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (WindowPolicy, "allowed_lateness"): Limit(pattern=r"^(0|[1-9][0-9]{0,5})[smhd]$", words=_LENGTH),
     (DriftPolicy, "psi_at_least"): POSITIVE,
     (DriftPolicy, "shift_at_least"): POSITIVE,
+    (DriftPolicy, "rate"): Limit(above=0, at_most=0.5),
+    (DriftPolicy, "moved_at_least"): SHARE,
     (LoopSection, "metric"): FILLED,
     (RetrainPolicy, "cooldown_days"): ONE_OR_MORE,
     (RetrainPolicy, "decay"): POSITIVE,

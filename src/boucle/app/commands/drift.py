@@ -60,8 +60,8 @@ def drift(
     _refuse_odd(reference, current, html, rate, at_least)
     from boucle.app.console import console, print_json, progress
     from boucle.kernel.paths import write_atomic
+    from boucle.monitoring.records import SERIOUS
     from boucle.monitoring.tables import compare_files
-    from boucle.monitoring.verdict import SERIOUS
 
     with progress(session.color) as shown:
         verdict = compare_files(
@@ -84,7 +84,7 @@ def drift(
         show(screen, verdict, everything=everything)
         if html is not None:
             screen.print(f"page: {html}")
-    failing = {one.verdict for one in verdict.columns} - {"same"} if fail_on is FailOn.ANY else SERIOUS
+    failing = {one.verdict for one in verdict.columns} - {"same", "few"} if fail_on is FailOn.ANY else SERIOUS
     if fail_on is not FailOn.NEVER and any(one.verdict in failing for one in verdict.columns):
         raise typer.Exit(3)
 
@@ -126,6 +126,7 @@ def told(verdict: "TableVerdict") -> str:
         "drift": "drifted",
         "slight": "slightly moved",
         "new": "new",
+        "few": "with too few rows to tell",
         "same": "the same",
     }
     counts = {name: sum(one.verdict == key for one in verdict.columns) for key, name in names.items()}

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from boucle.evaluation.records import Metric, Slice
     from boucle.loop.quality import WindowQuality
     from boucle.loop.report_records import ObjectiveStatus
+    from boucle.monitoring.records import ColumnDrift
     from boucle.project.needs import NeedStatus
+
+_MOST_DRIFT = 12
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
@@ -54,6 +57,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         screen.print(objectives(report.objectives))
         if report.quality:
             screen.print(quality(report.quality))
+        if report.drift:
+            screen.print(drift(report.window or "", report.drift))
         if report.slices:
             screen.print(slices(report.slices))
         if report.needs:
@@ -75,6 +80,26 @@ def quality(found: "Sequence[WindowQuality]") -> "Table":
         share = f"{one.labelled / one.rows:.0%}"
         table.add_row(one.window, f"{one.rows:,}", share, _between(one.estimated), _between(one.realised))
     return table
+
+
+def drift(window: str, found: "Sequence[ColumnDrift]") -> "Table":
+    """The columns of the newest window that moved, what matters most first."""
+    from boucle.app.console import table
+
+    rows = [
+        (
+            one.column,
+            " and ".join(word for word, is_so in (("drifted", one.drifted), ("jumped", one.shifted)) if is_so)
+            or (one.verdict or ""),
+            *(f"{share:.1%}" if share is not None else "-" for share in (one.moved,)),
+            *("-" if value is None else f"{value:.3g}" for value in (one.weight, one.adjusted, one.psi, one.threshold)),
+            one.note or "",
+        )
+        for one in found[:_MOST_DRIFT]
+    ]
+    head = ("column", "", "moved", "matters", "p", "PSI", "usual to", "")
+    left = f", {len(found) - _MOST_DRIFT} more" if len(found) > _MOST_DRIFT else ""
+    return table(f"Drift of {window}{left}", head, rows, right=("moved", "matters", "p", "PSI", "usual to"))
 
 
 def slices(found: "Sequence[Slice]") -> "Table":
