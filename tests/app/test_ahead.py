@@ -53,4 +53,4 @@ def test_a_command_that_cannot_serve_leaves_none_behind(tmp_path: Path) -> None:
         [program, "serve", tmp_path / "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
     assert told.returncode == 2
-    assert "is no bundle" in told.stderr
+    assert "is no folder" in told.stderr

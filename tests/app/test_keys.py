@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from boucle.app.main import run_command
 from boucle.app.serve import serve
 from boucle.app.tls import Tls
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
@@ -75,6 +76,14 @@ def served(shared_home: Home) -> Iterator[tuple[str, Path]]:
     server = ServerProcess(shared_home.path, "flights", arguments=["--endpoint", "eu", "--workers", "2"])
     with server as url:
         yield url, shared_home.path
+
+
+def test_a_key_for_what_is_no_endpoint_yet_is_made_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    assert run_command(["keys", "add", "flihgts", "app", *home]) == 0
+    assert "There is no endpoint flihgts yet" in capsys.readouterr().out
+    assert run_command(["keys", "add", "flihgts", "other", "--json", *home]) == 0
+    assert json.loads(capsys.readouterr().out)["known"] is False
 
 
 def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None:

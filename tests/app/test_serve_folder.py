@@ -85,14 +85,33 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 ) -> None:
     home, twin = tmp_path / "home", tmp_path / "other" / "churn"
     bundles.write_bundle(twin)
-    bundles.write_bundle(tmp_path / "a b")
-    with pytest.raises(NotFound, match="is no bundle"):
-        take_in(home, [folder, tmp_path])
+    bundles.write_bundle(tmp_path / "a:b")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="is no bundle, and holds none"):
+        take_in(home, [folder, tmp_path / "empty"])
     with pytest.raises(InvalidInput, match="two folders are called 'churn'"):
         take_in(home, [folder, twin])
-    with pytest.raises(InvalidInput, match="cannot be called 'a b'"):
-        take_in(home, [tmp_path / "a b"])
+    with pytest.raises(InvalidInput, match="cannot be called 'a:b'"):
+        take_in(home, [tmp_path / "a:b"])
     assert not home.exists()
+
+
+def test_a_folder_stands_for_the_bundles_in_it(tmp_path: Path, bundles: Known) -> None:
+    for name in ("b", "a b"):
+        bundles.write_bundle(tmp_path / "models" / name)
+    (tmp_path / "models" / "notes").mkdir()
+    assert take_in(tmp_path / "home", [tmp_path / "models"]) == ["a b", "b"]
+    assert read_traffic(tmp_path / "home", "a b").champion.number == 1
+
+
+def test_a_damaged_bundle_ends_it_as_damage_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = next(file for file in folder.iterdir() if file.name.startswith("model"))
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    assert run_command(["serve", str(folder)]) == 4
+    assert f"{model.name}' is damaged" in capsys.readouterr().err
+    model.unlink()
+    assert run_command(["serve", str(folder)]) == 4
+    assert "is missing" in capsys.readouterr().err
 
 
 def test_a_store_decides_for_itself_what_is_served(
@@ -109,7 +128,7 @@ def test_a_store_decides_for_itself_what_is_served(
 
 def test_what_is_no_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["serve", str(tmp_path / "nothing")]) == 2
-    assert "is no bundle" in capsys.readouterr().err
+    assert "is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

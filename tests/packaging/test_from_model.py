@@ -105,7 +105,7 @@ def test_places_and_columns_that_cannot_be(tmp_path: Path, monkeypatch: pytest.M
     model = LogisticRegression().fit(rows, rows[:, 0] > 0)
     with pytest.raises(InvalidInput, match="has no place"):
         boucle.bundle(model, sample=rows)
-    with pytest.raises(InvalidInput, match="is no name of a folder"):
+    with pytest.raises(InvalidInput, match="a model cannot be called"):
         boucle.bundle(model, sample=rows, name="a/b")
     with pytest.raises(InvalidInput, match="'x0' is one that the model takes"):
         boucle.bundle(model, sample=rows, name="b", key="x0")

@@ -100,7 +100,7 @@ def test_no_spelling_leads_out_of_the_root(loads: ModelRoot, root: Path, tmp_pat
     assert not traffic_file(tmp_path / "home", "churn").exists()
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "bundles", ".hidden", "a\0b", "x" * 101, "é", "a b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "bundles", ".hidden", "a\0b", "x" * 201, "é" * 101])
 def test_a_name_leads_nowhere(loads: ModelRoot, name: str) -> None:
     for change in (lambda: loads.begin(name, "fraud"), lambda: loads.unload(name)):
         with pytest.raises(InvalidInput):

@@ -84,10 +84,14 @@ def test_an_input_that_is_never_missing_takes_no_null(signature: Signature) -> N
     strict = msgspec.structs.replace(
         signature, inputs=[msgspec.structs.replace(one, nullable=False) for one in signature.inputs]
     )
-    with pytest.raises(InvalidInput, match="input 'temp', row 1: null is not allowed here"):
+    with pytest.raises(InvalidInput, match="input 'temp', row 1: null, but this model answers no row without"):
         asked(strict)
-    with pytest.raises(InvalidInput, match="input 'temp', row 1: null is not allowed here"):
+    with pytest.raises(InvalidInput, match="input 'temp', row 1: null, but this model answers no row without"):
         asked(strict, temp=np.array([1.0, np.nan]))
+    with pytest.raises(InvalidInput, match=r"row 1: 'hot' is not a number$"):
+        asked(strict, temp=[1.0, "hot"])
+    with pytest.raises(InvalidInput, match="missing input 'carrier', 'temp'; the model answers no row without it"):
+        check(Question({}, "req_1"), strict, max_rows=1)
 
 
 def test_a_request_has_its_limits(signature: Signature) -> None:

@@ -31,7 +31,7 @@ from boucle.app.tls import Tls, check_tls, is_ready
 from boucle.app.worker_settings import WorkerSettings, make_worker
 from boucle.app.workers import Workers, workers_of
 from boucle.identity.api import is_loopback, refuse_open_binding
-from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
+from boucle.kernel.errors import BoucleError, Damaged, InvalidInput, Unavailable
 from boucle.packaging.trust import Trust
 from boucle.serving.board import Board
 from boucle.serving.holding import Held
@@ -162,7 +162,7 @@ class _Watch:
         self._announce = announce
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._problem: str | None = None
+        self._problem: BoucleError | None = None
 
     def start(self) -> None:
         self._supervisor.look()
@@ -176,7 +176,7 @@ class _Watch:
 
     def raise_problem(self) -> None:
         if self._problem is not None:
-            raise Unavailable(self._problem, hint="run `boucle run` to build and deploy the version again")
+            raise self._problem
 
     def _watch(self) -> None:
         announced = False
@@ -194,7 +194,9 @@ class _Watch:
         problems = self._supervisor.problems
         if problems and not self._supervisor.answering:
             name, message = next(iter(problems.items()))
-            self._problem = f"endpoint {name!r} cannot answer: {message}"
+            kind = Damaged if name in self._supervisor.damaged else Unavailable
+            hint = "run `boucle run` to build and deploy the version again"
+            self._problem = kind(f"endpoint {name!r} cannot answer: {message}", hint=hint)
             os.kill(os.getpid(), signal.SIGTERM)
             return True
         if not problems and not is_ready(self._address):

@@ -143,9 +143,10 @@ def refuse_open_binding(host: str, *, has_users: bool | None = None) -> None:
         return
     if has_users is None:
         raise Refused(
-            f"refuse to listen on {host!r}: it can be reached from other machines and there are no users to log in; "
+            f"refuse to listen on {host!r}: it can be reached from other machines, and nothing says who may ask; "
             "allowed are 127.0.0.1, ::1 and localhost",
-            hint="set serving.host to 127.0.0.1 in boucle.yaml, and put a proxy with a login in front of it",
+            hint="boucle keys add ENDPOINT NAME for each endpoint, boucle users add NAME --role ROLE, or --anyone "
+            "where something before the server lets in whom it wants",
         )
     raise Refused(
         f"refuse to listen on {host!r}: it can be reached from other machines and there are no users to log in; "

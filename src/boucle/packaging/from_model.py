@@ -16,6 +16,7 @@ from boucle.kernel.paths import write_atomic
 from boucle.packaging.compile import Compiled, compile_model, framework_of, names_of
 from boucle.packaging.compilers.original import sample_of
 from boucle.packaging.manifest import FORMAT
+from boucle.packaging.naming import check_served_name
 from boucle.packaging.networks.network import Network, network_of
 from boucle.packaging.records import BundleManifest, CodeStage, Parity, Signature, Stage
 from boucle.packaging.write import READABLE, locked_environment, refuse_filled, write_folder
@@ -197,8 +198,8 @@ def _dtype(sample: Any, name: str) -> type[pl.DataType] | None:
 
 
 def _folder(path: str | Path | None, name: str | None) -> Path:
-    if name is not None and (not name or Path(name).name != name):
-        raise InvalidInput(f"name {name!r} is no name of a folder", hint="say where it shall be with path=")
+    if name is not None:
+        check_served_name(name, "a model")  # a server calls it as the folder is called
     if path is None and name is None:
         raise InvalidInput("the bundle has no place", hint='pass path="models/churn", or name="churn"')
     return Path(path or ".", name or "")

@@ -14,7 +14,7 @@ from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Signature
 from boucle.protocols import frame_columns, head
 from boucle.protocols.arrow_stream import STREAM, check_stream
-from boucle.protocols.asking import ask
+from boucle.protocols.asking import ask, named
 from boucle.serving.endpoint import Answer
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column
@@ -26,7 +26,7 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
     """The door, for these endpoints."""
 
     async def predict(request: Request) -> Response:
-        endpoint = endpoints.get(request.values["model"])
+        endpoint = named(endpoints, request.values["model"], request.headers, check_type)
 
         def read(signature: Signature, body: bytes) -> dict[str, Column]:
             return of_arrow(signature, body, max_rows=endpoint.max_rows)

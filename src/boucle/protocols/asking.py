@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from boucle.identity.http import JSON, Headers, Request, Response
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.packaging.records import Signature
 from boucle.protocols import head
 from boucle.serving.endpoint import Answer, Endpoint
@@ -54,11 +54,22 @@ async def ask(
     return Response(200, text, answer_type, head.named(answer.request_id))
 
 
-def only(endpoints: Endpoints, headers: Headers) -> Endpoint:
+def named(
+    endpoints: Endpoints, name: str, headers: Headers, check: Callable[[Headers], object] = head.check_json
+) -> Endpoint:
+    """The endpoint that a question names. What `check` says of the content type comes before NotFound."""
+    try:
+        return endpoints.get(name)
+    except NotFound:
+        check(headers)
+        raise
+
+
+def only(endpoints: Endpoints, headers: Headers, check: Callable[[Headers], object] = head.check_json) -> Endpoint:
     """The endpoint for a path that names none: the one that the header names, else the only one."""
     name = headers.get(TARGET_MODEL)
     if name is not None:
-        return endpoints.get(name)
+        return named(endpoints, name, headers, check)
     names = endpoints.names()
     if len(names) != 1:
         many = ", ".join(map(repr, names))

@@ -10,7 +10,7 @@ from typing import Final
 
 from boucle.identity.http import JSON, MAX_BODY_BYTES, Request, Response, Route, Surface
 from boucle.kernel.errors import NotFound
-from boucle.protocols.asking import TARGET_MODEL, ask, only
+from boucle.protocols.asking import TARGET_MODEL, ask, named, only
 from boucle.protocols.mlflow.errors import refuse
 from boucle.protocols.scoring_bodies import CSV, kind_of, predictions, read
 from boucle.serving.endpoint import Endpoint
@@ -54,11 +54,13 @@ class Doors:
     async def invocations(self, request: Request) -> Response:
         """Predictions by the only model, or the one that a header names."""
         is_sagemakers = any(request.headers.get(name) is not None for name in _OF_SAGEMAKER)
-        return await self._ask(request, only(self._endpoints, request.headers), is_sagemakers=is_sagemakers)
+        return await self._ask(request, only(self._endpoints, request.headers, kind_of), is_sagemakers=is_sagemakers)
 
     async def invoke(self, request: Request) -> Response:
         """Predictions by a named model."""
-        return await self._ask(request, self._endpoints.get(request.values["model"]), is_sagemakers=True)
+        return await self._ask(
+            request, named(self._endpoints, request.values["model"], request.headers, kind_of), is_sagemakers=True
+        )
 
     async def _ask(self, request: Request, endpoint: Endpoint, *, is_sagemakers: bool) -> Response:
         return await ask(

@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surface
+from boucle.identity.http import MAX_BODY_BYTES, Headers, Request, Response, Route, Surface
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.protocols import head
+from boucle.protocols.asking import named
 from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
 from boucle.protocols.open_inference_quick import QuickInfer
 from boucle.protocols.open_inference_typed import TypedReader
@@ -137,13 +138,15 @@ class Doors:
 
     async def infer(self, request: Request) -> Response:
         """A prediction."""
-        endpoint, number = self._asked(request)
-        started = endpoint.timer()
         length = request.headers.get(LENGTH)
+        check = head.check_json if length is None else _check_binary
+        endpoint = named(self._endpoints, request.values["model"], request.headers, check)
+        number = request.values.get("number")
+        started = endpoint.timer()
         door = "v2" if length is None else "v2-binary"
         question: Question | None = None
         with endpoint.reading(door, started):
-            head.check_json(request.headers, *(() if length is None else (BINARY,)))
+            check(request.headers)
             body = await request.read(self._max_body_bytes)
             started = endpoint.timer()
             deadline = head.deadline(request.headers, started)
@@ -193,6 +196,10 @@ class Doors:
 
     def _asked(self, request: Request) -> tuple[Endpoint, str | None]:
         return self._endpoints.get(request.values["model"]), request.values.get("number")
+
+
+def _check_binary(headers: Headers) -> None:
+    head.check_json(headers, BINARY)
 
 
 def refusal(error: BoucleError) -> Response:

@@ -14,7 +14,7 @@ from boucle.identity.http import MAX_BODY_BYTES, Request, Response, Route, Surfa
 from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.packaging.records import Signature
 from boucle.protocols import tf_bodies
-from boucle.protocols.asking import ask
+from boucle.protocols.asking import ask, named
 from boucle.protocols.rows import Columns
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -103,7 +103,7 @@ class Doors:
         return await ask(request, endpoint, number, door="tf", limit=self._limit, read=read, write=write)
 
     def _asked(self, request: Request) -> tuple[Endpoint, str | None]:
-        endpoint = self._endpoints.get(request.values["model"])
+        endpoint = named(self._endpoints, request.values["model"], request.headers)
         label = request.values.get("label")
         if label is None:
             return endpoint, request.values.get("number")

@@ -4,28 +4,26 @@ The server gets a folder of its own, which looks as the serving part of a store 
 that what is served stays what it was at the start, whatever becomes of the folders.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from boucle.kernel.digests import Digest
-from boucle.kernel.errors import InvalidInput, NotFound, Refused
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Refused
 from boucle.kernel.paths import make_folder, translate, write_atomic
-from boucle.kernel.trees import digest_folder
+from boucle.kernel.trees import digest_folder, listing
 from boucle.packaging.manifest import MANIFEST, read_manifest
+from boucle.packaging.naming import check_served_name
 from boucle.packaging.trust import Trust, refuse_changed, refuse_code, signature_file, signed_by
 from boucle.serving.records import Deployment, Traffic
 from boucle.serving.traffic import read_traffic, serving_root, write_traffic
-
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> list[str]:
     """Deploy bundle folders in a server's own folder, each at an endpoint of its name; the names, in their order.
 
-    Refused for the folder of a store, where gates decide what is served. NotFound or InvalidInput for what is no
-    bundle, before anything is written; where `trust` names keys, also Refused for what they did not sign.
+    A folder that is no bundle stands for the bundles right in it. Refused for the folder of a store, where gates decide
+    what is served. NotFound or InvalidInput for what is no bundle and Damaged for one whose files are not what they
+    were, before anything is written; where `trust` names keys, also Refused for what they did not sign.
     """
     if (home / "boucle.db").exists():
         raise Refused(
@@ -33,8 +31,11 @@ def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> 
             hint="name another folder with --home, or none",
         )
     trust = trust or Trust()
+    folders = bundles_in(folders)
     names = names_of(folders)
     found = [bundle_of(folder, trust) for folder in folders]
+    for folder in folders:
+        check_whole(folder)
     for name, folder, digest in zip(names, folders, found, strict=True):
         deploy_folder(home, name, folder, digest)
     return names
@@ -58,11 +59,10 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     names: list[str] = []
     for folder in folders:
         name = folder.absolute().resolve().name
-        if not _may_be_called(name):
-            raise InvalidInput(
-                f"a model cannot be called {name!r}, as {str(folder)!r} is; allowed are letters, digits, _ . -",
-                hint="rename the folder",
-            )
+        try:
+            check_served_name(name, "a model")
+        except InvalidInput as error:
+            raise InvalidInput(f"{error.message}: {str(folder)!r} is", hint="rename the folder") from error
         if name in names:
             raise InvalidInput(
                 f"two folders are called {name!r}, which is the model's name for whoever asks",
@@ -72,16 +72,36 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def check_model_name(name: str) -> None:
-    """InvalidInput unless a model may have this name."""
-    if not _may_be_called(name):
-        raise InvalidInput(
-            f"a model cannot be called {name[:200]!r}; allowed are 1 to 100 letters, digits, _ . -, no dot first"
-        )
+def bundles_in(folders: Sequence[Path]) -> list[Path]:
+    """The bundle folders among these and right in these. NotFound for one that is none and has none."""
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / MANIFEST).is_file():
+            found.append(folder)
+            continue
+        with translate(folder):
+            inner = sorted(file.parent for file in folder.glob(f"[!.]*/{MANIFEST}"))
+        if not inner:
+            what = f"no bundle, and holds none: there is no {MANIFEST}" if folder.is_dir() else "no folder"
+            raise NotFound(
+                f"{str(folder)!r} is {what}",
+                hint='from Python, boucle.bundle(model, sample=table, path="...") makes one',
+            )
+        found += inner
+    return found
 
 
-def _may_be_called(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and name != "bundles"
+def check_whole(folder: Path) -> None:
+    """Damaged unless the files of a bundle are what its manifest says."""
+    found = {entry.path: entry.digest for entry in listing(folder)}
+    for name, digest in read_manifest(folder).files.items():
+        if found.get(name) != digest:
+            what = "is missing" if name not in found else "is damaged: it is not what it was when the bundle was made"
+            raise Damaged(
+                f"{str(folder / name)!r} {what}",
+                hint="copy the bundle anew, or make it again",
+                details={"file": str(folder / name), "digest": digest, "found": found.get(name)},
+            )
 
 
 def deploy_folder(home: Path, name: str, folder: Path, digest: Digest, *, source: str | None = None) -> Traffic:

@@ -9,7 +9,7 @@ from collections.abc import MutableSequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, Damaged
 from boucle.serving.models import Model, Models
 from boucle.serving.records import Ack, Traffic
 from boucle.serving.switch import SHADOW_COUNTS, Switch
@@ -184,7 +184,8 @@ class FollowingSwitch:
         try:
             lineup, problem = prepare(self._models, wanted.traffic, load=self._loads())
         except BoucleError as error:
-            self._switch.say(self._worker, wanted.number, failed=True, message=error.message)
+            damaged = isinstance(error, Damaged)
+            self._switch.say(self._worker, wanted.number, failed=True, damaged=damaged, message=error.message)
         except Exception as error:
             self._switch.say(self._worker, wanted.number, failed=True, message=f"{type(error).__name__}: {error}")
             raise

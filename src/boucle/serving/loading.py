@@ -17,8 +17,9 @@ from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, 
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import inside, make_folder, translate
 from boucle.kernel.points import reach
+from boucle.packaging.naming import check_served_name
 from boucle.packaging.trust import Trust
-from boucle.serving.folders import bundle_of, check_model_name, deploy_folder
+from boucle.serving.folders import bundle_of, deploy_folder
 from boucle.serving.records import Traffic
 from boucle.serving.traffic import endpoints, read_ack, read_traffic, serving_root, traffic_file
 
@@ -35,7 +36,7 @@ class ModelRoot:
         InvalidInput for a name that none can have, for a place outside the root, or with links in it; NotFound where
         there is no bundle; Conflict if the name is taken; DiskFull without room for it.
         """
-        check_model_name(name)
+        check_served_name(name, "a model")
         folder = self.folder(place)
         digest = bundle_of(folder, self._trust)
         with self._turn():
@@ -54,7 +55,7 @@ class ModelRoot:
 
     def unload(self, name: str) -> None:
         """Have the server answer for a model no more; its prediction log stays. NotFound if it is not loaded."""
-        check_model_name(name)
+        check_served_name(name, "a model")
         with self._turn():
             traffic = read_traffic(self._home, name)
             reach("model.unwanted")

@@ -39,6 +39,9 @@ class Checked(Struct, frozen=True):
     """By which it was checked."""
 
 
+_NO_NULL: Final = "null, but this model answers no row without a value here"
+
+
 class Question(Struct, frozen=True):
     """One request: columns of equal length."""
 
@@ -93,7 +96,9 @@ def _check_names(columns: dict[str, Column], signature: Signature) -> None:
             raise InvalidInput(f"unknown input {_shown(name)}{meant}; allowed are {', '.join([*needed, *optional])}")
     missing = [name for name in needed if name not in columns]
     if missing:
-        raise InvalidInput(f"missing input {', '.join(map(repr, missing))}; send null where a value is not known")
+        some = any(one.nullable for one in signature.inputs if one.name in missing)
+        advice = "; send null where a value is not known" if some else "; the model answers no row without it"
+        raise InvalidInput(f"missing input {', '.join(map(repr, missing))}{advice}")
 
 
 def _rows(columns: dict[str, Column], max_rows: int) -> int:
@@ -117,13 +122,15 @@ def _input(one: Input, values: Column) -> Column:
     allowed, kind = (_TEXT, "text") if one.kind == "category" else (_NUMBER, "a number")
     if not allowed.issuperset(map(type, values)):
         row, value = next((row, value) for row, value in enumerate(values) if type(value) not in allowed)
-        raise InvalidInput(f"{where} {row}: {_shown(value)} is not {kind}; null means missing")
+        raise InvalidInput(f"{where} {row}: {_shown(value)} is not {kind}{_missing(one.nullable)}")
     if not one.nullable and None in values:
-        raise InvalidInput(f"{where} {values.index(None)}: null is not allowed here")
+        raise InvalidInput(f"{where} {values.index(None)}: {_NO_NULL}; send {kind}")
     if one.kind == "number":
         for infinite in _INFINITE:
             if infinite in values:
-                raise InvalidInput(f"{where} {values.index(infinite)}: {infinite} is not finite; null means missing")
+                raise InvalidInput(
+                    f"{where} {values.index(infinite)}: {infinite} is not finite{_missing(one.nullable)}"
+                )
     else:
         lengths = [len(value) if isinstance(value, str) else 0 for value in values]
         longest = max(lengths, default=0)
@@ -132,6 +139,11 @@ def _input(one: Input, values: Column) -> Column:
                 f"{where} {lengths.index(longest)}: {longest:,} characters of text; at most {MAX_TEXT:,}"
             )
     return values
+
+
+def _missing(nullable: bool) -> str:
+    """What to send where a value is not known, if anything."""
+    return "; null means missing" if nullable else ""
 
 
 def _as_list(values: NDArray[Any]) -> list[Value]:
@@ -148,10 +160,10 @@ def _numbers(where: str, values: NDArray[Any], *, nullable: bool) -> NDArray[np.
     if infinite.any():
         row = int(infinite.reshape(len(numbers), -1).any(axis=1).argmax())
         value = numbers[row] if numbers.ndim == 1 else numbers[row][infinite[row]][0]
-        raise InvalidInput(f"{where} {row}: {value} is not finite; null means missing")
+        raise InvalidInput(f"{where} {row}: {value} is not finite{_missing(nullable)}")
     if not nullable:
         missing = np.isnan(numbers).reshape(len(numbers), -1).any(axis=1)
-        raise InvalidInput(f"{where} {int(missing.argmax())}: null is not allowed here")
+        raise InvalidInput(f"{where} {int(missing.argmax())}: {_NO_NULL}; send a number")
     return numbers
 
 

@@ -61,6 +61,11 @@ class Supervisor:
         return {one.name: one.problem for one in self._endpoints if one.problem}
 
     @property
+    def damaged(self) -> list[str]:
+        """Those of them that cannot because stored bytes are not what they were."""
+        return [one.name for one in self._endpoints if one.problem and one.damaged]
+
+    @property
     def answering(self) -> list[str]:
         """The endpoints that answer."""
         return [one.name for one in self._endpoints if one.in_charge]
@@ -82,6 +87,7 @@ class Supervised:
         self.name = name
         self.in_charge = False
         self.problem = ""
+        self.damaged = False
         self._home, self._switch = home, switch
         self._file = traffic_file(home, name)
         self._stamp: tuple[int, ...] | None = None
@@ -127,13 +133,13 @@ class Supervised:
     def _switch_over(self, wanted: Turn, said: Sequence[Prepared]) -> None:
         if self._switch.word >> 1 != wanted.number:
             self._switch.put_in_charge(wanted)
-            self.in_charge, self.problem = True, ""
+            self.in_charge, self.problem, self.damaged = True, "", False
         shadow = next((one.message for one in said if one.message), None)
         pids = [one.pid for one in said]
         self._say(Ack(generation=wanted.traffic.generation, pid=pids[0], shadow_error=shadow, workers=pids))
 
     def _refuse(self, wanted: Turn, failed: Prepared) -> None:
-        self.problem = failed.message
+        self.problem, self.damaged = failed.message, failed.damaged
         self._say(Ack(generation=wanted.traffic.generation, pid=failed.pid, error=failed.message))
 
     def _say(self, ack: Ack) -> None:

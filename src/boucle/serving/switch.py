@@ -33,7 +33,7 @@ _SHADOW: Final = 3
 SHADOW_COUNTS: Final = 4
 _LENGTH: Final = struct.Struct("<I")
 _TRAFFIC: Final = msgspec.json.Decoder(Traffic)
-_READY, _FAILED = 1, 2
+_READY, _FAILED, _DAMAGED = 1, 2, 3
 
 
 class Turn(NamedTuple):
@@ -51,6 +51,8 @@ class Prepared(NamedTuple):
     failed: bool
     message: str
     """Why it failed; of one that is ready, why its shadow is not."""
+    damaged: bool = False
+    """Whether it failed because stored bytes are not what they were."""
 
 
 def block_bytes(workers: int) -> int:
@@ -120,14 +122,14 @@ class Switch:
         """Switch all workers over."""
         self._write(_IN_CHARGE, turn)
 
-    def say(self, worker: int, turn: int, *, failed: bool = False, message: str = "") -> None:
+    def say(self, worker: int, turn: int, *, failed: bool = False, damaged: bool = False, message: str = "") -> None:
         """For a worker: a turn is ready, or why it is not."""
         start = self._slot(worker)
         text = message.encode()[: _SLOT - _TEXT]
         self._view[start + _TEXT : start + _TEXT + len(text)] = text
         self._words[start // 8] = os.getpid()
         self._words[start // 8 + 2] = len(text)
-        self._words[start // 8 + 1] = turn << 2 | (_FAILED if failed else _READY)
+        self._words[start // 8 + 1] = turn << 2 | (_DAMAGED if damaged else _FAILED if failed else _READY)
 
     def shadow_counts(self, worker: int) -> memoryview:
         """For a worker: what its shadow did, see `boucle.serving.shadow.COUNTED`; it outlives the worker."""
@@ -153,7 +155,7 @@ class Switch:
             return None
         length = min(self._words[start // 8 + 2], _SLOT - _TEXT)
         text = bytes(self._view[start + _TEXT : start + _TEXT + length]).decode(errors="replace")
-        return Prepared(self._words[start // 8], word >> 2, word & 3 == _FAILED, text)
+        return Prepared(self._words[start // 8], word >> 2, word & 3 != _READY, text, word & 3 == _DAMAGED)
 
     def _slot(self, worker: int) -> int:
         return _HEADER + 4 * _AREA + _NAME + worker * _SLOT

@@ -20,9 +20,10 @@ import msgspec
 from msgspec import Struct
 
 from boucle.kernel.digests import digest_bytes, digest_json
-from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Unavailable
+from boucle.kernel.errors import Damaged, NotFound, Unavailable
 from boucle.kernel.paths import inside, translate, write_atomic
 from boucle.kernel.points import reach
+from boucle.packaging.naming import check_served_name
 from boucle.serving.records import Ack, Deployment, Traffic
 
 POLL_S: Final = 0.02
@@ -48,14 +49,8 @@ def signature_of(root: Path, deployment: Deployment) -> Path | None:
 
 
 def check_name(endpoint: str) -> None:
-    """InvalidInput unless an endpoint may have this name: it is a folder's, and one segment of an address."""
-    if endpoint in ("", "bundles") or endpoint.startswith(".") or not endpoint.isprintable() or len(endpoint) > 200:
-        allowed = "1 to 200 printable characters, not beginning with a dot, and not 'bundles'"
-    elif any(char in endpoint for char in "/\\:@"):
-        allowed = "a name without '/', '\\', ':' and '@'"
-    else:
-        return
-    raise InvalidInput(f"an endpoint cannot be called {endpoint[:200]!r}; allowed is {allowed}")
+    """InvalidInput unless an endpoint may have this name."""
+    check_served_name(endpoint, "an endpoint")
 
 
 def log_folder(home: Path, endpoint: str) -> Path:

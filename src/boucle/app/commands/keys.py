@@ -26,7 +26,8 @@ def add(
 ) -> None:
     """Make a key of an endpoint, and print it once. From the first one on nobody asks the endpoint without.
 
-    Clients send it as `Authorization: Bearer KEY`. Running servers know it at once.
+    Clients send it as `Authorization: Bearer KEY`. Running servers know it at once. An endpoint may get its keys before
+    there is one; it is told, since it may be a slip.
 
     \b
     Example:
@@ -37,6 +38,7 @@ def add(
         from boucle.governance.api import tell_of_endpoint
         from boucle.kernel.clock import to_ms
         from boucle.serving.keys import add_key
+        from boucle.serving.traffic import traffic_file
 
         now_ms = to_ms(found.store.clock.now())
         text, key = add_key(found.store.home, endpoint, name, per_second=rate, now_ms=now_ms)
@@ -48,12 +50,20 @@ def add(
             actor=found.principal().name,
             details={"key": key.id, "name": name, "per_second": rate},
         )
+        known = traffic_file(found.store.home, endpoint).exists()
         if as_json:
-            print_json({"endpoint": endpoint, "name": name, "id": key.id, "key": text, "per_second": rate})
+            told = {"endpoint": endpoint, "name": name, "id": key.id, "key": text, "per_second": rate, "known": known}
+            print_json(told)
         else:
             screen = console(found.session.color)
             screen.print(text, soft_wrap=True)
             screen.print("It is shown this once only. Send it as `Authorization: Bearer KEY`.")
+            if not known:
+                screen.print(
+                    f"There is no endpoint {endpoint} yet; the key counts from the moment that there is one: "
+                    f"boucle deploy VERSION --to {endpoint}",
+                    soft_wrap=True,
+                )
 
 
 @app.command("list")

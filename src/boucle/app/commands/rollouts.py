@@ -80,7 +80,8 @@ def rollback(
 ) -> None:
     """Put the version before back in charge of an endpoint, or end its canary or shadow.
 
-    A permit that the version had under the policy still in force counts again; else the gates are asked anew.
+    A permit that the version had under the policy still in force counts again; else the gates are asked anew. After a
+    former champion was deployed again it leads to the one before that, never forward to what came after it.
 
     \b
     Example:
