@@ -247,6 +247,8 @@ LEFT = {
     "serving/<endpoint>/traffic.lock*": "serving/orders/traffic.lock",
     "serving/<endpoint>/server.lock": "serving/orders/server.lock",
     "serving/<endpoint>/counters/slot-<any>": "serving/orders/counters/slot-00",
+    "serving/<endpoint>/service/hour-<any>": "serving/orders/service/hour-007.json",
+    "serving/<endpoint>/service/.<any>": "serving/orders/service/.hour-007.json.1",
     "serving/<endpoint>/server.log": "serving/orders/server.log",
     "blobs/incoming/<any>": "blobs/incoming/tmp1",
     ".<any>": ".audit-head.json.1",

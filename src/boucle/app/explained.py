@@ -27,7 +27,7 @@ GROUPS: Final = {
 METRICS: Final = {
     "accuracy", "auc_roc", "availability", "average_precision", "brier", "calibration_error", "error_rate", "f1",
     "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "lead_time_days", "log_loss", "macro_f1", "mae",
-    "precision", "r2", "recall", "rmse", "specificity",
+    "precision", "r2", "recall", "requests_per_minute", "rmse", "specificity",
 }  # fmt: skip
 CONCEPTS: Final = {
     "alert", "attestation", "audit-log", "bundle", "champion", "check", "dataset-version", "endpoint", "evaluation",

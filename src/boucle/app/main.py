@@ -40,6 +40,7 @@ from boucle.app.commands import (
     serve,
     settings,
     signing,
+    slo,
     status,
     sync,
     up,
@@ -107,6 +108,7 @@ app.command()(package.package)
 app.command()(projects.projects)
 app.command()(compact.compact)
 app.command()(labels.labels)
+app.command()(slo.slo)
 app.command()(monitor.monitor)
 app.add_typer(loop.app)
 app.command()(sync.sync)

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ from boucle.app.limits import limits as limits_of
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.ports import address, check_port
 from boucle.app.roster import Following, Roster
+from boucle.app.service_keeping import keeping_service
 from boucle.app.tls import Tls, check_tls, is_ready
 from boucle.app.worker_settings import WorkerSettings, make_worker
 from boucle.app.workers import Workers, workers_of
@@ -147,7 +148,11 @@ def serve(
             stack.callback(store.stop)
         try:
             stops = _Stops(board, limits.drain_s)
-            with _signals_kept_from_workers(stops), keeping_logs(home, lambda: supervisor.names, log):
+            with (
+                _signals_kept_from_workers(stops),
+                keeping_logs(home, lambda: supervisor.names, log),
+                nullcontext() if log is None else keeping_service(home, lambda: supervisor.names),
+            ):
                 _run(workers_of(settings, board, host, port, tls), settings, watch, stops)
         finally:
             supervisor.end()

@@ -25,7 +25,15 @@ from boucle.models.records import CHAMPION, ModelVersion
 from boucle.packaging.records import PackagingSection, Parity
 
 NOT_QUALITY: Final = frozenset(
-    {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "availability", "error_rate", "lead_time_days"}
+    {
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+        "availability",
+        "error_rate",
+        "lead_time_days",
+        "requests_per_minute",
+    }
 )
 """Objectives about the service or the loop: measured where they happen, no gate for a version."""
 FIRST_USERS: Final = "boucle users add NAME --role admin, then boucle users add NAME --role reviewer"

@@ -5,10 +5,10 @@ may be killed anywhere, and two of them do no harm: one of the two is told that 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from boucle.kernel.clock import rate
 from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
 from boucle.loop.live import LIVE, live_stage, live_stream
+from boucle.loop.service import ServiceWatch
 from boucle.loop.stage import Stage
 from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
 from boucle.monitoring import api as monitoring
@@ -26,7 +27,7 @@ from boucle.monitoring.intake import BEFORE, Closing, Intake, together
 from boucle.monitoring.records import Alert, Window
 from boucle.monitoring.spans import Span, plan_of
 from boucle.project.context import Context
-from boucle.serving.api import log_folder
+from boucle.serving.api import counters_folder, log_folder, unanswered
 
 LOOK_S: Final = 0.5
 """How often it is looked whether something was logged."""
@@ -39,10 +40,13 @@ Tell = Callable[[str], None]
 def run_monitor(context: Context, stopped: Event, tell: Tell, *, look_s: float = LOOK_S) -> None:
     """Look until it is stopped. Whatever goes wrong is told once, and looked at again."""
     monitor: Monitor | None = None
+    service = ServiceWatch(context)
     said, wait_s = "", 0.0
     while not stopped.wait(wait_s):
         wait_s = look_s
         try:
+            for alert in service.look():
+                tell(f"alert: {alert.message}")
             if monitor is None:
                 monitor = Monitor(context, tell)
             if monitor.look():
@@ -58,6 +62,15 @@ def run_monitor(context: Context, stopped: Event, tell: Tell, *, look_s: float =
         except Exception:  # noqa: BLE001 - the monitor's edge: what was kept is kept, and it looks again
             monitor = None
             _log.exception("the monitor begins anew")
+
+
+class Errors(NamedTuple):
+    """Requests that got no answer."""
+
+    refused: int
+    """Wrong questions."""
+    failed: int
+    """No fault of who asked."""
 
 
 class Monitor:
@@ -78,6 +91,10 @@ class Monitor:
             clock=self._store.clock,
             hiccup=timedelta(seconds=HICCUP_S * rate()),
         )
+        self._counters = counters_folder(context.home, self._name)
+        # Of a stream that begins, what was counted before is another one's: a replay's, or nobody's.
+        known = self._intake.cursor.unanswered
+        self._unanswered = unanswered(self._counters) if known is None else known
         self._stage: Stage | None = None
         self._lost = 0
 
@@ -99,14 +116,17 @@ class Monitor:
         """Keep a window, its alerts and the place of the log in one transaction."""
         if self._stage is None:
             self._stage = live_stage(self._context, self._stream, closing.span.day)
-        stage, span, rows = self._stage, closing.span, closing.rows
+        stage, span, rows, errors = self._stage, closing.span, closing.rows, Errors(0, 0)
         if closing.is_amended:
-            span, rows = self._amended(span, rows)
-        watched = self._observed(stage, span, rows)
+            span, rows, errors = self._amended(span, rows)
+        counted = self._unanswered if closing.is_amended else unanswered(self._counters)
+        if not closing.is_amended:
+            errors = errors_since(self._unanswered, counted)
+        watched = self._observed(stage, span, rows, errors)
         alerts = []
         if not closing.is_amended:
             alerts = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
-        cursor = self._intake.after(closing)
+        cursor = replace(self._intake.after(closing), unanswered=counted)
 
         def joined(conn: Connection) -> None:
             monitoring.put_alerts(conn, self._name, LIVE, alerts)
@@ -123,23 +143,27 @@ class Monitor:
                 joined=joined,
             )
         self._intake.kept(closing, cursor)
+        self._unanswered = counted
         if not closing.is_amended:
             stage.forget(span.day)
         self._tell(_headline(watched.window, alerts, came_late=closing.span.late_rows))
 
-    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame]:
-        """A window that was closed, with the rows that came since."""
+    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors]:
+        """A window that was closed, with the rows that came since, and the errors that were counted for it."""
         kept = monitoring.kept_window(self._store, self._name, LIVE, span.key)
         if kept is None:
-            return span, late
+            return span, late, Errors(0, 0)
         window, rows = kept
-        return replace(span, late_rows=window.late_rows + span.late_rows), together([rows, late])
+        span = replace(span, late_rows=window.late_rows + span.late_rows)
+        service = window.service
+        failed = service.errors if service.failed is None else service.failed
+        return span, together([rows, late]), Errors(service.errors - failed, failed)
 
-    def _observed(self, stage: Stage, span: Span, rows: pl.DataFrame) -> Watched:
+    def _observed(self, stage: Stage, span: Span, rows: pl.DataFrame, errors: Errors) -> Watched:
         """The window; one that cannot be judged is kept all the same, says so and is not learned from."""
         before = monitoring.newest_profiles(self._store, self._name, LIVE, span, self._plan.windows - 1)
         try:
-            return observe(stage, span, rows, judged_with=before)
+            return observe(stage, span, rows, errors=sum(errors), failed=errors.failed, judged_with=before)
         except Exception as error:  # noqa: BLE001 - whatever was logged, the monitor goes on
             _log.warning("window %s cannot be judged", span.key, exc_info=True)
             finding = Finding(
@@ -152,7 +176,15 @@ class Monitor:
                 message=f"{type(error).__name__}: {error}"[:500],
                 on_fail="quarantine",
             )
-            window = monitoring.build_window(span.day, rows, findings=[finding], drift=[], span=span)
+            window = monitoring.build_window(
+                span.day,
+                rows,
+                findings=[finding],
+                drift=[],
+                errors=sum(errors),
+                failed=errors.failed,
+                span=span,
+            )
             return Watched(window, Profile(rows=rows.height, numeric=[], categories=[]), rows)
 
     def _kept_requests(self, key: str) -> set[str]:
@@ -160,6 +192,21 @@ class Monitor:
             return monitoring.newest_requests(self._store, self._name, LIVE, BEFORE)
         kept = monitoring.kept_window(self._store, self._name, LIVE, key)
         return set() if kept is None else set(kept[1]["request_id"])
+
+
+def errors_since(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> Errors:
+    """What was counted since; a worker's file that was begun anew counts from nothing.
+
+    >>> errors_since({"slot-00": (3, 1), "slot-01": (9, 0)}, {"slot-00": (5, 1), "slot-01": (1, 0), "slot-02": (0, 4)})
+    Errors(refused=3, failed=4)
+    """
+    refused = failed = 0
+    for name, (wrong, fault) in now.items():
+        known = before.get(name, (0, 0))
+        if known[0] > wrong or known[1] > fault:
+            known = (0, 0)
+        refused, failed = refused + wrong - known[0], failed + fault - known[1]
+    return Errors(refused, failed)
 
 
 def _headline(window: Window, alerts: list[Alert], *, came_late: int) -> str:

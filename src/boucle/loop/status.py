@@ -16,11 +16,13 @@ from boucle.loop import store as tables
 from boucle.loop.quality import NEWEST, WindowQuality, newest_quality, newest_slices
 from boucle.loop.records import Stream
 from boucle.loop.report_records import ObjectiveStatus
+from boucle.loop.service import requests_per_minute
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, AliasMove
 from boucle.monitoring.api import alerts, labelled, newest_days, performance, ranked, windows
-from boucle.monitoring.records import Alert, ColumnDrift, Performance, Window
+from boucle.monitoring.records import Alert, ColumnDrift, Performance, Service, Window
+from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
@@ -98,6 +100,8 @@ def objectives(
         measured: float | None
         if live is not None and objective.metric in live.metrics:
             measured, where = live.metrics[objective.metric], f"{live.rows:,} labelled rows of the newest {days} days"
+        elif objective.metric == THROUGHPUT:
+            measured, where = requests_per_minute(context), "the newest hour"
         else:
             measured, where = _measured(store, objective.metric, now, served)
         met = None if measured is None else _met(objective, measured)
@@ -188,6 +192,18 @@ def _service(metric: str, served: Sequence[Window]) -> tuple[float | None, str]:
         return None, "nothing was served yet"
     where = f"{asked:,} requests on {len(served)} days"
     if metric in ("availability", "error_rate"):
-        rate = sum(window.service.errors for window in served) / asked
-        return (1 - rate if metric == "availability" else rate), where
+        return float(getattr(_together(served), metric)), where
     return max(float(getattr(window.service, metric)) for window in served), f"slowest of {len(served)} days"
+
+
+def _together(served: Sequence[Window]) -> Service:
+    """Requests and errors of all days."""
+    each = [window.service for window in served]
+    return Service(
+        requests=sum(one.requests for one in each),
+        errors=sum(one.errors for one in each),
+        latency_p50_ms=0.0,
+        latency_p95_ms=0.0,
+        latency_p99_ms=0.0,
+        failed=sum(one.errors if one.failed is None else one.failed for one in each),
+    )

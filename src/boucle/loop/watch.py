@@ -47,7 +47,13 @@ def watch(stage: Stage, day: date, frames: list[PredictionFrame], *, errors: int
 
 
 def observe(
-    stage: Stage, span: Span, predictions: pl.DataFrame, *, errors: int = 0, judged_with: Sequence[Profile] = ()
+    stage: Stage,
+    span: Span,
+    predictions: pl.DataFrame,
+    *,
+    errors: int = 0,
+    failed: int | None = None,
+    judged_with: Sequence[Profile] = (),
 ) -> Watched:
     """What a table of predictions says as the window of a span; its drift is judged together with the profiles of
     windows before it, if there are some."""
@@ -69,6 +75,7 @@ def observe(
         findings=findings,
         drift=drift,
         errors=errors,
+        failed=failed,
         span=span,
         estimated=estimated(stage, predictions),
     )

@@ -12,6 +12,8 @@ from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance
 
 QUIET_DAYS: Final = 2
 """An alert closes when it was not true for this many days."""
+BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo"})
+"""Kinds that no window tells of: they are judged by the minute."""
 
 
 class Signal(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,8 @@ def next_alerts(
         *service_signals(window, limits or {}),
         *decay_signals(performance, expected),
     ]
-    return carried(open_alerts, signals, stream=stream, day=window.day)
+    judged = [alert for alert in open_alerts if alert.kind not in BY_THE_MINUTE]
+    return carried(judged, signals, stream=stream, day=window.day)
 
 
 def carried(open_alerts: Iterable[Alert], signals: Sequence[Signal], *, stream: str, day: date) -> AlertChange:
@@ -145,14 +148,13 @@ def drift_signals(window: Window) -> list[Signal]:
 def service_signals(window: Window, limits: Mapping[str, float]) -> list[Signal]:
     """Service objectives that the endpoint missed on this day."""
     service = window.service
-    error_rate = service.errors / service.requests if service.requests else 0.0
     signals = []
     for metric, limit in sorted(limits.items()):
         kind: AlertKind = "errors" if metric in ("error_rate", "availability") else "latency"
+        measured = float(getattr(service, metric))
         if metric == "availability":
-            measured, missed, allowed = 1 - error_rate, 1 - error_rate < limit, "at least"
+            missed, allowed = measured < limit, "at least"
         else:
-            measured = error_rate if metric == "error_rate" else float(getattr(service, metric))
             missed, allowed = measured > limit, "at most"
         if missed and service.requests:
             message = f"{metric} is {measured:.4g} over {service.requests} requests, {allowed} {limit:g} is asked for"

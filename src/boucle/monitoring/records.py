@@ -8,10 +8,14 @@ from msgspec import Struct, field
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
 from boucle.kernel.digests import Digest
+from boucle.monitoring.resources import Prices
 
+PERIOD_DAYS: Final = 30.0
+MOST_DAYS: Final = 31
+"""What the server keeps by the minute is a little older."""
 AlertKind = str
 """Which monitor says it: a name of `ALERT_KINDS`."""
-ALERT_KINDS: Final = ("check", "decay", "drift", "errors", "latency", "shift")
+ALERT_KINDS: Final = ("check", "decay", "drift", "errors", "latency", "shift", "slo")
 """What monitors there are. Each name has a text in `boucle explain`; rules, incidents and routes take any."""
 DriftVerdict = Literal["drift", "slight", "same", "few", "vanished", "type", "empty", "new"]
 """What became of a column: drifted; beyond noise and too small to matter; the same; too few rows to tell; gone; of
@@ -75,9 +79,24 @@ class Service(Struct, frozen=True, kw_only=True):
 
     requests: int
     errors: int
+    """Requests that got no answer."""
     latency_p50_ms: float
     latency_p95_ms: float
     latency_p99_ms: float
+    failed: int | None = None
+    """Of the errors those that are no fault of who asked; None: they are not told apart."""
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the requests that got no answer, for whatever reason."""
+        return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def availability(self) -> float:
+        """Share of the requests that were answered, of those that could be."""
+        failed = self.errors if self.failed is None else self.failed
+        asked = self.requests - self.errors + failed
+        return 1 - failed / asked if asked else 1.0
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -164,6 +183,17 @@ class WindowPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     are put into it all the same; what was decided on it stays."""
 
 
+class SloPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Over what service objectives count: the `monitoring.slo` section of boucle.yaml."""
+
+    period_days: float = PERIOD_DAYS
+    """What the budget is for. The windows of burn rates shrink with it."""
+    throughput_share: float = 0.99
+    """Share of the minutes in which `requests_per_minute` must be reached."""
+    min_requests: int = 10
+    """A window with fewer requests (of a throughput: minutes) says nothing."""
+
+
 class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `monitoring` section of boucle.yaml."""
 
@@ -173,6 +203,8 @@ class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels_delay_days: float = 0.0
     """Labels come this long after the event, at the earliest."""
     window: WindowPolicy = field(default_factory=WindowPolicy)
+    slo: SloPolicy = field(default_factory=SloPolicy)
+    cost: Prices = field(default_factory=Prices)
 
 
 class LabelBatch(Struct, frozen=True, kw_only=True):

@@ -57,12 +57,14 @@ def build_window(
     findings: Sequence[Finding],
     drift: Sequence[ColumnDrift],
     errors: int = 0,
+    failed: int | None = None,
     span: Span | None = None,
     estimated: Mapping[str, Metric] | None = None,
 ) -> Window:
     """The window of a day, or of another span, from its table of predictions.
 
-    `errors`: requests that were not answered, which leave no prediction. A failing check with `on_fail: quarantine` or
+    `errors`: requests that were not answered, which leave no prediction; `failed`: of them, those that are no fault of
+    who asked. A failing check with `on_fail: quarantine` or
     `block` quarantines the whole day.
     """
     versions = table.group_by("number").len().sort("number")
@@ -72,7 +74,7 @@ def build_window(
         versions={str(number): rows for number, rows in versions.iter_rows()},
         findings=list(findings),
         drift=list(drift),
-        service=_service(table, errors),
+        service=_service(table, errors, failed),
         quarantined=any(not finding.passed and finding.on_fail != "alert" for finding in findings),
         begins_at=None if span is None or span.is_day else span.begins_at,
         ends_at=None if span is None or span.is_day else span.ends_at,
@@ -162,7 +164,7 @@ def _series(values: Sequence[float | str | None]) -> pl.Series:
     return pl.Series(values, dtype=pl.Float64, strict=False).fill_nan(None)
 
 
-def _service(table: pl.DataFrame, errors: int) -> Service:
+def _service(table: pl.DataFrame, errors: int, failed: int | None) -> Service:
     latencies = table.group_by("request_id").agg(pl.col("latency_ms").first())["latency_ms"]
     p50, p95, p99 = (latencies.quantile(q, "linear") or 0.0 for q in (0.50, 0.95, 0.99))
     return Service(
@@ -171,4 +173,5 @@ def _service(table: pl.DataFrame, errors: int) -> Service:
         latency_p50_ms=p50,
         latency_p95_ms=p95,
         latency_p99_ms=p99,
+        failed=failed,
     )

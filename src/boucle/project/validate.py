@@ -51,6 +51,7 @@ SERVICE: Mapping[str, MetricFacts] = {
     "latency_p95_ms": MetricFacts(False),
     "latency_p99_ms": MetricFacts(False),
     "lead_time_days": MetricFacts(False),
+    "requests_per_minute": MetricFacts(True),
 }
 """What objectives may ask of the endpoint and of the loop."""
 

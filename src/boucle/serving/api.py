@@ -9,6 +9,7 @@ from boucle.serving.counters import wait_logged
 from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, guard, withdraw, written_out
 from boucle.serving.holding import hold
 from boucle.serving.log_parts import parts
+from boucle.serving.meter import unanswered
 from boucle.serving.prediction_log import (
     LogDamage,
     Position,
@@ -58,6 +59,7 @@ __all__ = [
     "read_traffic",
     "segment_file",
     "segments_of",
+    "unanswered",
     "wait_acknowledged",
     "wait_logged",
     "whole_bytes",

@@ -126,10 +126,15 @@ def wait_logged(folder: Path, timeout_s: float = 10.0) -> bool:
 
 def read_counters(folder: Path) -> Iterator[View]:
     """The numbers of every worker that there is or was, as they are now."""
+    return (view for _, view in named_counters(folder))
+
+
+def named_counters(folder: Path) -> Iterator[tuple[str, View]]:
+    """The same, each with its file's name."""
     with suppress(FileNotFoundError, NotADirectoryError):
         for file in sorted(folder.iterdir()):
             if _NAME.fullmatch(file.name):
                 with suppress(FileNotFoundError):
                     data = file.read_bytes()
                     if len(data) == SIZE_BYTES and (view := memoryview(data).cast("d"))[0] == MAGIC:
-                        yield view
+                        yield file.name, view

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct, field
+
 from boucle.serving import counters as at
-from boucle.serving.counters import Counters, View, lives, read_counters
+from boucle.serving.counters import Counters, View, lives, named_counters, read_counters
 from boucle.serving.log_parts import Bound, read_bound
 
 DOORS: Final = ("v2", "v2-binary", "v2-grpc", "v1", "tf", "mlflow", "sagemaker", "vertex", "arrow", "other")
@@ -74,6 +76,45 @@ class Meter:
             self._places[(door, *key[1:])] = place
         self._places[key] = place
         return place
+
+
+class Totals(Struct, array_like=True):
+    """What one worker's file has counted since it was begun."""
+
+    answered: float = 0.0
+    refused: float = 0.0
+    """Wrong questions: statuses from 400 to 499."""
+    failed: float = 0.0
+    """Statuses from 500 on: no fault of who asked."""
+    rows: float = 0.0
+    lost: float = 0.0
+    """Predictions that the log could not keep."""
+    took: list[float] = field(default_factory=lambda: [0.0] * (len(BUCKETS_S) + 1))
+    """Answers by how long they took: up to each of BUCKETS_S, and longer."""
+
+
+def totals(folder: Path) -> dict[str, Totals]:
+    """What each worker's file of an endpoint has counted, by the file's name."""
+    found = {}
+    for name, view in named_counters(folder):
+        made = found[name] = Totals(lost=float(view[at.LOST] + view[at.TURNED_AWAY] + view[at.TURNED_AWAY_ELSEWHERE]))
+        for (_, _, status), place in _series(view):
+            requests = float(view[place + _REQUESTS])
+            if status == 200:
+                made.answered += requests
+                made.rows += float(view[place + _ROWS])
+                took = view[place + _FIRST_BUCKET : place + _FIRST_BUCKET + len(BUCKETS_S) + 1]
+                made.took = [one + more for one, more in zip(made.took, took, strict=True)]
+            elif status >= 500:
+                made.failed += requests
+            else:
+                made.refused += requests
+    return found
+
+
+def unanswered(folder: Path) -> dict[str, tuple[int, int]]:
+    """Requests that were refused as wrong, and that failed, by worker's file."""
+    return {name: (int(one.refused), int(one.failed)) for name, one in totals(folder).items()}
 
 
 def exposition(folders: Iterable[tuple[str, Path]]) -> bytes:

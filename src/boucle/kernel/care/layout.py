@@ -75,6 +75,8 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/keys.json", "who may ask the endpoint, by hashes of keys", kept=True),
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
     FileKind("serving/<endpoint>/counters/slot-<any>", "what its workers count; begun anew"),
+    FileKind("serving/<endpoint>/service/hour-<any>", "what the endpoint did by the minute", kept=True),
+    FileKind("serving/<endpoint>/service/.<any>", "a file that is being written", temporary=True),
     FileKind("serving/<endpoint>/server.log", "what the server of a replay prints"),
     SEGMENT,
     PART,
