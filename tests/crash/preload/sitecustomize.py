@@ -2,6 +2,8 @@
 
 CRASH_AT     `name` or `name:n`: kill -9 at the n-th reach of that point in one process ...
 CRASH_MARK   ... once over all processes: who makes this file dies
+CRASH_HOLD   `name:n` with commas between: the process stands still (SIGSTOP) at the n-th reach of each of these points ...
+CRASH_HELD   ... once over all processes: a folder, in which a file of the point's name has its process id
 CRASH_NOTES  a file to which every reach is appended, a line `<process id> <name>` each
 CRASH_STEPS  a file to which every point and every step that makes something durable is appended, a line
              `<process id>.<thread id> point|step <name> <where>` each
@@ -23,11 +25,12 @@ def install() -> None:
     at, notes = os.environ.get("CRASH_AT"), os.environ.get("CRASH_NOTES")
     if steps := os.environ.get("CRASH_STEPS"):
         _watch(steps)
-    if not at and not notes:
+    held = dict(_point(one) for one in os.environ.get("CRASH_HOLD", "").split(",") if one)
+    if not at and not notes and not held:
         return
     from boucle.kernel import points
 
-    wanted, _, count = (at or "").partition(":")
+    wanted, count = _point(at or "")
     log = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if notes else None
     lock, seen = threading.Lock(), Counter[str]()
 
@@ -36,8 +39,10 @@ def install() -> None:
             seen[name] += 1
             if log is not None:
                 os.write(log, f"{os.getpid()} {name}\n".encode())
-            if name == wanted and seen[name] == int(count or 1) and _is_first():
+            if name == wanted and seen[name] == count and _is_first():
                 os.kill(os.getpid(), signal.SIGKILL)
+            if seen[name] == held.get(name) and _is_first_to_hold(name):
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     points.listen(hear)
 
@@ -81,6 +86,21 @@ def _watch(notes: str) -> None:
     points.listen(lambda name: note("point", name, ""))
     threading.setprofile(profile)
     sys.setprofile(profile)
+
+
+def _point(text: str) -> tuple[str, int]:
+    name, _, count = text.partition(":")
+    return name, int(count or 1)
+
+
+def _is_first_to_hold(name: str) -> bool:
+    try:
+        file = os.open(os.path.join(os.environ["CRASH_HELD"], name), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    os.write(file, str(os.getpid()).encode())
+    os.close(file)
+    return True
 
 
 def _is_first() -> bool:

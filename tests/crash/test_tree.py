@@ -1,0 +1,134 @@
+"""The whole tree of `boucle up` through a cycle of the loop, each of its processes killed at each step of it."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boucle.loop.feed import Feed
+
+from .conftest import Ground, copy
+from .found import check
+from .tree import Strike, Tree, feed_of
+
+pytestmark = pytest.mark.slow
+
+QUIET, TURNED = (date(2024, 1, 9), date(2024, 1, 11)), (date(2024, 1, 12), date(2024, 1, 13))
+"""Days before the loop has seen enough, and those on which it trains and promotes."""
+
+
+@pytest.fixture(scope="module")
+def feed(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Feed:
+    return feed_of(copy(ran, tmp_path_factory.mktemp("feed") / "orders"))
+
+
+@pytest.fixture(scope="module")
+def watched(ground: Ground, feed: Feed, ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Three days that were served, watched and decided on; its folder is to be copied."""
+    tree = Tree(ground, feed, copy(ran, tmp_path_factory.mktemp("watched") / "orders"))
+    tree.serve(*QUIET)
+    tree.end()
+    return tree
+
+
+class Stage:
+    """Where the rest of the cycle is gone through, and what comes of it undisturbed."""
+
+    def __init__(self, ground: Ground, feed: Feed, watched: Tree, folder: Path) -> None:
+        self._ground, self._feed, self._watched, self._folder = ground, feed, watched, folder
+        self._count = 0
+        self._expected: dict[str, Any] = {}
+
+    def begin(self, **environ: str) -> Tree:
+        self._count += 1
+        folder = copy(self._watched.folder, self._folder / f"{self._count}" / "orders")
+        return Tree(self._ground, self._feed, folder, after=self._watched, **environ)
+
+    def expected(self) -> dict[str, Any]:
+        if not self._expected:
+            tree = self.begin()
+            tree.serve(*TURNED)
+            tree.end()
+            check(tree.home)
+            self._expected = tree.facts()
+        return self._expected
+
+    def finish(self, tree: Tree) -> None:
+        """Go through the cycle: it comes to the same, and nothing that was acknowledged is lost."""
+        expected = self.expected()
+        tree.serve(*TURNED)
+        tree.end()
+        check(tree.home)
+        found = tree.facts()
+        different = {name: (found[name], expected[name]) for name in expected if found[name] != expected[name]}
+        assert not different, (different, tree.output())
+        assert tree.told == dict(found["labels"])
+
+
+@pytest.fixture(scope="module")
+def stage(ground: Ground, feed: Feed, watched: Tree, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(ground, feed, watched, tmp_path_factory.mktemp("trees"))
+
+
+def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion(stage: Stage) -> None:
+    expected = stage.expected()
+    actions = [action["action"] for _, action, _, _ in expected["decisions"]]
+    assert [one for one in actions if one != "hold"] == ["retrain", "promote"]
+    assert expected["charge"][-1][0] == 2
+    assert any("decay" in one[0] for one in expected["alerts"])
+
+
+STEPS = (
+    "window.kept",
+    "job.kept",
+    "step.worked",
+    "decision.trained",
+    "job.trained",
+    "alias.promoted",
+    "traffic.written",
+    "window.finished",
+)
+"""Of the cycle, one after the other; at some the loop stands, at others the monitor or the training."""
+POINTS = [
+    *("log.frame_written", "ack.written", "labels.kept:2", "window.bytes_kept", "window.kept"),
+    *("loop.taken", "job.begun", "job.kept", "bundle.kept", "decision.trained", "job.trained"),
+    *("decision.recorded", "alias.promoted", "traffic.written", "window.decided", "window.finished"),
+]
+"""In the worker, in who tells labels, in the monitor, in the loop and in the training."""
+
+
+def struck(stage: Stage, folder: Path, victim: str, points: list[str]) -> list[str]:
+    """Go through the cycle with this process killed whenever some process is at one of the points; at which it was."""
+    strike = Strike(folder / "held", points)
+    tree = stage.begin(**strike.environ)
+    strike.begin(tree, victim)
+    try:
+        stage.finish(tree)
+    finally:
+        strike.end()
+    return strike.struck
+
+
+@pytest.mark.long
+def test_everything_is_killed_while_a_training_is_kept_and_while_its_version_takes_charge(
+    stage: Stage, tmp_path: Path
+) -> None:
+    assert struck(stage, tmp_path, "all", ["job.trained", "alias.promoted"]) == ["job.trained", "alias.promoted"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("points", [STEPS[:4], STEPS[4:]], ids=["until it is trained", "until it is in charge"])
+@pytest.mark.parametrize("victim", ["up", "serve", "worker", "monitor", "loop", "training", "all"])
+def test_each_process_killed_at_each_step(stage: Stage, tmp_path: Path, victim: str, points: tuple[str, ...]) -> None:
+    at = struck(stage, tmp_path, victim, list(points))
+    assert len(at) >= (1 if victim == "training" else 3), at
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", POINTS)
+def test_who_reaches_a_step_is_killed_there(ground: Ground, stage: Stage, point: str) -> None:
+    mark = ground.mark()
+    stage.finish(stage.begin(CRASH_AT=point, CRASH_MARK=mark))
+    assert Path(mark).exists(), point
