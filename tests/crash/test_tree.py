@@ -1,6 +1,6 @@
 """The whole tree of `boucle up` through a cycle of the loop, each of its processes killed at each step of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,13 @@ class Stage:
 
     def __init__(self, ground: Ground, feed: Feed, watched: Tree, folder: Path) -> None:
         self._ground, self._feed, self._watched, self._folder = ground, feed, watched, folder
-        self._count = 0
+        self.trees: list[Tree] = []
         self._expected: dict[str, Any] = {}
 
     def begin(self, **environ: str) -> Tree:
-        self._count += 1
-        folder = copy(self._watched.folder, self._folder / f"{self._count}" / "orders")
-        return Tree(self._ground, self._feed, folder, after=self._watched, **environ)
+        folder = copy(self._watched.folder, self._folder / f"{len(self.trees)}" / "orders")
+        self.trees.append(Tree(self._ground, self._feed, folder, after=self._watched, **environ))
+        return self.trees[-1]
 
     def expected(self) -> dict[str, Any]:
         if not self._expected:
@@ -68,8 +68,11 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(ground: Ground, feed: Feed, watched: Tree, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(ground, feed, watched, tmp_path_factory.mktemp("trees"))
+def stage(ground: Ground, feed: Feed, watched: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    opened = Stage(ground, feed, watched, tmp_path_factory.mktemp("trees"))
+    yield opened
+    for tree in opened.trees:
+        tree.kill()
 
 
 def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion(stage: Stage) -> None:

@@ -87,7 +87,7 @@ class Tree:
         return self.child.out.read_text() + self.child.err.read_text()
 
     def serve(self, first: date, last: date) -> None:
-        """Ask what is asked on these days and tell the labels, and wait for each day until all that comes of it came."""
+        """Ask what is asked on these days and tell the labels; wait for each day until all that comes of it came."""
         feed = self._feed
         for day in [first + timedelta(days=n) for n in range((last - first).days + 2)]:
             for number, batch in enumerate(batches(feed.served(day), 16)):
@@ -114,8 +114,8 @@ class Tree:
         self.asked[request] = set(batch["id"])
 
     def _tell(self, older: pl.DataFrame, newer: pl.DataFrame) -> None:
-        """The labels of a day: half of them, three of these wrong; then all but the last two, which come a day late; and
-        the same once more."""
+        """The labels of a day: half of them, three of these wrong; then all but the last two, which come a day late;
+        and the same once more."""
         rows = newer.rows()
         wrong = [(key, 1 - label) for key, label in rows[:3]]
         for told in (wrong + rows[3 : len(rows) // 2], rows[:-2] + older.rows()[-2:], rows[:-2] + older.rows()[-2:]):
@@ -158,8 +158,15 @@ class Tree:
         assert done.code == 0, done
         assert self.processes() == [], done
 
+    def kill(self) -> None:
+        """Leave nothing of it, however a test went."""
+        if self._ground.is_running(self.child):
+            for process in self.victims("all"):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
     def processes(self) -> list[int]:
-        """Every process of it, by what they all were started with."""
+        """Every process that it started, by what they all were started with."""
         token, found = f"TREE={self.folder}".encode(), []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -172,15 +179,20 @@ class Tree:
         """The processes by a name: `up`, a part's, `worker`, `training`, or `all` of them."""
         everything = self.processes()
         if name == "all":
-            return everything
+            return [self.child.pid, *everything]
         if name == "up":
             return [self.child.pid]
         words = {one: _words(one) for one in everything}
         if name == "training":
             return [one for one in everything if b"boucle.app.training" in words[one]]
-        parts = {part: [one for one in everything if b"boucle.app.part" in words[one] and words[one][-1] == part] for part in (b"serve", b"monitor", b"run")}
+        parts = {
+            part: [one for one in everything if b"boucle.app.part" in words[one] and words[one][-1] == part]
+            for part in (b"serve", b"monitor", b"run")
+        }
         if name == "worker":
-            return [one for one in everything if _parent(one) in parts[b"serve"] and b"spawn_main" in b" ".join(words[one])]
+            return [
+                one for one in everything if _parent(one) in parts[b"serve"] and b"spawn_main" in b" ".join(words[one])
+            ]
         return parts[b"run" if name == "loop" else name.encode()]
 
     def facts(self) -> dict[str, Any]:
@@ -201,7 +213,7 @@ class Strike:
     def __init__(self, folder: Path, points: list[str]) -> None:
         self._folder = folder
         folder.mkdir(parents=True)
-        self.environ = {"CRASH_HOLD": ",".join(points), "CRASH_HELD": str(folder)}
+        self.environ = {"CRASH_HOLD": ",".join(points), "CRASH_HELD": f"{folder}/"}
         self.struck: list[str] = []
         """At which points somebody was killed."""
         self._met: set[str] = set()

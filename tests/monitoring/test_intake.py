@@ -70,6 +70,11 @@ class Desk:
                 return
             self.intake.kept(closing, cursor)
 
+    def look(self) -> None:
+        """Read what came, and close what is due."""
+        self.intake.read()
+        self.close()
+
     def rows(self) -> dict[str, list[tuple[str, int]]]:
         """The rows of the windows that have some."""
         return {
@@ -125,16 +130,16 @@ def test_a_window_closes_by_the_clock_once_nothing_comes_and_silence_makes_empty
     log.append(frame("a", 1))
     desk.intake.read()
     clock.advance(60 * 60)
-    desk.close()
+    desk.look()
     assert desk.windows == {}  # an hour late is not late
     clock.advance(61 * 60)
-    desk.close()
+    desk.look()
     assert list(desk.windows) == ["2024-01-01T00:00:00Z"]
     clock.advance(86_400)
-    desk.close()
+    desk.look()
     assert [len(table) for table in desk.windows.values()] == [1, 0, 0, 0]
     clock.advance(86_400 * 365)
-    desk.close()
+    desk.look()
     assert len(desk.windows) <= MOST_EMPTY + 2
 
 
@@ -146,13 +151,13 @@ def test_a_clock_that_is_set_closes_nothing_and_keeps_nothing_open(tmp_path: Pat
     log.append(frame("a", 5))
     desk.intake.read()
     clock.set(clock.now() + jump)
-    desk.close()
+    desk.look()
     assert desk.windows == {}  # no time has passed, and a row of these six hours may come
     log.append(frame("b", 5.5))
     desk.intake.read()
     clock.set(clock.now() - jump)
     clock.advance(2.5 * 60 * 60)
-    desk.close()
+    desk.look()
     assert desk.rows() == {"2024-01-01T00:00:00Z": [("a", 0), ("b", 0)]}
     assert not any(one.is_amended for one in desk.closings)
 
@@ -165,10 +170,10 @@ def test_a_process_that_waits_for_its_turn_is_no_silence(tmp_path: Path) -> None
     log.append(frame("a", 5))
     desk.intake.read()
     clock.advance(20 * 60 * 60)
-    desk.close()
+    desk.look()
     assert desk.windows == {}
     clock.advance(5 * 60 * 60)
-    desk.close()
+    desk.look()
     assert ("a", 0) in desk.rows()["2024-01-01T00:00:00Z"]
 
 
@@ -185,6 +190,23 @@ def test_rows_that_come_together_after_the_end_of_their_day_are_not_late(tmp_pat
         desk.close()
     assert [len(table) for table in desk.windows.values()] == [24] * 10
     assert not any(one.is_amended for one in desk.closings)
+
+
+def test_a_reader_that_stood_still_has_seen_no_silence(tmp_path: Path) -> None:
+    """It may have been busy with a window, or stopped: what came meanwhile is read before anything closes."""
+    clock = FixedClock(START + timedelta(hours=5))
+    desk = Desk(tmp_path, WindowPolicy(every="6h"), clock)
+    [log] = logs(tmp_path)
+    log.append(frame("a", 5))
+    desk.intake.read()
+    log.append(frame("b", 5.5))
+    clock.advance(30 * 60 * 60)
+    desk.close()
+    assert desk.windows == {}
+    desk.look()
+    clock.advance(2 * 60 * 60)
+    desk.look()
+    assert desk.rows() == {"2024-01-01T00:00:00Z": [("a", 0), ("b", 0)]}
 
 
 def test_rows_of_the_past_close_by_each_other_and_not_by_a_clock_that_is_years_ahead(tmp_path: Path) -> None:

@@ -100,17 +100,20 @@ class Intake:
         self._silence = max(plan.lateness, plan.every / 24, hiccup)
         """After which the clock may close a window."""
         self._read_at, self._read_passed = clock.now(), clock.passed()
+        self._quiet = timedelta()
+        """How long nothing had come when it was last looked; what this process does in between is no silence."""
         self._known: OrderedDict[str, set[str]] = OrderedDict()
         self.too_late = 0
         """Rows that were not taken."""
 
     def read(self) -> int:
         """Take in what was logged since; the number of rows."""
-        taken = 0
+        taken, began = 0, self._clock.passed()
         for piece in self._tail.read(self._wanted):
             taken += self._take(piece)
         if taken:
             self._read_at, self._read_passed = self._clock.now(), self._clock.passed()
+        self._quiet = max(timedelta(), began - self._read_passed)
         return taken
 
     def next(self) -> Closing | None:
@@ -228,7 +231,7 @@ class Intake:
         begins = self.cursor.closed_through or first
         if begins is None or self._newest is None:
             return None
-        plan, quiet = self._plan, self._clock.passed() - self._read_passed
+        plan, quiet = self._plan, self._quiet
         now = min(self._clock.now(), max(self._read_at, self._newest) + quiet)
         if first is not None and first - begins > MOST_EMPTY * plan.every:
             begins = first

@@ -2,8 +2,8 @@
 
 CRASH_AT     `name` or `name:n`: kill -9 at the n-th reach of that point in one process ...
 CRASH_MARK   ... once over all processes: who makes this file dies
-CRASH_HOLD   `name:n` with commas between: the process stands still (SIGSTOP) at the n-th reach of each of these points ...
-CRASH_HELD   ... once over all processes: a folder, in which a file of the point's name has its process id
+CRASH_HOLD   `name:n` with commas between: a process stands still (SIGSTOP) at the n-th reach of each of these ...
+CRASH_HELD   ... once over all processes: what a file that has its id is named, before the point's name
 CRASH_NOTES  a file to which every reach is appended, a line `<process id> <name>` each
 CRASH_STEPS  a file to which every point and every step that makes something durable is appended, a line
              `<process id>.<thread id> point|step <name> <where>` each
@@ -95,7 +95,7 @@ def _point(text: str) -> tuple[str, int]:
 
 def _is_first_to_hold(name: str) -> bool:
     try:
-        file = os.open(os.path.join(os.environ["CRASH_HELD"], name), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        file = os.open(os.environ["CRASH_HELD"] + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return False
     os.write(file, str(os.getpid()).encode())
