@@ -36,6 +36,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_every_question_is_in_a_window_and_every_label_found_its_own(report: Any) -> None:
     assert report["days"] == DAYS
     assert report["rows"] == 55_541
+    assert report["late_rows"] == 0
     assert report["labelled"] > 50_000
 
 
