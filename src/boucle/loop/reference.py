@@ -33,6 +33,8 @@ class Reference(Struct, frozen=True, kw_only=True):
     """By column the null distributions of Kolmogorov-Smirnov and chi-square, by size of the window."""
     weights: dict[str, float]
     """By feature what it matters to the answers."""
+    name: str | None = None
+    """What it is; None for training data."""
 
 
 def reference_of(

@@ -23,10 +23,13 @@ from boucle.loop import store as tables
 from boucle.loop.history import History
 from boucle.loop.records import Asked, Decision, Job, Retrain, SliceCompared, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
+from boucle.loop.reference_windows import ReferenceWindows
 from boucle.loop.standing import Standing, after, standing
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
+from boucle.monitoring.records import WindowPolicy
+from boucle.monitoring.spans import Span, plan_of
 from boucle.project.context import Context
 from boucle.runs.records import ParamValue
 from boucle.training.api import numbers_of, with_new_classes
@@ -62,6 +65,7 @@ class Stage:
         self.base = self.version(held.first_version).learned_from
         self._base_days: list[tuple[date, Profile]] = []
         self._references: dict[int, Reference] = {}
+        self._windows: ReferenceWindows | None = None
         self._calibrations: dict[int, Calibration | None] = {}
         self._standing: Standing | None = None
         self._began: tuple[date, Standing] | None = None
@@ -211,6 +215,20 @@ class Stage:
                 time=self.time,
             )
         return self._references[number]
+
+    def reference_for(self, span: Span, number: int) -> Reference:
+        """What the window of a span is compared with, as `monitoring.drift.reference` says; the training data as long
+        as there are too few windows of that kind."""
+        training, policy = self.reference(number), self.project.monitoring.drift
+        if policy.reference.kind == "training":
+            return training
+        if self._windows is None:
+            plan = plan_of(self.project.monitoring.window if self.is_live else WindowPolicy())
+            self._windows = ReferenceWindows(
+                self.store, self.name, self.held.stream, self.base, self._features(), time=self.time, plan=plan
+            )
+        found = self._windows.reference(span, policy, number, self.history.predictor(number), training.weights)
+        return found or training
 
     def calibration(self, number: int) -> Calibration | None:
         """From a version's probabilities to chances, as its own evaluation shows them; None where there is none."""

@@ -61,7 +61,7 @@ def observe(
     columns = [*features.categorical, *features.numeric]
     seen = _as_table(stage, predictions)
     standing = stage.standing(before=day)
-    reference = stage.reference(standing.champion)
+    reference = stage.reference_for(span, standing.champion)
     output = f"out.{_first_output(stage, standing.champion)}"
     answers = predictions[output].to_list() if output in predictions.columns else []
     answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64}, strict=False)
@@ -78,6 +78,7 @@ def observe(
         failed=failed,
         span=span,
         estimated=estimated(stage, predictions),
+        reference=reference.name,
     )
     return Watched(window, own, predictions)
 

@@ -9,6 +9,7 @@ from boucle.monitoring.history import (
     alerts,
     cursor,
     keep_window,
+    kept_profile,
     kept_window,
     labelled,
     labels_known,
@@ -19,6 +20,7 @@ from boucle.monitoring.history import (
     profiles,
     save_alerts,
     served_ids,
+    window_profiles,
     windows,
 )
 from boucle.monitoring.labels import Labels, joined
@@ -62,6 +64,7 @@ __all__ = [
     "joined",
     "js",
     "keep_window",
+    "kept_profile",
     "kept_window",
     "ks",
     "labelled",
@@ -84,6 +87,7 @@ __all__ = [
     "ranked",
     "save_alerts",
     "served_ids",
+    "window_profiles",
     "windows",
     "with_interval",
     "with_verdicts",

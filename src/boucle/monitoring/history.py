@@ -5,7 +5,7 @@ blobs, one a day or a batch; the database keeps where they are.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Final
 
@@ -114,6 +114,22 @@ def newest_profiles(store: Store, project_id: str, stream: str, before: Span, mo
     digests = _digests(store, "profile_digest", project_id, stream, None, before.day, True)
     chosen = [digest for key, digest in digests.items() if key < before.key][-most:] if most else []
     return [msgspec.json.decode(store.blobs.get(digest), type=Profile) for digest in chosen]
+
+
+def window_profiles(store: Store, project_id: str, stream: str) -> list[tuple[datetime, Digest]]:
+    """When each window that is not quarantined begins, oldest first, and its profile; of windows by count the day."""
+    digests = _digests(store, "profile_digest", project_id, stream, None, None, False)
+    return [(_begins(key), digest) for key, digest in digests.items()]
+
+
+def kept_profile(store: Store, digest: Digest) -> Profile:
+    """A window's profile."""
+    return msgspec.json.decode(store.blobs.get(digest), type=Profile)
+
+
+def _begins(key: str) -> datetime:
+    at = datetime.fromisoformat(key.partition("#")[0])
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def kept_window(store: Store, project_id: str, stream: str, key: str) -> tuple[Window, pl.DataFrame] | None:

@@ -120,6 +120,8 @@ class Window(Struct, frozen=True, kw_only=True):
     """Of a window by count: its place among all, from 1 on."""
     late_rows: int = 0
     """Rows that came after it was closed, and were put into it then."""
+    reference: str | None = None
+    """What its drift is measured against; None for what the version in charge learned from."""
     estimated: dict[str, Metric] = field(default_factory=dict)
     """Quality that the answers promise before any label comes, by metric; empty where it cannot be told."""
 
@@ -151,6 +153,23 @@ class Alert(Struct, frozen=True, kw_only=True):
     """The newest day on which it was true; None for the day it opened."""
 
 
+class ReferencePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What windows are compared with."""
+
+    kind: Literal["training", "fixed", "sliding", "same_season"] = "training"
+    """What the version in charge learned from; or windows, see `boucle.monitoring.references`."""
+    first: date | None = None
+    """Of a fixed reference: the windows that begin from this day on ..."""
+    last: date | None = None
+    """... to this one, included."""
+    windows: int = 14
+    """So many newest windows; of the same season by week, so many weeks."""
+    season: Literal["year", "week"] = "year"
+    """Windows of the same time of the year, in the years before; or of the same hour of the week."""
+    around_days: int = 15
+    """Of the same time of the year: windows that begin so many days earlier or later."""
+
+
 class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a column counts as drifted."""
 
@@ -165,6 +184,7 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     by: Literal["psi", "verdict"] = "psi"
     """What makes a column count as drifted, for alerts and for training again: PSI above its threshold, or the
     verdict."""
+    reference: ReferencePolicy = field(default_factory=ReferencePolicy)
 
 
 class WindowPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

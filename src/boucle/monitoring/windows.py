@@ -60,6 +60,7 @@ def build_window(
     failed: int | None = None,
     span: Span | None = None,
     estimated: Mapping[str, Metric] | None = None,
+    reference: str | None = None,
 ) -> Window:
     """The window of a day, or of another span, from its table of predictions.
 
@@ -80,6 +81,7 @@ def build_window(
         ends_at=None if span is None or span.is_day else span.ends_at,
         number=None if span is None else span.number,
         late_rows=0 if span is None else span.late_rows,
+        reference=reference,
         estimated=dict(estimated or {}),
     )
 

@@ -14,7 +14,14 @@ from boucle.data.records import (
 )
 from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
-from boucle.monitoring.records import MOST_DAYS, DriftPolicy, MonitoringSection, SloPolicy, WindowPolicy
+from boucle.monitoring.records import (
+    MOST_DAYS,
+    DriftPolicy,
+    MonitoringSection,
+    ReferencePolicy,
+    SloPolicy,
+    WindowPolicy,
+)
 from boucle.monitoring.resources import Prices
 from boucle.packaging.records import PackagingSection
 from boucle.project.records import (
@@ -131,6 +138,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (DriftPolicy, "shift_at_least"): POSITIVE,
     (DriftPolicy, "rate"): Limit(above=0, at_most=0.5),
     (DriftPolicy, "moved_at_least"): SHARE,
+    (ReferencePolicy, "windows"): Limit(at_least=2, at_most=400),
+    (ReferencePolicy, "around_days"): Limit(at_least=0, at_most=91),
     (SloPolicy, "period_days"): Limit(at_least=1, at_most=MOST_DAYS),
     (SloPolicy, "throughput_share"): Limit(above=0, below=1),
     (SloPolicy, "min_requests"): ONE_OR_MORE,

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, RelationCheck, Task
 from boucle.governance.records import Objective
+from boucle.monitoring.references import problem_of_reference
 from boucle.monitoring.spans import problem_of
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
@@ -85,6 +86,9 @@ def validate(project: Project) -> Iterator[Problem]:
     wrong = problem_of(project.monitoring.window)
     if wrong:
         yield Problem(("monitoring", "window"), wrong)
+    odd = problem_of_reference(project.monitoring.drift.reference)
+    if odd:
+        yield Problem(("monitoring", "drift", "reference"), odd)
     if project.replay is not None:
         yield from _replay(project, project.replay)
 
