@@ -28,8 +28,6 @@ from boucle.monitoring.performance import by_slice, classes_in, newest_days, per
 from boucle.monitoring.retention import expire
 from boucle.monitoring.store import put_alerts, put_cursor
 from boucle.monitoring.windows import (
-    INPUT,
-    OUTPUT,
     build_window,
     drifted_columns,
     frames_to_table,
@@ -37,6 +35,7 @@ from boucle.monitoring.windows import (
     outputs,
     quarantine_columns,
 )
+from boucle.serving.log_rows import INPUT, OUTPUT
 
 __all__ = [
     "INPUT",

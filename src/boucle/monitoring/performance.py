@@ -13,9 +13,10 @@ from boucle.evaluation.api import MOST_SLICES, SLICE_ROWS, measure, measure_betw
 from boucle.evaluation.records import Metric, Slice
 from boucle.monitoring.labels import LABEL
 from boucle.monitoring.records import Performance
-from boucle.monitoring.windows import INPUT, outputs
+from boucle.monitoring.windows import outputs
 from boucle.packaging.api import PROBABILITY
 from boucle.packaging.records import Signature
+from boucle.serving.log_rows import INPUT
 from boucle.training.api import numbers_of, with_new_classes
 
 

@@ -1,8 +1,8 @@
 """From the prediction log's frames to a day's table, and from that to its window. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Final
+from datetime import date
+from typing import Any, Final
 
 import polars as pl
 
@@ -10,12 +10,8 @@ from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
 from boucle.monitoring.records import ColumnDrift, Service, Window
 from boucle.monitoring.spans import Span
+from boucle.serving.log_rows import INPUT, OUTPUT, head_of, values_of
 from boucle.serving.records import PredictionFrame
-
-INPUT: Final = "in."
-"""Prefix of the input columns in a table of predictions."""
-OUTPUT: Final = "out."
-"""Prefix of the output columns."""
 
 _UTC: Final = pl.Datetime("us", "UTC")
 _HEAD: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
@@ -42,11 +38,11 @@ def frames_to_table(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
 
 
 def rows_of(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
-    """The same, of requests that are known to differ."""
-    parts = [_part(frame) for frame in frames]
-    if not parts:
+    """The same, of requests that are known to differ. ValueError or an error of Polars if a frame makes no rows."""
+    found = list(frames)
+    if not found:
         return pl.DataFrame(schema=_HEAD)
-    table = pl.concat(parts, how="diagonal_relaxed")
+    table = head_of(found, strict=True).select(*_HEAD).hstack(values_of(found, _series))
     return table.sort("event_time", "request_id", "row", maintain_order=True)
 
 
@@ -119,51 +115,18 @@ def _stripped(table: pl.DataFrame, prefix: str) -> pl.DataFrame:
     )
 
 
-def _part(frame: PredictionFrame) -> pl.DataFrame:
-    columns: dict[str, pl.Series] = {
-        "row": pl.Series(range(frame.rows), dtype=pl.Int64),
-        "event_time": _times(frame),
-        "entity_key": pl.Series(frame.entity_key or [None] * frame.rows, dtype=pl.String),
-    }
-    columns |= {f"{INPUT}{name}": _series(values) for name, values in _without_tensors(frame).items()}
-    columns |= {f"{OUTPUT}{name}": _series(values) for name, values in frame.outputs.items()}
-    served_at = pl.lit(round(frame.served_at * 1e6)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    table = pl.DataFrame(columns).with_columns(
-        pl.lit(frame.request_id).alias("request_id"),
-        served_at.alias("served_at"),
-        pl.col("event_time").fill_null(served_at),
-        pl.lit(frame.number, dtype=pl.Int64).alias("number"),
-        pl.lit(str(frame.bundle_digest)).alias("bundle_digest"),
-        pl.lit(frame.latency_ms, dtype=pl.Float64).alias("latency_ms"),
-    )
-    return table.select(*_HEAD, *(name for name in table.columns if name not in _HEAD))
-
-
-def _without_tensors(frame: PredictionFrame) -> dict[str, list[float | str | None]]:
-    """The inputs that have one value a row: of an image or a series nothing is watched."""
-    return {
-        name: [value for value in values if not isinstance(value, list)]
-        for name, values in frame.inputs.items()
-        if not any(isinstance(value, list) for value in values)
-    }
-
-
-def _times(frame: PredictionFrame) -> pl.Series:
-    if frame.event_time is None:
-        return pl.Series([None] * frame.rows, dtype=_UTC)
-    moments = [datetime.fromisoformat(text) for text in frame.event_time]
-    # A moment without a zone is UTC.
-    aware = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in moments]
-    return pl.Series(aware, dtype=_UTC)
-
-
-def _series(values: Sequence[float | str | None]) -> pl.Series:
-    """Numbers as floats with NaN as missing; with any text, text; nothing but missing values, nulls that fit either."""
-    if any(isinstance(value, str) for value in values):
-        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
-    if all(value is None for value in values):
-        return pl.Series(values, dtype=pl.Null)
-    return pl.Series(values, dtype=pl.Float64, strict=False).fill_nan(None)
+def _series(name: str, values: list[Any]) -> pl.Series | None:
+    """Numbers as floats with NaN as missing; with any text, text; nothing but missing values, nulls that fit either.
+    None for an input with tensors: of an image or a series nothing is watched."""
+    kinds = set(map(type, values))
+    if list in kinds:
+        return None
+    if str in kinds:
+        texts = [value if value is None or isinstance(value, str) else str(value) for value in values]
+        return pl.Series(name, texts, dtype=pl.String)
+    if kinds == {type(None)}:
+        return pl.Series(name, values, dtype=pl.Null)
+    return pl.Series(name, values, dtype=pl.Float64, strict=False).fill_nan(None)
 
 
 def _service(table: pl.DataFrame, errors: int, failed: int | None) -> Service:

@@ -1,6 +1,9 @@
-"""Frames of the prediction log as rows with typed columns: what a compacted part holds."""
+"""Frames of the prediction log as rows with typed columns: what a compacted part holds, and what is watched.
 
-from collections.abc import Iterable, Iterator, Sequence
+Columns are made of many frames at once: a frame has one row mostly, and a table of its own for each takes milliseconds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -86,17 +89,29 @@ class Rows:
 
     def _end_chunk(self) -> None:
         frames, self._frames, self._count = self._frames, [], 0
-        inputs = dict.fromkeys(name for frame in frames for name in frame.inputs)
-        outputs = dict.fromkeys(name for frame in frames for name in frame.outputs)
-        columns = {f"{INPUT}{name}": _flat(frames, [frame.inputs.get(name) for frame in frames]) for name in inputs}
-        columns |= {f"{OUTPUT}{name}": _flat(frames, [frame.outputs.get(name) for frame in frames]) for name in outputs}
-        head = _head(frames).with_columns(pl.lit(self._section.sample, dtype=pl.Float64).alias("sample_rate"))
-        values = [_series(name, column, self._types.get(name)) for name, column in columns.items()]
+        head = head_of(frames).with_columns(pl.lit(self._section.sample, dtype=pl.Float64).alias("sample_rate"))
+        values = values_of(frames, lambda name, column: _series(name, column, self._types.get(name)))
         self._chunks.append(head.hstack(values))
 
 
-def _head(frames: Sequence[PredictionFrame]) -> pl.DataFrame:
-    """What is the same for all rows of a request, and what every model's rows have."""
+def values_of(
+    frames: Sequence[PredictionFrame], series: Callable[[str, list[Any]], pl.Series | None]
+) -> list[pl.Series]:
+    """The inputs and outputs of all frames: what `series` makes of a column's name and values, unless that is None."""
+    inputs = dict.fromkeys(name for frame in frames for name in frame.inputs)
+    outputs = dict.fromkeys(name for frame in frames for name in frame.outputs)
+    found = (
+        *(series(f"{INPUT}{name}", _flat(frames, [one.inputs.get(name) for one in frames])) for name in inputs),
+        *(series(f"{OUTPUT}{name}", _flat(frames, [one.outputs.get(name) for one in frames])) for name in outputs),
+    )
+    return [one for one in found if one is not None]
+
+
+def head_of(frames: Sequence[PredictionFrame], *, strict: bool = False) -> pl.DataFrame:
+    """What is the same for all rows of a request, and what every model's rows have: the columns `HEAD`.
+
+    An event time that is none is when the row was served; ValueError if `strict`.
+    """
     counts = [frame.rows for frame in frames]
     of_request = pl.DataFrame(
         {
@@ -109,14 +124,18 @@ def _head(frames: Sequence[PredictionFrame]) -> pl.DataFrame:
         }
     )
     served = pl.from_epoch("served_at", "us").dt.replace_time_zone("UTC")
-    moments = pl.col("event_time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False)
+    text = pl.col("event_time").str
+    moments = text.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False).cast(_UTC)
+    without_zone = text.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False).dt.replace_time_zone("UTC")
     rows = of_request[np.repeat(np.arange(len(frames)), counts)].with_columns(
         pl.Series("row", [row for count in counts for row in range(count)], dtype=pl.Int64),
         pl.Series("event_time", _flat(frames, [frame.event_time for frame in frames]), dtype=pl.String),
         pl.Series("entity_key", _flat(frames, [frame.entity_key for frame in frames]), dtype=pl.String),
     )
-    rows = rows.with_columns(served.alias("served_at"), pl.coalesce(moments.cast(_UTC), served).alias("event_time"))
-    return rows.select(HEAD)
+    at = pl.coalesce(moments, without_zone)
+    if strict and rows.select((pl.col("event_time").is_not_null() & at.is_null()).any()).item():
+        raise ValueError("an event time is none")
+    return rows.with_columns(served.alias("served_at"), pl.coalesce(at, served).alias("event_time")).select(HEAD)
 
 
 def _flat(frames: Sequence[PredictionFrame], columns: Sequence[Sequence[Any] | None]) -> list[Any]:
