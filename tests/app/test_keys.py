@@ -80,6 +80,8 @@ def served(shared_home: Home) -> Iterator[tuple[str, Path]]:
 
 def test_a_key_for_what_is_no_endpoint_yet_is_made_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = ["--home", str(tmp_path / "home")]
+    with Store.open(tmp_path / "home"):
+        pass
     assert run_command(["keys", "add", "flihgts", "app", *home]) == 0
     assert "There is no endpoint flihgts yet" in capsys.readouterr().out
     assert run_command(["keys", "add", "flihgts", "other", "--json", *home]) == 0
