@@ -61,6 +61,21 @@ def estimators() -> dict[str, Callable[[], Any]]:
             [("a", linear_model.LogisticRegression(max_iter=1000)), ("b", tree.DecisionTreeClassifier(max_depth=4))],
             voting="soft",
         ),
+        "VotingClassifier, hard": lambda: ensemble.VotingClassifier(
+            [("a", linear_model.LogisticRegression(max_iter=1000)), ("b", tree.DecisionTreeClassifier(max_depth=4))]
+        ),
+        **{
+            f"{type(step).__name__}{more}": lambda step=step: pipeline.make_pipeline(
+                step, linear_model.LogisticRegression(max_iter=1000)
+            )
+            for step, more in (
+                (pre.QuantileTransformer(n_quantiles=100), ""),
+                (pre.QuantileTransformer(n_quantiles=100, output_distribution="normal"), ", normal"),
+                (pre.PowerTransformer(), ""),
+                (pre.KBinsDiscretizer(quantile_method="averaged_inverted_cdf"), ""),
+                (pre.SplineTransformer(), ""),
+            )
+        },
         "LinearRegression": linear_model.LinearRegression,
         "Ridge": linear_model.Ridge,
         "Lasso": linear_model.Lasso,
@@ -81,6 +96,7 @@ def estimators() -> dict[str, Callable[[], Any]]:
 
         found["LGBMClassifier"] = lambda: lightgbm.LGBMClassifier(n_estimators=20, verbose=-1)
         found["LGBMRegressor"] = lambda: lightgbm.LGBMRegressor(n_estimators=20, verbose=-1)
+        found["LGBMRanker"] = lambda: lightgbm.LGBMRanker(n_estimators=20, verbose=-1)
     except (ImportError, OSError):  # lightgbm needs a library of the system
         pass
     return found
@@ -127,7 +143,9 @@ def fitted(name: str, kind: str) -> tuple[Any, pd.DataFrame]:
     answers = value if name.endswith(("Regressor", "Regression", "Ridge", "Lasso", "SVR")) else (value > 1).astype(int)
     if name == "LogisticRegression":
         answers = (value > 1).astype(int)
-    return model.fit(table, answers), table
+    step = f"{name.lower()}__" if kind == "one-hot" else ""
+    groups = {f"{step}group": [ROWS]} if name.endswith("Ranker") else {}
+    return model.fit(table, answers, **groups), table
 
 
 def judged(name: str, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

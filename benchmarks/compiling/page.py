@@ -47,6 +47,12 @@ type. Where they are off, it is mostly on the rows at the splits: a threshold ro
 other side, and so does a row that is not rounded although the framework rounds it. Neither raises an error.
 `make compile-matrix` makes this table anew.
 
+A transformer's row is a LogisticRegression behind it. Models that `xgboost.train` and `lightgbm.train` return, or that
+either reads from a file, compile as their estimators do; their classes are the numbers 0, 1, ... that they were trained
+on, and of XGBoost's all trees answer. A classifier that answers labels only (votes that are counted) has the output
+`score`: 1 at its label, 0 elsewhere. Not compiled are PowerTransformer by Box and Cox, splines that repeat or are
+refused beyond their knots, and KBinsDiscretizer with `dtype=float32`.
+
 ## The rule
 
 One rule, with nothing to choose: every model becomes one ONNX graph that Boucle writes itself, from the fitted numbers

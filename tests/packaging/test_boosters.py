@@ -81,3 +81,42 @@ def test_xgboost_of_several_targets_is_refused() -> None:
     model = xgboost.XGBRegressor(n_estimators=2, enable_categorical=True).fit(table, np.c_[value, value])
     with pytest.raises(CannotCompile, match="XGBRegressor of several targets"):
         compile_model(model, table)
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob", "multi:softmax", "reg:squarederror"])
+def test_a_booster_of_xgboost_itself_answers_the_same(objective: str) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    task = {"binary": "binary", "multi": "multiclass", "reg": "regression"}[objective.partition(":")[0]]
+    classes = {"num_class": 3} if task == "multiclass" else {}
+    matrix = xgboost.DMatrix(table, target(value, task), enable_categorical=True)
+    made = compile_model(xgboost.train({"objective": objective, **classes}, matrix, 8), table)
+    assert made.signature.task == task
+    assert made.parity.largest_difference <= 1e-5
+    assert made.framework.startswith("xgboost")
+    rows = table[["b", "c"]].to_numpy()
+    booster = xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(rows, value), 3)
+    assert [one.name for one in compile_model(booster, rows).signature.inputs] == ["x0", "x1"]
+
+
+@pytest.mark.parametrize("objective", ["binary", "multiclass", "regression"])
+def test_a_booster_of_lightgbm_itself_answers_the_same(objective: str) -> None:
+    lightgbm = pytest.importorskip("lightgbm", exc_type=(ImportError, OSError))
+    table, value = world()
+    classes = {"num_class": 3} if objective == "multiclass" else {}
+    data = lightgbm.Dataset(table, target(value, objective))
+    made = compile_model(lightgbm.train({"objective": objective, "verbose": -1, **classes}, data, 8), table)
+    assert made.signature.task == objective
+    assert made.parity.largest_difference <= 1e-14
+    assert made.framework.startswith("lightgbm")
+
+
+def test_rankers_answer_the_same() -> None:
+    lightgbm = pytest.importorskip("lightgbm", exc_type=(ImportError, OSError))
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    relevant, groups = target(value, "multiclass"), [100] * (ROWS // 100)
+    ranker = lightgbm.LGBMRanker(n_estimators=8, verbose=-1).fit(table, relevant, group=groups)
+    assert compile_model(ranker, table).parity.largest_difference <= 1e-14
+    other = xgboost.XGBRanker(n_estimators=8, enable_categorical=True).fit(table, relevant, group=groups)
+    assert compile_model(other, table).parity.largest_difference <= 1e-5

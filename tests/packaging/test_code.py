@@ -106,10 +106,33 @@ def test_the_server_says_what_it_refuses(folder: Path, capsys: pytest.CaptureFix
     assert "--allow-code is for bundle folders" in capsys.readouterr().err
 
 
+def test_a_classifier_that_answers_labels_only_is_kept_with_scores_that_say_so(tmp_path: Path) -> None:
+    model = Nearest().fit(ROWS, np.where(ROWS[:, 0] > 0, "high", "low"))
+    predictor = open_bundle(kept(model, tmp_path / "b", ROWS), TRUST)
+    assert [one.name for one in predictor.signature.outputs] == ["score", "label"]
+    assert predictor.signature.margins
+    answer = predictor.predict({f"x{place}": ROWS[:, place] for place in range(ROWS.shape[1])})
+    assert list(answer["label"]) == model.predict(ROWS).tolist()
+    assert set(answer["score"].tolist()) == {0.0, 1.0}
+
+
+class Nearest:
+    """A classifier of somebody's own, which answers labels and nothing else."""
+
+    def fit(self, rows: Any, labels: Any) -> "Nearest":
+        self.classes_ = np.unique(labels)
+        self.means = np.array([rows[labels == one].mean(axis=0) for one in self.classes_])
+        return self
+
+    def predict(self, rows: Any) -> Any:
+        far = ((np.asarray(rows)[:, None] - self.means[None]) ** 2).sum(axis=2)
+        return self.classes_[far.argmin(axis=1)]
+
+
 def test_what_is_asked_in_no_known_way_is_refused(tmp_path: Path) -> None:
     with (
         pytest.warns(UserWarning, match="kept as it is"),
-        pytest.raises(InvalidInput, match="in no way that Boucle knows"),
+        pytest.raises(InvalidInput, match="a object has no predict"),
     ):
         boucle.bundle(object(), sample=ROWS, path=tmp_path / "b", keep_code=True)
     assert not (tmp_path / "b").exists()

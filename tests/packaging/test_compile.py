@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
 from boucle.packaging.api import compile_model
@@ -159,3 +160,17 @@ def test_a_planted_wrong_compiler_is_refused(table: pd.DataFrame, late: Any, mon
     with pytest.raises(Refused, match=r"rows of thresholds\(weight\) it is off by"):
         compile_model(model, table[["weight"]])
     assert ("sklearn", "HistGradientBoostingClassifier") in blocks.known_parts()
+
+
+@pytest.mark.parametrize("weights", [None, [2.0, 1.0, 1.5]])
+def test_votes_without_scores_are_compiled_to_labels(weights: Any) -> None:
+    rows = np.random.default_rng(6).normal(size=(120, 2))
+    several = np.where(rows[:, 0] > 0.5, "late", np.where(rows[:, 1] > 0, "early", "on time"))
+    parts = [("a", LogisticRegression()), ("b", RidgeClassifier()), ("c", DecisionTreeClassifier(max_depth=3))]
+    for labels, scores in (
+        (several == "late", ["score"]),
+        (several, ["score_early", "score_late", "score_on time"]),
+    ):
+        made = compile_model(VotingClassifier(parts, weights=weights).fit(rows, labels), rows)
+        assert [one.name for one in made.signature.outputs] == [*scores, "label"]
+        assert made.parity.largest_difference <= 1e-14

@@ -33,7 +33,7 @@ class Kept(Struct, frozen=True, kw_only=True):
         rows = self._rows({one.name: _plain(one, columns[one.name]) for one in signature.inputs})
         if signature.task == "regression":
             return np.asarray(self.model.predict(rows), dtype=np.float64).reshape(len(rows))
-        shares = np.asarray(self.model.predict_proba(rows), dtype=np.float64)
+        shares = shares_of(self.model, rows)
         return np.ascontiguousarray(shares[:, 1]) if signature.task == "binary" else shares
 
     def _rows(self, columns: Mapping[str, Any]) -> Any:
@@ -48,6 +48,14 @@ class Kept(Struct, frozen=True, kw_only=True):
         series = [pl.Series(name, columns[name], strict=False) for name in self.dtypes]
         gapped = [one.fill_nan(None) if one.dtype == pl.Float64 else one for one in series]
         return pl.DataFrame([one.cast(self.dtypes[one.name], strict=False) for one in gapped])
+
+
+def shares_of(model: Any, rows: Any) -> NDArray[np.float64]:
+    """(n_rows, n_classes): probabilities, or 1 at the label where a model answers labels only."""
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(rows), dtype=np.float64)
+    labels, classes = np.asarray(model.predict(rows)), np.asarray(model.classes_)
+    return np.asarray(labels[:, None] == classes[None], dtype=np.float64)
 
 
 class CodePipeline:

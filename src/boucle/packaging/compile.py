@@ -69,8 +69,10 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
 
     CannotCompile names the part of the model that no compiler knows; Refused says how far the compiled model is off.
     """
+    from boucle.packaging.compilers.native import as_estimator
     from boucle.packaging.compilers.original import asked, class_name, sample_of
 
+    model = as_estimator(model)
     given = sample_of(sample, names_of(model))
     if not given.table.height:
         raise InvalidInput("the sample has no rows", hint="pass some rows as the model takes them")
@@ -127,7 +129,7 @@ def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
     from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled, linked
     from boucle.packaging.compilers.graph import Graph
 
-    for module in ("trees", "steps", "linear", "combined", "neighbours", "boosters"):
+    for module in ("trees", "steps", "curves", "linear", "combined", "neighbours", "boosters"):
         import_module(f"boucle.packaging.compilers.{module}")
     table = given.table
     columns = [
@@ -191,11 +193,16 @@ def _probed(original: Ask, inputs: list[Input], table: pl.DataFrame) -> list[Inp
 
 _LADDER = (float("inf"), float(np.finfo(np.float64).max), 1e300, 1e200, SINGLE_MAX, 1e37, 1e30, 1e15)
 """Magnitudes from which on a model may refuse a number: after a scaler, float32 ends elsewhere than at its largest."""
-_PROBES: dict[str, list[float | str | None]] = {"number": [None, *_LADDER], "category": [None, UNSEEN]}
+_PROBES: dict[str, list[float | str | None]] = {
+    "number": [None, *_LADDER, *(-step for step in _LADDER)],
+    "category": [None, UNSEEN],
+}
 
 
 def _strict(one: Input, refused: set[float | str | None]) -> Input:
-    limit = next((step for step in _LADDER if step not in refused), 0.0)
+    answered = [step for step in _LADDER if step not in refused]
+    # a model may refuse all negative numbers, which no limit can say
+    limit = next((step for step in answered if -step not in refused), answered[0] if answered else 0.0)
     return replace(
         one,
         nullable=None not in refused,
@@ -210,7 +217,7 @@ def _refuses_alike(compiled: Ask, signature: Signature, table: pl.DataFrame) -> 
     for one in signature.inputs:
         for value in _PROBES[one.kind]:
             if isinstance(value, float):
-                allowed = one.limit is None or value <= one.limit
+                allowed = one.limit is None or abs(value) <= one.limit
             else:
                 allowed = one.nullable if value is None else not one.closed
             if allowed:
@@ -254,6 +261,7 @@ def names_of(model: Any) -> list[str] | None:
 
 def framework_of(model: Any) -> str:
     """The package that a model is of, with its version."""
+    model = getattr(model, "native", model)
     name = {"sklearn": "scikit-learn"}.get(package := type(model).__module__.partition(".")[0], package)
     try:
         return f"{name} {version(name)}"

@@ -14,6 +14,7 @@ from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import BoucleError, CannotCompile, InvalidInput, Refused
 from boucle.kernel.paths import write_atomic
 from boucle.packaging.compile import Compiled, compile_model, framework_of, names_of
+from boucle.packaging.compilers.native import as_estimator
 from boucle.packaging.compilers.original import sample_of
 from boucle.packaging.manifest import FORMAT
 from boucle.packaging.naming import check_served_name
@@ -55,6 +56,7 @@ def bundle(
     """
     folder = _folder(path, name)
     refuse_filled(folder)
+    model = as_estimator(model)
     network = network_of(model)
     parity: Parity | None
     if network is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.packaging.bundle import labels_of
-from boucle.packaging.code import CodePipeline, Kept, first_line
+from boucle.packaging.code import CodePipeline, Kept, first_line, shares_of
 from boucle.packaging.compilers.original import class_name
 from boucle.packaging.encode import Values
 from boucle.packaging.probes import UNSEEN, accepted, with_value
@@ -81,28 +81,27 @@ def _probed(kept: Kept, signature: Signature, table: pl.DataFrame) -> Signature:
 def _direct(model: Any, rows: Any, signature: Signature) -> NDArray[np.float64]:
     if signature.task == "regression":
         return np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows))
-    shares = np.asarray(model.predict_proba(rows), dtype=np.float64)
+    shares = shares_of(model, rows)
     return shares[:, 1] if signature.task == "binary" else shares
 
 
 def _signature(model: Any, table: Any) -> Signature:
     inputs = [_input(table[name]) for name in table.columns]
     classes = getattr(model, "classes_", None)
-    if hasattr(model, "predict_proba") and classes is not None:
+    if hasattr(model, "predict") and classes is not None:
+        begin = "probability" if hasattr(model, "predict_proba") else "score"
         names = [class_name(label) for label in np.asarray(classes).tolist()]
-        outputs = ["probability"] if len(names) == 2 else [f"probability_{name}" for name in names]
+        outputs = [begin] if len(names) == 2 else [f"{begin}_{name}" for name in names]
         return Signature(
             task="binary" if len(names) == 2 else "multiclass",
             inputs=inputs,
             outputs=[*(Output(name=one, datatype="FP64") for one in outputs), Output(name="label", datatype="BYTES")],
             classes=names,
             threshold=0.5,
+            margins=begin == "score",
         )
-    if not hasattr(model, "predict") or classes is not None:
-        raise InvalidInput(
-            f"a {type(model).__name__} is asked in no way that Boucle knows: by predict_proba, with classes_ "
-            "beside it, or by predict for a number"
-        )
+    if not hasattr(model, "predict"):
+        raise InvalidInput(f"a {type(model).__name__} has no predict, which is how Boucle asks a model")
     return Signature(
         task="regression", inputs=inputs, outputs=[Output(name="value", datatype="FP64")], classes=[], threshold=0.5
     )

@@ -75,6 +75,8 @@ class Model(Struct, frozen=True, kw_only=True):
     probabilities: bool = True
     """Whether scores are probabilities; else they are a margin, cut at `threshold`."""
     threshold: float = 0.5
+    labels: bool = False
+    """Whether the original answers labels only: then scores are 1 at the label and 0 elsewhere."""
     votes: bool = False
     """Whether scores count votes of pairs of classes, as libsvm's labels do."""
     single: bool = False

@@ -21,12 +21,14 @@ _XGBOOST_LINKS = {
 }
 _LIGHTGBM_LINKS = {
     **dict.fromkeys(("binary", "multiclass"), "classes"),
-    **dict.fromkeys(("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank"), "identity"),
+    **dict.fromkeys(("regression", "regression_l1", "huber", "fair", "quantile", "mape"), "identity"),
+    **dict.fromkeys(("lambdarank", "rank_xendcg"), "identity"),
     **dict.fromkeys(("poisson", "gamma", "tweedie"), "exp"),
 }
 
 
-@compiles("xgboost", "XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
+@compiles("boucle", "XGBoostBooster")
+@compiles("xgboost", "XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker")
 def xgboost(writing: Writing, model: Any, block: Block) -> Model:
     """Trees that compare in float32 and add up in float32; here they add up in float64."""
     booster = model.get_booster()
@@ -87,7 +89,8 @@ def _xgboost_tree(tree: dict[str, Any]) -> Tree:
     )
 
 
-@compiles("lightgbm", "LGBMClassifier", "LGBMRegressor")
+@compiles("boucle", "LightGBMBooster")
+@compiles("lightgbm", "LGBMClassifier", "LGBMRegressor", "LGBMRanker")
 def lightgbm(writing: Writing, model: Any, block: Block) -> Model:
     """Trees over float64."""
     written = model.booster_.dump_model()

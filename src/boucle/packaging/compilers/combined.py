@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from boucle.kernel.errors import CannotCompile
 from boucle.packaging.compilers.blocks import (
@@ -52,9 +53,9 @@ def bagging(writing: Writing, model: Any, block: Block) -> Model:
 
 @compiles("sklearn", "VotingClassifier", "VotingRegressor")
 def voting(writing: Writing, model: Any, block: Block) -> Model:
-    """Weighted averages of models."""
+    """Weighted averages of models, or weighted votes, of which the most win."""
     if getattr(model, "voting", "soft") != "soft":
-        raise CannotCompile("VotingClassifier with voting='hard' gives no scores and cannot be compiled")
+        return _voted(writing, model, block)
     made = [values(writing, compiled(writing, part, block)) for part in model.estimators_]
     return _averaged(writing, model, made, model._weights_not_none)
 
@@ -80,6 +81,19 @@ def stacking(writing: Writing, model: Any, block: Block) -> Model:
         joined = Block(writing.graph.joined([joined.name, numbers(block, model)]), [*columns, *block.columns])
     found = compiled(writing, model.final_estimator_, joined)
     return found if found.task == "regression" else _renamed(found, model)
+
+
+def _voted(writing: Writing, model: Any, block: Block) -> Model:
+    graph, several, total = writing.graph, len(model.classes_), None
+    weights = model._weights_not_none or [1.0] * len(model.estimators_)
+    for part, weight in zip(model.estimators_, weights, strict=True):
+        labels = _labels(writing, compiled(writing, part, block), several)
+        vote = graph.node("Mul", labels, graph.constant(float(weight)))
+        total = vote if total is None else graph.node("Add", total, vote)
+    best = graph.node("ArgMax", str(total), axis=1, keepdims=1)
+    name = graph.cast(graph.node("Equal", best, graph.constant(np.arange(several)[None], np.int64)), DOUBLE)
+    found = as_classifier(writing, name, list(model.classes_))
+    return replace(found, probabilities=False, labels=True)
 
 
 @compiles("sklearn", "CalibratedClassifierCV")
@@ -206,15 +220,18 @@ def as_classifier(writing: Writing, name: str, classes: list[Any]) -> Model:
 
 
 def _labels(writing: Writing, model: Model, several: int) -> str:
+    """(n_rows, several): 1 at the class that a model answers."""
     graph = writing.graph
-    shown = probabilities(writing, model) if model.probabilities else None
-    if shown is None:
-        raise CannotCompile("AdaBoostClassifier of models without probabilities cannot be compiled")
-    best = graph.node("ArgMax", shown, axis=1, keepdims=1)
+    if model.votes:
+        raise CannotCompile("votes of a model that votes by pairs of classes itself cannot be compiled")
+    if model.task == "binary":
+        score = model.name if model.link == "identity" else graph.node("Sigmoid", model.name)
+        score = score if model.width == 1 else graph.columns(score, [1])
+        high = graph.node("GreaterOrEqual", score, graph.constant(model.threshold))
+        return graph.opposite(graph.cast(high, DOUBLE))
+    best = graph.node("ArgMax", model.name, axis=1, keepdims=1)
     return graph.cast(graph.node("Equal", best, graph.constant(np.arange(several)[None], np.int64)), DOUBLE)
 
 
 def _renamed(found: Model, model: Any) -> Model:
-    from msgspec.structs import replace
-
     return replace(found, classes=list(model.classes_))

@@ -9,6 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import CannotCompile, InvalidInput
+from boucle.packaging.code import shares_of
 from boucle.packaging.compilers.blocks import Model
 from boucle.packaging.parity import Answer, Ask
 
@@ -86,6 +87,9 @@ def _scores(estimator: Any, model: Model, rows: Any) -> NDArray[np.float64]:
     if model.task == "regression":
         values = np.asarray(estimator.predict(rows), dtype=np.float64)
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if model.labels:
+        chosen = shares_of(estimator, rows)
+        return np.ascontiguousarray(chosen[:, 1]) if model.task == "binary" else chosen
     if not model.probabilities:
         margins = np.asarray(estimator.decision_function(rows), dtype=np.float64)
         return np.rint(margins) if model.votes else margins
