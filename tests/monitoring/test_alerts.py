@@ -47,7 +47,7 @@ def signal(subject: str, kind: AlertKind = "drift") -> Signal:
 
 
 def test_a_quiet_day_opens_nothing() -> None:
-    assert next_alerts([], window(drift=[judged("temp")]), stream=STREAM) == ([], [], [])
+    assert next_alerts([], window(drift=[judged("temp")]), stream=STREAM)[:3] == ([], [], [])
 
 
 def test_drift_and_shift_of_a_column_are_two_alerts_with_their_numbers() -> None:
@@ -148,5 +148,5 @@ def test_at_most_one_open_alert_for_a_thing_and_no_alert_is_lost(days: list[list
         ids |= {alert.id for alert in change.opened}
         ended |= {alert.id for alert in change.closed}
         assert ids - ended == {alert.id for alert in change.open}
-        assert carried(change.open, signals, stream=STREAM, day=day) == (change.open, [], [])
+        assert carried(change.open, signals, stream=STREAM, day=day)[:3] == (change.open, [], [])
         alerts = change.open

@@ -19,6 +19,21 @@ def rendered(
     name: str, specs: Mapping[str, charts.Spec], *, filters: Mapping[str, Callable[..., str]] = _NONE, **values: Any
 ) -> str:
     """A template with its charts, by the ids of their places, and its values. The same ones give the same text."""
+    return plainly(
+        name,
+        filters=filters,
+        charts=specs,
+        data=_script({"specs": specs, "dark": charts.dark_colors()}),
+        light=msgspec.structs.asdict(charts.LIGHT),
+        dark=msgspec.structs.asdict(charts.DARK),
+        script=as_it_stands("report.js"),
+        vega=libraries(),
+        **values,
+    )
+
+
+def plainly(name: str, *, filters: Mapping[str, Callable[..., str]] = _NONE, **values: Any) -> str:
+    """A template without the libraries that draw charts in the page."""
     environment = Environment(
         loader=PackageLoader("boucle.app", "templates"),
         autoescape=True,
@@ -27,16 +42,7 @@ def rendered(
         lstrip_blocks=True,
     )
     environment.filters |= filters
-    return environment.get_template(name).render(
-        charts=specs,
-        data=_script({"specs": specs, "dark": charts.dark_colors()}),
-        light=msgspec.structs.asdict(charts.LIGHT),
-        dark=msgspec.structs.asdict(charts.DARK),
-        style=as_it_stands("report.css"),
-        script=as_it_stands("report.js"),
-        vega=libraries(),
-        **values,
-    )
+    return environment.get_template(name).render(style=as_it_stands("report.css"), **values)
 
 
 @cache

@@ -10,6 +10,7 @@ import typer
 from boucle import __version__
 from boucle.app import stopping
 from boucle.app.commands import (
+    alerts,
     audit,
     backup,
     check,
@@ -110,6 +111,7 @@ app.command()(compact.compact)
 app.command()(labels.labels)
 app.command()(slo.slo)
 app.command()(monitor.monitor)
+app.add_typer(alerts.app)
 app.add_typer(loop.app)
 app.command()(sync.sync)
 app.command()(doctor.doctor)

@@ -18,6 +18,7 @@ from boucle.data.records import Finding, Profile
 from boucle.kernel.clock import rate
 from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
+from boucle.loop.incidents import keep_evidence, take_alerts
 from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.service import ServiceWatch
 from boucle.loop.stage import Stage
@@ -123,16 +124,19 @@ class Monitor:
         if not closing.is_amended:
             errors = errors_since(self._unanswered, counted)
         watched = self._observed(stage, span, rows, errors)
-        alerts = []
+        change = None
         if not closing.is_amended:
-            alerts = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
+            change = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
         cursor = replace(self._intake.after(closing), unanswered=counted)
 
-        def joined(conn: Connection) -> None:
-            monitoring.put_alerts(conn, self._name, LIVE, alerts)
-            monitoring.put_cursor(conn, self._name, LIVE, cursor)
-
         with self._store.visit() as store:
+            shown = None if change is None else keep_evidence(store, stage, watched, change.opened)
+
+            def joined(conn: Connection) -> None:
+                if change is not None:
+                    take_alerts(conn, stage, watched.window, change, shown)
+                monitoring.put_cursor(conn, self._name, LIVE, cursor)
+
             monitoring.keep_window(
                 store,
                 project_id=self._name,
@@ -146,7 +150,8 @@ class Monitor:
         self._unanswered = counted
         if not closing.is_amended:
             stage.forget(span.day)
-        self._tell(_headline(watched.window, alerts, came_late=closing.span.late_rows))
+        opened = [] if change is None else change.opened
+        self._tell(_headline(watched.window, opened, came_late=closing.span.late_rows))
 
     def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors]:
         """A window that was closed, with the rows that came since, and the errors that were counted for it."""
@@ -209,8 +214,7 @@ def errors_since(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[
     return Errors(refused, failed)
 
 
-def _headline(window: Window, alerts: list[Alert], *, came_late: int) -> str:
-    opened = [one for one in alerts if one.opened_on == window.day and one.closed_on is None]
+def _headline(window: Window, opened: list[Alert], *, came_late: int) -> str:
     words = [f"window {window.key}: {window.rows:,} rows"]
     if came_late:
         words.append(f"{came_late:,} of them came after it was judged (see monitoring.window.allowed_lateness)")

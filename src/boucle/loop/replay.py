@@ -22,6 +22,7 @@ from boucle.loop.standing import standing
 from boucle.loop.watch import performance, raise_alerts, watch
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION
+from boucle.monitoring.alerting.policy import AlertsSection
 from boucle.monitoring.api import add_labels, windows
 from boucle.project.context import Context
 from boucle.project.lifecycle import RunReport, run_project
@@ -60,10 +61,14 @@ class ReplayReport(Struct, frozen=True, kw_only=True):
 def stream_name(context: Context, first: RunReport) -> str:
     """One name for one history under one policy: the same project and data replay the same stream.
 
-    The environment counts (a library may change a model), the clock and how long history is kept do not; nor does a key
-    that a newer Boucle knows and this project leaves at its default.
+    The environment counts (a library may change a model), the clock, how long history is kept and who is told of alerts
+    do not; nor does a key that a newer Boucle knows and this project leaves at its default.
     """
-    project = replace(context.project, governance=replace(context.project.governance, keep_days=None))
+    project = replace(
+        context.project,
+        governance=replace(context.project.governance, keep_days=None),
+        alerts=AlertsSection(rules=context.project.alerts.rules),
+    )
     return f"replay-{short(digest_json([beyond_defaults(project), first.source.digest, first.version.bundle_digest]))}"
 
 

@@ -16,7 +16,8 @@ from boucle.loop.reference import PREDICTION, Reference, beside
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
-from boucle.monitoring.records import Alert, ColumnDrift, Performance, Window
+from boucle.monitoring.api import AlertChange
+from boucle.monitoring.records import ColumnDrift, Performance, Window
 from boucle.monitoring.spans import Span, day_span
 from boucle.serving.records import PredictionFrame
 
@@ -115,14 +116,21 @@ def performance_if_any(stage: Stage, day: date) -> Performance | None:
 
 def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> None:
     """Open, keep and close the stream's alerts by what the day showed."""
-    changed = changed_alerts(stage, window, measured)
-    monitoring.save_alerts(stage.store, project_id=stage.name, stream=stage.held.stream, alerts=changed)
+    change = changed_alerts(stage, window, measured)
+    monitoring.save_alerts(
+        stage.store,
+        project_id=stage.name,
+        stream=stage.held.stream,
+        alerts=[*change.open, *change.closed],
+        memory=change.memory,
+    )
 
 
-def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> list[Alert]:
-    """The stream's alerts that are open after a window, and those that it closes."""
+def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> AlertChange:
+    """The stream's alerts that are open after a window, and those that it opens and closes."""
     metric, value = stage.metric, stage.metric_of(stage.standing(before=window.day).champion)
-    change = monitoring.next_alerts(
+    rules = stage.project.alerts.rules
+    return monitoring.next_alerts(
         monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True),
         window,
         stream=stage.held.stream,
@@ -134,8 +142,9 @@ def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -
             direction=direction(metric),
         ),
         limits=service_limits(stage.project.objectives),
+        rules=rules,
+        memory=monitoring.alert_memory(stage.store, stage.name, stage.held.stream) if rules else monitoring.NOTHING,
     )
-    return [*change.open, *change.closed]
 
 
 def service_limits(objectives: Sequence[Objective]) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Alerts from a window: opened once per kind and subject, kept open while true, closed after quiet days. Pure."""
+"""Alerts from a window: opened once per kind and subject, kept open while true, closed after quiet days, unless a rule
+of the project says otherwise. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -7,11 +8,22 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from boucle.monitoring.alerting.hysteresis import (
+    NOTHING,
+    Memory,
+    forgotten,
+    length,
+    opens,
+    quiet_windows,
+    remembered,
+    subject_of,
+)
+from boucle.monitoring.alerting.policy import AlertRule, is_enough, rule_for
 from boucle.monitoring.drift import ranked
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Window
 
 QUIET_DAYS: Final = 2
-"""An alert closes when it was not true for this many days."""
+"""An alert closes when it was not true for this many days, unless its rule counts windows."""
 BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo"})
 """Kinds that no window tells of: they are judged by the minute."""
 
@@ -43,6 +55,8 @@ class AlertChange(NamedTuple):
     open: list[Alert]
     opened: list[Alert]
     closed: list[Alert]
+    memory: Memory = NOTHING
+    """What the next window needs to know of those before it."""
 
 
 def next_alerts(
@@ -53,11 +67,14 @@ def next_alerts(
     performance: Performance | None = None,
     expected: Expected | None = None,
     limits: Mapping[str, float] | None = None,
+    rules: Sequence[AlertRule] = (),
+    memory: Memory = NOTHING,
 ) -> AlertChange:
-    """The open alerts after the day of a window.
+    """The open alerts after a window.
 
     `limits`: service objectives, `latency_p95_ms`, `latency_p50_ms`, `latency_p99_ms`, `error_rate` at most, or
-    `availability` at least. The same day again changes nothing: ids depend on stream, kind, subject and day alone.
+    `availability` at least. `rules` and `memory`: see `carried`. The same window again changes nothing: ids depend on
+    stream, kind, subject and window alone.
     """
     signals = [
         *check_signals(window),
@@ -65,32 +82,57 @@ def next_alerts(
         *service_signals(window, limits or {}),
         *decay_signals(performance, expected),
     ]
-    judged = [alert for alert in open_alerts if alert.kind not in BY_THE_MINUTE]
-    return carried(judged, signals, stream=stream, day=window.day)
+    return carried(
+        [alert for alert in open_alerts if alert.kind not in BY_THE_MINUTE],
+        signals,
+        stream=stream,
+        day=window.day,
+        window=window.key,
+        rows=window.rows,
+        rules=rules,
+        memory=memory,
+    )
 
 
-def carried(open_alerts: Iterable[Alert], signals: Sequence[Signal], *, stream: str, day: date) -> AlertChange:
-    """Open alerts and a day's signals to the open alerts after it.
+def carried(
+    open_alerts: Iterable[Alert],
+    signals: Sequence[Signal],
+    *,
+    stream: str,
+    day: date,
+    window: str = "",
+    rows: int = 0,
+    rules: Sequence[AlertRule] = (),
+    memory: Memory = NOTHING,
+) -> AlertChange:
+    """Open alerts and a window's signals to the open alerts after it.
+
+    `window` is its key, without it the day; `rows` how many it has. The first rule that fits a signal says when its
+    alert opens and closes, by the `memory` of the windows before.
 
     >>> signal = Signal(kind="check", subject="temp", message="too cold", evidence={})
     >>> carried([], [signal], stream="live", day=date(2013, 7, 15)).opened[0].id
     'live/check/temp/2013-07-15'
     """
+    key = window or str(day)
     # Of several signals about the same thing the first tells the story.
     now: dict[tuple[AlertKind, str], Signal] = {}
     for signal in signals:
-        now.setdefault((signal.kind, signal.subject), signal)
+        if is_enough(rule_for(rules, signal.kind, signal.subject), signal.evidence, rows):
+            now.setdefault((signal.kind, signal.subject), signal)
+    memory = remembered(memory, key, [subject_of(*one) for one in now], length(rules))
     still, closed = [], []
     for alert in open_alerts:
         if now.pop((alert.kind, alert.subject), None) is not None:
             still.append(replace(alert, seen_on=day))
-        elif (day - (alert.seen_on or alert.opened_on)).days >= QUIET_DAYS:
+        elif _is_over(alert, rule_for(rules, alert.kind, alert.subject), memory, day):
             closed.append(replace(alert, closed_on=day))
+            memory = forgotten(memory, subject_of(alert.kind, alert.subject))
         else:
             still.append(alert)
     opened = [
         Alert(
-            id=f"{stream}/{signal.kind}/{signal.subject}/{day}",
+            id=f"{stream}/{signal.kind}/{signal.subject}/{key}",
             kind=signal.kind,
             subject=signal.subject,
             opened_on=day,
@@ -98,9 +140,16 @@ def carried(open_alerts: Iterable[Alert], signals: Sequence[Signal], *, stream: 
             evidence=signal.evidence,
             seen_on=day,
         )
-        for signal in now.values()
+        for name, signal in now.items()
+        if opens(rule_for(rules, *name), memory, subject_of(*name))
     ]
-    return AlertChange([*still, *opened], opened, closed)
+    return AlertChange([*still, *opened], opened, closed, memory)
+
+
+def _is_over(alert: Alert, rule: AlertRule, memory: Memory, day: date) -> bool:
+    if rule.closes_after is not None:
+        return quiet_windows(memory, alert) >= rule.closes_after
+    return (day - (alert.seen_on or alert.opened_on)).days >= QUIET_DAYS
 
 
 def check_signals(window: Window) -> list[Signal]:

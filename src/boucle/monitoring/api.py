@@ -1,11 +1,14 @@
 """What other slices may import from monitoring."""
 
+from boucle.monitoring.alerting.hysteresis import NOTHING
+from boucle.monitoring.alerting.store import put_memory
 from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
 from boucle.monitoring.calibration import Calibration, calibrated, of_curve
 from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, noise_among, psi, ranked, with_verdicts
 from boucle.monitoring.estimate import estimate
 from boucle.monitoring.history import (
     add_labels,
+    alert_memory,
     alerts,
     cursor,
     keep_window,
@@ -39,6 +42,7 @@ from boucle.serving.log_rows import INPUT, OUTPUT
 
 __all__ = [
     "INPUT",
+    "NOTHING",
     "OUTPUT",
     "SHIFT_DAYS",
     "AlertChange",
@@ -47,6 +51,7 @@ __all__ = [
     "Labels",
     "Signal",
     "add_labels",
+    "alert_memory",
     "alerts",
     "build_window",
     "by_slice",
@@ -82,6 +87,7 @@ __all__ = [
     "psi",
     "put_alerts",
     "put_cursor",
+    "put_memory",
     "quarantine_columns",
     "ranked",
     "save_alerts",

@@ -21,6 +21,8 @@ from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.monitoring import labels as label_rules
 from boucle.monitoring import store as tables
+from boucle.monitoring.alerting.hysteresis import NOTHING, Memory
+from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.labels import Labels
 from boucle.monitoring.records import Alert, LabelBatch, Window
@@ -233,11 +235,24 @@ def alerts(store: Store, project_id: str, stream: str, *, only_open: bool = Fals
     return store.read(lambda connection: tables.find_alerts(connection, project_id, stream, only_open=only_open))
 
 
-def save_alerts(store: Store, *, project_id: str, stream: str, alerts: Iterable[Alert]) -> None:
-    """Keep alerts, new or changed; those of `AlertChange.open` and `.closed` are all that can change in a day."""
+def save_alerts(
+    store: Store, *, project_id: str, stream: str, alerts: Iterable[Alert], memory: Memory = NOTHING
+) -> None:
+    """Keep alerts, new or changed; those of `AlertChange.open` and `.closed` are all that can change in a window. And
+    what the rules need to know of it later."""
     kept = list(alerts)
-    store.write(lambda connection: tables.put_alerts(connection, project_id, stream, kept))
+
+    def unit(connection: Connection) -> None:
+        tables.put_alerts(connection, project_id, stream, kept)
+        put_memory(connection, project_id, stream, memory)
+
+    store.write(unit)
     reach("alerts.kept")
+
+
+def alert_memory(store: Store, project_id: str, stream: str) -> Memory:
+    """In which of the newest windows signals came, as far as the rules look back."""
+    return store.read(lambda connection: get_memory(connection, project_id, stream))
 
 
 def _read(store: Store, batch: LabelBatch) -> pl.DataFrame:

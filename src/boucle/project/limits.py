@@ -14,6 +14,14 @@ from boucle.data.records import (
 )
 from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
+from boucle.monitoring.alerting.policy import (
+    AlertmanagerRoute,
+    AlertRule,
+    AlertsSection,
+    EmailRoute,
+    SlackRoute,
+    WebhookRoute,
+)
 from boucle.monitoring.records import (
     MOST_DAYS,
     DriftPolicy,
@@ -76,6 +84,8 @@ NAME = Limit(
     words="lower-case letters, digits and hyphens, beginning with a letter, at most 63 characters",
 )
 _LENGTH = "a number and `s`, `m`, `h` or `d`, such as 6h"
+VARIABLE = Limit(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", words="the name of an environment variable")
+OFTEN = Limit(pattern=r"^(0|[1-9][0-9]{0,5})[smhd]$", words=f"{_LENGTH}; `0d` is never")
 DURATION = Limit(pattern=r"^[1-9][0-9]{0,5}[smhd]$", words=_LENGTH)
 
 LIMITS: dict[tuple[type, str], Limit] = {
@@ -146,6 +156,30 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (Prices, "per_cpu_hour"): NOT_NEGATIVE,
     (Prices, "per_gb_hour"): NOT_NEGATIVE,
     (Prices, "per_hour"): NOT_NEGATIVE,
+    (AlertsSection, "group_by"): FILLED,
+    (AlertsSection, "sample_rows"): Limit(at_least=0, at_most=100),
+    (AlertRule, "name"): NAME,
+    (AlertRule, "opens_after"): Limit(at_least=1, at_most=1000),
+    (AlertRule, "of_windows"): Limit(at_least=1, at_most=1000),
+    (AlertRule, "closes_after"): Limit(at_least=1, at_most=1000),
+    (AlertRule, "min_rows"): NOT_NEGATIVE,
+    **{
+        (route, key): limit
+        for route in (EmailRoute, WebhookRoute, SlackRoute, AlertmanagerRoute)
+        for key, limit in (("name", NAME), ("repeat_every", OFTEN))
+    },
+    (EmailRoute, "host"): FILLED,
+    (EmailRoute, "port"): Limit(at_least=1, at_most=65_535),
+    (EmailRoute, "sender"): FILLED,
+    (EmailRoute, "recipients"): FILLED,
+    (EmailRoute, "user_env"): VARIABLE,
+    (EmailRoute, "password_env"): VARIABLE,
+    (WebhookRoute, "url"): FILLED,
+    (WebhookRoute, "url_env"): VARIABLE,
+    (WebhookRoute, "secret_env"): VARIABLE,
+    (SlackRoute, "url"): FILLED,
+    (SlackRoute, "url_env"): VARIABLE,
+    (AlertmanagerRoute, "url"): FILLED,
     (LoopSection, "metric"): FILLED,
     (RetrainPolicy, "cooldown_days"): ONE_OR_MORE,
     (RetrainPolicy, "decay"): POSITIVE,

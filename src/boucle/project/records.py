@@ -10,6 +10,7 @@ from msgspec.structs import FieldInfo, fields
 from boucle.data.records import DataSection
 from boucle.evaluation.records import EvaluationSection
 from boucle.governance.records import GovernanceSection, Objective
+from boucle.monitoring.alerting.policy import AlertsSection
 from boucle.monitoring.records import MonitoringSection
 from boucle.packaging.records import PackagingSection
 from boucle.serving.records import ServingSection
@@ -125,6 +126,7 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     governance: GovernanceSection = field(default_factory=GovernanceSection)
     serving: ServingSection = field(default_factory=ServingSection)
     monitoring: MonitoringSection = field(default_factory=MonitoringSection)
+    alerts: AlertsSection = field(default_factory=AlertsSection)
     loop: LoopSection = field(default_factory=LoopSection)
     replay: ReplaySection | None = None
 

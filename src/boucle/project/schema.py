@@ -40,14 +40,17 @@ def json_schema() -> dict[str, Any]:
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """What the docstrings under the fields of a class say; runs of white space are one space.
+    """What the docstrings under the fields of a class and its bases say; runs of white space are one space.
 
     >>> field_docs(Limit)["words"]
     'What the pattern means.'
     """
+    docs: dict[str, str] = {}
+    for base in cls.__bases__:
+        if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
+            docs |= field_docs(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
-    docs: dict[str, str] = {}
     for statement, following in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(statement, ast.AnnAssign)

@@ -8,6 +8,7 @@ from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, Relatio
 from boucle.governance.records import Objective
 from boucle.monitoring.references import problem_of_reference
 from boucle.monitoring.spans import problem_of
+from boucle.project.alerting import alerting_problems
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
 from boucle.project.schedule import schedule_problem
@@ -89,6 +90,7 @@ def validate(project: Project) -> Iterator[Problem]:
     odd = problem_of_reference(project.monitoring.drift.reference)
     if odd:
         yield Problem(("monitoring", "drift", "reference"), odd)
+    yield from alerting_problems(project.alerts)
     if project.replay is not None:
         yield from _replay(project, project.replay)
 

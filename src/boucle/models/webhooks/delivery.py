@@ -4,15 +4,10 @@ At least once: a process that is killed between an answer and its note sends aga
 may do this on one store; each delivery is claimed before it is tried.
 """
 
-import http.client
 import logging
-import socket
-import ssl
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from urllib.parse import SplitResult
 
 from boucle.kernel.clock import to_ms
 from boucle.kernel.errors import BoucleError
@@ -20,14 +15,13 @@ from boucle.kernel.store import Store
 from boucle.models.webhooks import rules
 from boucle.models.webhooks import store as tables
 from boucle.models.webhooks.api import get, message
+from boucle.models.webhooks.calls import post
 from boucle.models.webhooks.records import Delivery, Sent, Webhook
 
 _LOOK_S: Final = 1.0
-_TIMEOUT_S: Final = 10.0
 _CLAIM_MS: Final = 60_000
 """Longer than an attempt takes: who claims a delivery and dies holds it up by no more than this."""
 _AT_ONCE: Final = 8
-_ANSWER_BYTES: Final = 4096
 _EXAMPLE: Final = {"name": "example", "version": "1", "alias": "example", "key": "example", "value": "example"}
 _log: Final = logging.getLogger("boucle.webhooks")
 
@@ -101,45 +95,4 @@ def send(store: Store, webhook: Webhook, secret: str | None, delivery_id: str, b
     }
     if secret:
         headers["x-mlflow-signature"] = rules.sign(secret, delivery_id, at_s, body)
-    try:
-        parts = rules.split_url(webhook.url)
-        name = rules.host_of(parts.hostname or "")
-        host = store.read(lambda conn: tables.find_host(conn, name))
-        if host is None:
-            return Sent(problem=f"webhooks may not call {name!r} any more")
-        return _post(parts, body.encode(), headers, private=host.private)
-    except (OSError, http.client.HTTPException, ssl.SSLError, UnicodeError) as error:
-        return Sent(problem=f"{type(error).__name__}: {error}")
-
-
-def _post(parts: SplitResult, body: bytes, headers: dict[str, str], *, private: bool) -> Sent:
-    deadline = time.monotonic() + _TIMEOUT_S
-    secure = parts.scheme == "https"
-    name = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)
-    address = _address(name, port, private=private)
-    if address is None:
-        return Sent(problem=f"no address of {name!r} may be called: they are private, or stand for nobody")
-    raw = socket.create_connection((address, port), timeout=_TIMEOUT_S)
-    connection = http.client.HTTPConnection(name, port)
-    try:
-        connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=name) if secure else raw
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target, body, headers)
-        raw_left = max(deadline - time.monotonic(), 0.1)
-        connection.sock.settimeout(raw_left)
-        answer = connection.getresponse()
-        return Sent(status=answer.status, body=answer.read(_ANSWER_BYTES).decode(errors="replace"))
-    finally:
-        connection.close()
-        raw.close()
-
-
-def _address(name: str, port: int, *, private: bool) -> str | None:
-    """An address of a host that may be called: the one that the connection then goes to."""
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    addresses = [str(one[4][0]) for one in found]
-    # One address that may not be called makes the name suspicious: none of it is called then.
-    if not addresses or not all(rules.may_call(address, private=private) for address in addresses):
-        return None
-    return addresses[0]
+    return post(store, webhook.url, body.encode(), headers)

@@ -1,0 +1,97 @@
+"""Notifications as letters, by SMTP."""
+
+import smtplib
+import socket
+import ssl
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Final
+
+from boucle.integrations.variables import value_of
+from boucle.integrations.words import headline, lines
+from boucle.kernel.store import Store
+from boucle.models.webhooks.calls import TIMEOUT_S, address_of, allowed, refused
+from boucle.models.webhooks.records import Sent
+from boucle.monitoring.alerting.policy import EmailRoute
+from boucle.monitoring.alerting.records import Notification
+
+DELIVERED: Final = 250
+"""SMTP's own number for a letter that was taken."""
+
+
+def send(store: Store, route: EmailRoute, told: Notification, delivery_id: str, now: datetime) -> Sent:
+    """Send one letter once. Whatever the server says or fails in comes back as the `problem`."""
+    host = allowed(store, route.host)
+    if host is None:
+        return Sent(problem=f"webhooks may not call {route.host!r}; next: boucle webhooks allow {route.host}")
+    user = password = ""
+    if route.user_env is not None and route.password_env is not None:
+        user, password = value_of(route.user_env), value_of(route.password_env)
+    try:
+        address = address_of(route.host, route.port, private=host.private)
+        if address is None:
+            return Sent(problem=refused(route.host))
+        with _connection(route, address) as server:
+            if route.security == "starttls":
+                server.starttls(context=ssl.create_default_context())
+            if user:
+                server.login(user, password)
+            server.send_message(letter(route, told, delivery_id, now))
+    except smtplib.SMTPAuthenticationError as error:
+        return Sent(problem=f"the mail server refused the user and password ({error.smtp_code})")
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        return Sent(problem=_without(f"{type(error).__name__}: {error}", password)[:500])
+    return Sent(status=DELIVERED)
+
+
+def letter(route: EmailRoute, told: Notification, delivery_id: str, now: datetime) -> EmailMessage:
+    """The letter. Its id is that of the delivery, so that mail programs show a repeated one once; those of one incident
+    are one thread."""
+    thread = f"<incident-{told.project}-{told.incident.number}@boucle.invalid>"
+    made = EmailMessage()
+    made["Subject"] = headline(told)
+    made["From"] = route.sender
+    made["To"] = ", ".join(route.recipients)
+    made["Date"] = format_datetime(now)
+    made["Message-ID"] = f"<{delivery_id}@boucle.invalid>"
+    made["References"] = thread
+    made["In-Reply-To"] = thread
+    made["Auto-Submitted"] = "auto-generated"
+    made["X-Boucle-Delivery-Id"] = delivery_id
+    made.set_content("\n".join(lines(told)) + "\n")
+    return made
+
+
+def _connection(route: EmailRoute, address: str) -> smtplib.SMTP:
+    if route.security == "tls":
+        return _Tls(route.host, route.port, address)
+    return _Plain(route.host, route.port, address)
+
+
+class _Plain(smtplib.SMTP):
+    """Connects to the address that was checked, whatever the name stands for by now; certificates are of the name."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        self._address = address
+        super().__init__(host, port, timeout=TIMEOUT_S)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - as the base calls it
+        return socket.create_connection((self._address, port), timeout)
+
+
+class _Tls(smtplib.SMTP_SSL):
+    """The same, encrypted from the first byte."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        self._address = address
+        super().__init__(host, port, timeout=TIMEOUT_S, context=ssl.create_default_context())
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        raw = socket.create_connection((self._address, port), timeout)
+        return self.context.wrap_socket(raw, server_hostname=host)
+
+
+def _without(text: str, secret: str) -> str:
+    """What a server answered, less a password that it may have repeated."""
+    return text.replace(secret, "***") if secret else text
