@@ -48,6 +48,7 @@ test: .venv/.installed ## What CI runs: all tests but the long ones (under fifte
 
 test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
 	./tests/install-faketime
+	./tests/install-alertmanager
 	./tests/mlflow/install-mlflow
 	./tests/frameworks/install-frameworks torch
 	./tests/frameworks/install-frameworks tensorflow

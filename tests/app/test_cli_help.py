@@ -26,6 +26,15 @@ def commands() -> Iterator[tuple[str, ...]]:
 def test_the_commands_are_those_of_the_documentation() -> None:
     names = {" ".join(words) for words in commands()}
     assert names == {
+        "alerts ack",
+        "alerts list",
+        "alerts routes",
+        "alerts rules test",
+        "alerts send",
+        "alerts show",
+        "alerts silence",
+        "alerts silences",
+        "alerts unsilence",
         "audit verify",
         "backup",
         "check",

@@ -143,6 +143,11 @@ WITHOUT_A_STORE = {
 }
 """Commands that open no store, or look at it themselves: each has tests of its own."""
 NEEDED = {
+    "alerts ack": ["1"],
+    "alerts send": ["--once"],
+    "alerts show": ["1"],
+    "alerts silence": ["--kind", "drift", "--for", "1h", "--why", "w"],
+    "alerts unsilence": ["1"],
     "backup": ["backup.tar"],
     "fsck": ["--repair"],
     "labels": ["arrived.csv"],
