@@ -10,57 +10,14 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    delete,
-    exists,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from boucle.kernel.database import metadata
 from boucle.monitoring.alerting.records import Told, Waiting
+from boucle.monitoring.alerting.store import alert_outbox, alert_told
 
 MAX_ATTEMPTS: Final = 30
 """Within some twenty hours, the time between two doubled up to an hour."""
-
-alert_outbox = Table(
-    "alert_outbox",
-    metadata,
-    Column("sequence", Integer, primary_key=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("project_id", String(128), nullable=False),
-    Column("route", String(128), nullable=False),
-    Column("incident", Integer, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("next_ms", BigInteger),
-    Column("problem", Text),
-    Index("ix_alert_outbox_next", "project_id", "next_ms"),
-)
-"""What has not arrived. One without `next_ms` was given up."""
-
-alert_told = Table(
-    "alert_told",
-    metadata,
-    Column("project_id", String(128), primary_key=True),
-    Column("incident", Integer, primary_key=True, autoincrement=False),
-    Column("route", String(128), primary_key=True),
-    Column("is_over", Integer, nullable=False),
-    Column("told", JSON, nullable=False),
-)
-"""`is_over`: 1 once the route was told that the incident is closed."""
 
 
 def told_in(conn: Connection, project_id: str) -> dict[tuple[int, str], Told]:

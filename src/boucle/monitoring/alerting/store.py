@@ -1,10 +1,25 @@
-"""The tables of incidents, of what is kept with them, and of silences. Numbers count from 1 within a project."""
+"""The tables of incidents, of what is kept with them, of silences, and of what is on its way to routes (see `outbox`).
+Numbers count from 1 within a project."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
 
 import msgspec
-from sqlalchemy import JSON, Column, Connection, Integer, String, Table, delete, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from boucle.kernel.clock import as_text
@@ -50,6 +65,34 @@ silences = Table(
     Column("until", String(32), nullable=False),
     Column("silence", JSON, nullable=False),
 )
+
+
+alert_outbox = Table(
+    "alert_outbox",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", String(128), nullable=False),
+    Column("route", String(128), nullable=False),
+    Column("incident", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_ms", BigInteger),
+    Column("problem", Text),
+    Index("ix_alert_outbox_next", "project_id", "next_ms"),
+)
+"""What has not arrived. One without `next_ms` was given up."""
+
+alert_told = Table(
+    "alert_told",
+    metadata,
+    Column("project_id", String(128), primary_key=True),
+    Column("incident", Integer, primary_key=True, autoincrement=False),
+    Column("route", String(128), primary_key=True),
+    Column("is_over", Integer, nullable=False),
+    Column("told", JSON, nullable=False),
+)
+"""`is_over`: 1 once the route was told that the incident is closed."""
 
 
 def get_memory(conn: Connection, project_id: str, stream: str) -> Memory:
