@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from boucle.kernel.store import Store
 from boucle.loop.live import LIVE
 from boucle.monitoring import api as monitoring
 from boucle.monitoring import slo
+from boucle.monitoring.alerting.api import take
+from boucle.monitoring.alerting.policy import AlertsSection, by_the_minute
 from boucle.monitoring.alerts import BY_THE_MINUTE, Signal, carried
 from boucle.monitoring.records import Alert
 from boucle.monitoring.resources import DiskUse, GpuUse, cost, disk_use, folder_bytes, gpu_use
@@ -131,18 +134,35 @@ class ServiceWatch:
             return []
         self._next = time.monotonic() + EVERY_S
         signals = slo.slo_signals(_standing(self._history, self._context.project, now_s()))
-        return keep_alerts(self._context.store(), self._context.project.project, signals)
+        project = self._context.project
+        return keep_alerts(self._context.store(), project.project, signals, project.alerts)
 
 
-def keep_alerts(store: Store, name: str, signals: Sequence[Signal]) -> list[Alert]:
-    """Open, keep and close the alerts that are judged by the minute; those that opened."""
+def keep_alerts(store: Store, name: str, signals: Sequence[Signal], policy: AlertsSection) -> list[Alert]:
+    """Open, keep and close the alerts that are judged by the minute, and make incidents of them; those that opened."""
     known = [one for one in monitoring.alerts(store, name, LIVE, only_open=True) if one.kind in BY_THE_MINUTE]
     if not known and not signals:
         return []
-    change = carried(known, signals, stream=LIVE, day=store.clock.now().date())
+    at = store.clock.now()
+    change = carried(known, signals, stream=LIVE, day=at.date(), rules=by_the_minute(policy.rules))
     changed = [one for one in (*change.open, *change.closed) if one not in known]
+
+    def unit(conn: Connection) -> None:
+        monitoring.put_alerts(conn, name, LIVE, changed)
+        if change.opened or change.closed:
+            take(
+                conn,
+                name,
+                stream=LIVE,
+                opened=change.opened,
+                closed=change.closed,
+                window=f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                policy=policy,
+                at=at,
+            )
+
     if changed:
-        monitoring.save_alerts(store, project_id=name, stream=LIVE, alerts=changed)
+        store.write(unit)
     return change.opened
 
 

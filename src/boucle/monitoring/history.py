@@ -21,7 +21,7 @@ from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.monitoring import labels as label_rules
 from boucle.monitoring import store as tables
-from boucle.monitoring.alerting.hysteresis import NOTHING, Memory
+from boucle.monitoring.alerting.hysteresis import Memory
 from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.labels import Labels
@@ -236,15 +236,16 @@ def alerts(store: Store, project_id: str, stream: str, *, only_open: bool = Fals
 
 
 def save_alerts(
-    store: Store, *, project_id: str, stream: str, alerts: Iterable[Alert], memory: Memory = NOTHING
+    store: Store, *, project_id: str, stream: str, alerts: Iterable[Alert], memory: Memory | None = None
 ) -> None:
     """Keep alerts, new or changed; those of `AlertChange.open` and `.closed` are all that can change in a window. And
-    what the rules need to know of it later."""
+    what the rules need to know of it later; without it that stays as it is."""
     kept = list(alerts)
 
     def unit(connection: Connection) -> None:
         tables.put_alerts(connection, project_id, stream, kept)
-        put_memory(connection, project_id, stream, memory)
+        if memory is not None:
+            put_memory(connection, project_id, stream, memory)
 
     store.write(unit)
     reach("alerts.kept")

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, get_args
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
@@ -146,6 +147,11 @@ def rule_for(rules: Sequence[AlertRule], kind: str, subject: str) -> AlertRule:
     ('weather', 'default')
     """
     return next((one for one in rules if fits(one.kinds, kind) and fits(one.subjects, subject)), DEFAULT)
+
+
+def by_the_minute(rules: Sequence[AlertRule]) -> list[AlertRule]:
+    """The rules for monitors that know no windows: what is counted in windows does not count."""
+    return [replace(one, opens_after=1, of_windows=None, closes_after=None, min_rows=0) for one in rules]
 
 
 def fits(patterns: Sequence[str], word: str) -> bool:
