@@ -1,12 +1,12 @@
 """Facts and policies of any kind, for hypothesis."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import strategies as st
 
 from boucle.evaluation.records import Comparison
-from boucle.loop.records import Asked, ChallengerFacts, ChampionFacts, Facts, SliceCompared
-from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
+from boucle.loop.records import Asked, ChallengerFacts, ChampionFacts, Facts, Figures, RolloutFacts, SliceCompared
+from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy, RolloutPolicy
 
 TODAY = date(2013, 7, 1)
 
@@ -28,6 +28,24 @@ numbers = st.floats(-0.2, 0.2) | st.just(float("nan"))
 comparisons = st.none() | st.builds(compared, difference=numbers, rows=st.integers(0, 10_000), width=st.floats(0, 0.1))
 columns = st.lists(st.sampled_from(["temp", "dewp", "carrier"]), unique=True)
 days = st.dates(TODAY - timedelta(days=40), TODAY)
+figures = st.builds(
+    Figures,
+    requests=st.integers(30, 500),
+    errors=st.integers(0, 30),
+    p95_ms=st.none() | st.floats(0.1, 20),
+)
+rollouts = st.none() | st.builds(
+    RolloutFacts,
+    step=st.integers(0, 4),
+    hours=st.floats(0, 60),
+    challenger=figures,
+    champion=figures,
+    labels=st.integers(0, 500),
+    comparison=st.none() | st.builds(compared, difference=st.floats(-0.2, 0.2), rows=st.integers(0, 10_000)),
+    problem=st.sampled_from(["", "", "it cannot be loaded"]),
+    others=st.sampled_from(["", "", "version 9 as canary"]),
+    at=st.just(datetime(2013, 7, 1, tzinfo=UTC)),
+)
 any_facts = st.builds(
     Facts,
     today=st.just(TODAY),
@@ -54,6 +72,8 @@ any_facts = st.builds(
             ),
             max_size=3,
         ),
+        needs=st.sampled_from([[], [], ["reviews"]]),
+        rollout=rollouts,
     ),
     last_trained_on=days,
     performance=st.none() | st.floats(0.4, 0.9),
@@ -63,6 +83,8 @@ any_facts = st.builds(
     previous_comparison=comparisons,
     new_rows=st.none() | st.integers(0, 10_000),
     trained_on=st.lists(st.dates(TODAY - timedelta(days=6), TODAY), max_size=4).map(sorted),
+    service=st.just([]) | st.lists(figures, min_size=2, max_size=2),
+    burning=st.sampled_from([[], ["latency_p95_ms is 90"]]),
     trained_minutes=st.floats(0, 300),
     estimates=st.lists(st.floats(0.4, 0.9), max_size=5),
     objective=st.none() | st.floats(0.5, 0.9),
@@ -94,7 +116,20 @@ policies = st.builds(
         surely=st.booleans(),
         slice_margin=st.floats(0, 0.1),
     ),
+    rollout=st.builds(
+        RolloutPolicy,
+        shadow_hours=st.sampled_from([0.0, 6.0]),
+        shadow_labels=st.sampled_from([0, 100]),
+        canary=st.sampled_from([[], [5.0], [5.0, 50.0]]),
+        step_hours=st.floats(0, 48),
+        step_requests=st.integers(1, 400),
+    ),
     rollback=st.builds(
-        RollbackPolicy, min_rows=st.integers(1, 5000), loss=st.floats(0, 0.05), watch_days=st.integers(0, 30)
+        RollbackPolicy,
+        min_rows=st.integers(1, 5000),
+        loss=st.floats(0, 0.05),
+        watch_days=st.integers(0, 30),
+        error_rate=st.none() | st.floats(0, 0.2),
+        service=st.booleans(),
     ),
 )

@@ -51,7 +51,7 @@ class Living:
         """Another controller holds the stream from now on."""
         held = take(self.store, NAME, live_stream(self.context), Event(), still_s=0.0)
         assert held is not None
-        self.controller = Controller(self.context, held, self._launch, self.said.append)
+        self.controller = Controller(self.context, held, self._launch, self.said.append, hear_s=0.0)
         return self.controller
 
     def close(self) -> None:

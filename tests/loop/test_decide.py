@@ -11,18 +11,21 @@ from boucle.evaluation.records import Comparison
 from boucle.loop.decide import decide
 from boucle.loop.records import (
     Action,
+    Advance,
     Asked,
     ChallengerFacts,
     ChampionFacts,
     Facts,
+    Figures,
     Hold,
     Promote,
     Refuse,
     Retrain,
     Rollback,
+    RolloutFacts,
     SliceCompared,
 )
-from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
+from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy, RolloutPolicy
 
 POLICY = LoopSection(
     retrain=RetrainPolicy(cooldown_days=10, decay=0.02, drift_columns=2, drift_days=3),
@@ -249,6 +252,98 @@ def test_a_slice_on_which_it_may_be_worse_refuses_it_by_name() -> None:
     assert isinstance(only(facts, lenient), Promote)
 
 
+STEPS = replace(
+    POLICY,
+    rollout=RolloutPolicy(shadow_hours=6, shadow_labels=50, canary=[5, 25], step_hours=12, step_requests=200),
+)
+ROLLED = RolloutFacts(
+    step=2,
+    hours=13,
+    challenger=Figures(requests=400, errors=1, p95_ms=3.0),
+    champion=Figures(requests=8000, errors=4, p95_ms=2.0),
+    at=datetime(2013, 7, 1, tzinfo=UTC),
+)
+
+
+def rolled(**changes: object) -> Facts:
+    return replace(QUIET, challenger=replace(CHALLENGER, rollout=replace(ROLLED, **changes)))
+
+
+def test_a_challenger_takes_over_by_steps_each_after_what_the_one_before_showed() -> None:
+    first = only(rolled(step=0, hours=0.0), STEPS)
+    assert isinstance(first, Advance)
+    assert (first.step, first.role, first.percent) == (1, "shadow", 0.0)
+    for waiting in (rolled(step=1, hours=5.9, labels=60), rolled(step=1, labels=49), rolled(hours=11.9)):
+        assert isinstance(only(waiting, STEPS), Hold)
+    second = only(rolled(step=1, labels=50), STEPS)
+    assert isinstance(second, Advance)
+    assert (second.step, second.role, second.percent) == (2, "canary", 5.0)
+    third = only(rolled(), STEPS)
+    assert isinstance(third, Advance)
+    assert (third.step, third.percent) == (3, 25.0)
+    assert "after canary of 5 %: 13.0 hours, 400 requests, 1 of them failed" in third.reason
+    assert isinstance(only(rolled(step=3), STEPS), Promote)
+    assert isinstance(only(rolled(step=3, challenger=Figures(requests=199)), STEPS), Hold)
+    assert isinstance(only(rolled(step=0)), Promote)  # a policy without steps
+
+
+def test_a_step_that_fails_is_slow_or_worse_ends_the_rollout_and_says_why() -> None:
+    for facts, why in (
+        (rolled(challenger=Figures(requests=300, errors=9)), "failed at 9 of 300 requests, the champion at 4 of 8000"),
+        (rolled(challenger=Figures(requests=300, p95_ms=5.1)), "95 % of its answers took up to 5.10 ms"),
+        (rolled(comparison=compared(-0.02)), "is worse as canary of 5 %"),
+        (rolled(problem="it takes other columns"), "cannot be rolled out as canary of 5 %: it takes other columns"),
+    ):
+        refused = only(facts, STEPS)
+        assert isinstance(refused, Refuse)
+        assert why in refused.reason
+    for facts in (
+        rolled(challenger=Figures(requests=300, errors=4)),
+        rolled(challenger=Figures(requests=300, errors=9), champion=Figures(requests=1000, errors=25)),
+        rolled(challenger=Figures(requests=300, p95_ms=4.9)),
+        rolled(comparison=compared(-0.008)),
+        rolled(comparison=compared(-0.02, rows=900)),
+    ):
+        assert isinstance(only(facts, STEPS), Advance)
+
+
+def test_a_rollout_takes_no_place_that_somebody_else_has() -> None:
+    held = only(rolled(others="version 9 as canary"), STEPS)
+    assert isinstance(held, Hold)
+    assert "version 9 as canary" in held.reason
+
+
+def test_a_challenger_waits_for_persons_once_it_would_be_next() -> None:
+    waiting = replace(CHALLENGER, needs=["reviews"])
+    held = only(replace(QUIET, challenger=waiting))
+    assert isinstance(held, Hold)
+    assert "waits for persons: reviews" in held.reason
+    assert isinstance(only(replace(QUIET, challenger=replace(waiting, comparison=compared(-0.05)))), Refuse)
+
+
+def test_a_version_that_fails_more_often_than_the_one_before_is_rolled_back() -> None:
+    failing = replace(QUIET, service=[Figures(requests=100, errors=20), Figures(requests=1000, errors=10)])
+    back = only(failing)
+    assert isinstance(back, Rollback)
+    assert (back.number, "failed at 20 of 100 requests, version 3 at 10 of 1000" in back.reason) == (3, True)
+    for quiet in (
+        replace(failing, service=[Figures(requests=100, errors=4), Figures(requests=1000)]),
+        replace(failing, service=[Figures(requests=100, errors=20), Figures(requests=100, errors=16)]),
+        replace(failing, champion=replace(CHAMPION, previous=None)),
+        replace(failing, champion=replace(CHAMPION, promoted_on=TODAY - timedelta(days=15))),
+    ):
+        assert decide(quiet, POLICY) == []
+    assert decide(failing, replace(POLICY, rollback=replace(POLICY.rollback, error_rate=None))) == []
+
+
+def test_an_alert_about_the_service_rolls_back_where_that_is_asked() -> None:
+    burning = replace(QUIET, burning=["latency_p95_ms is 90, above 50"])
+    assert decide(burning, POLICY) == []
+    back = only(burning, replace(POLICY, rollback=replace(POLICY.rollback, service=True)))
+    assert isinstance(back, Rollback)
+    assert "since version 4 is in charge: latency_p95_ms is 90" in back.reason
+
+
 def test_surely_asks_the_whole_interval_to_keep_to_the_margin() -> None:
     facts = replace(QUIET, challenger=replace(CHALLENGER, comparison=compared(0.01, width=0.02)))
     assert isinstance(only(facts), Promote)
@@ -299,8 +394,10 @@ def test_a_promotion_only_with_evidence(facts: Facts, policy: LoopSection) -> No
 def test_a_rollback_only_with_evidence_and_to_the_version_before(facts: Facts, policy: LoopSection) -> None:
     for action in decide(facts, policy):
         if isinstance(action, Rollback):
-            assert facts.previous_comparison is not None
             assert action.number == facts.champion.previous
+            if facts.burning or facts.service:
+                continue
+            assert facts.previous_comparison is not None
             assert facts.previous_comparison.low > 0
             assert facts.previous_comparison.rows >= policy.rollback.min_rows
 
@@ -309,4 +406,4 @@ def test_a_rollback_only_with_evidence_and_to_the_version_before(facts: Facts, p
 @given(any_facts, policies)
 def test_a_challenger_gets_a_verdict_or_waits_unless_a_rollback_goes_first(facts: Facts, policy: LoopSection) -> None:
     if facts.challenger is not None:
-        assert isinstance(only(facts, policy), Promote | Refuse | Hold | Rollback)
+        assert isinstance(only(facts, policy), Promote | Advance | Refuse | Hold | Rollback)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from boucle.loop.explain import explain
 from boucle.loop.made_up import FIRST, MadeUp, World
-from boucle.loop.records import Promote, Retrain, Rollback
+from boucle.loop.records import Advance, Promote, Refuse, Retrain, Rollback
 from boucle.loop.rules import weigh
-from boucle.loop.simulate import Lived, simulate
+from boucle.loop.simulate import Lived, Taken, simulate
+from boucle.loop.steps import LEAST_ERRORS, seen, steps_of
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import WEEK
-from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy
+from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy, RolloutPolicy
 
 DAYS = 120
 shares = st.sampled_from([0.0, 0.05, 0.3, 0.8])
@@ -37,6 +38,7 @@ worlds = st.builds(
     minutes=st.floats(1, 100),
     asks=st.sampled_from([0.0, 0.0, 0.02, 0.3]),
     uneven=shares,
+    breaks=shares,
 )
 policies = st.builds(
     LoopSection,
@@ -60,6 +62,14 @@ policies = st.builds(
         surely=st.booleans(),
         slices=st.sampled_from([[], ["kind"]]),
         slice_margin=st.floats(0, 0.1),
+    ),
+    rollout=st.builds(
+        RolloutPolicy,
+        shadow_hours=st.sampled_from([0.0, 0.0, 24.0, 60.0]),
+        shadow_labels=st.sampled_from([0, 0, 500]),
+        canary=st.sampled_from([[], [5.0], [5.0, 25.0, 50.0]]),
+        step_hours=st.sampled_from([0.0, 24.0, 48.0]),
+        step_requests=st.sampled_from([1, 100]),
     ),
     rollback=st.builds(
         RollbackPolicy, min_rows=st.integers(1, 3000), loss=st.floats(0, 0.05), watch_days=st.integers(1, 30)
@@ -87,6 +97,7 @@ def behaves(world: World, policy: LoopSection, pick: int) -> None:
     lived = simulate(happening, policy)
     one_champion(lived)
     evidence(lived, policy)
+    every_step(lived, policy)
     no_storm(lived, policy, world.minutes)
     back_to_a_good_one(lived, happening, policy)
     explained(lived, policy, pick)
@@ -117,6 +128,30 @@ def evidence(lived: Lived, policy: LoopSection) -> None:
             assert waiting.comparison.difference >= -policy.promote.margin
             assert waiting.comparison.low >= -policy.promote.margin or not policy.promote.surely
             assert all(slice_.comparison.low >= -policy.promote.slice_margin for slice_ in waiting.slices)
+
+
+def every_step(lived: Lived, policy: LoopSection) -> None:
+    """Whoever takes charge took every step of its rollout, each after what the one before had to show; and one whose
+    failures show is not in charge longer than a day."""
+    steps, taken = steps_of(policy.rollout), list[Taken]()
+    for one in lived.taken:
+        action, now = one.decision.action, one.facts.challenger
+        if isinstance(action, Advance | Promote):
+            assert now is not None
+            if now.rollout is not None:
+                assert now.rollout.step == len(taken)
+                assert all(condition.holds for condition in seen(now.rollout, policy.rollout))
+                assert now.rollout.challenger.errors < LEAST_ERRORS or (
+                    now.rollout.challenger.error_rate - now.rollout.champion.error_rate <= policy.rollout.error_rate
+                )
+        if isinstance(action, Advance):
+            assert (action.step, action.percent) == (len(taken) + 1, steps[len(taken)].percent)
+            taken.append(one)
+        elif isinstance(action, Promote):
+            assert len(taken) == len(steps)
+            taken = []
+        elif isinstance(action, Refuse | Rollback):
+            taken = []
 
 
 def no_storm(lived: Lived, policy: LoopSection, minutes: float) -> None:

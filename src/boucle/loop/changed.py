@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from boucle.evaluation.api import direction
-from boucle.loop.records import Facts
+from boucle.loop.records import Facts, Figures, RolloutFacts
 from boucle.project.records import LoopSection
 
 Number = float | int | bool
@@ -120,6 +120,46 @@ def _challenger(name: str) -> "Change":
     return change
 
 
+def _needs(facts: Facts, value: Number) -> Facts:
+    waiting = facts.challenger
+    if waiting is None:
+        return facts
+    return replace(facts, challenger=replace(waiting, needs=(waiting.needs or ["reviews"])[: int(value)]))
+
+
+def _burning(facts: Facts, value: Number) -> Facts:
+    return replace(facts, burning=(facts.burning or ["any objective of the service"])[: int(value)])
+
+
+def _service(facts: Facts, value: Number) -> Facts:
+    """The champion failed at so many requests; of as many as it was asked, or more."""
+    if not facts.service:
+        return facts
+    now, *before = facts.service
+    return replace(facts, service=[_with_errors(now, int(value)), *before])
+
+
+def _with_errors(figures: Figures, errors: int) -> Figures:
+    return replace(figures, errors=errors, requests=max(figures.requests, errors))
+
+
+def _rolled(change: Callable[[RolloutFacts, Number], RolloutFacts]) -> "Change":
+    def changed_rollout(facts: Facts, value: Number) -> Facts:
+        waiting = facts.challenger
+        if waiting is None or waiting.rollout is None:
+            return facts
+        return replace(facts, challenger=replace(waiting, rollout=change(waiting.rollout, value)))
+
+    return changed_rollout
+
+
+def _rolled_comparison(name: str) -> "Change":
+    def change(now: RolloutFacts, value: Number) -> RolloutFacts:
+        return now if now.comparison is None else replace(now, comparison=replace(now.comparison, **{name: value}))
+
+    return _rolled(change)
+
+
 Change = Callable[[Facts, Number], Facts]
 _CHANGES: Final[dict[str, Change]] = {
     "champion.promoted_on": _promoted,
@@ -135,6 +175,22 @@ _CHANGES: Final[dict[str, Change]] = {
     "challenger.gates_passed": _gates,
     "challenger.comparison.rows": _challenger("rows"),
     "challenger.comparison.difference": _challenger("difference"),
+    "challenger.needs": _needs,
+    "challenger.rollout.hours": _rolled(lambda now, value: replace(now, hours=float(value))),
+    "challenger.rollout.labels": _rolled(lambda now, value: replace(now, labels=int(value))),
+    "challenger.rollout.requests": _rolled(
+        lambda now, value: replace(now, challenger=replace(now.challenger, requests=int(value)))
+    ),
+    "challenger.rollout.errors": _rolled(
+        lambda now, value: replace(now, challenger=_with_errors(now.challenger, int(value)))
+    ),
+    "challenger.rollout.p95_ms": _rolled(
+        lambda now, value: replace(now, challenger=replace(now.challenger, p95_ms=float(value)))
+    ),
+    "challenger.rollout.comparison.rows": _rolled_comparison("rows"),
+    "challenger.rollout.comparison.high": _rolled_comparison("high"),
+    "burning": _burning,
+    "service.errors": _service,
     "previous_comparison.rows": _previous("rows"),
     "previous_comparison.difference": _previous("difference"),
     "previous_comparison.low": _previous("low"),

@@ -38,8 +38,8 @@ def _held_out(stage: Stage, champion: int, number: int) -> HeldOut:
     slices = [
         found
         for column in stage.project.loop.promote.slices
-        for value, chosen in _values(rows[column], stage.project.loop.promote.slice_min_rows)
-        if (found := _slice(stage, column, value, labels, ours, its, chosen)) is not None
+        for value, mask in _values(rows[column], stage.project.loop.promote.slice_min_rows)
+        if (found := _slice(stage, column, value, labels, ours, its, mask)) is not None
     ]
     return compared(stage, labels, ours, its), slices
 
@@ -80,17 +80,18 @@ def _slice(
     labels: pl.Series,
     champion: Answered,
     challenger: Answered,
-    chosen: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
 ) -> SliceCompared | None:
-    ours, its = ((number, _chosen(answers, chosen)) for number, answers in (champion, challenger))
-    found = compared(stage, labels.filter(chosen), ours, its)
+    ours, its = ((number, chosen(answers, mask)) for number, answers in (champion, challenger))
+    found = compared(stage, labels.filter(mask), ours, its)
     return None if found is None else SliceCompared(column=column, value=value, comparison=found)
 
 
-def _chosen(answers: Outputs, chosen: NDArray[np.bool_]) -> Outputs:
+def chosen(answers: Outputs, mask: NDArray[np.bool_]) -> Outputs:
+    """The answers to some of the rows."""
     return {
-        name: [one for one, taken in zip(values, chosen, strict=True) if taken]
+        name: [one for one, taken in zip(values, mask, strict=True) if taken]
         if isinstance(values, list)
-        else values[chosen]
+        else values[mask]
         for name, values in answers.items()
     }

@@ -20,17 +20,21 @@ from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
 from boucle.loop import lease
 from boucle.loop import store as tables
+from boucle.loop.facts import challenger_of
+from boucle.loop.following import follow_live
 from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.reconcile import finish, reconcile
 from boucle.loop.records import Decision, Hold, Job, Retrain, Stream, Trained
 from boucle.loop.stage import Stage
+from boucle.loop.verdicts import verdicts_on
 from boucle.loop.watch import performance_if_any
 from boucle.monitoring.api import windows
 from boucle.monitoring.records import Window
 from boucle.project.context import Context
-from boucle.serving.api import deploy
 
 LOOK_S: Final = 0.5
+HEAR_S: Final = 0.5
+"""How often it is asked what may be new between windows."""
 MOST_ATTEMPTS: Final = 3
 _log: Final = logging.getLogger("boucle.loop")
 Launch = Callable[[Job], "subprocess.Popen[bytes]"]
@@ -80,7 +84,7 @@ def _held(context: Context, held: Stream, launch: Launch, stopped: Event, tell: 
 class Controller:
     """One process that holds the live stream. Not thread-safe."""
 
-    def __init__(self, context: Context, held: Stream, launch: Launch, tell: Tell) -> None:
+    def __init__(self, context: Context, held: Stream, launch: Launch, tell: Tell, *, hear_s: float = HEAR_S) -> None:
         self._context, self._held, self._launch, self._tell = context, held, launch, tell
         self._store, self._name = context.store(), context.project.project
         self._done = held.done_window
@@ -88,7 +92,8 @@ class Controller:
         self._stage: Stage | None = None
         self._trainings: dict[str, subprocess.Popen[bytes]] = {}
         self._renewed = time.monotonic()
-        self._asked: str | None = None
+        self._news: object = None
+        self._heard, self._hear_s = 0.0, hear_s
 
     def look(self) -> bool:
         """Finish trainings that are over, decide on the windows that closed; whether there was something to do."""
@@ -200,10 +205,14 @@ class Controller:
             self._told(stage, reconcile(stage, window, measured, start=self._start, again=True))
 
     def _has_news(self, stage: Stage) -> bool:
-        """Whether something came since that need not wait until a window closes."""
-        asked = stage.asked()
-        before, self._asked = self._asked, None if asked is None else asked.id
-        return asked is not None and asked.id != before
+        """Whether something came that need not wait until a window closes: a person's wish or review, or what a
+        rollout has shown by now."""
+        if time.monotonic() - self._heard < self._hear_s:
+            return False
+        stage.forget_standing()
+        news, before = _news(stage), self._news
+        self._news, self._heard = news, time.monotonic()
+        return news not in (before, (None, None))
 
     def _over(self, job_id: str) -> None:
         process = self._trainings.pop(job_id, None)
@@ -226,20 +235,19 @@ class Controller:
             self._follow(stage)
 
     def _follow(self, stage: Stage) -> None:
-        """The endpoint follows whoever is in charge; its server takes it up when it sees it."""
+        """The endpoint follows what was decided; its server takes it up when it sees it."""
         stage.refresh()
-        version = stage.version(stage.standing().champion)
+        follow_live(stage)
 
-        def permitted(
-            changes: bool,
-        ) -> None:  # asked in the turn of who deploys: a process that stood still is too late
-            if changes:
-                self._store.read(lambda conn: tables.check_epoch(conn, self._name, self._held))
 
-        deploy(
-            self._store,
-            project_id=self._name,
-            number=version.number,
-            bundle_digest=version.bundle_digest,
-            permitted=permitted,
-        )
+def _news(stage: Stage) -> tuple[str | None, tuple[str, int] | None]:
+    """What can change between windows: the oldest wish, and what follows for the challenger that waits, if not a
+    hold."""
+    asked, now = stage.asked(), stage.standing()
+    if now.challenger is None:
+        return (None if asked is None else asked.id), None
+    waiting = challenger_of(stage, now, now.challenger, labels=False)
+    due = next((one for one in verdicts_on(waiting, now.champion, stage.project.loop) if one.action is not None), None)
+    following = None if due is None or isinstance(due.action, Hold) else due.name
+    step = 0 if waiting.rollout is None else waiting.rollout.step
+    return (None if asked is None else asked.id), None if following is None else (following, step)

@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Final
 
 from boucle.evaluation.api import direction, measure
 from boucle.evaluation.records import Comparison
+from boucle.governance import api as governance
 from boucle.governance.api import explain, list_reports
-from boucle.governance.records import Objective
+from boucle.governance.records import GateReport, Objective
 from boucle.loop.compared import compared, held_out
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Retrain
+from boucle.loop.rolling import burning_of, rollout_of, service_of
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import WEEK
 from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
+
+FOR_PERSONS: Final = frozenset({"reviews", "signature"})
+"""Gates that wait for somebody, who may still come."""
 
 
 def gather(stage: Stage, window: Window, performance: Performance | None) -> Facts:
@@ -39,7 +45,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
             promoted_on=standing.promoted_on,
             previous=standing.previous,
         ),
-        challenger=None if standing.challenger is None else _challenger(stage, standing, standing.challenger),
+        challenger=None if standing.challenger is None else challenger_of(stage, standing, standing.challenger),
         last_trained_on=standing.last_trained_on,
         performance=None if performance is None else performance.metrics[metric],
         performance_rows=0 if performance is None else performance.rows,
@@ -53,6 +59,8 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         estimates=[] if asked.estimate is None else _estimates(stage, standing, day, asked.estimate_windows),
         objective=None if asked.estimate is None else objective_of(stage.project.objectives, metric),
         asked=stage.asked(),
+        service=service_of(stage, standing),
+        burning=burning_of(stage, standing) if stage.project.loop.rollback.service else [],
         changed_on=stage.changed_on(day) if asked.since_change else None,
     )
 
@@ -91,16 +99,39 @@ def objective_of(objectives: Sequence[Objective], metric: str) -> float | None:
     return limits[0] if limits else None
 
 
-def _challenger(stage: Stage, standing: Standing, number: int) -> ChallengerFacts:
+def challenger_of(stage: Stage, standing: Standing, number: int, *, labels: bool = True) -> ChallengerFacts:
+    """A challenger that waits; without `labels` what takes a while is left out, see `boucle.loop.rolling`."""
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
-    comparison, slices = held_out(stage, standing.champion, number) if report.passed else (None, [])
+    passed, needs = report.passed, list[str]()
+    if stage.is_live:
+        report, passed, needs = _now(stage, number, report)
+    comparison, slices = held_out(stage, standing.champion, number) if passed else (None, [])
     return ChallengerFacts(
         number=number,
-        gates_passed=report.passed,
+        gates_passed=passed,
         gates_message=explain(report),
         comparison=comparison,
         slices=slices,
+        needs=needs,
+        rollout=rollout_of(stage, standing, number, labels=labels),
     )
+
+
+def _now(stage: Stage, number: int, stored: GateReport) -> tuple[GateReport, bool, list[str]]:
+    """What the gates say of a version now, whether they let it pass, and which of them wait for persons.
+
+    What a person can still give does not refuse it, unless a person rejected it.
+    """
+    found = governance.standing(stage.store, stage.name, stage.name, number)
+    report = found.report or stored
+    said = {one.reviewer: one.verdict for one in found.reviews}
+    failed = {one.gate for one in report.verdicts if not one.passed}
+    if failed - FOR_PERSONS or "reject" in said.values():
+        return report, report.passed, []
+    needs = sorted(failed)
+    if stage.project.loop.promote.review and "reviews" not in failed and "approve" not in said.values():
+        needs.append("reviews")
+    return report, True, needs
 
 
 def _previous(stage: Stage, standing: Standing, previous: int, day: date) -> Comparison | None:

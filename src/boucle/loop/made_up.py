@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from boucle.evaluation.records import Comparison
-from boucle.loop.records import SliceCompared
+from boucle.loop.records import Figures, SliceCompared
 
 FIRST = date(2001, 1, 1)
 
@@ -45,6 +45,8 @@ class World(Struct, frozen=True, kw_only=True):
     """Share of days on which a person asks for a training."""
     uneven: float = 0.0
     """Share of trainings that are worse on one slice, by at most `worst`."""
+    breaks: float = 0.0
+    """Share of trainings that fail at a part of the requests."""
 
 
 class Version(Struct, frozen=True):
@@ -56,6 +58,8 @@ class Version(Struct, frozen=True):
     hidden: bool = False
     uneven: float = 0.0
     """How much worse it is on one slice."""
+    breaks: float = 0.0
+    """Share of the requests that it fails at."""
 
 
 class MadeUp:
@@ -65,6 +69,7 @@ class MadeUp:
     first = FIRST
     first_version = 1
     objective: float | None = None
+    rolls_out = True
 
     def __init__(self, world: World) -> None:
         self.world, self.random = world, Random(world.seed)
@@ -132,6 +137,11 @@ class MadeUp:
         worse = replace(found, difference=found.difference - uneven, low=low, high=high)
         return [SliceCompared(column="kind", value=name, comparison=one) for name, one in (("a", found), ("b", worse))]
 
+    def answered(self, number: int, first: int, last: int, percent: float) -> Figures:
+        days = max(last - max(first, 0) + 1, 0)
+        requests = int(self.world.rows_a_day * days * percent / 100)
+        return Figures(requests=requests, errors=int(requests * self.versions[number].breaks), p95_ms=1.0)
+
     def asked(self, day: int) -> int:
         return self.asks[: day + 1].count(True)
 
@@ -143,7 +153,8 @@ class MadeUp:
         flaw = self.random.uniform(0, self.world.worst) if bad else 0.0
         hidden = bad and self.random.random() < self.world.unseen
         uneven = self.others.uniform(0, self.world.worst) if self.others.random() < self.world.uneven else 0.0
-        self.versions[number] = Version(max(day - self.labels_delay_days, 0), flaw, hidden, uneven)
+        breaks = self.others.random() if self.others.random() < self.world.breaks else 0.0
+        self.versions[number] = Version(max(day - self.labels_delay_days, 0), flaw, hidden, uneven, breaks)
         return number
 
     def _comparison(self, champion: float, difference: float, rows: int) -> Comparison:

@@ -14,7 +14,7 @@ from boucle.kernel.points import reach
 from boucle.loop import store as tables
 from boucle.loop.decide import decide
 from boucle.loop.facts import gather
-from boucle.loop.records import Action, Decision, Facts, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
+from boucle.loop.records import Action, Advance, Decision, Facts, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
 from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.stage import Stage
 from boucle.models.records import CHAMPION
@@ -185,6 +185,10 @@ def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
                 effective_at=stage.effective_at(job.day),
                 joined=_record(stage, job, done),
             )
+        case Advance(number=number, step=step, role=role, percent=percent):
+            place = "shadow" if role == "shadow" else f"canary of {percent:g} %"
+            done = decision(f"version {number} is {place}, step {step} of its rollout", number)
+            stage.store.write(_record(stage, job, done))
         case Refuse(number=number):
             done = decision(f"version {number} is turned down", number)
             stage.store.write(_record(stage, job, done))
@@ -209,7 +213,10 @@ def end_of(day: date) -> datetime:
 
 
 def _promote(stage: Stage, day: date, number: int, reason: str, joined: Joined) -> None:
-    report = list_reports(stage.store, stage.name, stage.name, number)[-1]
+    if stage.is_live:  # persons may have approved it since it was judged
+        report = judge(stage.context, stage.version(number))
+    else:
+        report = list_reports(stage.store, stage.name, stage.name, number)[-1]
     permit = issue_permit(stage.store, report, alias=CHAMPION, to=LOOP.name)
     promote(stage.store, permit, reason=reason, actor=LOOP.name, effective_at=stage.effective_at(day), joined=joined)
 

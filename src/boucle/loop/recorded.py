@@ -20,7 +20,8 @@ from boucle.kernel.progress import Progress
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.facts import objective_of
-from boucle.loop.records import Decision, Retrain, SliceCompared, Stream
+from boucle.loop.live import LIVE
+from boucle.loop.records import Decision, Figures, Retrain, SliceCompared, Stream
 from boucle.models.api import get_version
 from boucle.monitoring.api import drifted_columns, inputs, labelled, quarantine_columns, windows
 from boucle.packaging.api import open_kept, predict_table
@@ -73,7 +74,7 @@ class Recorded:
         self.days, self.labels_delay_days = record.days, record.labels_delay_days
         self.performance_days = record.performance_days
         self.sign = direction(record.metric)
-        self.objective = record.objective
+        self.objective, self.rolls_out = record.objective, record.stream == LIVE
         took = [one.minutes for one in record.decisions if one.minutes is not None]
         self.minutes = sum(took) / len(took) if took else 0.0
         self.asks = [(one.day - record.first).days for one in record.decisions if _was_asked(one)]
@@ -142,6 +143,11 @@ class Recorded:
         """Nothing is known by slice."""
         del champion, challenger, day
         return []
+
+    def answered(self, number: int, first: int, last: int, percent: float) -> Figures:
+        """Who failed at what is not recorded: as many requests as rows, and no failure."""
+        del number
+        return Figures(requests=int(self.rows(first, last) * percent / 100))
 
     def asked(self, day: int) -> int:
         return sum(on <= day for on in self.asks)

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest
 from boucle.project.records import LoopSection
+from boucle.serving.records import Served
 
 # --- what decide() sees and says ----------------------------------------------------------------------------------
 
@@ -32,6 +33,48 @@ class ChallengerFacts(Struct, frozen=True, kw_only=True):
     comparison: Comparison | None
     slices: list["SliceCompared"] = field(default_factory=list)
     """The same on the slices that a policy asks for, of as many rows as it asks for."""
+    needs: list[str] = field(default_factory=list)
+    """What persons must still do before it may take charge, live: the gates that wait for them."""
+    rollout: "RolloutFacts | None" = None
+    """How its rollout stands; None where there are no steps to take."""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """How a version answers."""
+
+    requests: int = 0
+    errors: int = 0
+    """Of these it failed at."""
+    p95_ms: float | None = None
+    """Within which 95 % were answered; None where nothing was, and of a shadow."""
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the requests that it failed at; 0 of none."""
+        return self.errors / self.requests if self.requests else 0.0
+
+
+class RolloutFacts(Struct, frozen=True, kw_only=True):
+    """How the newest step of a rollout stands."""
+
+    step: int = 0
+    """From 1 on; 0: not begun."""
+    hours: float = 0.0
+    """Since it began."""
+    challenger: Figures = field(default_factory=Figures)
+    champion: Figures = field(default_factory=Figures)
+    """Both since the step began."""
+    labels: int = 0
+    """Labelled rows that were served since the step began ..."""
+    comparison: Comparison | None = None
+    """... and what both answer on them; None where they are too few to compare, or do not define the metric."""
+    problem: str = ""
+    """Why the step cannot be taken: the endpoint does not take it, or cannot load it."""
+    others: str = ""
+    """What a person put at the endpoint where this step would be."""
+    at: datetime
+    before: list[Served] = field(default_factory=list)
+    """What champion and challenger had been asked in all by now."""
 
 
 class SliceCompared(Struct, frozen=True, kw_only=True):
@@ -84,6 +127,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What the project's objective asks of the metric; None if it has none."""
     asked: Asked | None = None
     """The oldest training that a person asked for and that was not begun."""
+    service: list[Figures] = field(default_factory=list)
+    """Live, while there is a version to go back to: how the champion answers, and how the one before did."""
+    burning: list[str] = field(default_factory=list)
+    """Live: alerts about the service that opened since the promotion and are open, where a policy asks."""
     changed_on: date | None = None
     """The day of the newest change that lasted, where a policy asks and there was one."""
 
@@ -102,6 +149,21 @@ class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promot
 
     number: int
     reason: str
+
+
+class Advance(Struct, frozen=True, kw_only=True, tag_field="action", tag="advance"):
+    """Take the next step of a challenger's rollout."""
+
+    number: int
+    step: int
+    """From 1 on."""
+    role: Literal["shadow", "canary"]
+    percent: float
+    """Of the questions; 0 for a shadow."""
+    reason: str
+    at: datetime
+    before: list[Served] = field(default_factory=list)
+    """What champion and challenger had been asked in all by then."""
 
 
 class Refuse(Struct, frozen=True, kw_only=True, tag_field="action", tag="refuse"):
@@ -124,7 +186,7 @@ class Hold(Struct, frozen=True, kw_only=True, tag_field="action", tag="hold"):
     reason: str
 
 
-Action = Retrain | Promote | Refuse | Rollback | Hold
+Action = Retrain | Promote | Advance | Refuse | Rollback | Hold
 
 
 class Decision(Struct, frozen=True, kw_only=True):

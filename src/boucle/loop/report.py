@@ -17,7 +17,7 @@ from boucle.kernel.progress import Progress
 from boucle.loop import store as tables
 from boucle.loop.baselines import BaselineParams, score_baselines
 from boucle.loop.lineage import lineage
-from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollback, Stream
+from boucle.loop.records import Advance, Decision, Hold, Promote, Refuse, Retrain, Rollback, Stream
 from boucle.loop.report_records import DriftCell, Mark, MarkKind, Month, Report, Week
 from boucle.loop.status import objectives
 from boucle.models.api import alias, get_version, list_versions
@@ -185,7 +185,7 @@ def _kind(decision: Decision) -> MarkKind | None:
             return "refuse"
         case Rollback():
             return "rollback"
-        case Hold():
+        case Advance() | Hold():
             return None
 
 

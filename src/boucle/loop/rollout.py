@@ -4,7 +4,7 @@ The endpoint that is named as a model is where the model's champion answers: the
 alias. Other endpoints have a pointer of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -27,6 +27,8 @@ class By(Struct, frozen=True, kw_only=True):
     project_id: str
     actor: str
     reason: str = ""
+    fence: Callable[[], None] | None = None
+    """Raises if who changes it must not any more; asked before a change, in its turn."""
 
 
 def deploy_champion(store: Store, by: By, endpoint: str, model: str, number: int) -> Traffic:
@@ -132,6 +134,8 @@ def _deployment(store: Store, by: By, endpoint: str, model: str, number: int) ->
 
 
 def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary: float | None = None) -> None:
+    if by.fence is not None:
+        by.fence()
     permit_deployment(
         store,
         project_id=by.project_id,
@@ -145,6 +149,8 @@ def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary
 
 
 def _tell(store: Store, by: By, endpoint: str, action: str, details: dict[str, object]) -> None:
+    if by.fence is not None:
+        by.fence()
     told = {**details, "reason": by.reason}
     tell_of_endpoint(store, project_id=by.project_id, endpoint=endpoint, action=action, actor=by.actor, details=told)
 

@@ -3,8 +3,9 @@
 `decide` takes the first whose conditions all hold; `explain` shows all of them. There is no second version of a rule.
 """
 
-from boucle.loop.conditions import Condition, Rule, above, at_least, at_most, is_so, numbers, rule
+from boucle.loop.conditions import Condition, Rule, above, at_least, at_most, is_so, not_asked, numbers, rule
 from boucle.loop.records import Facts, Retrain, Rollback
+from boucle.loop.steps import more_errors
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import holds, triggers
 from boucle.loop.verdicts import verdicts
@@ -15,7 +16,8 @@ def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
     """Every rule in the order in which they are asked."""
     asked = triggers(facts, policy)
     due = next((one.action for one in asked if isinstance(one.action, Retrain)), None)
-    return [_rollback(facts, policy), *verdicts(facts, policy), *holds(facts, policy.retrain, due), *asked]
+    back = [_rollback(facts, policy), _failing(facts, policy), _burning(facts, policy)]
+    return [*back, *verdicts(facts, policy), *holds(facts, policy.retrain, due), *asked]
 
 
 def _rollback(facts: Facts, policy: LoopSection) -> Rule:
@@ -24,9 +26,8 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rule:
     metric = facts.metric if comparison is None else comparison.metric
     loss = None if comparison is None else LOSS.of(metric, comparison.champion, asked.loss)
     conditions: list[Condition] = [
-        is_so("a version to go back to", champion.previous is not None),
+        *_may_go_back(facts, policy),
         is_so("it answered labelled rows served since the promotion, and better", comparison is not None),
-        at_most("days since the promotion", "champion.promoted_on", watched, asked.watch_days),
     ]
     if comparison is not None and loss is not None:
         at = "previous_comparison"
@@ -43,3 +44,34 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rule:
             f"days: {numbers(comparison)} (allowed: less than {loss:.4f}, or an interval that includes 0)",
         )
     return rule("rollback", conditions, action)
+
+
+def _failing(facts: Facts, policy: LoopSection) -> Rule:
+    """It fails more often than the version before did."""
+    name, asked, champion = "rollback: errors", policy.rollback, facts.champion
+    if asked.error_rate is None or len(facts.service) != len(("champion", "before")):
+        return not_asked(name, is_so("it is known how often both versions failed, and a limit is set", False))
+    now, before = facts.service
+    conditions = [*_may_go_back(facts, policy), more_errors("service", now, before, asked.error_rate)]
+    said = f"version {champion.number} failed at {now.errors} of {now.requests} requests"
+    reason = f"{said}, version {champion.previous} at {before.errors} of {before.requests}"
+    return rule(name, conditions, Rollback(number=champion.previous or 0, reason=reason))
+
+
+def _burning(facts: Facts, policy: LoopSection) -> Rule:
+    """The service became worse than its objectives since, by an alert."""
+    name, champion = "rollback: service", facts.champion
+    if not policy.rollback.service:
+        return not_asked(name, is_so("alerts about the service are asked for", False))
+    alerts = at_least("alerts about the service since the promotion", "burning", len(facts.burning), 1)
+    reason = f"since version {champion.number} is in charge: {'; '.join(facts.burning)}"
+    action = Rollback(number=champion.previous or 0, reason=reason)
+    return rule(name, [*_may_go_back(facts, policy), alerts], action)
+
+
+def _may_go_back(facts: Facts, policy: LoopSection) -> list[Condition]:
+    watched = (facts.today - facts.champion.promoted_on).days
+    return [
+        is_so("a version to go back to", facts.champion.previous is not None),
+        at_most("days since the promotion", "champion.promoted_on", watched, policy.rollback.watch_days),
+    ]

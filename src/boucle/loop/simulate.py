@@ -15,11 +15,14 @@ from boucle.loop.records import (
     ChampionFacts,
     Decision,
     Facts,
+    Figures,
     Hold,
     Retrain,
+    RolloutFacts,
     SliceCompared,
 )
 from boucle.loop.standing import Standing, after, standing
+from boucle.loop.steps import steps_of
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import WEEK
 from boucle.project.records import LoopSection
@@ -37,6 +40,8 @@ class Happening(Protocol):
     objective: float | None
     minutes: float
     """That a training takes."""
+    rolls_out: bool
+    """Whether it is served live, so that challengers take over by steps."""
 
     def rows(self, first: int, last: int) -> int:
         """Served on these days, both included, that were not quarantined; none before the first."""
@@ -70,6 +75,9 @@ class Happening(Protocol):
 
     def asked(self, day: int) -> int:
         """How many trainings people asked for up to a day."""
+
+    def answered(self, number: int, first: int, last: int, percent: float) -> Figures:
+        """How a version answered a share of the questions on some days."""
 
     def train(self, day: int) -> int | None:
         """The version that a training on a day yields, if any."""
@@ -148,7 +156,7 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
             promoted_on=now.promoted_on,
             previous=now.previous,
         ),
-        challenger=None if now.challenger is None else _challenger(world, policy, now.champion, now.challenger, day),
+        challenger=None if now.challenger is None else _challenger(world, policy, now, now.challenger, day),
         last_trained_on=now.last_trained_on,
         performance=world.measured(now.champion, first, through, day),
         performance_rows=world.rows(first, through),
@@ -162,7 +170,15 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
         estimates=[] if asked.estimate is None else _estimates(world, now, day, asked.estimate_windows),
         objective=world.objective,
         asked=_asked(world, taken, day),
+        service=_service(world, now, day),
     )
+
+
+def _service(world: Happening, now: Standing, day: int) -> list[Figures]:
+    if not world.rolls_out or now.previous is None:
+        return []
+    first = (now.promoted_on - world.first).days + 1
+    return [world.answered(number, first, day, 100.0) for number in (now.champion, now.previous)]
 
 
 def _estimates(world: Happening, now: Standing, day: int, count: int) -> list[float]:
@@ -179,7 +195,8 @@ def _asked(world: Happening, taken: list[Taken], day: int) -> Asked | None:
     return Asked(id=f"simulated/asked/{met}", by="a person", at=at, why="simulated")
 
 
-def _challenger(world: Happening, policy: LoopSection, champion: int, number: int, day: int) -> ChallengerFacts:
+def _challenger(world: Happening, policy: LoopSection, now: Standing, number: int, day: int) -> ChallengerFacts:
+    champion = now.champion
     passed, said = world.gates(number)
     least = policy.promote.slice_min_rows
     slices = world.sliced(champion, number, day) if passed and policy.promote.slices else []
@@ -189,6 +206,31 @@ def _challenger(world: Happening, policy: LoopSection, champion: int, number: in
         gates_message=said,
         comparison=world.held_out(champion, number, day) if passed else None,
         slices=[one for one in slices if one.comparison.rows >= least],
+        rollout=_rollout(world, policy, now, number, day),
+    )
+
+
+def _rollout(world: Happening, policy: LoopSection, now: Standing, number: int, day: int) -> RolloutFacts | None:
+    """At the end of a day; the next step begins with the next one."""
+    steps, at = steps_of(policy.rollout), datetime.combine(world.first + timedelta(days=day + 1), time(), UTC)
+    if not world.rolls_out or not steps:
+        return None
+    if now.rolling is None:
+        return RolloutFacts(at=at)
+    first, rolling = (now.rolling.since.date() - world.first).days, now.rolling
+    through = day - world.labels_delay_days
+    labels = world.rows(first, through)
+    share = steps[rolling.step - 1].percent
+    return RolloutFacts(
+        step=rolling.step,
+        hours=(at - rolling.since).total_seconds() / 3600,
+        challenger=world.answered(number, first, day, share or 100.0),
+        champion=world.answered(now.champion, first, day, 100.0 - share),
+        labels=labels,
+        comparison=(
+            world.compared(now.champion, number, first, through) if labels >= policy.promote.min_rows else None
+        ),
+        at=at,
     )
 
 

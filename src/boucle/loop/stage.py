@@ -24,7 +24,7 @@ from boucle.loop.history import History
 from boucle.loop.records import Asked, Decision, Job, Retrain, SliceCompared, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
 from boucle.loop.reference_windows import ReferenceWindows
-from boucle.loop.standing import Standing, after, standing
+from boucle.loop.standing import Standing, after, standing, without_rollout
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
@@ -71,6 +71,8 @@ class Stage:
         self._began: tuple[date, Standing] | None = None
         self.compared: dict[tuple[int, int], tuple[Comparison | None, list[SliceCompared]]] = {}
         """What was found of a champion and a challenger on rows that stay as they are, see `boucle.loop.compared`."""
+        self.problems: dict[int, str] = {}
+        """Why a version cannot have the place at the endpoint that its rollout gives it."""
 
     @property
     def name(self) -> str:
@@ -151,6 +153,10 @@ class Stage:
         self.history.renew()
         self._standing = None
 
+    def forget_standing(self) -> None:
+        """Look again who is in charge and what waits."""
+        self._standing = None
+
     def jobs(self) -> list[Job]:
         """What is being carried out."""
         return self.store.read(lambda conn: tables.list_jobs(conn, self.name, self.held.stream, unfinished=True))
@@ -183,7 +189,7 @@ class Stage:
         if now is not None and now.number is not None and now.number != decided.champion:
             newest = windows(self.store, self.name, self.held.stream, newest=1)
             on = min([now.effective_at.date(), *(one.day for one in newest)])
-            decided = replace(decided, champion=now.number, promoted_on=on, previous=None)
+            decided = replace(without_rollout(decided), champion=now.number, promoted_on=on, previous=None)
             if decided.challenger == now.number:
                 decided = replace(decided, challenger=None)
         under_way = [job.day for job in self.jobs() if isinstance(job.action, Retrain)]

@@ -1,13 +1,24 @@
 """Where a stream stands, read off its decisions alone: who is in charge, what waits, when it was last trained."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import reduce
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from boucle.loop.records import Decision, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.loop.records import Advance, Decision, Hold, Promote, Refuse, Retrain, Rollback
+from boucle.serving.records import Served
+
+
+class Rolling(Struct, frozen=True, kw_only=True):
+    """The newest step of a rollout."""
+
+    number: int
+    step: int
+    since: datetime
+    before: list[Served]
+    """What champion and challenger had been asked when it began."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -20,6 +31,10 @@ class Standing(Struct, frozen=True, kw_only=True):
     challenger: int | None
     """Trained, no verdict yet."""
     last_trained_on: date
+    rolling: Rolling | None = None
+    """How far the challenger is rolled out; None before the first step."""
+    ended: int | None = None
+    """The newest version whose rollout is over, so that the endpoint has it no more as canary or shadow."""
 
 
 def standing(decisions: Sequence[Decision], *, first_version: int, first_day: date) -> Standing:
@@ -46,12 +61,21 @@ def after(before: Standing, decision: Decision) -> Standing:
     match decision.action:
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
-            return replace(before, challenger=decision.version, last_trained_on=trained_on)
+            return replace(without_rollout(before), challenger=decision.version, last_trained_on=trained_on)
         case Promote(number=number):
-            return replace(before, champion=number, promoted_on=decision.day, previous=before.champion, challenger=None)
+            now = without_rollout(before)
+            return replace(now, champion=number, promoted_on=decision.day, previous=before.champion, challenger=None)
+        case Advance(number=number, step=step, at=at, before=asked):
+            return replace(before, rolling=Rolling(number=number, step=step, since=at, before=asked))
         case Rollback(number=number):
-            return replace(before, champion=number, promoted_on=decision.day, previous=None)
+            return replace(without_rollout(before), champion=number, promoted_on=decision.day, previous=None)
         case Refuse():
-            return replace(before, challenger=None)
+            return replace(without_rollout(before), challenger=None)
         case Hold():
             return before
+
+
+def without_rollout(before: Standing) -> Standing:
+    """With no rollout; compared with another champion it begins anew."""
+    ended = before.ended if before.rolling is None else before.rolling.number
+    return replace(before, rolling=None, ended=ended)

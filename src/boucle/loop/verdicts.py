@@ -1,13 +1,16 @@
 """The rules of a verdict on a challenger that waits: refused, promoted, or waiting. Pure."""
 
 from math import isfinite
+from typing import Final
 
 from boucle.evaluation.records import Comparison
 from boucle.loop.conditions import Condition, Rule, at_least, below, is_so, not_asked, numbers, rule
 from boucle.loop.records import ChallengerFacts, Facts, Hold, Promote, Refuse
+from boucle.loop.steps import REFUSALS, refusals, ways_on
 from boucle.project.records import LoopSection, PromotePolicy
 
-_NAMES = ("refuse: gates", "hold: comparison", "refuse: slice", "promote", "refuse: comparison")
+_FIRST: Final = ("refuse: gates", "hold: comparison", "refuse: slice", *REFUSALS)
+_LAST: Final = ("hold: review", "advance", "hold: rollout", "promote", "refuse: comparison")
 
 
 def verdicts(facts: Facts, policy: LoopSection) -> list[Rule]:
@@ -15,15 +18,21 @@ def verdicts(facts: Facts, policy: LoopSection) -> list[Rule]:
     challenger = facts.challenger
     waits = is_so("a challenger waits for its verdict", challenger is not None)
     if challenger is None:
-        return [not_asked(name, waits) for name in _NAMES]
-    number = challenger.number
+        return [not_asked(name, waits) for name in (*_FIRST, *_LAST)]
+    return verdicts_on(challenger, facts.champion.number, policy)
+
+
+def verdicts_on(challenger: ChallengerFacts, champion: int, policy: LoopSection) -> list[Rule]:
+    """The same of one that waits."""
+    waits, number = is_so("a challenger waits for its verdict", True), challenger.number
     failed = [waits, is_so("its gates passed", challenger.gates_passed, False, "challenger.gates_passed")]
     refused = Refuse(number=number, reason=f"version {number} fails its gates: {challenger.gates_message}")
     return [
         rule("refuse: gates", failed, refused),
         _few(challenger, policy.promote, waits),
         _slices(challenger, policy.promote, waits),
-        *_compared(challenger, facts.champion.number, policy.promote, waits),
+        *refusals(challenger, policy),
+        *_compared(challenger, champion, policy, waits),
     ]
 
 
@@ -63,11 +72,12 @@ def _slices(challenger: ChallengerFacts, asked: PromotePolicy, waits: Condition)
     return rule(name, [waits, lower], refused)
 
 
-def _compared(challenger: ChallengerFacts, champion: int, asked: PromotePolicy, waits: Condition) -> list[Rule]:
-    """Promoted, or else refused."""
+def _compared(challenger: ChallengerFacts, champion: int, policy: LoopSection, waits: Condition) -> list[Rule]:
+    """On its way to be promoted, or else refused."""
+    asked = policy.promote
     number, comparison, required = challenger.number, challenger.comparison, 0.0 - asked.margin
     if comparison is None:
-        return [not_asked(name, waits) for name in ("promote", "refuse: comparison")]
+        return [not_asked(name, waits) for name in _LAST]
     said = _said(number, champion, comparison, required, surely=asked.surely)
     of = f"{comparison.metric} of the challenger, better by"
     better = [at_least(of, "challenger.comparison.difference", comparison.difference, required)]
@@ -75,7 +85,12 @@ def _compared(challenger: ChallengerFacts, champion: int, asked: PromotePolicy, 
         better.append(
             at_least("lower end of the interval of that", "challenger.comparison.low", comparison.low, required)
         )
+    needs = ", ".join(challenger.needs)
+    missing = at_least("gates that wait for persons", "challenger.needs", len(challenger.needs), 1)
+    review = Hold(reason=f"version {number} would be next, and waits for persons: {needs}")
     return [
+        rule("hold: review", [waits, *better, missing], review),
+        *ways_on(challenger, policy, better),
         rule("promote", [waits, *better], Promote(number=number, reason=said)),
         rule("refuse: comparison", [waits], Refuse(number=number, reason=said)),
     ]

@@ -40,6 +40,7 @@ from boucle.project.records import (
     ReplaySection,
     RetrainPolicy,
     RollbackPolicy,
+    RolloutPolicy,
 )
 from boucle.serving.records import LimitsSection, LogSection, ServingSection
 from boucle.training.records import CrossValidation, Range, Search, TrainingSection
@@ -197,7 +198,14 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (PromotePolicy, "confidence"): Limit(above=0.5, below=1),
     (PromotePolicy, "slice_margin"): NOT_NEGATIVE,
     (PromotePolicy, "slice_min_rows"): ONE_OR_MORE,
+    (RolloutPolicy, "shadow_hours"): NOT_NEGATIVE,
+    (RolloutPolicy, "shadow_labels"): NOT_NEGATIVE,
+    (RolloutPolicy, "step_hours"): NOT_NEGATIVE,
+    (RolloutPolicy, "step_requests"): ONE_OR_MORE,
+    (RolloutPolicy, "error_rate"): Limit(at_least=0, below=1),
+    (RolloutPolicy, "latency"): Limit(at_least=1),
     (RollbackPolicy, "min_rows"): ONE_OR_MORE,
+    (RollbackPolicy, "error_rate"): Limit(at_least=0, below=1),
     (RollbackPolicy, "loss"): NOT_NEGATIVE,
     (RollbackPolicy, "watch_days"): ONE_OR_MORE,
     (ReplaySection, "batch_rows"): Limit(at_least=1, at_most=100_000),

@@ -65,6 +65,27 @@ class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Refused where the lower end of a slice's interval is worse than this."""
     slice_min_rows: int = 200
     """Labelled rows without which a slice is not judged."""
+    review: bool = False
+    """Whether a person must approve it first, also where the gates ask for no review; live only."""
+
+
+class RolloutPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By which steps a challenger takes over where it is served live; none of them, and it does at once."""
+
+    shadow_hours: float = 0.0
+    """First it answers unheard for so long ..."""
+    shadow_labels: int = 0
+    """... and until so many rows that were served meanwhile have labels."""
+    canary: list[float] = field(default_factory=list)
+    """Then it answers these shares of the questions, in percent, one after the other ..."""
+    step_hours: float = 24.0
+    """... each for so long ..."""
+    step_requests: int = 100
+    """... and until it was asked so often."""
+    error_rate: float = 0.01
+    """Ended when it fails more often than the champion by more than this share of its requests."""
+    latency: float = 2.0
+    """Ended when 95 % of its answers take this many times as long as the champion's, and a millisecond."""
 
 
 class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +95,10 @@ class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     loss: float | None = None
     """In the metric's unit; without it 0.01, or a fiftieth of an error that has no bound."""
     watch_days: int = 14
+    error_rate: float | None = 0.05
+    """Also undone when it fails more often than the version before by more than this share of its requests ..."""
+    service: bool = False
+    """... or when an alert about the service opened since, and is still open."""
 
 
 class LoopSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +108,7 @@ class LoopSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What the loop judges by; without it that of `training`, or the one that fits the task best."""
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
     promote: PromotePolicy = field(default_factory=PromotePolicy)
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
 
 

@@ -110,6 +110,11 @@ def _loop(project: Project) -> Iterator[Problem]:
     unknown = schedule_problem(retrain.schedule) if retrain.schedule else None
     if unknown:
         yield Problem(("loop", "retrain", "schedule"), unknown)
+    shares = project.loop.rollout.canary
+    for n, (before, share) in enumerate(zip([0.0, *shares], shares, strict=False)):
+        if not before < share < 100:
+            message = f"`{share:g}` is not allowed: shares are above 0, below 100 and each above the one before"
+            yield Problem(("loop", "rollout", "canary", n), message)
     categorical = project.data.features.categorical
     for n, column in enumerate(project.loop.promote.slices):
         if column not in categorical:

@@ -9,7 +9,7 @@ from boucle.serving.counters import wait_logged
 from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, guard, withdraw, written_out
 from boucle.serving.holding import hold
 from boucle.serving.log_parts import parts
-from boucle.serving.meter import unanswered
+from boucle.serving.meter import by_version, of_shadow, p95_ms, since, unanswered
 from boucle.serving.prediction_log import (
     LogDamage,
     Position,
@@ -40,6 +40,7 @@ __all__ = [
     "back_to",
     "broken_parts",
     "broken_traffic",
+    "by_version",
     "check_name",
     "collectable",
     "counters_folder",
@@ -52,6 +53,8 @@ __all__ = [
     "hold",
     "is_closed",
     "log_folder",
+    "of_shadow",
+    "p95_ms",
     "parts",
     "read_ack",
     "read_frames",
@@ -59,6 +62,7 @@ __all__ = [
     "read_traffic",
     "segment_file",
     "segments_of",
+    "since",
     "unanswered",
     "wait_acknowledged",
     "wait_logged",

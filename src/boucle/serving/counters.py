@@ -30,8 +30,10 @@ MAGIC: Final = 20_261_001.0
 """First number of a file: this layout."""
 PID, ACCEPTED, LOGGED, LOST, TURNED_AWAY, _FREE, WAITING, GENERATION, VERSION = range(1, 10)
 ACCEPTED_ELSEWHERE, TURNED_AWAY_ELSEWHERE = 10, 11
+SHADOW_NUMBER, SHADOW_ANSWERED, SHADOW_FAILED = 12, 13, 14
 """The process; predictions that the log was given, wrote, could not write, had no room to queue; nothing; rows that
-wait for the model; the traffic's generation and the champion's number; what other threads gave, and had no room."""
+wait for the model; the traffic's generation and the champion's number; what other threads gave, and had no room; the
+version that was shadow last, what it answered and what it failed at."""
 BATCHES: Final = 16
 """From here: batches by the number of their questions, see `BATCH_BOUNDS`, then all, then their rows."""
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -25,7 +25,7 @@ from boucle.serving.batching import Batcher, Block, Compute, Limits, Outputs
 from boucle.serving.counters import open_counters
 from boucle.serving.lineup import Following, FollowingFile, Lineup
 from boucle.serving.log_writer import LogWriter, Prediction
-from boucle.serving.meter import Meter, exposition
+from boucle.serving.meter import FAILED, Meter, exposition
 from boucle.serving.models import Model, Models
 from boucle.serving.prediction_log import PredictionLog
 from boucle.serving.question import Checked, Question, Values, check
@@ -111,7 +111,13 @@ class Endpoint:
         self.models = models or Models(serving_root(home))
         self._admission = admission
         self._following = following or FollowingFile(home, name, self.models)
-        self.mirror = Mirror(self.models, self._keep_shadow, max_rows=max_rows, counts=self._following.shadow_counts)
+        self.mirror = Mirror(
+            self.models,
+            self._keep_shadow,
+            max_rows=max_rows,
+            counts=self._following.shadow_counts,
+            tally=self.meter.shadow,
+        )
         self.shadow_totals = self._following.shadow_totals
         self.is_stale, self.refresh = self._following.is_stale, self._following.refresh
 
@@ -167,6 +173,7 @@ class Endpoint:
         is loaded. Nothing is logged then.
         """
         started = self.timer() if started is None else started
+        model: Model | None = None
         try:
             if self._admission is not None:
                 self._admission.count(self.name)
@@ -185,7 +192,7 @@ class Endpoint:
                 mirrored = Mirrored(question, answer.number, answer.signature, answer.outputs, lineup.shadow)
                 self.mirror.show(mirrored)
         except Exception as error:
-            self.refused(question.door, error, started)
+            self.refused(question.door, error, started, model)
             raise
         self.meter.answered(question.door, answer.number, self.timer() - started, answer.rows)
         return answer
@@ -194,10 +201,11 @@ class Endpoint:
         """For a door, around reading a request before it is asked: what is raised in the block is counted."""
         return Reading(self, door, started)
 
-    def refused(self, door: str, error: Exception, started: float) -> None:
-        """Count a request that is not answered."""
+    def refused(self, door: str, error: Exception, started: float, model: Model | None = None) -> None:
+        """Count a request that is not answered; where the model failed that was asked, for its version."""
         status = error.status if isinstance(error, BoucleError) else 500
-        self.meter.refused(door, status, self.timer() - started)
+        number = model.number if model is not None and status == FAILED else 0
+        self.meter.refused(door, status, self.timer() - started, number)
 
     def _chosen(self, lineup: Lineup, question: Question) -> Model:
         """Who answers a question; one request keeps to it, also while the traffic switches."""

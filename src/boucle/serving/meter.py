@@ -8,6 +8,7 @@ import os
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +17,85 @@ from msgspec import Struct, field
 from boucle.serving import counters as at
 from boucle.serving.counters import Counters, View, lives, named_counters, read_counters
 from boucle.serving.log_parts import Bound, read_bound
+from boucle.serving.records import Served
 
 DOORS: Final = ("v2", "v2-binary", "v2-grpc", "v1", "tf", "mlflow", "sagemaker", "vertex", "arrow", "other")
 """The protocols by which a question may come."""
 BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BLOCK: Final = 24
+FAILED: Final = 500
+"""The status of what a model fails at; of all else it is the request, or too many of them."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _DOOR, _NUMBER, _STATUS, _REQUESTS, _ROWS, _SECONDS, _FIRST_BUCKET = range(7)
 _BLOCKS: Final = (at.COUNT - at.SERIES) // _BLOCK
 
 Key = tuple[str, int, int]
-"""Door, version's number (0 if none answered), HTTP status."""
+"""Door, version's number (of a failure: of the version that failed; 0 where it was the request), HTTP status."""
+
+
+def by_version(folder: Path) -> dict[int, Served]:
+    """What each version answered and failed at, over all workers that there are or were."""
+    found: dict[int, Served] = {}
+    for view in read_counters(folder):
+        for (_, number, status), place in _series(view):
+            if number and status in (200, FAILED):
+                block = [int(one) for one in view[place + _FIRST_BUCKET : place + _FIRST_BUCKET + len(BUCKETS_S) + 1]]
+                count = int(view[place + _REQUESTS])
+                errors = count if status == FAILED else 0
+                more = Served(requests=count, errors=errors, buckets=block if status == 200 else [])
+                found[number] = together(found.get(number, Served()), more)
+    return found
+
+
+def of_shadow(folder: Path, number: int) -> Served:
+    """The same of a version that is or was shadow; how long it takes is not counted, since nobody waits for it."""
+    views = [view for view in read_counters(folder) if view[at.SHADOW_NUMBER] == number]
+    errors = sum(int(view[at.SHADOW_FAILED]) for view in views)
+    return Served(requests=errors + sum(int(view[at.SHADOW_ANSWERED]) for view in views), errors=errors)
+
+
+def together(one: Served, other: Served) -> Served:
+    """The counts of both."""
+    pairs = zip_longest(one.buckets, other.buckets, fillvalue=0)
+    return Served(
+        requests=one.requests + other.requests,
+        errors=one.errors + other.errors,
+        buckets=[here + there for here, there in pairs],
+    )
+
+
+def since(now: Served, before: Served) -> Served:
+    """What was counted since; where counting began anew meanwhile, all there is.
+
+    >>> since(Served(requests=5, errors=1, buckets=[4]), Served(requests=3, buckets=[3]))
+    Served(requests=2, errors=1, buckets=[1])
+    """
+    if now.requests < before.requests or now.errors < before.errors:
+        return now
+    pairs = zip_longest(now.buckets, before.buckets, fillvalue=0)
+    return Served(
+        requests=now.requests - before.requests,
+        errors=now.errors - before.errors,
+        buckets=[max(here - there, 0) for here, there in pairs],
+    )
+
+
+def p95_ms(served: Served) -> float | None:
+    """Within how many milliseconds 95 % were answered, straight between two bounds; None where nothing was.
+
+    >>> p95_ms(Served(requests=100, buckets=[90, 10]))
+    0.175
+    """
+    left = 0.95 * sum(served.buckets)
+    if not left:
+        return None
+    low = 0.0
+    for bound, count in zip((*BUCKETS_S, BUCKETS_S[-1]), served.buckets, strict=False):
+        if count >= left:
+            return round(1000 * (low + (bound - low) * left / count), 4)
+        left, low = left - count, bound
+    return 1000 * BUCKETS_S[-1]
 
 
 class Meter:
@@ -49,11 +117,18 @@ class Meter:
         view[place + _SECONDS] += seconds
         view[place + _FIRST_BUCKET + bisect_left(BUCKETS_S, seconds)] += 1.0
 
-    def refused(self, door: str, status: int, seconds: float) -> None:
-        """Count a request that was not answered; the histogram is of answers only."""
-        place = self._places.get((door, 0, status)) or self._place((door, 0, status))
+    def refused(self, door: str, status: int, seconds: float, number: int = 0) -> None:
+        """Count a request that was not answered, with the version that failed; the histogram is of answers only."""
+        place = self._places.get((door, number, status)) or self._place((door, number, status))
         self._view[place + _REQUESTS] += 1.0
         self._view[place + _SECONDS] += seconds
+
+    def shadow(self, number: int, *, failed: bool) -> None:
+        """Count what a shadow was asked. For the shadow's thread."""
+        view = self._view
+        if view[at.SHADOW_NUMBER] != number:
+            view[at.SHADOW_NUMBER], view[at.SHADOW_ANSWERED], view[at.SHADOW_FAILED] = float(number), 0.0, 0.0
+        view[at.SHADOW_FAILED if failed else at.SHADOW_ANSWERED] += 1.0
 
     def batch(self, questions: int, rows: int) -> None:
         """Count a batch."""

@@ -74,7 +74,7 @@ class OneRow:
         try:
             outputs = await coming
         except Exception as error:
-            self._endpoint.refused(DOOR, error, started)
+            self._endpoint.refused(DOOR, error, started, self._model)
             raise
         values = [one[0] if isinstance(one, list) else one.item(0) for one in outputs.values()]
         self._keep(request_id, started, data, values)

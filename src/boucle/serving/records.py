@@ -48,6 +48,16 @@ class Traffic(Struct, frozen=True, kw_only=True):
     """Those that were champion before, oldest first: where rolling back leads."""
 
 
+class Served(Struct, frozen=True, kw_only=True):
+    """What one version was asked."""
+
+    requests: int = 0
+    errors: int = 0
+    """Of these it failed at."""
+    buckets: list[int] = field(default_factory=list)
+    """Answers by how long they took, see `boucle.serving.meter.BUCKETS_S`."""
+
+
 class ApiKey(Struct, frozen=True, kw_only=True):
     """A key by which an endpoint is asked: never with its secret, of which a hash is kept only."""
 

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, MutableSequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,12 +45,26 @@ Keep = Callable[[Mirrored, Checked, dict[str, Values], Compared, float], None]
 """Logs what a shadow answered: the question, its columns, the answer, how it compares, and the seconds it took."""
 
 
+class Tally(Protocol):
+    """Counts what a version was asked."""
+
+    def __call__(self, number: int, *, failed: bool) -> None:
+        """Count a question."""
+
+
 class Mirror:
     """Shows questions to shadows. Safe for threads; its own thread is started by the first question."""
 
     def __init__(
-        self, models: Models, keep: Keep, *, max_rows: int, counts: MutableSequence[int] | memoryview | None = None
+        self,
+        models: Models,
+        keep: Keep,
+        *,
+        max_rows: int,
+        counts: MutableSequence[int] | memoryview | None = None,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally
         self._models, self._keep, self._max_rows = models, keep, max_rows
         self.counts = [0] * len(COUNTED) if counts is None else counts
         self._waiting: queue.Queue[Mirrored | None] = queue.Queue(MOST_WAITING)
@@ -82,6 +96,8 @@ class Mirror:
                 self._ask(mirrored)
             except Exception as error:  # noqa: BLE001 - what is wrong with a shadow must not show
                 self.counts[_FAILED] += 1
+                if self._tally is not None:
+                    self._tally(mirrored.shadow.number, failed=True)
                 if self._told != str(error):
                     self._told = str(error)
                     _log.warning("the shadow, version %d, cannot answer: %s", mirrored.shadow.number, error)
@@ -94,6 +110,8 @@ class Mirror:
         compared = compare(mirrored.outputs, outputs, checked.rows, mirrored.number)
         self._keep(mirrored, checked, outputs, compared, time.perf_counter() - started)
         self.counts[_ANSWERED] += 1
+        if self._tally is not None:
+            self._tally(mirrored.shadow.number, failed=False)
         self.counts[_DIFFERING] += compared.differing_rows
 
 
