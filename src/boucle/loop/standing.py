@@ -34,7 +34,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     rolling: Rolling | None = None
     """How far the challenger is rolled out; None before the first step."""
     ended: int | None = None
-    """The newest version whose rollout is over, so that the endpoint has it no more as canary or shadow."""
+    """Until the next training, the version whose rollout is over: the endpoint has it no more as canary or shadow."""
 
 
 def standing(decisions: Sequence[Decision], *, first_version: int, first_day: date) -> Standing:
@@ -61,7 +61,7 @@ def after(before: Standing, decision: Decision) -> Standing:
     match decision.action:
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
-            return replace(without_rollout(before), challenger=decision.version, last_trained_on=trained_on)
+            return replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
         case Promote(number=number):
             now = without_rollout(before)
             return replace(now, champion=number, promoted_on=decision.day, previous=before.champion, challenger=None)
