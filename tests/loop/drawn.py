@@ -84,7 +84,7 @@ any_facts = st.builds(
     new_rows=st.none() | st.integers(0, 10_000),
     trained_on=st.lists(st.dates(TODAY - timedelta(days=6), TODAY), max_size=4).map(sorted),
     service=st.just([]) | st.lists(figures, min_size=2, max_size=2),
-    burning=st.sampled_from([[], ["latency_p95_ms is 90"]]),
+    burning=st.sampled_from([{}, {"a1": "latency_p95_ms is 90"}]),
     trained_minutes=st.floats(0, 300),
     estimates=st.lists(st.floats(0.4, 0.9), max_size=5),
     objective=st.none() | st.floats(0.5, 0.9),

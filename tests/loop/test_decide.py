@@ -337,9 +337,11 @@ def test_a_version_that_fails_more_often_than_the_one_before_is_rolled_back() ->
 
 
 def test_an_alert_about_the_service_rolls_back_where_that_is_asked() -> None:
-    burning = replace(QUIET, burning=["latency_p95_ms is 90, above 50"])
+    burning = replace(QUIET, burning={"a1": "latency_p95_ms is 90, above 50"})
     assert decide(burning, POLICY) == []
     back = only(burning, replace(POLICY, rollback=replace(POLICY.rollback, service=True)))
+    known = replace(burning, champion=replace(CHAMPION, burned=["a1"]))
+    assert decide(known, replace(POLICY, rollback=replace(POLICY.rollback, service=True))) == []
     assert isinstance(back, Rollback)
     assert "since version 4 is in charge: latency_p95_ms is 90" in back.reason
 

@@ -180,13 +180,13 @@ def test_a_challenger_that_needs_a_review_waits_for_it_and_is_promoted_within_a_
 
 
 @pytest.mark.parametrize("living", [{"margin: 0.0": "margin: 0.2", "decay: 0.1": "decay: 0.9"}], indirect=True)
-def test_a_champion_that_fails_since_it_is_in_charge_is_rolled_back_at_the_next_window(living: Living) -> None:
+def test_a_champion_that_fails_since_it_is_in_charge_is_rolled_back_before_the_next_window(living: Living) -> None:
     living.day()
     ask_to_retrain(living.context, by="ada", why="")
     living.settle()
     assert living.champion() == 2
     answer(living, 500, 1)
     answer(living, 100, 2, failed=30)
-    living.day()
+    living.settle()
     assert living.champion() == 1
     assert "version 2 failed at 30 of 100 requests" in living.actions(Rollback)[-1].action.reason

@@ -128,7 +128,12 @@ def _needs(facts: Facts, value: Number) -> Facts:
 
 
 def _burning(facts: Facts, value: Number) -> Facts:
-    return replace(facts, burning=(facts.burning or ["any objective of the service"])[: int(value)])
+    known = (
+        dict.fromkeys(facts.champion.burned, "")
+        if value < 1
+        else {"any alert": "an objective of the service", **facts.burning}
+    )
+    return replace(facts, burning=known)
 
 
 def _service(facts: Facts, value: Number) -> Facts:

@@ -20,11 +20,12 @@ from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
 from boucle.loop import lease
 from boucle.loop import store as tables
-from boucle.loop.facts import challenger_of
+from boucle.loop.facts import challenger_of, service_facts
 from boucle.loop.following import follow_live
 from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.reconcile import finish, reconcile
 from boucle.loop.records import Decision, Hold, Job, Retrain, Stream, Trained
+from boucle.loop.rules import of_service
 from boucle.loop.stage import Stage
 from boucle.loop.verdicts import verdicts_on
 from boucle.loop.watch import performance_if_any
@@ -105,7 +106,7 @@ class Controller:
         if stage is None:
             return False
         settled = self._settle(stage)
-        if not due and self._done_day is not None and self._has_news(stage):
+        if not due and self._done_day is not None and self._has_news(stage, self._done_day):
             self._again(stage, self._done_day)
             settled = True
         for window in due[:1]:
@@ -204,13 +205,13 @@ class Controller:
             measured = performance_if_any(stage, window.day)
             self._told(stage, reconcile(stage, window, measured, start=self._start, again=True))
 
-    def _has_news(self, stage: Stage) -> bool:
+    def _has_news(self, stage: Stage, day: date) -> bool:
         """Whether something came that need not wait until a window closes: a person's wish or review, or what a
         rollout has shown by now."""
         if time.monotonic() - self._heard < self._hear_s:
             return False
         stage.forget_standing()
-        news, before = _news(stage), self._news
+        news, before = _news(stage, day), self._news
         self._news, self._heard = news, time.monotonic()
         return news not in (before, (None, None))
 
@@ -240,14 +241,17 @@ class Controller:
         follow_live(stage)
 
 
-def _news(stage: Stage) -> tuple[str | None, tuple[str, int] | None]:
-    """What can change between windows: the oldest wish, and what follows for the challenger that waits, if not a
-    hold."""
-    asked, now = stage.asked(), stage.standing()
+def _news(stage: Stage, day: date) -> tuple[str | None, tuple[str, int] | None]:
+    """What can change between windows: the oldest wish, and what follows for champion and challenger, if not a hold."""
+    asked, now, policy = stage.asked(), stage.standing(), stage.project.loop
+    wish = None if asked is None else asked.id
+    back = next((one for one in of_service(service_facts(stage, now, day), policy) if one.action is not None), None)
+    if back is not None:
+        return wish, (back.name, now.champion)
     if now.challenger is None:
-        return (None if asked is None else asked.id), None
+        return wish, None
     waiting = challenger_of(stage, now, now.challenger, labels=False)
-    due = next((one for one in verdicts_on(waiting, now.champion, stage.project.loop) if one.action is not None), None)
-    following = None if due is None or isinstance(due.action, Hold) else due.name
-    step = 0 if waiting.rollout is None else waiting.rollout.step
-    return (None if asked is None else asked.id), None if following is None else (following, step)
+    due = next((one for one in verdicts_on(waiting, now.champion, policy) if one.action is not None), None)
+    if due is None or isinstance(due.action, Hold):
+        return wish, None
+    return wish, (due.name, 0 if waiting.rollout is None else waiting.rollout.step)

@@ -39,12 +39,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
     return Facts(
         today=day,
         metric=metric,
-        champion=ChampionFacts(
-            number=standing.champion,
-            metric_at_promotion=stage.metric_of(standing.champion),
-            promoted_on=standing.promoted_on,
-            previous=standing.previous,
-        ),
+        champion=champion_of(stage, standing),
         challenger=None if standing.challenger is None else challenger_of(stage, standing, standing.challenger),
         last_trained_on=standing.last_trained_on,
         performance=None if performance is None else performance.metrics[metric],
@@ -60,8 +55,37 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         objective=None if asked.estimate is None else objective_of(stage.project.objectives, metric),
         asked=stage.asked(),
         service=service_of(stage, standing),
-        burning=burning_of(stage, standing) if stage.project.loop.rollback.service else [],
+        burning=burning_of(stage),
         changed_on=stage.changed_on(day) if asked.since_change else None,
+    )
+
+
+def champion_of(stage: Stage, standing: Standing) -> ChampionFacts:
+    """The version in charge."""
+    return ChampionFacts(
+        number=standing.champion,
+        metric_at_promotion=stage.metric_of(standing.champion),
+        promoted_on=standing.promoted_on,
+        previous=standing.previous,
+        burned=standing.burned,
+    )
+
+
+def service_facts(stage: Stage, standing: Standing, day: date) -> Facts:
+    """The facts of a day about the service alone, which may change at any moment."""
+    return Facts(
+        today=day,
+        metric=stage.metric,
+        champion=champion_of(stage, standing),
+        challenger=None,
+        last_trained_on=standing.last_trained_on,
+        performance=None,
+        performance_rows=0,
+        drifted=[],
+        quarantined_today=[],
+        previous_comparison=None,
+        service=service_of(stage, standing),
+        burning=burning_of(stage),
     )
 
 

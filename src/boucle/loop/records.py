@@ -22,6 +22,8 @@ class ChampionFacts(Struct, frozen=True, kw_only=True):
     promoted_on: date
     previous: int | None
     """Version that was in charge before, if a rollback to it is still possible."""
+    burned: list[str] = field(default_factory=list)
+    """Ids of the alerts about the service that were open when it was promoted."""
 
 
 class ChallengerFacts(Struct, frozen=True, kw_only=True):
@@ -129,8 +131,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """The oldest training that a person asked for and that was not begun."""
     service: list[Figures] = field(default_factory=list)
     """Live, while there is a version to go back to: how the champion answers, and how the one before did."""
-    burning: list[str] = field(default_factory=list)
-    """Live: alerts about the service that opened since the promotion and are open, where a policy asks."""
+    burning: dict[str, str] = field(default_factory=dict)
+    """Live: what the open alerts about the service say, by their ids, where a policy asks."""
     changed_on: date | None = None
     """The day of the newest change that lasted, where a policy asks and there was one."""
 
@@ -149,6 +151,8 @@ class Promote(Struct, frozen=True, kw_only=True, tag_field="action", tag="promot
 
     number: int
     reason: str
+    burned: list[str] = field(default_factory=list)
+    """Ids of the alerts about the service that were open then, which are not its fault."""
 
 
 class Advance(Struct, frozen=True, kw_only=True, tag_field="action", tag="advance"):

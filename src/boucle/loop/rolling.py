@@ -57,12 +57,12 @@ def service_of(stage: Stage, standing: Standing) -> list[Figures]:
     return [_figures(_asked(stage, number)) for number in (standing.champion, standing.previous)]
 
 
-def burning_of(stage: Stage, standing: Standing) -> list[str]:
-    """What open alerts about the service say that opened since the promotion."""
-    if not stage.is_live or standing.previous is None:
-        return []
+def burning_of(stage: Stage) -> dict[str, str]:
+    """What the open alerts about the service say, by their ids, where they undo a promotion; empty in a replay."""
+    if not stage.is_live or not stage.project.loop.rollback.service:
+        return {}
     known = alerts(stage.store, stage.name, stage.held.stream, only_open=True)
-    return [one.message for one in known if one.kind in SERVICE and one.opened_on > standing.promoted_on]
+    return {one.id: one.message for one in known if one.kind in SERVICE}
 
 
 def _asked(stage: Stage, number: int, role: Role = "champion") -> Served:

@@ -16,7 +16,7 @@ def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
     """Every rule in the order in which they are asked."""
     asked = triggers(facts, policy)
     due = next((one.action for one in asked if isinstance(one.action, Retrain)), None)
-    back = [_rollback(facts, policy), _failing(facts, policy), _burning(facts, policy)]
+    back = [_rollback(facts, policy), *of_service(facts, policy)]
     return [*back, *verdicts(facts, policy), *holds(facts, policy.retrain, due), *asked]
 
 
@@ -46,6 +46,11 @@ def _rollback(facts: Facts, policy: LoopSection) -> Rule:
     return rule("rollback", conditions, action)
 
 
+def of_service(facts: Facts, policy: LoopSection) -> list[Rule]:
+    """The rules by which the service alone undoes a promotion."""
+    return [_failing(facts, policy), _burning(facts, policy)]
+
+
 def _failing(facts: Facts, policy: LoopSection) -> Rule:
     """It fails more often than the version before did."""
     name, asked, champion = "rollback: errors", policy.rollback, facts.champion
@@ -63,8 +68,9 @@ def _burning(facts: Facts, policy: LoopSection) -> Rule:
     name, champion = "rollback: service", facts.champion
     if not policy.rollback.service:
         return not_asked(name, is_so("alerts about the service are asked for", False))
-    alerts = at_least("alerts about the service since the promotion", "burning", len(facts.burning), 1)
-    reason = f"since version {champion.number} is in charge: {'; '.join(facts.burning)}"
+    since = [said for alert, said in facts.burning.items() if alert not in champion.burned]
+    alerts = at_least("alerts about the service since the promotion", "burning", len(since), 1)
+    reason = f"since version {champion.number} is in charge: {'; '.join(since)}"
     action = Rollback(number=champion.previous or 0, reason=reason)
     return rule(name, [*_may_go_back(facts, policy), alerts], action)
 

@@ -31,6 +31,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     challenger: int | None
     """Trained, no verdict yet."""
     last_trained_on: date
+    burned: list[str] = []
+    """Ids of the alerts about the service that were open when the champion was promoted."""
     rolling: Rolling | None = None
     """How far the challenger is rolled out; None before the first step."""
     ended: int | None = None
@@ -62,9 +64,10 @@ def after(before: Standing, decision: Decision) -> Standing:
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
             return replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
-        case Promote(number=number):
+        case Promote(number=number, burned=burned):
             now = without_rollout(before)
-            return replace(now, champion=number, promoted_on=decision.day, previous=before.champion, challenger=None)
+            now = replace(now, promoted_on=decision.day, previous=before.champion, challenger=None)
+            return replace(now, champion=number, burned=burned)
         case Advance(number=number, step=step, at=at, before=asked):
             return replace(before, rolling=Rolling(number=number, step=step, since=at, before=asked))
         case Rollback(number=number):

@@ -1,5 +1,6 @@
 """The rules of a verdict on a challenger that waits: refused, promoted, or waiting. Pure."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Final
 
@@ -19,11 +20,13 @@ def verdicts(facts: Facts, policy: LoopSection) -> list[Rule]:
     waits = is_so("a challenger waits for its verdict", challenger is not None)
     if challenger is None:
         return [not_asked(name, waits) for name in (*_FIRST, *_LAST)]
-    return verdicts_on(challenger, facts.champion.number, policy)
+    return verdicts_on(challenger, facts.champion.number, policy, burned=list(facts.burning))
 
 
-def verdicts_on(challenger: ChallengerFacts, champion: int, policy: LoopSection) -> list[Rule]:
-    """The same of one that waits."""
+def verdicts_on(
+    challenger: ChallengerFacts, champion: int, policy: LoopSection, *, burned: Sequence[str] = ()
+) -> list[Rule]:
+    """The same of one that waits. `burned`: ids of the alerts about the service that are open."""
     waits, number = is_so("a challenger waits for its verdict", True), challenger.number
     failed = [waits, is_so("its gates passed", challenger.gates_passed, False, "challenger.gates_passed")]
     refused = Refuse(number=number, reason=f"version {number} fails its gates: {challenger.gates_message}")
@@ -32,7 +35,7 @@ def verdicts_on(challenger: ChallengerFacts, champion: int, policy: LoopSection)
         _few(challenger, policy.promote, waits),
         _slices(challenger, policy.promote, waits),
         *refusals(challenger, policy),
-        *_compared(challenger, champion, policy, waits),
+        *_compared(challenger, champion, policy, waits, burned),
     ]
 
 
@@ -72,7 +75,9 @@ def _slices(challenger: ChallengerFacts, asked: PromotePolicy, waits: Condition)
     return rule(name, [waits, lower], refused)
 
 
-def _compared(challenger: ChallengerFacts, champion: int, policy: LoopSection, waits: Condition) -> list[Rule]:
+def _compared(
+    challenger: ChallengerFacts, champion: int, policy: LoopSection, waits: Condition, burned: Sequence[str]
+) -> list[Rule]:
     """On its way to be promoted, or else refused."""
     asked = policy.promote
     number, comparison, required = challenger.number, challenger.comparison, 0.0 - asked.margin
@@ -91,7 +96,7 @@ def _compared(challenger: ChallengerFacts, champion: int, policy: LoopSection, w
     return [
         rule("hold: review", [waits, *better, missing], review),
         *ways_on(challenger, policy, better),
-        rule("promote", [waits, *better], Promote(number=number, reason=said)),
+        rule("promote", [waits, *better], Promote(number=number, reason=said, burned=list(burned))),
         rule("refuse: comparison", [waits], Refuse(number=number, reason=said)),
     ]
 
