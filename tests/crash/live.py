@@ -3,7 +3,8 @@
 `main([folder])` does in one process, with a clock that it sets, what `boucle serve`, `boucle monitor` and `boucle loop
 run` do in three; a day that was served is not served again. Each line says what is durable: `window <key>`, `decided
 <key>`. `main([folder, "served"])` leaves the deciding to others; `main([folder, "loop"])` is `boucle loop run`, which
-takes over from one that stands still after a second.
+takes over from one that stands still after a second. Where challengers are rolled out by steps, some hours pass after
+each day, in which the canary is asked.
 """
 
 import subprocess
@@ -28,14 +29,17 @@ from boucle.loop.lease import take
 from boucle.loop.live import LIVE, live_stream, train_job
 from boucle.loop.monitor import Monitor
 from boucle.loop.records import Job
+from boucle.loop.steps import steps_of
 from boucle.models.api import alias, get_version
 from boucle.monitoring.api import add_labels, windows
 from boucle.packaging.api import open_kept, predict_table
 from boucle.project.context import Context, open_context
 from boucle.project.lifecycle import run_project
+from boucle.serving.counters import open_counters
+from boucle.serving.meter import Meter, by_version
 from boucle.serving.prediction_log import PredictionLog, read_frames
 from boucle.serving.records import PredictionFrame
-from boucle.serving.traffic import log_folder
+from boucle.serving.traffic import counters_folder, log_folder, read_traffic
 
 NAME = "orders"
 
@@ -59,7 +63,7 @@ def main(arguments: list[str]) -> None:
 def work(context: Context, *, decide: bool) -> None:
     """All days of the replay section, one after the other."""
     first = run_project(context, Silent())
-    clock = FixedClock(datetime(2024, 1, 1, tzinfo=UTC))
+    clock = FixedClock(_told(context))
     context.close()
     context._store = Store.open(context.home, clock=clock)
     feed = Feed(load(context.store(), first.source.digest), context.project)
@@ -72,16 +76,22 @@ def work(context: Context, *, decide: bool) -> None:
         train_job(context, job.id, Silent())
         return subprocess.Popen(["true"], stdin=subprocess.PIPE)
 
-    controller = Controller(context, held, launch, lambda _: None)
+    controller = Controller(context, held, launch, lambda _: None, hear_s=0.0)
     for day in feed.days():
-        _serve(context, feed, log, day)
+        if clock.now() <= _after(day):
+            _serve(context, feed, log, day)
         for moment in (_after(day), _after(day) + timedelta(hours=2)):  # it is read; then nothing came for a while
-            clock.advance((moment - clock.now()).total_seconds())
+            _advance(context, clock, moment)
             while monitor.look():
                 pass
         say(f"window {day}")
         while decide and controller.look():
             pass
+        for hours in range(3, 3 + 2 * len(steps_of(context.project.loop.rollout))):
+            _advance(context, clock, _after(day) + timedelta(hours=hours))
+            _ask_canary(context)
+            while decide and controller.look():
+                pass
         if decide:
             say(f"decided {day}")
     controller.end()
@@ -122,6 +132,30 @@ def _serve(context: Context, feed: Feed, log: PredictionLog, day: date) -> None:
     labels: pl.DataFrame = feed.labels(day - timedelta(days=1))
     if labels.height:
         add_labels(store, project_id=NAME, stream=LIVE, labels=labels, arrived_at=_after(day))
+
+
+def _told(context: Context) -> datetime:
+    """When it is: the clock of a process that was killed goes on in the next one, where steps are waited for."""
+    file = context.folder / "clock"
+    return datetime.fromisoformat(file.read_text()) if file.exists() else datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def _advance(context: Context, clock: FixedClock, moment: datetime) -> None:
+    if not steps_of(context.project.loop.rollout):
+        clock.advance((moment - clock.now()).total_seconds())
+    elif moment > clock.now():
+        clock.advance((moment - clock.now()).total_seconds())
+        (context.folder / "clock").write_text(clock.now().isoformat())
+
+
+def _ask_canary(context: Context) -> None:
+    """The canary has answered ten questions by now, whoever was killed meanwhile."""
+    canary, folder = read_traffic(context.home, NAME).canary, counters_folder(context.home, NAME)
+    if canary is not None and not by_version(folder).get(canary.deployment.number):
+        counters = open_counters(folder)
+        for _ in range(10):
+            Meter(counters).answered("v2", canary.deployment.number, 0.001, 1)
+        counters.close()
 
 
 def _after(day: date) -> datetime:

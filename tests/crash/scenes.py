@@ -167,6 +167,13 @@ def live(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, s
     return done, set(done.out.splitlines())
 
 
+def in_steps(folder: Path) -> None:
+    """Let challengers take over by steps, of which the first is asked for less than it will show."""
+    file = folder / "boucle.yaml"
+    steps = "  rollout: {shadow_hours: 1, canary: [20], step_hours: 1, step_requests: 5}\nreplay:"
+    file.write_text(file.read_text().replace("replay:", steps, 1))
+
+
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return int(listener.getsockname()[1])
@@ -182,6 +189,7 @@ SCENES = {
     "changed": Scene("ran", change_code, _boucle("run"), kept),
     "replay": Scene("ran", _nothing, _boucle("replay"), kept),
     "live": Scene("ran", _nothing, live, lambda folder: live_loop.seen(folder / ".boucle")),
+    "rolling": Scene("ran", in_steps, live, lambda folder: live_loop.seen(folder / ".boucle")),
     "serve": Scene("ran", _nothing, serve, logged),
     "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
     "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),

@@ -27,6 +27,11 @@ LIVE_POINTS = [
     *("job.begun:3", "decision.recorded:3", "commit.committed:12"),
 ]
 """A cycle of the live loop, some of it also on the day of the training."""
+ROLLOUT_POINTS = [
+    *("rollout.placed", "decision.recorded:2", "decision.recorded:3", "traffic.written:2"),
+    *("decision.recorded:4", "alias.promoted", "traffic.written:3", "rollout.placed:2"),
+]
+"""Steps of a rollout: shadow, canary, champion."""
 
 
 def test_the_scenes_reach_every_named_point(theatre: Theatre) -> None:
@@ -43,6 +48,12 @@ def test_killed_at_a_point(theatre: Theatre, point: str) -> None:
 @pytest.mark.parametrize("point", LIVE_POINTS)
 def test_the_live_loop_killed_at_every_step_of_a_cycle(theatre: Theatre, point: str) -> None:
     theatre.kill("live", point)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", ROLLOUT_POINTS)
+def test_a_rollout_killed_at_every_step(theatre: Theatre, point: str) -> None:
+    theatre.kill("rolling", point)
 
 
 @pytest.mark.long
