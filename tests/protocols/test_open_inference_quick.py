@@ -141,7 +141,7 @@ def test_a_dear_model_that_fails_is_counted(endpoint: Endpoint, monkeypatch: pyt
     monkeypatch.setattr("boucle.packaging.bundle.Predictor.ask", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         quickly(endpoint, body())
-    assert ("v2", 1, 500) in endpoint.meter._places
+    assert ("v2", 3, 500) in endpoint.meter._places
 
 
 def test_an_endpoint_that_is_gone_or_another_is_left_to_the_handler(endpoint: Endpoint) -> None:
