@@ -10,6 +10,8 @@ import io
 import json
 import lzma
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
 from contextlib import redirect_stdout
@@ -38,7 +40,14 @@ from boucle.pipeline.cache import _FORMAT as CACHE_FORMAT
 from boucle.serving.api import log_folder, read_frames
 
 HERE = Path(__file__).parent
+CRASH = HERE.parent / "crash"
 FACTS = (["status"], ["models", "list"], ["models", "history"], ["audit", "verify"])
+LIVE_FACTS = (
+    *FACTS,
+    *(["loop", "explain", f"live/2024-01-12/{number:02}"] for number in range(2)),
+    ["loop", "explain", "live/2024-01-11/00"],
+)
+"""What is told of a home with a live stream: also which facts led to its decisions."""
 QUESTION: dict[str, list[Any]] = {
     "kind": ["a", "c", None, "new"],
     "x": [0.3, 7.1, None, -2.0],
@@ -144,6 +153,27 @@ def make_home(folder: Path) -> None:
         tar.add(folder, arcname=".", filter=_without_locks)
 
 
+def make_live(folder: Path) -> None:
+    """The archive of a home whose live stream went through a cycle: windows, alerts, labels, jobs, decisions, cursor."""
+    archive = HERE / f"live-{REVISIONS[-1]}.tar.xz"
+    if archive.exists():
+        return
+    serve_live(folder)
+    facts = {" ".join(words): told(folder, *words) for words in LIVE_FACTS}
+    (HERE / f"live-{REVISIONS[-1]}.json").write_text(json.dumps({"facts": facts}, indent=1) + "\n", encoding="utf-8")
+    with tarfile.open(archive, "w:xz") as tar:
+        tar.add(folder, arcname=".", filter=_without_locks)
+
+
+def serve_live(folder: Path) -> None:
+    """Serve, watch and decide on all days of the project that is in a folder, or that is laid there."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(CRASH)!r}); from pathlib import Path; import live, project;"
+        f"folder = Path({str(folder)!r}); folder.exists() or project.lay(folder); live.main([str(folder)])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def make_formats(folder: Path) -> None:
     """One file (or folder) of each format on its own, taken from that home."""
     home = folder / ".boucle"
@@ -230,6 +260,7 @@ def main() -> None:
         told(folder, "users", "add", "ada", "--role", "admin")
         make_home(folder)
         make_formats(folder)
+        make_live(Path(temporary) / "live" / "orders")
 
 
 if __name__ == "__main__":

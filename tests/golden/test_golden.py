@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+from make import serve_live
 from many import many_values
 
 from boucle.app.main import run_command
@@ -36,6 +37,7 @@ from boucle.serving.prediction_log import read_frames
 from boucle.serving.records import Traffic
 
 HERE = Path(__file__).parent
+LIVE = sorted(path.name.split(".")[0].removeprefix("live-") for path in HERE.glob("live-*.tar.xz"))
 FORMATS = HERE / "formats"
 SOURCE = HERE.parents[1] / "src" / "boucle"
 HOMES = sorted(path.name.split(".")[0].removeprefix("home-") for path in HERE.glob("home-*.tar.xz"))
@@ -108,6 +110,22 @@ def test_a_home_goes_on(unpacked: tuple[Path, Any]) -> None:
     replayed = told(folder, "replay")
     assert replayed["rows"] == expected["facts"]["status"]["served_rows"]
     assert told(folder, "audit", "verify")["problems"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", LIVE)
+def test_a_home_with_a_live_stream_tells_the_same_and_goes_on(revision: str, tmp_path: Path) -> None:
+    expected = json.loads((HERE / f"live-{revision}.json").read_text())
+    with tarfile.open(HERE / f"live-{revision}.tar.xz") as tar:
+        tar.extractall(tmp_path, filter="tar")
+    for words, then in expected["facts"].items():
+        assert still_says(told(tmp_path, *words.split()), then), words
+    file = tmp_path / "boucle.yaml"
+    file.write_text(file.read_text().replace("last: 2024-01-13", "last: 2024-01-14"))
+    serve_live(tmp_path)
+    status = told(tmp_path, "status")
+    assert (status["stream"], status["last_day"], status["served_rows"]) == ("live", "2024-01-14", 180)
+    assert told(tmp_path, "loop", "explain", "live/2024-01-12/00")
 
 
 # --- each format on its own ----------------------------------------------------------------------------------------
