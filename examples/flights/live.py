@@ -3,10 +3,11 @@
     python examples/flights/live.py --day-s 4
 
 It runs `boucle run` unless a version is in charge, starts `boucle up` with a compressed clock, sends each flight's
-question when its time has come, and each day's labels as late as `monitoring.labels_delay_days` says. At the end it
-compares what was answered with what the first version would have answered, month by month, and with `--beside HOME`
-with a replay that was made there (`boucle --home HOME replay`). Killing it or any part of it loses nothing: give the
-same command again, and it goes on from the last window that was closed.
+question when its time has come, and each day's labels as late as `monitoring.labels_delay_days` says. Days go on while
+a training takes its time; with `--day-s 0` there is no such clock, and a day goes on when all that comes of the day
+before has come. At the end it compares what was answered with what the first version would have answered, month by
+month, and with `--beside HOME` with a replay that was made there (`boucle --home HOME replay`). Killing it or any part
+of it loses nothing: give the same command again, and it goes on from the last window that was closed.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from boucle.kernel.progress import Silent
 from boucle.loop.feed import Feed, batches
 from boucle.loop.live import LIVE
 from boucle.loop.records import Hold
-from boucle.loop.store import decided, get_stream, latest_stream
+from boucle.loop.store import decided, get_stream, latest_stream, list_jobs
 from boucle.models.api import get_version
 from boucle.monitoring.api import add_labels, inputs, labelled, outputs, windows
 from boucle.packaging.api import Predictor, open_kept, predict_table
@@ -68,7 +69,8 @@ def _live(context: Context, feed: Feed, days: list[date], day_s: float, port: in
         try:
             behind_s = _feed(context, feed, days, clock, client)
             client.close()
-            _wait_decided(context, days[-1])
+            if clock is not None or days[-1] != feed.days()[-1]:  # else nothing closes the last day for an hour
+                _wait_decided(context, days[-1])
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
@@ -77,14 +79,15 @@ def _live(context: Context, feed: Feed, days: list[date], day_s: float, port: in
 
 def _up(
     context: Context, client: InferClient, first: date, day_s: float, port: int
-) -> "tuple[subprocess.Popen[bytes], Compressed]":
+) -> "tuple[subprocess.Popen[bytes], Compressed | None]":
     """`boucle up`, ready before the first day begins by its clock; it ends with this process."""
     command = [sys.executable, "-m", "boucle.app.part", "--project", str(context.folder), "--home", str(context.home)]
     start_s = START_S
     while True:
-        begins = datetime.now(UTC) + timedelta(seconds=start_s)
-        clock = Compressed(datetime.combine(first, datetime.min.time(), UTC), 86_400 / day_s, begins)
-        environ = os.environ | {VARIABLE: clock.as_text()}
+        begins, clock, environ = datetime.now(UTC) + timedelta(seconds=start_s), None, dict(os.environ)
+        if day_s:
+            clock = Compressed(datetime.combine(first, datetime.min.time(), UTC), 86_400 / day_s, begins)
+            environ[VARIABLE] = clock.as_text()
         process = subprocess.Popen([*command, "up", "--port", str(port)], env=environ, stdin=subprocess.PIPE)
         while datetime.now(UTC) < begins and process.poll() is None:
             if client.is_ready():
@@ -98,13 +101,15 @@ def _up(
         start_s *= 2
 
 
-def _feed(context: Context, feed: Feed, days: list[date], clock: Compressed, client: InferClient) -> float:
+def _feed(context: Context, feed: Feed, days: list[date], clock: Compressed | None, client: InferClient) -> float:
     """Ask each question when its time has come, and tell each day's labels when theirs has."""
     name, behind_s = context.project.project, 0.0
     delay = timedelta(days=context.project.monitoring.labels_delay_days)
     for day in days:
         for number, batch in enumerate(batches(feed.served(day), feed.plan.batch_rows)):
             behind_s = max(behind_s, _ask(context, feed, client, clock, day, number, batch))
+            if clock is None and not number and day > days[0]:  # by these rows the day before is over
+                _wait_decided(context, day - timedelta(days=1))
         end = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
         _sleep_until(clock, end)
         labels = feed.labels(day - delay)
@@ -117,7 +122,13 @@ def _feed(context: Context, feed: Feed, days: list[date], clock: Compressed, cli
 
 
 def _ask(
-    context: Context, feed: Feed, client: InferClient, clock: Compressed, day: date, number: int, rows: pl.DataFrame
+    context: Context,
+    feed: Feed,
+    client: InferClient,
+    clock: Compressed | None,
+    day: date,
+    number: int,
+    rows: pl.DataFrame,
 ) -> float:
     """Ask for some rows when the time of the last of them has come; how many seconds too late that was."""
     kinds = dict.fromkeys(context.project.data.features.numeric, "number")
@@ -143,21 +154,24 @@ def _insist(client: InferClient, request: str, asked: dict[str, list[Any]], kind
             return
 
 
-def _sleep_until(clock: Compressed, moment: datetime) -> float:
+def _sleep_until(clock: Compressed | None, moment: datetime) -> float:
     """How many of the machine's seconds were left; less than 0: it is over."""
+    if clock is None:
+        return 0.0
     left = (moment - clock.at(datetime.now(UTC))).total_seconds() / clock.rate
     time.sleep(max(0.0, left))
     return left
 
 
 def _wait_decided(context: Context, last: date) -> None:
-    """Wait until the window of the last day is decided on: its clock closes it."""
+    """Wait until the window of a day is decided on, and nothing that was decided is under way."""
     store, name, until = context.store(), context.project.project, time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         stream = store.read(lambda conn: get_stream(conn, name, LIVE))
-        if stream is not None and stream.done_through is not None and stream.done_through >= last:
+        jobs = store.read(lambda conn: list_jobs(conn, name, LIVE, unfinished=True))
+        if stream is not None and stream.done_through is not None and stream.done_through >= last and not jobs:
             return
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def compared(context: Context, days: list[date]) -> dict[str, Any]:
@@ -240,7 +254,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Send the flights of 2013 through the live system.")
     parser.add_argument("--project", type=Path, default=Path(__file__).parent, help="folder of boucle.yaml")
     parser.add_argument("--days", type=int, help="so many days only; default: all that are replayed")
-    parser.add_argument("--day-s", type=float, default=4.0, help="seconds for a day (default: %(default)s)")
+    parser.add_argument(
+        "--day-s", type=float, default=4.0, help="seconds for a day (default: %(default)s); 0: no clock"
+    )
     parser.add_argument("--beside", type=Path, metavar="HOME", help="home of a replay to compare with")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()

@@ -45,8 +45,8 @@ class Faked(Ground):
         )
 
     @contextmanager
-    def told(self, times: list[str]) -> Iterator[None]:
-        """The clock is set to each of these in turn, again and again, every 20 milliseconds."""
+    def told(self, times: list[str], *, every_s: float = 0.02) -> Iterator[None]:
+        """The clock is set to each of these in turn, again and again."""
         ended = threading.Event()
 
         def keep_setting() -> None:
@@ -54,7 +54,7 @@ class Faked(Ground):
                 new = self.clock.with_suffix(".new")
                 new.write_text(at)
                 new.replace(self.clock)
-                if ended.wait(0.02):
+                if ended.wait(every_s):
                     return
 
         setter = threading.Thread(target=keep_setting)

@@ -15,6 +15,7 @@ import pytest
 from .conftest import PATIENCE_S, Child, Ground, copy
 from .found import check, facts
 from .test_clock import JUMPING, Faked
+from .tree import stands_still
 
 pytestmark = pytest.mark.long
 
@@ -46,6 +47,28 @@ def test_one_that_stood_still_and_goes_on_does_nothing_twice(
     first = ground.start(folder, str(folder), "loop", script="live.py")
     wait(lambda: bool(ask(folder, "SELECT id FROM loop_jobs WHERE kind = 'retrain'")), first)
     stand_still(folder, first)
+    second = ground.start(folder, str(folder), "loop", script="live.py")
+    wait(lambda: is_over(folder), second)
+    os.kill(first.pid, signal.SIGCONT)
+    wait(lambda: "another process took over" in first.out.read_text(), first)
+    for loop in (first, second):
+        end(ground, loop)
+    check(folder / ".boucle")
+    assert facts(folder / ".boucle") == undisturbed
+    assert ask(folder, "SELECT count(*) FROM alias_moves") == [(len(undisturbed["charge"]),)]
+
+
+@pytest.mark.parametrize(
+    "point", ["loop.taken", "job.begun", "job.kept", "decision.carried_out", "window.decided", "window.finished:2"]
+)
+def test_one_that_stands_still_at_any_step_and_goes_on_does_nothing_twice(
+    ground: Ground, served: Path, undisturbed: dict[str, Any], tmp_path: Path, point: str
+) -> None:
+    folder = copy(served, tmp_path / "orders")
+    held = tmp_path / f"held-{point.partition(':')[0]}"
+    environ = {"CRASH_HOLD": point, "CRASH_HELD": str(tmp_path / "held-")}
+    first = ground.start(folder, str(folder), "loop", script="live.py", **environ)
+    wait(lambda: held.exists() and stands_still(first.pid), first)
     second = ground.start(folder, str(folder), "loop", script="live.py")
     wait(lambda: is_over(folder), second)
     os.kill(first.pid, signal.SIGCONT)

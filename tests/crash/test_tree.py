@@ -11,6 +11,7 @@ from boucle.loop.feed import Feed
 
 from .conftest import Ground, copy
 from .found import check
+from .test_clock import Faked
 from .tree import Strike, Tree, feed_of
 
 pytestmark = pytest.mark.slow
@@ -41,9 +42,10 @@ class Stage:
         self.trees: list[Tree] = []
         self._expected: dict[str, Any] = {}
 
-    def begin(self, **environ: str) -> Tree:
+    def begin(self, ground: Ground | None = None, **environ: str) -> Tree:
+        """The tree of `boucle up` over a copy of what was watched."""
         folder = copy(self._watched.folder, self._folder / f"{len(self.trees)}" / "orders")
-        self.trees.append(Tree(self._ground, self._feed, folder, after=self._watched, **environ))
+        self.trees.append(Tree(ground or self._ground, self._feed, folder, after=self._watched, **environ))
         return self.trees[-1]
 
     def expected(self) -> dict[str, Any]:
@@ -135,3 +137,12 @@ def test_who_reaches_a_step_is_killed_there(ground: Ground, stage: Stage, point:
     mark = ground.mark()
     stage.finish(stage.begin(CRASH_AT=point, CRASH_MARK=mark))
     assert Path(mark).exists(), point
+
+
+@pytest.mark.long
+def test_a_cycle_while_the_clock_of_everything_jumps_by_hours_days_and_months(stage: Stage, tmp_path: Path) -> None:
+    """Each fifth of a second, to and fro: nothing closes early, no label is lost, no decision is another one."""
+    faked = Faked(tmp_path)
+    with faked.told(["+0", "+3600", "+0", "-7200", "+259200", "-259200", "+0", "+2678400", "-2678400"], every_s=0.2):
+        stage.finish(stage.begin(faked))
+    faked.close()

@@ -185,15 +185,11 @@ class Tree:
         words = {one: _words(one) for one in everything}
         if name == "training":
             return [one for one in everything if b"boucle.app.training" in words[one]]
-        parts = {
-            part: [one for one in everything if b"boucle.app.part" in words[one] and words[one][-1] == part]
-            for part in (b"serve", b"monitor", b"run")
-        }
-        if name == "worker":
-            return [
-                one for one in everything if _parent(one) in parts[b"serve"] and b"spawn_main" in b" ".join(words[one])
-            ]
-        return parts[b"run" if name == "loop" else name.encode()]
+        part = {"serve": b"serve", "monitor": b"monitor", "loop": b"run", "worker": b"serve"}[name]
+        found = [one for one in everything if b"boucle.app.part" in words[one] and words[one][-1] == part]
+        if name != "worker":
+            return found
+        return [one for one in everything if _parent(one) in found and b"resource_tracker" not in b" ".join(words[one])]
 
     def facts(self) -> dict[str, Any]:
         """What it came to: decisions, versions, windows, alerts, charge, labels; each question and label once."""
@@ -241,12 +237,13 @@ class Strike:
 
     def _new(self) -> Iterator[tuple[str, int]]:
         for file in sorted(self._folder.iterdir()):
-            if file.name not in self._met and (text := file.read_text()) and _stands_still(int(text)):
+            if file.name not in self._met and (text := file.read_text()) and stands_still(int(text)):
                 self._met.add(file.name)
                 yield file.name, int(text)
 
 
-def _stands_still(process: int) -> bool:
+def stands_still(process: int) -> bool:
+    """Whether a process is stopped, or is no more."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] in "TtZX"
     return True
