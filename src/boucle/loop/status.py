@@ -14,7 +14,7 @@ from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.quality import NEWEST, WindowQuality, newest_quality, newest_slices
-from boucle.loop.records import Stream
+from boucle.loop.records import Retrain, Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.service import requests_per_minute
 from boucle.loop.watch import SERVICE_METRICS
@@ -26,6 +26,16 @@ from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
+
+
+class UnderWay(Struct, frozen=True, kw_only=True):
+    """A training that the loop asked for and that is not over."""
+
+    id: str
+    window: str
+    reason: str
+    attempts: int
+    """More than one: it was interrupted and is done again."""
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):
@@ -42,6 +52,9 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     """Of the newest windows: rows that came after their window was judged."""
     last_day: date | None
     """The newest with rows."""
+    decided_through: str | None
+    """The newest window that the live loop has decided on."""
+    under_way: list[UnderWay]
     open_alerts: list[Alert]
     window: str | None
     """The newest window that has rows."""
@@ -73,6 +86,8 @@ def status(context: Context) -> StatusReport:
         served_rows=sum(window.rows for window in served),
         late_rows=sum(window.late_rows for window in asked[-NEWEST:]),
         last_day=asked[-1].day if asked else None,
+        decided_through=stream.done_window if stream else None,
+        under_way=_under_way(store, name, stream),
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
         window=newest.key if newest else None,
         drift=[one for one in ranked(newest.drift) if moved(one)] if newest else [],
@@ -86,6 +101,17 @@ def status(context: Context) -> StatusReport:
 def moved(column: ColumnDrift) -> bool:
     """Whether there is anything to tell about it."""
     return column.drifted or column.shifted or column.is_serious or column.verdict in ("slight", "few")
+
+
+def _under_way(store: Store, name: str, stream: Stream | None) -> list[UnderWay]:
+    if stream is None:
+        return []
+    jobs = store.read(lambda conn: tables.list_jobs(conn, name, stream.stream, unfinished=True))
+    return [
+        UnderWay(id=job.id, window=job.window, reason=job.action.reason, attempts=job.attempts)
+        for job in jobs
+        if isinstance(job.action, Retrain)
+    ]
 
 
 def objectives(

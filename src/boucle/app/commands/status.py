@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from boucle.evaluation.records import Metric, Slice
     from boucle.loop.quality import WindowQuality
     from boucle.loop.report_records import ObjectiveStatus
+    from boucle.loop.status import StatusReport
     from boucle.monitoring.records import ColumnDrift
     from boucle.project.needs import NeedStatus
 
@@ -49,6 +50,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             )
         if report.last_day is not None:
             screen.print(f"{report.served_rows:,} rows served until {report.last_day} ({report.stream})")
+        for line in under_way(report):
+            screen.print(line)
         if report.late_rows:
             screen.print(
                 f"{report.late_rows:,} rows of the newest windows came after their window was judged; where that is "
@@ -67,6 +70,17 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             screen.print(f"open alert since {alert.opened_on}: {alert.message}")
         for line in running(project.home):
             screen.print(line)
+
+
+def under_way(report: "StatusReport") -> list[str]:
+    """What the live loop is at, a line each; nothing where it has done all that there was."""
+    lines = []
+    if report.decided_through and report.window and report.decided_through < report.window:
+        lines.append(f"the loop has decided on the windows until {report.decided_through}, not on those since")
+    for one in report.under_way:
+        again = f" for the {one.attempts}. time" if one.attempts > 1 else ""
+        lines.append(f"a training is under way{again}, asked for by window {one.window}: {one.reason}")
+    return lines
 
 
 def quality(found: "Sequence[WindowQuality]") -> "Table":

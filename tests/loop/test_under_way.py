@@ -1,0 +1,41 @@
+"""What `boucle status` says of a loop that is at work."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from boucle.app.main import run_command
+from boucle.kernel.store import Store
+from boucle.loop import store as tables
+from boucle.loop.live import LIVE
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """A project whose live loop decided on five days."""
+    with tarfile.open(max(GOLDEN.glob("live-*.tar.xz"))) as tar:
+        tar.extractall(tmp_path, filter="tar")
+    return tmp_path
+
+
+def test_a_training_under_way_and_windows_that_wait_are_told(live: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status", "--project", str(live)]) == 0
+    assert "under way" not in (before := capsys.readouterr().out)
+    assert "the loop has decided" not in before
+    with Store.open(live / ".boucle") as store:
+        held = store.read(lambda conn: tables.get_stream(conn, "orders", LIVE))
+        assert held is not None
+        job = store.read(lambda conn: tables.get_job(conn, "orders", "live/2024-01-12/00"))
+        assert job is not None
+        again = replace(job, state="running", attempts=2)
+        earlier = next(iter(store.read(lambda conn: tables.decided(conn, "orders", LIVE)))).day
+        store.write(lambda conn: tables.put_job(conn, "orders", held, again))
+        store.write(lambda conn: tables.finish_window(conn, "orders", held, str(earlier), earlier))
+    assert run_command(["status", "--project", str(live)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a training is under way for the 2. time, asked for by window 2024-01-12: auc_roc is 0.57" in said
+    assert f"the loop has decided on the windows until {earlier}, not on those since" in said
