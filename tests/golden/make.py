@@ -154,7 +154,7 @@ def make_home(folder: Path) -> None:
 
 
 def make_live(folder: Path) -> None:
-    """The archive of a home whose live stream went through a cycle: windows, alerts, labels, jobs, decisions, cursor."""
+    """The archive of a home whose live stream went through a cycle."""
     archive = HERE / f"live-{REVISIONS[-1]}.tar.xz"
     if archive.exists():
         return
