@@ -64,8 +64,8 @@ class Stage:
         tree.end()
         check(tree.home)
         found = tree.facts()
-        different = {name: (found[name], expected[name]) for name in expected if found[name] != expected[name]}
-        assert not different, (different, tree.output())
+        for name in expected:
+            assert found[name] == expected[name], tree.output()
         assert tree.told == dict(found["labels"])
 
 

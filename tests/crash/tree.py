@@ -132,15 +132,16 @@ class Tree:
         return done.code == 0
 
     def is_over(self, day: date) -> bool:
-        """Whether a day is decided on, nothing is under way, each training led to a verdict, and the endpoint answers
-        with who is in charge."""
+        """Whether a day is decided on, nothing is under way, each training led to a verdict, nothing more is due, and
+        the endpoint answers with who is in charge."""
         stream = self.ask("SELECT done_through FROM loop_streams WHERE stream = 'live'")
         if not stream or stream[0][0] is None or stream[0][0] < str(day):
             return False
         if self.ask("SELECT id FROM loop_jobs WHERE state IN ('running', 'trained')"):
             return False
-        kinds = [json.loads(body)["action"]["action"] for (body,) in self.ask("SELECT body FROM loop_decisions")]
-        if kinds.count("retrain") != kinds.count("promote") + kinds.count("refuse"):
+        decided = self.ask("SELECT body FROM loop_decisions ORDER BY id")
+        kinds = [json.loads(body)["action"]["action"] for (body,) in decided]
+        if kinds.count("retrain") != kinds.count("promote") + kinds.count("refuse") or kinds[-1:] not in ([], ["hold"]):
             return False
         [(number,)] = self.ask("SELECT number FROM alias_moves WHERE alias = 'champion' ORDER BY sequence DESC LIMIT 1")
         traffic, ack = read_traffic(self.home, NAME), read_ack(self.home, NAME)
