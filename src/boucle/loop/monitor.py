@@ -220,5 +220,6 @@ def _headline(window: Window, opened: list[Alert], *, came_late: int) -> str:
         words.append(f"{came_late:,} of them came after it was judged (see monitoring.window.allowed_lateness)")
     if window.quarantined:
         words.append("quarantined")
-    words += [f"alert: {one.message}" for one in opened]
+    # A check over several columns opens an alert for each, and says the same in all of them.
+    words += [f"alert: {message}" for message in dict.fromkeys(one.message for one in opened)]
     return "; ".join(words)
