@@ -155,3 +155,21 @@ def test_two_kept_profiles_of_fifty_columns() -> None:
     verdict = judged([one for one, _ in found], noise={one.column: noise for one, noise in found})
     assert not verdict.drifted
     assert all(one.thresholds for one in verdict.columns)
+
+
+@pytest.mark.usefixtures("folder")
+def test_columns_that_come_apart_end_with_3_only_where_it_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(5).normal(size=(2, 500))
+    pl.DataFrame({"a": x[0], "b": x[0] * 2}).write_csv("linked.csv")
+    pl.DataFrame({"a": x[0], "b": x[0][::-1] * 2}).write_csv("apart.csv")
+    assert run_command(["drift", "linked.csv", "apart.csv"]) == 0
+    assert run_command(["drift", "linked.csv", "apart.csv", "--together"]) == 3
+    assert "a, b no longer go together" in capsys.readouterr().out
+    assert run_command(["profile", "linked.csv", "-o", "linked.profile"]) == 0
+    assert run_command(["drift", "linked.profile", "apart.csv", "--together"]) == 2
+    assert "boucle profile TABLE --rows 1000 -o linked.profile" in capsys.readouterr().err
+    assert run_command(["profile", "linked.csv", "-o", "linked.profile", "--rows", "1000"]) == 0
+    capsys.readouterr()
+    assert run_command(["drift", "linked.profile", "apart.csv", "--together", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["together"]["drifted"] is True
+    assert run_command(["drift", "linked.csv", "linked.csv", "--together"]) == 0

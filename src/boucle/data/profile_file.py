@@ -16,9 +16,10 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from numpy.typing import NDArray
 
-from boucle.data import profiles, table_file
+from boucle.data import profiles, row_sample, table_file
 from boucle.data.number_profile import remember
 from boucle.data.records import CategoryProfile, Noise, NumericProfile, Profile
+from boucle.data.row_sample import RowSample
 from boucle.data.table_file import Shape
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress, Silent
@@ -38,6 +39,8 @@ class ProfiledTable(Struct, frozen=True, kw_only=True):
     profile: Profile
     noise: dict[str, dict[str, Noise]] | None = None
     """By column and distance: how far samples of the column are from it without any drift."""
+    sample: RowSample | None = None
+    """Some of its rows, where they were asked for."""
 
 
 def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None) -> ProfiledTable:
@@ -59,6 +62,20 @@ def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None)
     if known is None or not known.rows:
         raise InvalidInput(f"{path.name} has {len(columns)} columns and no rows; a profile needs at least one row")
     return ProfiledTable(source=path.name, columns=columns, profile=profiles.closed(known))
+
+
+def sample_file(path: Path, most: int = row_sample.ROWS) -> RowSample:
+    """Some rows of a table, the same in any order of its rows; in bounded memory."""
+    file = table_file.look(path)
+    columns = table_file.shapes(file, Silent())
+    names = [name for name, shape in columns.items() if shape != "other"]
+    known: RowSample | None = None
+    for table in table_file.pieces(file, columns):
+        own = row_sample.sampled(table, names, most)
+        known = own if known is None else row_sample.joined(known, own)
+    if known is None:
+        raise InvalidInput(f"{path.name} has no rows; a sample needs at least one")
+    return known
 
 
 def load(path: Path) -> ProfiledTable:

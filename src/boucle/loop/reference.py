@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 from msgspec import Struct
 
+from boucle.data import row_sample
 from boucle.data.api import load, merged, profile
 from boucle.data.records import Noise, Profile
 from boucle.kernel.digests import Digest
@@ -13,11 +15,13 @@ from boucle.kernel.store import Store
 from boucle.loop.importance import importances
 from boucle.monitoring.api import calibrate, noise_among
 from boucle.monitoring.records import DriftPolicy
+from boucle.monitoring.together import FEWEST, area, chosen_columns
 from boucle.packaging.api import Predictor, predict_table
 
 PREDICTION = "prediction"
 """Name of the column of answers in profiles: the probability (binary) or the value (regression)."""
 _DAY = "__day"
+_USUAL_DAYS = 8
 PREDICTION_ROWS = 20_000
 """The newest rows of the training data that the champion is asked for the reference of its predictions."""
 
@@ -33,6 +37,10 @@ class Reference(Struct, frozen=True, kw_only=True):
     """By column the null distributions of Kolmogorov-Smirnov and chi-square, by size of the window."""
     weights: dict[str, float]
     """By feature what it matters to the answers."""
+    rows: pl.DataFrame | None = None
+    """A sample of training rows, where it is asked whether columns go together as there."""
+    usual: list[float] = []
+    """How well single days of them are told from the whole, see `boucle.monitoring.together`."""
     name: str | None = None
     """What it is; None for training data."""
 
@@ -54,12 +62,25 @@ def reference_of(
     answered = [kept for _, kept in day_profiles(asked, [PREDICTION], time)]
     whole, predictions = merged(days), merged(answered)
     thresholds = calibrate(days, whole, policy) | calibrate(answered, predictions, policy)
+    weights = importances(predictor, table, columns)
+    rows = row_sample.rows_of(row_sample.sampled(table, columns)) if policy.together else None
     return Reference(
         profile=beside(whole, predictions),
         thresholds=thresholds,
         noise=noise_among(days, whole) | noise_among(answered, predictions),
-        weights=importances(predictor, table, columns),
+        weights=weights,
+        rows=rows,
+        usual=[] if rows is None else _usual(table, rows, weights, time),
     )
+
+
+def _usual(table: pl.DataFrame, rows: pl.DataFrame, weights: dict[str, float], time: str) -> list[float]:
+    """Of some days spread evenly over the training data, those with enough rows."""
+    days = table.with_columns(pl.col(time).dt.date().alias(_DAY)).partition_by(_DAY, maintain_order=True)
+    days = [day for day in days if day.height >= FEWEST]
+    chosen = np.unique(np.linspace(0, len(days) - 1, _USUAL_DAYS).round().astype(int)).tolist() if days else []
+    areas = (area(rows, days[at], chosen_columns(rows, days[at], weights)) for at in chosen)
+    return [one for one in areas if one is not None]
 
 
 def day_profiles(table: pl.DataFrame, columns: Sequence[str], time: str) -> list[tuple[date, Profile]]:

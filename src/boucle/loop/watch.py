@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from boucle.data import row_sample
 from boucle.data.api import merged, profile, run_checks
 from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
@@ -17,8 +18,9 @@ from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
 from boucle.monitoring.api import AlertChange
-from boucle.monitoring.records import ColumnDrift, Performance, Window
+from boucle.monitoring.records import ColumnDrift, Performance, Together, Window
 from boucle.monitoring.spans import Span, day_span
+from boucle.monitoring.together import together
 from boucle.serving.records import PredictionFrame
 
 _log: Final = logging.getLogger("boucle.monitor")
@@ -80,6 +82,7 @@ def observe(
         span=span,
         estimated=estimated(stage, predictions),
         reference=reference.name,
+        together=_together(stage, seen, standing.champion),
     )
     return Watched(window, own, predictions)
 
@@ -90,6 +93,16 @@ def _drift(stage: Stage, whole: Profile, reference: Reference, before: Sequence[
     return monitoring.with_verdicts(
         found, whole, reference.profile, policy, noise=reference.noise, weights=reference.weights
     )
+
+
+def _together(stage: Stage, seen: pl.DataFrame, number: int) -> Together | None:
+    """Whether columns go together as in what the version in charge learned from; not asked on a day of few rows."""
+    known, rate = stage.reference(number), stage.project.monitoring.drift.rate
+    if known.rows is None:
+        return None
+    columns = [name for name in known.rows.columns if name in seen.columns]
+    rows = row_sample.rows_of(row_sample.sampled(seen, columns))
+    return together(known.rows, rows, rate=rate, weights=known.weights, usual=known.usual)
 
 
 def performance(stage: Stage, day: date) -> Performance | None:

@@ -24,6 +24,8 @@ from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance
 
 QUIET_DAYS: Final = 2
 """An alert closes when it was not true for this many days, unless its rule counts windows."""
+TOGETHER: Final = "columns together"
+"""Subject of what is wrong with all columns at once."""
 BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo"})
 """Kinds that no window tells of: they are judged by the minute."""
 
@@ -79,6 +81,7 @@ def next_alerts(
     signals = [
         *check_signals(window),
         *drift_signals(window),
+        *together_signals(window),
         *service_signals(window, limits or {}),
         *decay_signals(performance, expected),
     ]
@@ -192,6 +195,17 @@ def drift_signals(window: Window) -> list[Signal]:
         if column.shifted
     ]
     return drifted + shifted
+
+
+def together_signals(window: Window) -> list[Signal]:
+    """Columns that do not go together any more as they did."""
+    found = window.together
+    if found is None or not found.drifted:
+        return []
+    message = f"columns no longer go together as in training data, from which rows are told with AUC {found.auc:.2f}"
+    evidence: dict[str, float | str] = {"auc": found.auc, "p": found.p_value, "rows": float(found.rows)}
+    evidence["columns"] = ", ".join(found.columns)
+    return [Signal(kind="drift", subject=TOGETHER, message=message, evidence=evidence)]
 
 
 def service_signals(window: Window, limits: Mapping[str, float]) -> list[Signal]:

@@ -67,6 +67,21 @@ class ColumnDrift(Struct, frozen=True, kw_only=True):
         return (1.0 if self.weight is None else self.weight) * (self.js if self.moved is None else self.moved)
 
 
+class Together(Struct, frozen=True, kw_only=True):
+    """Whether columns go together as they did, see `boucle.monitoring.together`."""
+
+    auc: float
+    """How well rows of the window are told from rows of the reference by how columns go together: 0.5 is by chance."""
+    p_value: float
+    """How often it is as large without drift, or larger."""
+    drifted: bool
+    rate: float
+    """Of windows without drift, the share that is called drifted at most."""
+    rows: int
+    """Rows of each side that were looked at."""
+    columns: list[str]
+
+
 class Performance(Struct, frozen=True, kw_only=True):
     """Quality over labelled rows."""
 
@@ -120,6 +135,8 @@ class Window(Struct, frozen=True, kw_only=True):
     """Of a window by count: its place among all, from 1 on."""
     late_rows: int = 0
     """Rows that came after it was closed, and were put into it then."""
+    together: Together | None = None
+    """Whether its columns go together as they did; None where that was not asked for, or too few rows can tell."""
     reference: str | None = None
     """What its drift is measured against; None for what the version in charge learned from."""
     estimated: dict[str, Metric] = field(default_factory=dict)
@@ -184,6 +201,8 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     by: Literal["psi", "verdict"] = "psi"
     """What makes a column count as drifted, for alerts and for training again: PSI above its threshold, or the
     verdict."""
+    together: bool = False
+    """Also look at whether columns go together as they did in what the version in charge learned from."""
     reference: ReferencePolicy = field(default_factory=ReferencePolicy)
 
 

@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
-from boucle.data import table_file
+from boucle.data import row_sample, table_file
 from boucle.data.api import quantiles
-from boucle.data.profile_file import SUFFIX, ProfiledTable, load, profile_file
+from boucle.data.profile_file import SUFFIX, ProfiledTable, load, profile_file, sample_file
 from boucle.data.records import Noise, NumericProfile
+from boucle.data.row_sample import RowSample
 from boucle.data.table_file import Shape, TableFile
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress, Silent
@@ -19,6 +21,7 @@ from boucle.monitoring.columns import AnyColumn, NumberColumn, exact
 from boucle.monitoring.compare import Distances, changed, columns_of, compared
 from boucle.monitoring.nulls import CELLS, noise_of, size_of
 from boucle.monitoring.statistics import Floats
+from boucle.monitoring.together import FEWEST, together
 from boucle.monitoring.verdict import AT_LEAST, RATE, TableVerdict, judged
 
 _MIDDLES: Final = (np.arange(CELLS) + 0.5) / CELLS
@@ -64,6 +67,36 @@ def compare_files(
         noise={distances.column: noise for distances, noise in found},
         weights=weights,
     )
+
+
+def with_together(verdict: TableVerdict, reference: Path, window: Path) -> TableVerdict:
+    """The verdict with whether columns go together as they did, by at most 1,000 rows of each side.
+
+    Raises:
+        InvalidInput: a kept profile has no rows, or there are too few rows or columns to tell.
+    """
+    sides = [row_sample.rows_of(_sample(one)) for one in (reference, window)]
+    weights = {one.column: one.weight for one in verdict.columns}
+    found = together(sides[0], sides[1], rate=verdict.rate, weights=weights)
+    if found is None:
+        rows = min(side.height for side in sides)
+        raise InvalidInput(
+            f"{rows} rows and {len(set(sides[0].columns) & set(sides[1].columns))} shared columns cannot tell whether "
+            f"columns go together; at least {FEWEST} rows on each side and 2 columns are needed",
+            hint="boucle drift REFERENCE CURRENT, without --together",
+        )
+    return replace(verdict, together=found, drifted=verdict.drifted or found.drifted)
+
+
+def _sample(path: Path) -> RowSample:
+    if path.suffix != SUFFIX:
+        return sample_file(path)
+    kept = load(path).sample
+    if kept is None:
+        raise InvalidInput(
+            f"{path.name} keeps no rows, which --together needs", hint=f"boucle profile TABLE --rows 1000 -o {path}"
+        )
+    return kept
 
 
 def compare_profiles(reference: ProfiledTable, window: ProfiledTable) -> list[_Compared]:

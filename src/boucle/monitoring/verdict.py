@@ -15,7 +15,7 @@ from msgspec import Struct
 from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
 from boucle.monitoring.nulls import chi_square_p_value, ks_p_value, p_value, size_of, threshold
-from boucle.monitoring.records import SERIOUS, DriftVerdict
+from boucle.monitoring.records import SERIOUS, DriftVerdict, Together
 
 RATE: Final = 0.01
 AT_LEAST: Final = 0.05
@@ -55,6 +55,8 @@ class TableVerdict(Struct, frozen=True, kw_only=True):
     window_rows: int
     columns: list[ColumnVerdict]
     """What matters most first."""
+    together: Together | None = None
+    """Whether columns go together as they did, where that was asked for."""
 
 
 def judged(

@@ -8,7 +8,7 @@ import polars as pl
 
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
-from boucle.monitoring.records import ColumnDrift, Service, Window
+from boucle.monitoring.records import ColumnDrift, Service, Together, Window
 from boucle.monitoring.spans import Span
 from boucle.serving.log_rows import INPUT, OUTPUT, head_of, values_of
 from boucle.serving.records import PredictionFrame
@@ -57,6 +57,7 @@ def build_window(
     span: Span | None = None,
     estimated: Mapping[str, Metric] | None = None,
     reference: str | None = None,
+    together: Together | None = None,
 ) -> Window:
     """The window of a day, or of another span, from its table of predictions.
 
@@ -78,6 +79,7 @@ def build_window(
         number=None if span is None else span.number,
         late_rows=0 if span is None else span.late_rows,
         reference=reference,
+        together=together,
         estimated=dict(estimated or {}),
     )
 

@@ -12,6 +12,7 @@ from boucle.kernel.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from boucle.monitoring.records import Together
     from boucle.monitoring.verdict import ColumnVerdict, TableVerdict
 
 _SHOWN = 30
@@ -43,6 +44,9 @@ def drift(
     weights: Annotated[
         Path | None, typer.Option(metavar="JSON", help="What each column matters: {column: importance}.")
     ] = None,
+    all_together: Annotated[
+        bool, typer.Option("--together", help="Also ask whether columns still go together as they did.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="List the columns that stayed the same, too.")] = False,
 ) -> None:
     """Compare two tables: which columns drifted, what matters first.
@@ -61,7 +65,7 @@ def drift(
     from boucle.app.console import console, print_json, progress
     from boucle.kernel.paths import write_atomic
     from boucle.monitoring.records import SERIOUS
-    from boucle.monitoring.tables import compare_files
+    from boucle.monitoring.tables import compare_files, with_together
 
     with progress(session.color) as shown:
         verdict = compare_files(
@@ -73,6 +77,8 @@ def drift(
             jobs=session.threads(),
             progress=shown,
         )
+        if all_together:
+            verdict = with_together(verdict, reference, current)
     if html is not None:
         from boucle.app.drift_page import page
 
@@ -85,7 +91,8 @@ def drift(
         if html is not None:
             screen.print(f"page: {html}")
     failing = {one.verdict for one in verdict.columns} - {"same", "few"} if fail_on is FailOn.ANY else SERIOUS
-    if fail_on is not FailOn.NEVER and any(one.verdict in failing for one in verdict.columns):
+    moved = verdict.together is not None and verdict.together.drifted
+    if fail_on is not FailOn.NEVER and (moved or any(one.verdict in failing for one in verdict.columns)):
         raise typer.Exit(3)
 
 
@@ -102,6 +109,8 @@ def show(screen: "Console", verdict: "TableVerdict", *, everything: bool) -> Non
     if listed:
         head = ("column", "verdict", "moved", "p", "PSI", "KS", "JS", "Hellinger", "Wasserstein", "")
         screen.print(table("", head, [_row(one) for one in listed], right=head[2:-1]))
+    if verdict.together is not None:
+        screen.print(in_words(verdict.together))
     left = len(verdict.columns) - len(listed)
     if left:
         which = "" if left == len(same) else f", of which {len(same)} are the same"
@@ -110,6 +119,22 @@ def show(screen: "Console", verdict: "TableVerdict", *, everything: bool) -> Non
         f"drift: at least {verdict.at_least:.0%} of the rows moved, beyond noise; slight: fewer, beyond noise; "
         f"noise passes for either in 1 of {1 / verdict.rate:,.0f} comparisons"
     )
+
+
+def in_words(found: "Together") -> str:
+    """Whether columns go together as they did.
+
+    >>> from boucle.monitoring.records import Together
+    >>> in_words(Together(auc=0.731, p_value=1e-9, drifted=True, rate=0.01, rows=1000, columns=["a", "b"]))
+    'together: a, b no longer go together as they did; by that, rows are told apart with an AUC of 0.731 (p 1e-09)'
+    """
+    names = ", ".join(found.columns)
+    if found.drifted:
+        return (
+            f"together: {names} no longer go together as they did; by that, rows are told apart with an AUC of "
+            f"{found.auc:.3f} (p {figure(found.p_value)})"
+        )
+    return f"together: {names} go together as they did (AUC {found.auc:.3f}, p {figure(found.p_value)})"
 
 
 def told(verdict: "TableVerdict") -> str:

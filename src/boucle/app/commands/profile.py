@@ -26,6 +26,9 @@ def profile(
         Path | None, typer.Option("-o", "--out", metavar="PROFILE", help="Keep the profile in this file.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="PAGE", help="Write a page with charts.")] = None,
+    rows: Annotated[
+        int, typer.Option("--rows", min=0, help="Keep so many rows in the profile, for `boucle drift --together`.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Summarise a table of any size: missing, distinct and frequent values, moments, quantiles, correlations.
@@ -47,7 +50,7 @@ def profile(
             raise InvalidInput(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
     from boucle.app.console import console, print_json, progress
     from boucle.data.profile_facts import facts
-    from boucle.data.profile_file import SUFFIX, load, profile_file, to_bytes
+    from boucle.data.profile_file import SUFFIX, load, profile_file, sample_file, to_bytes
     from boucle.kernel.paths import write_atomic
 
     if table.suffix == SUFFIX:
@@ -62,6 +65,8 @@ def profile(
         from boucle.monitoring.tables import reference_noise
 
         made = replace(made, noise=made.noise or reference_noise(made))
+        if rows and table.suffix != SUFFIX:
+            made = replace(made, sample=sample_file(table, rows))
         write_atomic(out.absolute(), to_bytes(made), mode=0o644)
     if html is not None:
         from boucle.app.profile_page import page
