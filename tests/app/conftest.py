@@ -50,6 +50,18 @@ def installed(tmp_path: Path) -> Callable[[str], Path]:
     return into_a_folder
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> Callable[[Sequence[str]], Path]:
+    """`environment(["a.whl"])` is the Python of a new environment, into which pip installed these words."""
+    module = loaded(Path(__file__).parent / "installing.py")
+
+    def of_words(words: Sequence[str]) -> Path:
+        python: Path = module.fresh_environment(tmp_path / "fresh", words)
+        return python
+
+    return of_words
+
+
 @pytest.fixture(scope="session")
 def world() -> Callable[..., Path]:
     """`world(folder)` writes the small project of the loop's tests, whose world changes."""

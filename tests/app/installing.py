@@ -4,9 +4,26 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def fresh_environment(folder: Path, words: Sequence[str]) -> Path:
+    """The Python of a new environment, into which pip (or uv) installed what these words of its command line say."""
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
+    python = folder / "bin" / "python"
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+        uv = shutil.which("uv")
+        assert uv, "neither pip nor uv is here to install with"
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", str(python)]
+    else:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*command, *words], check=True, env=surroundings)
+    return python
 
 
 def install(folder: Path, requirement: str) -> Path:

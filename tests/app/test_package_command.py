@@ -1,8 +1,10 @@
 """A bundle as a wheel, installed and asked; the same bundle gives the same bytes."""
 
+import shlex
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -60,9 +62,30 @@ def test_pip_takes_it(bundle: Path, tmp_path: Path) -> None:
     assert (folder / "flights_of_2013" / "bundle" / "boucle.json").exists()
 
 
+@pytest.mark.long
+def test_what_is_printed_works_where_nobody_has_boucle(
+    bundle: Path,
+    tmp_path: Path,
+    bundles: ModuleType,
+    environment: Callable[[Sequence[str]], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_command(["package", str(bundle), "--wheel", str(tmp_path / "dist")]) == 0
+    command = capsys.readouterr().out.splitlines()[-1].partition(";")[0]
+    python = environment([*shlex.split(command)[2:], "polars", "pandas"])
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [python, "-c", ASK], capture_output=True, text=True, check=True, env={}, cwd=tmp_path / "elsewhere"
+    )
+    expected = [bundles.probability("UA", 80.0), bundles.probability(None, None)]
+    assert done.stdout == f"{expected} ['late', 'on time']\n"
+
+
 def test_a_command_writes_it(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["package", str(bundle), "--wheel", str(tmp_path / "dist")]) == 0
-    assert "from flights import predict" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "from flights import predict" in printed
+    assert f"pip install --find-links {tmp_path / 'dist'} {tmp_path / 'dist'}" in printed
     assert run_command(["package", str(bundle)]) == 2
     assert "one of --wheel and --image" in capsys.readouterr().err
     assert run_command(["package", str(bundle), "--image", str(bundle)]) == 2

@@ -1,5 +1,6 @@
 """`boucle package`"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ def package(
 ) -> None:
     """Take a model out: as a wheel to install, or as the folder that becomes a container image.
 
-    With a version of the project goes what is said of it: its signature, and attestations that name its digest.
+    Beside the wheel lies one of this Boucle, which it needs: `--find-links` lets pip find it. With a version of the
+    project goes what is said of it: its signature, and attestations that name its digest.
 
     \b
     Example:
@@ -51,13 +53,15 @@ def package(
     with asked_bundle(session, version, folder) as (bundle, digest, number):
         from boucle.packaging.image import write_context
         from boucle.packaging.trust import lying_beside
-        from boucle.packaging.wheel_of_bundle import package_name, write_model_wheel
+        from boucle.packaging.wheel_of_bundle import package_name, write_model_wheel, write_own_wheel
 
         beside = lying_beside(folder) if folder else _said_of(session, number, key)
         model = name or (folder.absolute().resolve().name if folder else session.project_name())
         if wheel is not None:
             written = write_model_wheel(bundle, digest, model, number, wheel, beside)
-            next_step = f"pip install {written}; then: from {package_name(model)} import predict"
+            own = write_own_wheel(wheel)  # so that it installs where no registry of packages has this Boucle
+            places = shlex.join(["--find-links", str(wheel), str(written)])
+            next_step = f"pip install {places}; then: from {package_name(model)} import predict"
         else:
             assert image is not None
             written = write_context(bundle, digest, model, image, beside)
@@ -65,7 +69,8 @@ def package(
     if as_json:
         from boucle.app.console import print_json
 
-        print_json({"path": str(written), "digest": digest, "name": model, "number": number})
+        told = {"path": str(written), "digest": digest, "name": model, "number": number}
+        print_json(told if wheel is None else {**told, "boucle": str(own)})
         return
     typer.echo(f"{written}\n{next_step}")
 
