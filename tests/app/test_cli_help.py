@@ -35,6 +35,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "alerts silence",
         "alerts silences",
         "alerts unsilence",
+        "audit list",
         "audit verify",
         "backup",
         "check",

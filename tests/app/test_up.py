@@ -4,20 +4,24 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
+from boucle.app.connections import make_room
 from boucle.app.control import surfaces
 from boucle.kernel.store import Store
 from boucle.protocols.control import Control
+from boucle.serving.api import ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -205,3 +209,22 @@ def test_every_route_has_a_policy_and_only_two_are_public(tmp_path: Path) -> Non
         made = surfaces(Control(store=store, default_project="default"))
     routes = [route for surface in made for route in [*surface.routes, *surface.outer]]
     assert [route.path for route in routes if route.policy == "public"] == ["/", "/health"]
+
+
+@pytest.mark.parametrize("part", ["up", "serve"])
+def test_a_thousand_idle_clients_keep_nobody_out(tmp_path: Path, free_port: int, part: str, shared_home: Any) -> None:
+    make_room()
+    with ExitStack() as stack:
+        if part == "up":
+            stack.enter_context(up(tmp_path, free_port))
+            path = "/health"
+        else:
+            shared_home.deploy(1)
+            stack.enter_context(ServerProcess(shared_home.path, "flights", port=free_port))
+            path = "/v2/health/ready"
+        for _ in range(1100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", free_port), timeout=10))
+        connection = http.client.HTTPConnection("127.0.0.1", free_port, timeout=10)
+        stack.callback(connection.close)
+        connection.request("GET", path)
+        assert connection.getresponse().status == 200

@@ -284,3 +284,34 @@ def test_a_forged_place_far_away_costs_nothing() -> None:
     far = replace(whole[2], sequence=10**15)
     found = problems(examine([*whole[:2], far], AuditHead(10**16, Digest("f" * 64))))
     assert (10**15, "reordered") in found
+
+
+def test_pages_lead_from_the_newest_record_to_the_oldest(store: Store) -> None:
+    for number in range(1, 8):
+        store.write(act(number))
+    before, seen = None, []
+    while page := store.read(lambda connection: audit.page(connection, audit.Wanted(before=before), 3)):  # noqa: B023 - read at once
+        seen += [one.sequence for one in page]
+        before = page[-1].sequence
+    assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (audit.Wanted(actor="ada"), 3),
+        (audit.Wanted(actor="person:ada"), 3),
+        (audit.Wanted(actor="da"), 0),
+        (audit.Wanted(action="promote"), 3),
+        (audit.Wanted(action="prom"), 0),
+        (audit.Wanted(about="/2"), 1),
+        (audit.Wanted(about="%"), 0),
+        (audit.Wanted(since=NOW), 3),
+        (audit.Wanted(since=NOW.replace(year=2014)), 0),
+        (audit.Wanted(actor="ada", about="model", since=NOW, before=3), 2),
+    ],
+)
+def test_records_are_found_by_who_what_and_when(store: Store, wanted: audit.Wanted, count: int) -> None:
+    for number in range(1, 4):
+        store.write(act(number))
+    assert len(store.read(lambda connection: audit.page(connection, wanted, 10))) == count

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from boucle.app.connections import CONNECTIONS
 from boucle.identity.http import CutOff, Headers, NotUnderstood, TooLarge
 from boucle.kernel.errors import Unavailable
 
@@ -19,7 +20,7 @@ ALL_BYTES: Final = 256 << 20
 """What bodies may keep in memory together, from their first byte until they are answered, however many clients send."""
 IDLE_S: Final = 60.0
 """How long a client may send nothing in the middle of a body."""
-_AT_ONCE_BYTES: Final = 256 << 10
+_AT_ONCE_BYTES: Final = ALL_BYTES // CONNECTIONS
 """A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces. It counts
 as here before a byte has come. As many as there are connections at most stay within ALL_BYTES together, so that nobody
 keeps others out by announcing bodies."""

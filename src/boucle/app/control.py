@@ -21,6 +21,7 @@ from granian.server.embed import Server
 
 from boucle import __version__
 from boucle.app import stopping
+from boucle.app.connections import make_room, tell
 from boucle.app.front import Front
 from boucle.app.parts import read_parts
 from boucle.identity.accounts import open_door
@@ -30,8 +31,6 @@ from boucle.protocols.mlflow import surface as mlflow
 from boucle.protocols.native import surface as native
 from boucle.protocols.native.errors import refuse
 
-CONNECTIONS: Final = 1024
-"""At once; granian's embedded server would stop at 128. Further ones wait in the listening socket."""
 DRAIN_S: Final = 10.0
 """How long a stopping server waits for the answers that are under way."""
 _READY_S: Final = 0.002
@@ -74,6 +73,8 @@ def run(front: Front, host: str, port: int, announce: Callable[[], None]) -> Non
 
 
 async def _run(front: Front, host: str, port: int, announce: Callable[[], None]) -> None:
+    room = make_room()
+    tell(room)
     server = Server(
         front,
         address=host,
@@ -81,7 +82,7 @@ async def _run(front: Front, host: str, port: int, announce: Callable[[], None])
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
-        backlog=CONNECTIONS,
+        backlog=room,
         log_level=LogLevels.error,
         log_dictconfig=_LOGGING,
     )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from boucle.app import stopping
 from boucle.app.access_log import check_access_log
+from boucle.app.body import ALL_BYTES
 from boucle.app.draining import drain
 from boucle.app.limits import limits as limits_of
 from boucle.app.log_keeping import keeping_logs
@@ -97,6 +98,8 @@ def serve(
         refuse_open_binding(host)
     if not 1 <= workers <= MOST_WORKERS:
         raise InvalidInput(f"{workers} workers; allowed are 1 to {MOST_WORKERS}")
+    if not 1 <= max_body_mb <= ALL_BYTES >> 20:
+        raise InvalidInput(f"bodies of {max_body_mb} MiB; allowed are 1 to {ALL_BYTES >> 20}")
     for endpoint in endpoints:
         read_traffic(home, endpoint)
     if tls is not None:

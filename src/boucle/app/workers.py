@@ -14,6 +14,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from boucle.app.ahead import Interpreter, interpreter
+from boucle.app.connections import make_room, tell
 from boucle.app.tls import Tls
 from boucle.app.worker_settings import WorkerSettings
 from boucle.serving.board import Board
@@ -118,6 +119,7 @@ def _answer(
     descriptor: int | None,
 ) -> None:
     """In the worker's process: run granian's worker."""
+    make_room()
     holder: Any = SocketHolder
     listener = None if shared is None else holder(descriptor, *shared)
     target(*first, ((spec, listener), None), *rest)
@@ -125,6 +127,8 @@ def _answer(
 
 def workers_of(settings: WorkerSettings, board: Board, host: str, port: int, tls: Tls | None) -> Workers:
     """The server, which does not run yet."""
+    room = make_room()
+    tell(room)
     server = Workers(
         "boucle.app.worker",
         address=host,
@@ -141,6 +145,8 @@ def workers_of(settings: WorkerSettings, board: Board, host: str, port: int, tls
         ssl_key=None if tls is None else tls.key,
         ssl_protocol_min=SSLProtocols.tls12,
         workers_kill_timeout=10,
+        backlog=room,
+        backpressure=room,
     )
     server.board = board
     return server

@@ -19,6 +19,7 @@ from boucle.kernel.audit_chain import (
     chained,
     examine,
 )
+from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import canonical_json
 from boucle.kernel.engines import raw_of
@@ -28,7 +29,18 @@ from boucle.kernel.points import reach
 if TYPE_CHECKING:
     from boucle.kernel.store import Store
 
-__all__ = ["AuditHead", "AuditProblem", "AuditRecord", "AuditReport", "HeadFile", "append", "records", "verify"]
+__all__ = [
+    "AuditHead",
+    "AuditProblem",
+    "AuditRecord",
+    "AuditReport",
+    "HeadFile",
+    "Wanted",
+    "append",
+    "page",
+    "records",
+    "verify",
+]
 
 audit_log: Final = Table(
     "audit_log",
@@ -76,6 +88,36 @@ def records(connection: Connection, *, project_id: str, subject: str | None = No
     query = select(audit_log).where(audit_log.c.project_id == project_id).order_by(audit_log.c.sequence)
     if subject is not None:
         query = query.where(audit_log.c.subject == subject)
+    return [_record(_entry(row)) for row in connection.execute(query)]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records of the log."""
+
+    actor: str | None = None
+    """Whole, or without what stands before its colon: `ada` is also `person:ada`."""
+    action: str | None = None
+    about: str | None = None
+    """A part of the subject."""
+    since: datetime | None = None
+    before: int | None = None
+    """Only what has a smaller sequence: where the page before ended."""
+
+
+def page(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRecord]:
+    """At most `limit` records of all projects, newest first."""
+    column = audit_log.c
+    query = select(audit_log).order_by(column.sequence.desc()).limit(limit)
+    if wanted.actor is not None:
+        query = query.where((column.actor == wanted.actor) | column.actor.endswith(f":{wanted.actor}", autoescape=True))
+    if wanted.action is not None:
+        query = query.where(column.action == wanted.action)
+    if wanted.about is not None:
+        query = query.where(column.subject.contains(wanted.about, autoescape=True))
+    if wanted.since is not None:
+        query = query.where(column.at >= as_text(wanted.since))
+    if wanted.before is not None:
+        query = query.where(column.sequence < wanted.before)
     return [_record(_entry(row)) for row in connection.execute(query)]
 
 

@@ -130,7 +130,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (ServingSection, "grpc_port"): Limit(at_least=1, at_most=65_535),
     (ServingSection, "workers"): Limit(at_least=1, at_most=64),
     (ServingSection, "memory_mb"): Limit(at_least=1),
-    (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=1024),
+    (ServingSection, "max_body_mb"): Limit(at_least=1, at_most=256),
     (ServingSection, "max_rows"): ONE_OR_MORE,
     (LimitsSection, "deadline_ms"): Limit(at_least=1, at_most=86_400_000),
     (LimitsSection, "wait_ms"): POSITIVE,
