@@ -38,7 +38,7 @@ alarms at nearly every window sees every change at once. Real rows are those of 
 weather and of 53,940 diamonds, shuffled within their part."""
 
 
-def tables(peers: Mapping[str, Path], windows: int = 40, quiet: int = 4, alone: int = 4_000) -> list[dict[str, object]]:
+def tables(peers: Mapping[str, Path], windows: int = 40, quiet: int = 4, alone: int = 2_000) -> list[dict[str, object]]:
     """One table of what each detector does on each stream, one of Boucle's rate."""
     every = streams.every(windows, quiet)
     found: dict[tuple[str, str], list[list[bool]]] = {("boucle", "drift"): [ours(stream) for stream in every]}

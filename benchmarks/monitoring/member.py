@@ -1,4 +1,4 @@
-"""Monitoring: speed and memory of comparing tables, how soon drift is seen, how good estimates are."""
+"""Monitoring: speed and memory of comparing tables, how soon drift is seen, how good estimates are, what logs cost."""
 
 import shutil
 import tomllib
@@ -8,7 +8,7 @@ from environments import BUILD, environment, version
 
 import boucle
 
-from . import detection, estimates, speed
+from . import detection, estimates, logging_cost, speed
 
 HERE = Path(__file__).parent
 TITLE = "Monitoring"
@@ -45,5 +45,9 @@ def measure(rounds: int | None = None, rows: int = ROWS) -> dict[str, object]:
             for key, (name, told) in names.items()
         },
         "rounds": f"Medians of {rounds} rounds in which Boucle and the work by hand took turns; the others ran once.",
-        "tables": [*detection.tables(peers), estimates.table(peers["nannyml"])],
+        "tables": [
+            *detection.tables(peers),
+            estimates.table(peers["nannyml"]),
+            logging_cost.table(folder / "serving"),
+        ],
     }

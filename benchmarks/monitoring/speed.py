@@ -22,6 +22,7 @@ CASES = {
     "profiles mb": ("the same, peak memory", "MB", "less"),
     "more mb": ("a profile of four times the rows, peak memory", "MB", "less"),
     "kept ms": ("two kept profiles of 50 columns: read, compared, judged", "ms", "less"),
+    "kept cpu": ("the same, processor time", "s", "less"),
 }
 ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
