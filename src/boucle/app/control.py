@@ -23,6 +23,7 @@ from boucle import __version__
 from boucle.app import stopping
 from boucle.app.connections import make_room, tell
 from boucle.app.front import Front
+from boucle.app.monitor_metrics import Metrics
 from boucle.app.parts import read_parts
 from boucle.identity.accounts import open_door
 from boucle.identity.http import Request, Response, Route, Surface
@@ -135,6 +136,11 @@ def _plain(control: Control) -> Surface:
         state = read_parts(control.store.home)
         return Response(200, msgspec.json.encode([] if state is None else state.parts), "application/json")
 
+    measured = Metrics(control)
+
+    def metrics(_: Request) -> Response:
+        return Response(200, measured.exposition(), "text/plain; version=0.0.4; charset=utf-8")
+
     async def welcome(_: Request) -> Response:
         return Response(200, page, "text/html; charset=utf-8", (("content-security-policy", _ONLY_STYLE),))
 
@@ -143,6 +149,7 @@ def _plain(control: Control) -> Surface:
             Route("GET", "/", "public", welcome),
             Route("GET", "/health", "public", health),
             Route("GET", "/health/parts", "read", parts),
+            Route("GET", "/metrics", "read", metrics),
         ],
         refuse=refuse,
     )

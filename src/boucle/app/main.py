@@ -19,6 +19,7 @@ from boucle.app.commands import (
     doctor,
     drift,
     explain,
+    export,
     fsck,
     gc,
     init,
@@ -110,6 +111,7 @@ app.command()(projects.projects)
 app.command()(compact.compact)
 app.command()(labels.labels)
 app.command()(slo.slo)
+app.command()(export.export)
 app.command()(monitor.monitor)
 app.add_typer(alerts.app)
 app.add_typer(loop.app)

@@ -50,7 +50,7 @@ class Session:
 
     def project_file(self) -> "Project | None":
         """What boucle.yaml says; None where there is none, unless a folder was named that must have one."""
-        folder = self._folder_if_any()
+        folder = self.folder_if_any()
         if folder is None:
             return None
         from boucle.project.folder import NAME
@@ -65,7 +65,7 @@ class Session:
 
     def home(self) -> Path:
         """The store's folder, in any folder, whether or not there is a store, or a project that can be read."""
-        settings = self._counting(self._folder_if_any() or Path.cwd())
+        settings = self._counting(self.folder_if_any() or Path.cwd())
         return Path(settings["home"].value).absolute()
 
     def stored_home(self) -> Path:
@@ -78,11 +78,11 @@ class Session:
 
     def threads(self) -> int:
         """How many cores to compute with."""
-        return int(self._counting(self._folder_if_any() or Path.cwd())["threads"].value)
+        return int(self._counting(self.folder_if_any() or Path.cwd())["threads"].value)
 
     def maker(self) -> str:
         """The command that makes a store here."""
-        return "boucle up" if self._folder_if_any() is None else "boucle run"
+        return "boucle up" if self.folder_if_any() is None else "boucle run"
 
     @contextmanager
     def store(self, *, new: bool = False) -> Iterator["Store"]:
@@ -91,7 +91,7 @@ class Session:
         NothingStored if there is none yet, so that asking makes none, unless `new` lets one be made.
         """
         home = self.home() if new else self.stored_home()
-        self._log_as(self._counting(self._folder_if_any() or Path.cwd()))
+        self._log_as(self._counting(self.folder_if_any() or Path.cwd()))
         from boucle.kernel.store import Store
 
         with Store.open(home) as store:
@@ -118,7 +118,8 @@ class Session:
                 self.stored_home()
             yield context
 
-    def _folder_if_any(self) -> Path | None:
+    def folder_if_any(self) -> Path | None:
+        """The same; None where there is no project, unless one was named that must be there."""
         try:
             return self.folder()
         except NotFound:

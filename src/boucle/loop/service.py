@@ -68,8 +68,8 @@ class ServiceReport(Struct, frozen=True, kw_only=True):
 def service_report(context: Context) -> ServiceReport:
     """Read what was kept, and look at the machine."""
     project, now = context.project, now_s()
-    series = ServiceHistory(context.home, project.project).read(_since(project, now), now)
-    found = slo.statuses(slos(project.objectives, project.monitoring.slo), series, project.monitoring.slo, now)
+    history = ServiceHistory(context.home, project.project)
+    series, found = history.read(_since(project, now), now), _standing(history, project, now)
     return ServiceReport(
         project=project.project,
         at=datetime.fromtimestamp(now, UTC),
@@ -88,6 +88,14 @@ def service_report(context: Context) -> ServiceReport:
 def service_standing(home: Path, project: Project, now: float | None = None) -> list[SloStatus]:
     """Where the service objectives of a project stand, at a moment in seconds since the epoch; None is now."""
     return _standing(ServiceHistory(home, project.project), project, now_s() if now is None else now)
+
+
+def service_usage(context: Context) -> tuple[list[SloStatus], Usage]:
+    """Where the objectives stand now, and what the period took."""
+    project, now = context.project, now_s()
+    series = ServiceHistory(context.home, project.project).read(_since(project, now), now)
+    asked = slos(project.objectives, project.monitoring.slo)
+    return slo.statuses(asked, series, project.monitoring.slo, now), _usage(project, series, now)
 
 
 def requests_per_minute(context: Context) -> float | None:

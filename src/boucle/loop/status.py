@@ -176,6 +176,26 @@ def _quality(
     return quality, newest_slices(rows, project.evaluation.slices, metric, signature)
 
 
+def quality_of(context: Context, stream: Stream) -> list[WindowQuality]:
+    """The loop's metric of the newest windows, oldest first; empty while no version is in charge."""
+    store, name = context.store(), context.project.project
+    now = alias(store, name, name, CHAMPION)
+    return _quality(context, now, windows(store, name, stream.stream, newest=NEWEST), stream)[0]
+
+
+def expected_quality(context: Context, metric: str) -> float | None:
+    """A metric by the evaluation of the version in charge; None if it has none."""
+    store, name = context.store(), context.project.project
+    now = alias(store, name, name, CHAMPION)
+    if now is None or now.number is None:
+        return None
+    version = get_version(store, name, name, now.number)
+    if version.evaluation_digest is None:
+        return None
+    value = load_evaluation(store, version.measured_by).metrics.get(metric)
+    return None if value is None else value.value
+
+
 def required(objective: Objective) -> str:
     """An objective in words.
 

@@ -16,13 +16,15 @@ from boucle.project.yaml_file import read_project
 class Context:
     """What every command works on. Thread-safe; close it, or use it as a context manager."""
 
-    def __init__(self, project: Project, folder: Path, home: Path) -> None:
+    def __init__(self, project: Project, folder: Path, home: Path, *, lent: Store | None = None) -> None:
+        """`lent` is the store, open already, and closed by whoever opened it."""
         self.project = project
         self.folder = folder
         """Absolute; holds boucle.yaml."""
         self.home = home
         """Absolute; where the store lives, or will once something is stored."""
-        self._store: Store | None = None
+        self._store = lent
+        self._is_lent = lent is not None
         self._lock = Lock()
 
     def store(self) -> Store:
@@ -34,6 +36,8 @@ class Context:
 
     def close(self) -> None:
         """Close the store if it was opened; a later `store()` opens it again."""
+        if self._is_lent:
+            return
         with self._lock:
             store, self._store = self._store, None
         if store is not None:

@@ -1,6 +1,7 @@
 """What the handlers of the control plane work on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from boucle.kernel.store import Store
 
@@ -15,3 +16,5 @@ class Control:
     store: Store
     default_project: str
     """Whose a request is that names no project."""
+    folder: Path | None = None
+    """Of that project: holds boucle.yaml. None where there is none."""

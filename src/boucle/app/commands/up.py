@@ -69,7 +69,7 @@ def up(
         begin(store, project)
         where = address(host, port)
         names += [*(name or ()), *([] if host in _ANY else [host])]
-        front = make_front(Control(store=store, default_project=project), names)
+        front = make_front(Control(store=store, default_project=project, folder=session.folder_if_any()), names)
 
         def announce() -> None:
             typer.echo(f"{where} answers for project {project}; Ctrl-C stops it")
