@@ -136,6 +136,7 @@ WITHOUT_A_STORE = {
         "drift",
         "endpoints",
         "explain",
+        "export",
         "profile",
         "sync",
     ),

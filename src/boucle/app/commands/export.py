@@ -88,7 +88,7 @@ def _yaml(content: dict[str, Any]) -> str:
 
     writer, text = YAML(typ="safe", pure=True), StringIO()
     writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # its None means: sort
     writer.width = 10_000
     writer.dump(content, text)
     return text.getvalue()
