@@ -234,8 +234,9 @@ def table(report: dict[str, Any], beside: dict[str, Any]) -> str:
         lines.append(f"{month:<10}{ours:>9.4f}{first:>9.4f}" + (f"{found[0]:>9.4f}" if found else ""))
     lines.append(f"{'mean':<10}{report['live']:>9.4f}{report['frozen']:>9.4f}" + _mean(beside, list(report["months"])))
     lines += ["", f"{'live':<44}{'replay' * bool(beside)}"]
-    for ours, theirs in zip_longest(report["decisions"], beside.get("decisions", []), fillvalue=""):
-        lines.append(f"{ours:<44}{theirs}".rstrip())
+    for day in sorted({one[:10] for one in [*report["decisions"], *beside.get("decisions", [])]}):
+        both = [[one for one in told.get("decisions", []) if one.startswith(day)] for told in (report, beside)]
+        lines += [f"{ours:<44}{theirs}".rstrip() for ours, theirs in zip_longest(*both, fillvalue="")]
     facts = "{days} days, {rows:,} rows, {late_rows:,} of them late, {labelled:,} labelled; at most {behind_s} s behind"
     return "\n".join([*lines, "", facts.format(**report)])
 
