@@ -40,7 +40,14 @@ class Monitored:
         self.monitor = Monitor(context, lambda _: None)
         self._sent = 0
 
-    def serve(self, rows: pl.DataFrame, *, drop: tuple[str, ...] = (), asked: pl.DataFrame | None = None) -> None:
+    def serve(
+        self,
+        rows: pl.DataFrame,
+        *,
+        drop: tuple[str, ...] = (),
+        asked: pl.DataFrame | None = None,
+        served_at: datetime | None = None,
+    ) -> None:
         """Answer rows of the project's table and log them; the answers are those for `asked`, if that is given."""
         section = self.context.project.data
         assert section.time is not None
@@ -53,7 +60,7 @@ class Monitored:
                 endpoint=self.name,
                 number=self.version.number,
                 bundle_digest=self.version.bundle_digest,
-                served_at=rows[section.time][-1].timestamp(),
+                served_at=(served_at or rows[section.time][-1]).timestamp(),
                 latency_ms=1.0,
                 rows=rows.height,
                 inputs={name: rows[name].to_list() for name in features if name not in drop},

@@ -14,6 +14,7 @@ from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
 from boucle.loop.estimated import estimated
 from boucle.loop.reference import PREDICTION, Reference, beside
+from boucle.loop.served import served_findings
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
@@ -72,6 +73,8 @@ def observe(
     before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
     drift = _drift(stage, merged([*(one for one in judged_with if _names(one) == _names(own)), own]), reference, before)
     findings = _check(stage, seen, span.ends_at)
+    if stage.is_live:
+        findings += served_findings(stage, span, predictions, seen, reference, drift)
     window = monitoring.build_window(
         day,
         predictions,

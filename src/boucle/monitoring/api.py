@@ -23,6 +23,7 @@ from boucle.monitoring.history import (
     profiles,
     save_alerts,
     served_ids,
+    volumes,
     window_profiles,
     windows,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "ranked",
     "save_alerts",
     "served_ids",
+    "volumes",
     "window_profiles",
     "windows",
     "with_interval",

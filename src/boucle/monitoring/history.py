@@ -124,6 +124,12 @@ def window_profiles(store: Store, project_id: str, stream: str) -> list[tuple[da
     return [(_begins(key), digest) for key, digest in digests.items()]
 
 
+def volumes(store: Store, project_id: str, stream: str, first: date) -> list[tuple[datetime, int]]:
+    """When each window from a day on begins, oldest first, and how many rows it has."""
+    found = store.read(lambda connection: tables.find_volumes(connection, project_id, stream, first))
+    return [(_begins(key), rows) for key, rows in found]
+
+
 def kept_profile(store: Store, digest: Digest) -> Profile:
     """A window's profile."""
     return msgspec.json.decode(store.blobs.get(digest), type=Profile)

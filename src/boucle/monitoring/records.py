@@ -233,6 +233,23 @@ class SloPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A window with fewer requests (of a throughput: minutes) says nothing."""
 
 
+class DataPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From when on rows that are served live are a finding; of a column only where its verdict is drift."""
+
+    volume: float | None = 0.5
+    """Fewer rows than this share of the usual, or more than usual divided by it."""
+    nulls: float | None = 0.2
+    """So much larger a share of rows without a value than in the reference."""
+    new_values: float | None = 0.1
+    """Share of rows with a text that the reference does not have."""
+    outside: float | None = 0.5
+    """Share of rows below the least or above the largest number of the reference."""
+    freshness: str | None = None
+    """Events may be so old when they are served."""
+    skew: bool = False
+    """Compare rows that were learned from and served, by key and time, value by value."""
+
+
 class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `monitoring` section of boucle.yaml."""
 
@@ -242,6 +259,7 @@ class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels_delay_days: float = 0.0
     """Labels come this long after the event, at the earliest."""
     window: WindowPolicy = field(default_factory=WindowPolicy)
+    data: DataPolicy = field(default_factory=DataPolicy)
     slo: SloPolicy = field(default_factory=SloPolicy)
     cost: Prices = field(default_factory=Prices)
 

@@ -119,6 +119,14 @@ def find_windows(
     return [msgspec.convert(row.window, Window) for row in found][::-1]
 
 
+def find_volumes(connection: Connection, project_id: str, stream: str, first: date) -> list[tuple[str, int]]:
+    """The rows of each window from a day on, by its key, oldest first."""
+    table = monitoring_windows
+    query = select(table.c.day, table.c.window["rows"].as_integer().label("rows"))
+    chosen = query.where(*_chosen(project_id, stream, first, None, True)).order_by(table.c.day)
+    return [(row.day, row.rows) for row in connection.execute(chosen)]
+
+
 def find_digests(
     connection: Connection,
     column: str,

@@ -24,6 +24,7 @@ from boucle.monitoring.alerting.policy import (
 )
 from boucle.monitoring.records import (
     MOST_DAYS,
+    DataPolicy,
     DriftPolicy,
     MonitoringSection,
     ReferencePolicy,
@@ -149,6 +150,11 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (DriftPolicy, "shift_at_least"): POSITIVE,
     (DriftPolicy, "rate"): Limit(above=0, at_most=0.5),
     (DriftPolicy, "moved_at_least"): SHARE,
+    (DataPolicy, "volume"): Limit(above=0, below=1),
+    (DataPolicy, "nulls"): SHARE,
+    (DataPolicy, "new_values"): SHARE,
+    (DataPolicy, "outside"): SHARE,
+    (DataPolicy, "freshness"): DURATION,
     (ReferencePolicy, "windows"): Limit(at_least=2, at_most=400),
     (ReferencePolicy, "around_days"): Limit(at_least=0, at_most=91),
     (SloPolicy, "period_days"): Limit(at_least=1, at_most=MOST_DAYS),

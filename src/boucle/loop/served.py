@@ -1,0 +1,44 @@
+"""What was wrong with the rows of a live window, looked for beside what is kept of the project."""
+
+from datetime import timedelta
+
+import polars as pl
+
+from boucle.data.api import load
+from boucle.data.records import Finding
+from boucle.loop.reference import Reference
+from boucle.loop.stage import Stage
+from boucle.monitoring import api as monitoring
+from boucle.monitoring.records import ColumnDrift
+from boucle.monitoring.served_data import (
+    WEEKS,
+    freshness_findings,
+    input_findings,
+    skew_findings,
+    volume_findings,
+)
+from boucle.monitoring.spans import Span
+
+
+def served_findings(
+    stage: Stage,
+    span: Span,
+    predictions: pl.DataFrame,
+    seen: pl.DataFrame,
+    reference: Reference,
+    drift: list[ColumnDrift],
+) -> list[Finding]:
+    """Findings on the inputs, how many rows came, how old they were, and on rows that were learned from otherwise."""
+    policy, section = stage.project.monitoring.data, stage.project.data
+    features = [*section.features.categorical, *section.features.numeric]
+    found = input_findings(monitoring.inputs(predictions), seen, features, reference.profile, drift, policy)
+    if span.number is None:
+        first = span.day - timedelta(weeks=WEEKS)
+        volumes = monitoring.volumes(stage.store, stage.name, stage.held.stream, first)
+        before = [(at, rows) for at, rows in volumes if at < span.begins_at]
+        found += volume_findings(predictions.height, span.begins_at, before, policy.volume)
+    found += freshness_findings(predictions, policy.freshness)
+    if policy.skew and section.key is not None and not seen.is_empty():
+        trained = load(stage.store, stage.version(stage.standing().champion).learned_from)
+        found += skew_findings(seen, trained, key=section.key, time=stage.time, columns=features)
+    return found

@@ -1,0 +1,204 @@
+"""What is wrong with rows that were served, beyond what `data.checks` asks: findings that raise alerts. Pure.
+
+Columns that vanished or hold another type, have no values, values that nobody has seen or numbers that lie outside all
+that is known; how many rows came and how old they are; and rows of the training data that were served otherwise.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from boucle.data.records import CategoryProfile, Finding, NumericProfile, Profile
+from boucle.monitoring.compare import columns_of
+from boucle.monitoring.records import ColumnDrift, DataPolicy
+from boucle.monitoring.spans import duration
+
+WEEKS: Final = 8
+"""What is usual is looked for in so many weeks before."""
+_WEEK: Final = timedelta(days=7)
+_SAME_HOUR, _ANY, _NEWEST = 3, 7, 14
+_NOISE_SIGMAS: Final = 6.0
+_SAMPLES: Final = 3
+_LONGEST: Final = 120
+
+
+def input_findings(
+    sent: pl.DataFrame,
+    seen: pl.DataFrame,
+    features: Sequence[str],
+    reference: Profile,
+    drift: Sequence[ColumnDrift],
+    policy: DataPolicy,
+) -> list[Finding]:
+    """What is wrong with single features; a window without rows says nothing.
+
+    `sent`: the inputs as they were logged; `seen`: the same with the types that the project declares. A share of
+    missing, new or outlying values counts only in a column whose verdict is drift, so that rare values make no noise.
+    """
+    if sent.is_empty():
+        return []
+    moved = {one.column for one in drift if one.is_serious}
+    found: list[Finding] = []
+    known_columns, rows = columns_of(reference), sent.height
+    for name in features:
+        known = known_columns[name]
+        if name not in seen.columns:
+            found.append(_finding(f"column({name})", name, rows, rows, f"`{name}` came with none of {rows:,} rows"))
+            continue
+        column = seen[name]
+        wrong = _wrong_type(name, sent[name], column, known)
+        if wrong is not None:
+            found.append(wrong)
+        elif column.null_count() == column.len():
+            if known.nulls < known.rows:
+                told = f"`{name}` came with no value in any of {rows:,} rows"
+                found.append(_finding(f"all_null({name})", name, rows, rows, told))
+        elif name in moved:
+            found += _moved(name, column, known, policy)
+    return found
+
+
+def volume_findings(
+    rows: int, begins_at: datetime, before: Sequence[tuple[datetime, int]], share: float | None
+) -> list[Finding]:
+    """Whether far fewer or far more rows came than usual: than in windows of the same hour of the week, or, where there
+    are fewer than three of them, than in the newest ones.
+
+    `before`: when earlier windows began and how many rows they have, oldest first. `share`: 0.5 finds less than
+    half and more than twice as many, if that is beyond what chance does to counts.
+
+    >>> from datetime import UTC
+    >>> days = [(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=n), 100) for n in range(10)]
+    >>> [one.message for one in volume_findings(0, datetime(2024, 1, 11, tzinfo=UTC), days, 0.5)]
+    ['0 rows came, 100 are usual']
+    """
+    if share is None:
+        return []
+    same = [count for at, count in before if not (begins_at - at) % _WEEK and begins_at - at <= WEEKS * _WEEK]
+    newest = [count for _, count in before[-_NEWEST:]]
+    known = same if len(same) >= _SAME_HOUR else newest if len(newest) >= _ANY else []
+    if not known:
+        return []
+    usual = float(np.median(known))
+    beyond_chance = abs(rows - usual) > _NOISE_SIGMAS * np.sqrt(max(usual, 1.0))
+    if not beyond_chance or share * usual <= rows <= usual / share:
+        return []
+    return [_finding("volume", None, rows, rows, f"{rows:,} rows came, {usual:,.0f} are usual")]
+
+
+def freshness_findings(predictions: pl.DataFrame, at_most: str | None) -> list[Finding]:
+    """Rows whose event was too long ago when they were served; the middle row decides."""
+    if at_most is None or predictions.is_empty():
+        return []
+    late = (predictions["served_at"] - predictions["event_time"]).dt.total_seconds()
+    limit = duration(at_most).total_seconds()
+    middle = float(np.median(late.to_numpy()))
+    if middle <= limit:
+        return []
+    failing = int((late > limit).sum())
+    old = str(timedelta(seconds=round(middle)))
+    told = f"the middle row was {old} old when it was served, at most {at_most} is allowed"
+    return [_finding("freshness", None, failing, predictions.height, told)]
+
+
+def skew_findings(
+    seen: pl.DataFrame, trained: pl.DataFrame, *, key: str, time: str, columns: Sequence[str]
+) -> list[Finding]:
+    """Rows that were served and learned from with different values: of the same key at the same time.
+
+    Numbers are the same up to a millionth of them.
+    """
+    names = [name for name in columns if name in seen.columns and name in trained.columns]
+    keyed = [one.select(pl.col(key).cast(pl.String), time, *names) for one in (seen, trained)]
+    both = keyed[0].unique([key, time]).join(keyed[1].unique([key, time]), on=[key, time], suffix="_trained")
+    found = []
+    for name in names:
+        ours, theirs = both[name], both[f"{name}_trained"].cast(seen[name].dtype, strict=False)
+        apart = (ours - theirs).abs() > 1e-6 * theirs.abs() if ours.dtype.is_numeric() else ours != theirs
+        odd = apart.fill_null(False) | (ours.is_null() != theirs.is_null())
+        if odd.any():
+            rows = both.filter(odd).select(
+                key, pl.col(name).alias("served"), pl.col(f"{name}_trained").alias("learned")
+            )
+            told = f"`{name}` was served otherwise than it was learned from in {odd.sum():,} of {both.height:,} rows"
+            samples = rows.head(_SAMPLES).to_dicts()
+            found.append(_finding(f"skew({name})", name, int(odd.sum()), both.height, told, samples))
+    return found
+
+
+def _wrong_type(name: str, sent: pl.Series, seen: pl.Series, known: NumericProfile | CategoryProfile) -> Finding | None:
+    if isinstance(known, NumericProfile) and sent.dtype == pl.String:
+        odd = sent.is_not_null() & seen.is_null()
+        if odd.any():
+            samples = [{name: _cut(one)} for one in sent.filter(odd).head(_SAMPLES)]
+            told = f"`{name}` is text that is no number in {odd.sum():,} of {len(sent):,} rows, as {samples[0][name]!r}"
+            return _finding(f"type({name})", name, int(odd.sum()), len(sent), told, samples)
+    if isinstance(known, CategoryProfile) and sent.dtype.is_numeric() and not known.hashed:
+        given = seen.drop_nulls()
+        if len(given) and not given.is_in(list(known.values)).any():
+            told = f"`{name}` is a number in {len(given):,} of {len(sent):,} rows; it was text"
+            samples = [{name: _cut(one)} for one in given.head(_SAMPLES)]
+            return _finding(f"type({name})", name, len(given), len(sent), told, samples)
+    return None
+
+
+def _moved(name: str, column: pl.Series, known: NumericProfile | CategoryProfile, policy: DataPolicy) -> list[Finding]:
+    """What a column that drifted has too much of."""
+    rows, nulls = column.len(), column.null_count()
+    found = []
+    was = known.nulls / known.rows if known.rows else 0.0
+    if policy.nulls is not None and nulls / rows - was >= policy.nulls:
+        told = f"`{name}` has no value in {nulls / rows:.0%} of the rows; {was:.0%} were usual"
+        found.append(_finding(f"nulls({name})", name, nulls, rows, told))
+    present = column.drop_nulls()
+    if isinstance(known, CategoryProfile):
+        distinct = present.n_unique()
+        if not known.hashed:
+            new = present.filter(~present.is_in(list(known.values)))
+            told = (
+                f"`{name}` is new in {len(new) / rows:.0%} of the rows; {distinct:,} different values, "
+                f"{len(known.values):,} known"
+            )
+            if policy.new_values is not None and len(new) / rows >= policy.new_values:
+                samples = [{name: _cut(one)} for one in new.head(_SAMPLES)]
+                found.append(_finding(f"new_values({name})", name, len(new), rows, told, samples))
+    elif known.minimum is not None and known.maximum is not None and policy.outside is not None:
+        out = present.filter((present < known.minimum) | (present > known.maximum))
+        if len(out) / rows >= policy.outside:
+            told = f"`{name}` lies outside {known.minimum:g} to {known.maximum:g} in {len(out) / rows:.0%} of the rows"
+            samples = [{name: _cut(one)} for one in out.head(_SAMPLES)]
+            found.append(_finding(f"outside({name})", name, len(out), rows, told, samples))
+    if nulls == 0 and present.n_unique() == 1 and not _was_constant(known):
+        told = f"`{name}` is {_cut(present[0])!r} in all {rows:,} rows"
+        found.append(_finding(f"constant({name})", name, rows, rows, told))
+    return found
+
+
+def _was_constant(known: NumericProfile | CategoryProfile) -> bool:
+    if isinstance(known, NumericProfile):
+        return known.minimum == known.maximum
+    return not known.hashed and len(known.values) < 2
+
+
+def _cut(value: object) -> object:
+    """A value as a sample shows it."""
+    return value[:_LONGEST] if isinstance(value, str) else value
+
+
+def _finding(
+    name: str, column: str | None, failing: int, rows: int, message: str, samples: Sequence[Mapping[str, object]] = ()
+) -> Finding:
+    return Finding(
+        check="schema",
+        name=name,
+        columns=[] if column is None else [column],
+        passed=False,
+        failing=failing,
+        rows=rows,
+        message=message,
+        on_fail="alert",
+        samples=[dict(one) for one in samples],  # type: ignore[arg-type]
+    )
