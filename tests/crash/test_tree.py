@@ -14,7 +14,7 @@ from .found import check
 from .test_clock import Faked
 from .tree import Strike, Tree, feed_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 QUIET, TURNED = (date(2024, 1, 9), date(2024, 1, 11)), (date(2024, 1, 12), date(2024, 1, 13))
 """Days before the loop has seen enough, and those on which it trains and promotes."""
@@ -77,12 +77,21 @@ def stage(ground: Ground, feed: Feed, watched: Tree, tmp_path_factory: pytest.Te
         tree.kill()
 
 
-def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion(stage: Stage) -> None:
+def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion(ground: Ground, stage: Stage) -> None:
     expected = stage.expected()
     actions = [action["action"] for _, action, _, _ in expected["decisions"]]
     assert [one for one in actions if one != "hold"] == ["retrain", "promote"]
     assert expected["charge"][-1][0] == 2
     assert any("decay" in one[0] for one in expected["alerts"])
+    folder = stage.trees[0].folder
+    for number, action in enumerate(actions[-4:-1]):
+        explained = ground.run(folder, "loop", "explain", f"live/2024-01-12/{number:02}")
+        assert explained.code == 0, explained
+        assert f"live/2024-01-12/{number:02}: {action}" in explained.out
+    assert "what is in charge" in explained.out or "cool-down" in explained.out
+    status = ground.run(folder, "status")
+    assert "orders: version 2 is in charge" in status.out
+    assert "150 rows served until 2024-01-13 (live)" in status.out
 
 
 STEPS = (
@@ -97,7 +106,7 @@ STEPS = (
 )
 """Of the cycle, one after the other; at some the loop stands, at others the monitor or the training."""
 POINTS = [
-    *("log.frame_written", "ack.written", "labels.kept:2", "window.bytes_kept", "window.kept"),
+    *("log.frame_written", "ack.written", "labels.kept", "window.bytes_kept", "window.kept"),
     *("loop.taken", "job.begun", "job.kept", "bundle.kept", "decision.trained", "job.trained"),
     *("decision.recorded", "alias.promoted", "traffic.written", "window.decided", "window.finished"),
 ]
@@ -116,14 +125,12 @@ def struck(stage: Stage, folder: Path, victim: str, points: list[str]) -> list[s
     return strike.struck
 
 
-@pytest.mark.long
 def test_everything_is_killed_while_a_training_is_kept_and_while_its_version_takes_charge(
     stage: Stage, tmp_path: Path
 ) -> None:
     assert struck(stage, tmp_path, "all", ["job.trained", "alias.promoted"]) == ["job.trained", "alias.promoted"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("points", [STEPS[:4], STEPS[4:]], ids=["until it is trained", "until it is in charge"])
 @pytest.mark.parametrize("victim", ["up", "serve", "worker", "monitor", "loop", "training", "all"])
 def test_each_process_killed_at_each_step(stage: Stage, tmp_path: Path, victim: str, points: tuple[str, ...]) -> None:
@@ -131,7 +138,6 @@ def test_each_process_killed_at_each_step(stage: Stage, tmp_path: Path, victim: 
     assert len(at) >= (1 if victim == "training" else 3), at
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_who_reaches_a_step_is_killed_there(ground: Ground, stage: Stage, point: str) -> None:
     mark = ground.mark()
@@ -139,7 +145,6 @@ def test_who_reaches_a_step_is_killed_there(ground: Ground, stage: Stage, point:
     assert Path(mark).exists(), point
 
 
-@pytest.mark.long
 def test_a_cycle_while_the_clock_of_everything_jumps_by_hours_days_and_months(stage: Stage, tmp_path: Path) -> None:
     """Each fifth of a second, to and fro: nothing closes early, no label is lost, no decision is another one."""
     faked = Faked(tmp_path)
