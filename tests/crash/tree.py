@@ -65,6 +65,7 @@ class Tree:
         """The label that was told last, by key."""
         self._label_files = 0
         self.child = self._up()
+        self._has_ended = False
 
     def _up(self) -> Child:
         return self._ground.start(self.folder, "up", "--port", str(self.port), **self._environ)
@@ -156,12 +157,13 @@ class Tree:
         self.look()
         os.kill(self.child.pid, signal.SIGTERM)
         done = self._ground.wait(self.child)
+        self._has_ended = True
         assert done.code == 0, done
         assert self.processes() == [], done
 
     def kill(self) -> None:
         """Leave nothing of it, however a test went."""
-        if self._ground.is_running(self.child):
+        if not self._has_ended and self._ground.is_running(self.child):
             for process in self.victims("all"):
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)

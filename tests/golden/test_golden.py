@@ -119,7 +119,10 @@ def test_a_home_with_a_live_stream_tells_the_same_and_goes_on(revision: str, tmp
     with tarfile.open(HERE / f"live-{revision}.tar.xz") as tar:
         tar.extractall(tmp_path, filter="tar")
     for words, then in expected["facts"].items():
-        assert still_says(told(tmp_path, *words.split()), then), words
+        now = told(tmp_path, *words.split())
+        if words.startswith("loop explain"):  # rules that came since are told as well
+            now, then = [one["decision"] for one in now], [one["decision"] for one in then]
+        assert still_says(now, then), words
     file = tmp_path / "boucle.yaml"
     file.write_text(file.read_text().replace("last: 2024-01-13", "last: 2024-01-14"))
     serve_live(tmp_path)
