@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from boucle.project.lifecycle import check_project, run_project
     from boucle.project.yaml_file import read_project
     from boucle.protocols.native.client import Registry
+    from boucle.protocols.native.send_labels import send_labels
     from boucle.runs.client.run import ActiveRun
     from boucle.runs.client.start import start_run, tracked
 
@@ -45,6 +46,7 @@ __all__ = [
     "read_project",
     "run_pipeline",
     "run_project",
+    "send_labels",
     "start_run",
     "tracked",
 ]
@@ -66,6 +68,7 @@ _HOMES = {
     "read_project": "boucle.project.yaml_file",
     "run_pipeline": "boucle.pipeline.standalone",
     "run_project": "boucle.project.lifecycle",
+    "send_labels": "boucle.protocols.native.send_labels",
     "start_run": "boucle.runs.client.start",
     "tracked": "boucle.runs.client.start",
 }

@@ -1,17 +1,23 @@
 """Policies in the live loop: a training that a person asks for, what is learned from, what it may cost."""
 
 from datetime import date
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.loop.living import NAME, Living
 from tests.loop.test_replay import boucle, facts
 
 from boucle.data.api import get_version as get_dataset
 from boucle.data.api import load
-from boucle.kernel import audit
+from boucle.governance.api import add_signature, signatures_of
+from boucle.identity.api import LOOP
+from boucle.kernel import audit, trees
 from boucle.loop.asking import ask_to_retrain
 from boucle.loop.records import Hold, Retrain
+from boucle.loop.signing import sign_if_asked
 from boucle.models.api import get_version
+from boucle.packaging.signing import PrivateKey, fingerprint, new_key, private_pem, public_pem, sign
 
 pytestmark = pytest.mark.slow
 
@@ -103,3 +109,43 @@ def test_the_command_asks_and_says_so(living: Living) -> None:
     assert living.actions(Retrain)[-1].action.reason.endswith("new prices")
     wrong = boucle(living.context.folder, "loop", "retrain", "--why", "x" * 501)
     assert (wrong.returncode, "at most 500 printable characters" in wrong.stderr) == (2, True)
+
+
+def signed_by_policy(living: Living, key: PrivateKey) -> None:
+    """From now on a version needs a signature by this key; the one in charge has it."""
+    project = living.context.project
+    mark = fingerprint(key.public_key())
+    governance = replace(project.governance, require_signature=[mark])
+    living.context.project = replace(project, governance=governance)
+    version = get_version(living.store, NAME, NAME, 1)
+    entries = trees.entries(living.store.blobs, version.bundle_digest)
+    pem = public_pem(key.public_key()).decode()
+    who = {"project_id": NAME, "model": NAME, "number": 1, "actor": "ada"}
+    add_signature(living.store, **who, signature=sign(NAME, entries, key), key=pem)
+
+
+def test_the_loop_signs_what_it_trained_by_the_key_that_the_policy_names(
+    living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    key = new_key()
+    living.day()
+    signed_by_policy(living, key)
+    ask_to_retrain(living.context, by="ada", why="")
+    living.settle()
+    assert "waits for persons: signature" in living.actions(Hold)[-1].action.reason  # there is no key of its own
+    (tmp_path / "boucle").mkdir()
+    (tmp_path / "boucle" / "signing.pem").write_bytes(private_pem(key))
+    for _ in range(4):
+        living.day()
+    version = get_version(living.store, NAME, NAME, 2)
+    sign_if_asked(living.context, version)
+    sign_if_asked(living.context, version)
+    living.settle()
+    assert [one.added_by for one in signatures_of(living.store, version)] == [LOOP.name]
+    assert living.champion() == 2
+    ask_to_retrain(living.context, by="ada", why="")
+    living.settle()
+    assert [one.added_by for one in signatures_of(living.store, get_version(living.store, NAME, NAME, 3))] == [
+        LOOP.name
+    ]

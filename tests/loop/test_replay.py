@@ -142,9 +142,11 @@ def test_labels_that_are_unknown_twice_corrected_or_nonsense_are_told(project: P
         one, two = first["entity_key"], second["entity_key"]
         told = bring(f"id,late\n{one},0\n{one},1\n{two},maybe\n,1\nnobody,1\n")
         expected = {"rows": 5, "kept": 2, "incomplete": 1, "not_understood": 1, "repeated": 1, "corrected": 0}
+        expected |= {"contradictory": 1, "known": 0}
         assert told == expected | {"unknown": 1, "unknown_ids": ["nobody"]}
         told = bring(f"request_id,row,label\n{first['request_id']},{first['row']},0\nnothing,0,1\n")
         expected = {"rows": 2, "kept": 1, "incomplete": 0, "not_understood": 0, "repeated": 0, "corrected": 1}
+        expected |= {"contradictory": 0, "known": 0}
         assert told == expected | {"unknown": 1, "unknown_ids": ["nothing"]}
         rows = labelled(store, "orders", "live", include_quarantined=True)
         assert dict(rows.select("entity_key", "label").iter_rows())[one] == "0"

@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+
+from boucle.kernel.store import Store
+from boucle.models.api import get_version
+from boucle.monitoring.api import joined, kept_window, labels_of, windows, with_interval
+from boucle.packaging.api import open_kept
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +86,25 @@ def facts(folder: Path, *arguments: str) -> Any:
     return json.loads(boucle(folder, *arguments, "--json"))
 
 
+def near_what_labels_say(folder: Path, metric: str, share: float) -> None:
+    """Before the world turns, what each window promised without labels is what they say later."""
+    with Store.open(folder / ".boucle") as store:
+        stream = facts(folder, "status")["stream"]
+        served = windows(store, "parcels", stream)
+        assert all(metric in one.estimated for one in served)
+        calm = [one for one in served if one.day < date(2024, 1, 17)]
+        assert calm
+        known = labels_of(store, "parcels", stream).table
+        for window in calm:
+            kept = kept_window(store, "parcels", stream, window.key)
+            assert kept is not None
+            number = next(iter(window.versions))
+            bundle = get_version(store, "parcels", "parcels", int(number)).bundle_digest
+            said = with_interval(joined(kept[1], known), metric, open_kept(store, bundle).signature)
+            assert said is not None
+            assert abs(window.estimated[metric].value - said.value) < share * said.value
+
+
 def test_a_regression_is_retrained_promoted_and_told_in_its_own_unit(tmp_path: Path) -> None:
     folder = write(tmp_path / "project", "days_late", "{metric: rmse, at_most: 30}")
     decisions = facts(folder, "replay")["decisions"]
@@ -104,6 +128,7 @@ def test_a_regression_is_retrained_promoted_and_told_in_its_own_unit(tmp_path: P
     [rmse] = facts(folder, "status")["objectives"]
     assert rmse["met"] is True
     assert "labelled rows" in rmse["where"]
+    near_what_labels_say(folder, "rmse", 0.35)
 
 
 def test_whole_numbers_are_classes_and_a_new_one_is_learned(tmp_path: Path) -> None:
@@ -118,6 +143,7 @@ def test_whole_numbers_are_classes_and_a_new_one_is_learned(tmp_path: Path) -> N
     assert report["mean_loop"] > report["mean_frozen"] + 0.05
     [f1] = facts(folder, "status")["objectives"]
     assert f1["met"] is True
+    near_what_labels_say(folder, "macro_f1", 0.35)
     # The class that came later is the last one by number, and one that the model in charge knows.
     manifests = [json.loads(path.read_bytes()) for path in (folder / ".boucle/cache/bundles").glob("*/boucle.json")]
     classes = sorted({tuple(one["signature"]["classes"]) for one in manifests}, key=len)

@@ -6,12 +6,15 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
+from boucle.data.records import DataSection
+from boucle.kernel import trees
 from boucle.kernel.errors import InvalidInput, NotFound
+from boucle.kernel.store import Store
 from boucle.loop.live import LIVE
 from boucle.models.api import alias, get_version
-from boucle.models.records import CHAMPION
+from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring import api as monitoring
-from boucle.packaging.api import open_kept
+from boucle.packaging.manifest import MANIFEST, manifest_of
 from boucle.packaging.records import Signature
 from boucle.project.context import Context
 from boucle.training.api import numbers_of
@@ -37,6 +40,10 @@ class LabelsTaken(Struct, frozen=True, kw_only=True):
     """Labels that are none of the model's classes, or no numbers."""
     repeated: int
     """Rows whose id comes again further down with the same label or another; the last counts."""
+    contradictory: int
+    """Ids that have different labels here."""
+    known: int
+    """Ids that had this very label before, of which nothing is kept twice."""
     corrected: int
     """Ids that had another label before; that one stays in the history."""
     unknown: int
@@ -64,55 +71,77 @@ def read_labels(path: Path) -> pl.DataFrame:
 
 
 def take_labels(context: Context, table: pl.DataFrame) -> LabelsTaken:
-    """Keep the labels that can be understood.
+    """Keep the labels of a table, whose columns may have the project's names. See `keep_labels`."""
+    return keep_labels(context.store(), context.project.project, named(table, context.project.data))
 
-    Columns: the label as `label` or under the target's name, and the id as `key`, under the key's name, or as
-    `request_id` (with `row` where the request had several).
+
+def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
+    """Keep the labels of what a project answered live that can be understood; the same again changes nothing.
+
+    Columns: `label`, and `key` or `request_id` (with `row` where the request had several).
 
     Raises:
         NotFound: no version is in charge.
         InvalidInput: a column is missing.
     """
-    store, name = context.store(), context.project.project
+    named(table, None)
     now = alias(store, name, name, CHAMPION)
     if now is None:
         raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
-    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
+    signature = _signature(store, get_version(store, name, name, now.version))
     served = monitoring.served_ids(store, name, LIVE)
-    keyed, unknown = _by_key(_renamed(context, table), served)
+    keyed, unknown = _by_key(table, served)
     whole = keyed.drop_nulls()
     understood = _understood(whole, signature)
     last = understood.unique("key", keep="last", maintain_order=True)
     unknown += last.join(served, left_on="key", right_on="entity_key", how="anti")["key"].to_list()
     before = monitoring.labels_of(store, name, LIVE).table
-    if last.height:
-        both = before.with_columns(pl.col("label").cast(last["label"].dtype, strict=False)).join(last, on="key")
-        corrected = both.filter(pl.col("label") != pl.col("label_right")).height
-        monitoring.add_labels(store, project_id=name, stream=LIVE, labels=last, arrived_at=store.clock.now())
+    earlier = before.select("key", pl.col("label").cast(last["label"].dtype, strict=False).alias("before"))
+    both = last.join(earlier, on="key", how="left", maintain_order="left")
+    fresh = both.filter(pl.col("before").is_null() | (pl.col("before") != pl.col("label")))
+    if fresh.height:
+        monitoring.add_labels(
+            store, project_id=name, stream=LIVE, labels=fresh.select("key", "label"), arrived_at=store.clock.now()
+        )
     return LabelsTaken(
         rows=table.height,
         kept=last.height,
         incomplete=keyed.height - whole.height,
         not_understood=whole.height - understood.height,
         repeated=understood.height - last.height,
-        corrected=corrected if last.height else 0,
+        contradictory=understood.unique().height - last.height,
+        known=both.height - fresh.height,
+        corrected=fresh["before"].drop_nulls().len(),
         unknown=len(unknown),
         unknown_ids=unknown[:EXAMPLES],
     )
 
 
-def _renamed(context: Context, table: pl.DataFrame) -> pl.DataFrame:
-    section = context.project.data
-    names = {"label": section.target, "key": section.key}
+def named(table: pl.DataFrame, section: DataSection | None) -> pl.DataFrame:
+    """The table with `label` and `key` or `request_id` (and `row`) alone, which may have the names of a project's data.
+
+    InvalidInput if one is missing.
+    """
+    names = {} if section is None else {"label": section.target, "key": section.key}
     found = {asked: own for asked, own in names.items() if own in table.columns and asked not in table.columns}
     renamed = table.rename({own: asked for asked, own in found.items() if own is not None})
     if "label" not in renamed.columns or not {"key", "request_id"} & set(renamed.columns):
+        label, key = (f" or `{own}`" if own else "" for own in (names.get("label"), names.get("key")))
         raise InvalidInput(
-            f"labels need a column `label` or `{section.target}`, and `key`, `{section.key}` or `request_id`; the file "
-            f"has {', '.join(table.columns)}",
+            f"labels need a column `label`{label}, and `key`{key} or `request_id`; they have "
+            f"{', '.join(table.columns)[:200] or 'none'}",
             hint="rename the columns",
         )
-    return renamed
+    return renamed.select(name for name in ("key", "request_id", "row", "label") if name in renamed.columns)
+
+
+def _signature(store: Store, version: ModelVersion) -> Signature:
+    """What a version takes and answers, read from its manifest: no model is loaded for that."""
+    files = {entry.path: entry.digest for entry in trees.entries(store.blobs, version.bundle_digest)}
+    where = f"version {version.number} of {version.model}"
+    if MANIFEST not in files:
+        raise InvalidInput(f"{where} is no bundle of Boucle, so nothing it answers is watched", hint="boucle run")
+    return manifest_of(store.blobs.get(files[MANIFEST]), where=where).signature
 
 
 def _by_key(labels: pl.DataFrame, served: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

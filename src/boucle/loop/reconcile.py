@@ -16,6 +16,7 @@ from boucle.loop.decide import decide
 from boucle.loop.facts import gather
 from boucle.loop.records import Action, Advance, Decision, Facts, Hold, Job, Promote, Refuse, Retrain, Rollback, Trained
 from boucle.loop.retrain import first_learned, train_again
+from boucle.loop.signing import sign_if_asked
 from boucle.loop.stage import Stage
 from boucle.models.records import CHAMPION
 from boucle.monitoring.records import Performance, Window
@@ -140,6 +141,7 @@ def train(stage: Stage, job: Job) -> Trained:
         task=stage.task,
         shuffle_labels=job.shuffle_labels,
     )
+    sign_if_asked(stage.context, version)
     reach("decision.trained")
     verdict = "passed" if judge(stage.context, version).passed else "failed"
     # In a replay nothing that differs from one time to the next is kept.

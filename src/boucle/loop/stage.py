@@ -20,6 +20,7 @@ from boucle.kernel.errors import Damaged
 from boucle.kernel.progress import Progress
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
+from boucle.loop.expected import Expected, expected_of
 from boucle.loop.history import History
 from boucle.loop.records import Asked, Decision, Job, Retrain, SliceCompared, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
@@ -67,6 +68,7 @@ class Stage:
         self._references: dict[int, Reference] = {}
         self._windows: ReferenceWindows | None = None
         self._calibrations: dict[int, Calibration | None] = {}
+        self._expected: dict[int, Expected] = {}
         self._standing: Standing | None = None
         self._began: tuple[date, Standing] | None = None
         self.compared: dict[tuple[int, int], tuple[Comparison | None, list[SliceCompared]]] = {}
@@ -147,6 +149,7 @@ class Stage:
         waiting = {now.champion, now.previous, now.challenger, self.held.first_version}
         self.history.forget(before=day - timedelta(days=asked_for), versions=waiting)
         self._references = {number: kept for number, kept in self._references.items() if number in waiting}
+        self._expected = {number: kept for number, kept in self._expected.items() if number in waiting}
 
     def refresh(self) -> None:
         """Forget what others may have changed since: labels, the alias."""
@@ -243,6 +246,13 @@ class Stage:
             curve = None if measured_by is None else load_evaluation(self.store, measured_by).calibration
             self._calibrations[number] = None if curve is None else of_curve(curve)
         return self._calibrations[number]
+
+    def expected(self, number: int) -> Expected:
+        """What a version's held-out rows say of answers without labels; None for a classifier of two classes."""
+        if number not in self._expected:
+            predictor = self.history.predictor(number)
+            self._expected[number] = expected_of(self.store, self.project, self.version(number), predictor)
+        return self._expected[number]
 
     def day_profiles(self, first: date, last: date) -> list[Profile]:
         """Profiles of the features of single days, oldest first: the base's days, then those of trusted windows."""

@@ -1,16 +1,22 @@
 """`boucle labels`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boucle.app.session import AsJson, session_of
+from boucle.app.session import AsJson, Session, session_of
+
+if TYPE_CHECKING:
+    from boucle.loop.labelling import LabelsTaken
 
 
 def labels(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet, Arrow or JSON lines.")],
+    url: Annotated[
+        str | None, typer.Option(help="Send them to the server at this address (`boucle up`) instead.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring labels of what was answered live.
@@ -22,25 +28,45 @@ def labels(
     Example:
       boucle labels arrived.csv
       boucle labels arrived.parquet --json | jq .unknown
+      boucle labels arrived.csv --url http://loop.example:5000
     """
     session = session_of(context)
+    if url is not None:
+        _show(session, _sent(session, file, url), as_json=as_json)
+        return
     with session.open(stored=True) as project:
         project.store()  # what cannot be opened is told first
-        from boucle.app.console import console, print_json
         from boucle.loop.labelling import read_labels, take_labels
 
-        taken = take_labels(project, read_labels(file))
-        if as_json:
-            print_json(taken)
-            return
-        screen = console(session.color)
-        screen.print(f"{taken.kept:,} labels kept of {taken.rows:,} rows")
-        for count, what in (
-            (taken.incomplete, "rows without an id or a label were left out"),
-            (taken.not_understood, "labels are none of the model's classes or no numbers, and were left out"),
-            (taken.repeated, "rows are repeated further down, where the last counts"),
-            (taken.corrected, "ids had another label before"),
-            (taken.unknown, f"ids are in no closed window, as {', '.join(taken.unknown_ids)}"),
-        ):
-            if count:
-                screen.print(f"{count:,} {what}")
+        _show(session, take_labels(project, read_labels(file)), as_json=as_json)
+
+
+def _sent(session: Session, file: Path, url: str) -> "LabelsTaken":
+    """Send a file's labels; its columns may have the project's names where there is a boucle.yaml."""
+    from boucle.loop.labelling import named, read_labels
+    from boucle.protocols.native.send_labels import send_labels
+
+    project = session.project_file()
+    table = named(read_labels(file), None if project is None else project.data)
+    return send_labels(table, url=url, project=None if project is None else project.project)
+
+
+def _show(session: Session, taken: "LabelsTaken", *, as_json: bool) -> None:
+    from boucle.app.console import console, print_json
+
+    if as_json:
+        print_json(taken)
+        return
+    screen = console(session.color)
+    screen.print(f"{taken.kept:,} labels kept of {taken.rows:,} rows")
+    for count, what in (
+        (taken.incomplete, "rows without an id or a label were left out"),
+        (taken.not_understood, "labels are none of the model's classes or no numbers, and were left out"),
+        (taken.repeated, "rows are repeated further down, where the last counts"),
+        (taken.contradictory, "ids have different labels here"),
+        (taken.known, "ids had that label before"),
+        (taken.corrected, "ids had another label before"),
+        (taken.unknown, f"ids are in no closed window, as {', '.join(taken.unknown_ids)}"),
+    ):
+        if count:
+            screen.print(f"{count:,} {what}")

@@ -18,7 +18,7 @@ def explain(
     context: typer.Context,
     decision: Annotated[
         str | None,
-        typer.Argument(help="Its id, or of the newest stream DAY/N or a DAY; without it the newest decision."),
+        typer.Argument(help="Its id, DAY/N or a DAY; without it the newest decision. What is live comes first."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,6 +1,5 @@
 """`boucle sign` and `boucle verify`"""
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,6 +8,7 @@ import typer
 
 from boucle.app.registry import In, asked_version, registry
 from boucle.app.session import AsJson
+from boucle.packaging.trust import own_key
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import PrivateKey
@@ -159,12 +159,6 @@ def signing_key(file: Path | None) -> "PrivateKey | None":
     from boucle.packaging.signing import read_private
 
     return read_private(_read(place), repr(str(place)))
-
-
-def own_key(suffix: str) -> Path:
-    """Where one's own key lies: `.pem` the private one, `.pub` the public one."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "boucle" / f"signing{suffix}"
 
 
 def _key(file: Path | None) -> "tuple[PrivateKey, Path, bool]":

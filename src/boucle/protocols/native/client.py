@@ -54,13 +54,13 @@ class Registry:
         """Every version of a model, oldest first."""
         from boucle.models.records import ModelVersion
 
-        return self._ask("GET", _VERSIONS, list[ModelVersion], name=name)
+        return self.ask("GET", _VERSIONS, list[ModelVersion], name=name)
 
     def standing(self, name: str, number: int) -> "Standing":
         """A version with the verdict of each gate now, reviews, waivers, permits, and what to do next."""
         from boucle.governance.records import Standing
 
-        return self._ask("GET", _VERSION, Standing, name=name, version=number)
+        return self.ask("GET", _VERSION, Standing, name=name, version=number)
 
     @overload
     def history(self, name: str, at: None = None, *, alias: str = ...) -> "list[AliasMove]": ...
@@ -76,9 +76,9 @@ class Registry:
         from boucle.models.records import AliasMove
 
         if at is None:
-            return self._ask("GET", _ALIAS, list[AliasMove], name=name, alias=alias)
+            return self.ask("GET", _ALIAS, list[AliasMove], name=name, alias=alias)
         query = {"at": at.isoformat() if isinstance(at, datetime) else at}
-        return self._ask("GET", _ALIAS, _At, query=query, name=name, alias=alias).version
+        return self.ask("GET", _ALIAS, _At, query=query, name=name, alias=alias).version
 
     def promote(
         self, name: str, number: int, alias: str = "champion", *, reason: str = "", instead_of: int | None = None
@@ -92,13 +92,13 @@ class Registry:
         body: dict[str, object] = {"version": number, "reason": reason}
         if instead_of is not None:
             body["instead_of"] = instead_of
-        return self._ask("PUT", _ALIAS, AliasMove, body=body, name=name, alias=alias)
+        return self.ask("PUT", _ALIAS, AliasMove, body=body, name=name, alias=alias)
 
     def approve(self, name: str, number: int, *, comment: str = "") -> "Review":
         """Approve a version, as the reviewer whose token it is; Refused for anybody else, and for the author."""
         from boucle.governance.records import Review
 
-        return self._ask("POST", f"{_VERSION}/approve", Review, body={"comment": comment}, name=name, version=number)
+        return self.ask("POST", f"{_VERSION}/approve", Review, body={"comment": comment}, name=name, version=number)
 
     def add_signature(self, name: str, number: int, signature: str | Path, key: str | Path) -> "Signature":
         """Keep a signature of a version's files: the file that `boucle sign FOLDER` wrote, and that of the public key.
@@ -108,9 +108,9 @@ class Registry:
         from boucle.governance.records import Signature
 
         body = {"signature": _text(signature), "key": _text(key)}
-        return self._ask("POST", f"{_VERSION}/signatures", Signature, body=body, name=name, version=number)
+        return self.ask("POST", f"{_VERSION}/signatures", Signature, body=body, name=name, version=number)
 
-    def _ask(
+    def ask(
         self,
         method: str,
         path: str,
@@ -165,12 +165,12 @@ class Registry:
         from boucle.identity.http import Request
         from boucle.identity.policies import permit
         from boucle.kernel.store import Store, refuse_unmade
-        from boucle.protocols.native import registry, reviews
+        from boucle.protocols.native import labels, registry, reviews
 
         home = Path(self._where.home or "")
         refuse_unmade(home)
         with Store.open(home) as store:
-            doors = [*registry.routes(store), *reviews.routes(store)]
+            doors = [*registry.routes(store), *reviews.routes(store), *labels.routes(store)]
             (route,) = [one for one in doors if (one.method, one.path) == (method, path)]
             principal = who_acts(store, self._token or os.environ.get("BOUCLE_TOKEN"))
             permit(route.policy, principal)
