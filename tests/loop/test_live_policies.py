@@ -124,6 +124,7 @@ def signed_by_policy(living: Living, key: PrivateKey) -> None:
     add_signature(living.store, **who, signature=sign(NAME, entries, key), key=pem)
 
 
+@pytest.mark.parametrize("living", [{"margin: 0.0": "margin: 0.3", "decay: 0.1": "decay: 0.9"}], indirect=True)
 def test_the_loop_signs_what_it_trained_by_the_key_that_the_policy_names(
     living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

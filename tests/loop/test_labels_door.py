@@ -16,6 +16,7 @@ import boucle
 from boucle.identity import accounts
 from boucle.kernel import audit
 from boucle.kernel.errors import InvalidInput, Refused, Unauthenticated
+from boucle.kernel.store import Store
 from boucle.monitoring.api import labels_of
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,8 @@ def house(living: Living) -> Iterator[House]:
     """A server on the home of a project of which a day was served live."""
     living.day()
     roles = {"root": "admin", "trainer": "author", "rea": "reader"}
-    tokens = {name: accounts.add(living.store, name, role, actor="root").text for name, role in roles.items()}
+    with Store.open(living.context.home) as store:  # by the clock of today, as the server's
+        tokens = {name: accounts.add(store, name, role, actor="root").text for name, role in roles.items()}
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     home = living.context.home
