@@ -67,8 +67,8 @@ def test_a_budget_of_minutes_holds_the_next_training(living: Living) -> None:
     "living", [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 6, decay: 0.1, newest_rows: 700"}], indirect=True
 )
 def test_the_newest_rows_alone_are_learned_from(living: Living) -> None:
-    for _ in range(3):
-        living.day()
+    while living.day() < date(2024, 2, 8):  # the rows of two days are quarantined
+        pass
     ask_to_retrain(living.context, by="ada", why="")
     living.settle()
     [training] = living.actions(Retrain)
@@ -130,23 +130,23 @@ def test_the_loop_signs_what_it_trained_by_the_key_that_the_policy_names(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     key = new_key()
-    living.day()
+    for _ in range(4):  # labels come, so that the next version is of other files
+        living.day()
     signed_by_policy(living, key)
     ask_to_retrain(living.context, by="ada", why="")
     living.settle()
     assert "waits for persons: signature" in living.actions(Hold)[-1].action.reason  # there is no key of its own
     (tmp_path / "boucle").mkdir()
     (tmp_path / "boucle" / "signing.pem").write_bytes(private_pem(key))
-    for _ in range(4):
-        living.day()
     version = get_version(living.store, NAME, NAME, 2)
     sign_if_asked(living.context, version)
     sign_if_asked(living.context, version)
     living.settle()
     assert [one.added_by for one in signatures_of(living.store, version)] == [LOOP.name]
     assert living.champion() == 2
+    while living.day() < date(2024, 2, 8):  # the rows of two days are quarantined
+        pass
     ask_to_retrain(living.context, by="ada", why="")
     living.settle()
-    assert [one.added_by for one in signatures_of(living.store, get_version(living.store, NAME, NAME, 3))] == [
-        LOOP.name
-    ]
+    newest = get_version(living.store, NAME, NAME, living.actions(Retrain)[-1].version or 0)
+    assert [one.added_by for one in signatures_of(living.store, newest)] == [LOOP.name]
