@@ -28,6 +28,7 @@ def follow_live(stage: Stage) -> None:
     )
     for role in _left_over(stage, traffic):
         rollout.take_away(stage.store, _by(stage, "its rollout is over"), stage.name, role)
+    stage.problems.clear()
     if standing.rolling is not None:
         try:
             _place(stage, standing.rolling)
