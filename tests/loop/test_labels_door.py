@@ -60,6 +60,7 @@ def test_labels_come_over_http_once_and_what_is_wrong_with_them_is_told(living: 
     assert [one.actor for one in entries if one.action == "labels.add"] == ["person:trainer"] * 2
 
 
+@pytest.mark.long
 def test_who_may_not_write_tells_no_labels_and_what_is_malformed_is_refused(living: Living, house: House) -> None:
     told = {"labels": [{"key": "o1800", "label": 1}]}
     assert house.ask("POST", PATH, told, who="rea")[0] == 403
@@ -70,6 +71,7 @@ def test_who_may_not_write_tells_no_labels_and_what_is_malformed_is_refused(livi
     assert labels_of(living.store, NAME, "live").table.is_empty()
 
 
+@pytest.mark.long
 def test_a_program_and_the_command_line_send_them(living: Living, house: House, tmp_path: Path) -> None:
     import pandas as pd
     import polars as pl

@@ -48,6 +48,7 @@ def test_a_wish_outlives_whoever_would_have_met_it_and_comes_before_there_is_a_l
     assert requests == [first.id, second.id]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "living",
     [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 1, decay: 0.5, minutes_per_week: 0.0001"}],
@@ -63,6 +64,7 @@ def test_a_budget_of_minutes_holds_the_next_training(living: Living) -> None:
     assert "minutes of training in seven days" in living.actions(Hold)[-1].action.reason
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "living", [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 6, decay: 0.1, newest_rows: 700"}], indirect=True
 )
@@ -78,6 +80,7 @@ def test_the_newest_rows_alone_are_learned_from(living: Living) -> None:
     assert rows["at"].max() == load(living.store, get_dataset(living.store, version.learned_from).digest)["at"].max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "living",
     [
@@ -101,6 +104,7 @@ def test_since_a_change_learns_from_what_came_after_it(living: Living) -> None:
     assert load(living.store, version.learned_from)["at"].min().date() == training.facts.changed_on
 
 
+@pytest.mark.long
 def test_the_command_asks_and_says_so(living: Living) -> None:
     living.day()
     asked = facts(living.context.folder, "loop", "retrain", "--why", "new prices")

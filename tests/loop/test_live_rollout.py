@@ -110,6 +110,7 @@ def test_a_canary_that_fails_is_taken_away_at_once_and_refused_with_its_numbers(
     )
 
 
+@pytest.mark.long
 @rolled
 def test_a_canary_that_is_slow_is_taken_away(living: Living) -> None:
     number = begin(living)
@@ -121,6 +122,7 @@ def test_a_canary_that_is_slow_is_taken_away(living: Living) -> None:
     assert "is slow as canary of 10 %" in living.actions(Refuse)[-1].action.reason
 
 
+@pytest.mark.long
 @rolled
 def test_a_shadow_that_fails_is_taken_away(living: Living) -> None:
     number = begin(living)
@@ -132,6 +134,7 @@ def test_a_shadow_that_fails_is_taken_away(living: Living) -> None:
     assert "as shadow failed at 9 of 9 requests" in living.actions(Refuse)[-1].action.reason
 
 
+@pytest.mark.long
 @rolled
 def test_whoever_takes_over_goes_on_where_the_rollout_was(living: Living) -> None:
     number = begin(living)
@@ -148,6 +151,7 @@ def test_whoever_takes_over_goes_on_where_the_rollout_was(living: Living) -> Non
     assert canary.weight == 10.0
 
 
+@pytest.mark.long
 @rolled
 def test_what_a_person_put_there_stays_and_the_rollout_waits(living: Living) -> None:
     first = begin(living)
