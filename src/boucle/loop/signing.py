@@ -5,7 +5,7 @@ from boucle.identity.api import LOOP
 from boucle.kernel import trees
 from boucle.kernel.paths import translate
 from boucle.models.records import ModelVersion
-from boucle.packaging.trust import own_key
+from boucle.packaging.own_key import own_key
 from boucle.project.charge import signers
 from boucle.project.context import Context
 

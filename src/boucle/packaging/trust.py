@@ -1,6 +1,5 @@
 """Whom a reader of bundles trusts. Imported by the serving worker; loads cryptography only where signatures count."""
 
-import os
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -33,12 +32,6 @@ def check_installed() -> None:
     """Unavailable, with the command that installs it, if cryptography is not there."""
     if find_spec("cryptography") is None:
         raise Unavailable("signatures need cryptography, which is not installed", hint="pip install 'boucle[sign]'")
-
-
-def own_key(suffix: str) -> Path:
-    """Where one's own key lies: `.pem` the private one, `.pub` the public one."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "boucle" / f"signing{suffix}"
 
 
 def signature_file(folder: Path) -> Path:

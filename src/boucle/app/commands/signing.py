@@ -8,7 +8,7 @@ import typer
 
 from boucle.app.registry import In, asked_version, registry
 from boucle.app.session import AsJson
-from boucle.packaging.trust import own_key
+from boucle.packaging.own_key import own_key
 
 if TYPE_CHECKING:
     from boucle.packaging.signing import PrivateKey
