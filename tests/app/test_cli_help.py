@@ -41,6 +41,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "check",
         "compact",
         "completion",
+        "compliance",
         "deploy",
         "doctor",
         "endpoints",

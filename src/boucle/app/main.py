@@ -16,6 +16,7 @@ from boucle.app.commands import (
     check,
     compact,
     completion,
+    compliance,
     doctor,
     drift,
     explain,
@@ -112,6 +113,7 @@ app.command()(compact.compact)
 app.command()(labels.labels)
 app.command()(slo.slo)
 app.command()(export.export)
+app.command()(compliance.compliance)
 app.command()(monitor.monitor)
 app.add_typer(alerts.app)
 app.add_typer(loop.app)

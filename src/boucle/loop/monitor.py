@@ -18,9 +18,9 @@ from boucle.data.records import Finding, Profile
 from boucle.kernel.clock import rate
 from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
+from boucle.loop.by_the_minute import ServiceWatch
 from boucle.loop.incidents import keep_evidence, take_alerts
 from boucle.loop.live import LIVE, live_stage, live_stream
-from boucle.loop.service import ServiceWatch
 from boucle.loop.stage import Stage
 from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
 from boucle.monitoring import api as monitoring

@@ -1,33 +1,20 @@
-"""The service of a project: where its objectives stand, what it uses and costs, and the alerts of that.
+"""The service of a project: where its objectives stand, what it uses and costs.
 
 What a loop may act on is `burning`: the objectives whose budget burns too fast now. It is computed from what the server
 keeps by the minute, so it is the same whoever asks, at whatever moment, also after any process was killed.
 """
 
-import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import Struct
-from sqlalchemy import Connection
 
-from boucle.kernel.store import Store
-from boucle.loop.live import LIVE
-from boucle.monitoring import api as monitoring
 from boucle.monitoring import slo
-from boucle.monitoring.alerting.api import take
-from boucle.monitoring.alerting.policy import AlertsSection, by_the_minute
-from boucle.monitoring.alerts import BY_THE_MINUTE, Signal, carried
-from boucle.monitoring.records import Alert
 from boucle.monitoring.resources import DiskUse, GpuUse, cost, disk_use, folder_bytes, gpu_use
 from boucle.monitoring.slo import Series, SloStatus, slos
 from boucle.project.context import Context
 from boucle.project.records import Project
 from boucle.serving.service_log import hour_file, hours, now_s, read_hour, read_minutes
-
-EVERY_S = 30.0
-"""How often the monitor looks."""
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -69,7 +56,7 @@ def service_report(context: Context) -> ServiceReport:
     """Read what was kept, and look at the machine."""
     project, now = context.project, now_s()
     history = ServiceHistory(context.home, project.project)
-    series, found = history.read(_since(project, now), now), _standing(history, project, now)
+    series, found = history.read(_since(project, now), now), standing_of(history, project, now)
     return ServiceReport(
         project=project.project,
         at=datetime.fromtimestamp(now, UTC),
@@ -87,7 +74,7 @@ def service_report(context: Context) -> ServiceReport:
 
 def service_standing(home: Path, project: Project, now: float | None = None) -> list[SloStatus]:
     """Where the service objectives of a project stand, at a moment in seconds since the epoch; None is now."""
-    return _standing(ServiceHistory(home, project.project), project, now_s() if now is None else now)
+    return standing_of(ServiceHistory(home, project.project), project, now_s() if now is None else now)
 
 
 def service_usage(context: Context) -> tuple[list[SloStatus], Usage]:
@@ -128,59 +115,14 @@ class ServiceHistory:
         return slo.part_of(slo.joined([series for _, series in found.values()]), since, until)
 
 
-class ServiceWatch:
-    """Judges the service now and then, and keeps its alerts beside those of windows. Not thread-safe."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._history = ServiceHistory(context.home, context.project.project)
-        self._next = 0.0
-
-    def look(self) -> list[Alert]:
-        """The alerts that opened, if it is time to look."""
-        if time.monotonic() < self._next:
-            return []
-        self._next = time.monotonic() + EVERY_S
-        signals = slo.slo_signals(_standing(self._history, self._context.project, now_s()))
-        project = self._context.project
-        return keep_alerts(self._context.store(), project.project, signals, project.alerts)
-
-
-def keep_alerts(store: Store, name: str, signals: Sequence[Signal], policy: AlertsSection) -> list[Alert]:
-    """Open, keep and close the alerts that are judged by the minute, and make incidents of them; those that opened."""
-    known = [one for one in monitoring.alerts(store, name, LIVE, only_open=True) if one.kind in BY_THE_MINUTE]
-    if not known and not signals:
-        return []
-    at = store.clock.now()
-    change = carried(known, signals, stream=LIVE, day=at.date(), rules=by_the_minute(policy.rules))
-    changed = [one for one in (*change.open, *change.closed) if one not in known]
-
-    def unit(conn: Connection) -> None:
-        monitoring.put_alerts(conn, name, LIVE, changed)
-        if change.opened or change.closed:
-            take(
-                conn,
-                name,
-                stream=LIVE,
-                opened=change.opened,
-                closed=change.closed,
-                window=f"{at:%Y-%m-%dT%H:%M:%SZ}",
-                policy=policy,
-                at=at,
-            )
-
-    if changed:
-        store.write(unit)
-    return change.opened
-
-
 def _per_minute(series: Series, now: float) -> float | None:
     minutes = slo.summed(series, (series.ends - series.begins) / 60, now - 3600, now)
     asked = slo.summed(series, series.answered + series.refused + series.failed, now - 3600, now)
     return asked / minutes if minutes else None
 
 
-def _standing(history: ServiceHistory, project: Project, now: float) -> list[SloStatus]:
+def standing_of(history: ServiceHistory, project: Project, now: float) -> list[SloStatus]:
+    """Where the service objectives stand at a moment."""
     asked = slos(project.objectives, project.monitoring.slo)
     if not asked:
         return []

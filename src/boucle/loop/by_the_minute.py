@@ -1,0 +1,75 @@
+"""Alerts on the service and on controls, which no window tells of: judged by the minute, beside those of windows."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from boucle.kernel.store import Store
+from boucle.loop.compliance import compliance, compliance_signals
+from boucle.loop.live import LIVE
+from boucle.loop.service import ServiceHistory, standing_of
+from boucle.monitoring import api as monitoring
+from boucle.monitoring.alerting.api import take
+from boucle.monitoring.alerting.policy import AlertsSection, by_the_minute
+from boucle.monitoring.alerts import BY_THE_MINUTE, Signal, carried
+from boucle.monitoring.records import Alert
+from boucle.monitoring.slo import slo_signals
+from boucle.project.context import Context
+from boucle.serving.service_log import now_s
+
+EVERY_S: Final = 30.0
+"""How often the service is looked at."""
+CONTROLS_EVERY_S: Final = 3600.0
+"""How often controls are."""
+
+
+class ServiceWatch:
+    """Judges the service now and then, and keeps its alerts beside those of windows. Not thread-safe."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._history = ServiceHistory(context.home, context.project.project)
+        self._next = self._next_controls = 0.0
+        self._controls: list[Signal] = []
+
+    def look(self) -> list[Alert]:
+        """The alerts that opened, if it is time to look."""
+        if time.monotonic() < self._next:
+            return []
+        self._next = time.monotonic() + EVERY_S
+        project = self._context.project
+        if time.monotonic() >= self._next_controls:
+            self._controls = compliance_signals(compliance(self._context))
+            self._next_controls = time.monotonic() + CONTROLS_EVERY_S
+        signals = [*slo_signals(standing_of(self._history, project, now_s())), *self._controls]
+        return keep_alerts(self._context.store(), project.project, signals, project.alerts)
+
+
+def keep_alerts(store: Store, name: str, signals: Sequence[Signal], policy: AlertsSection) -> list[Alert]:
+    """Open, keep and close the alerts that are judged by the minute, and make incidents of them; those that opened."""
+    known = [one for one in monitoring.alerts(store, name, LIVE, only_open=True) if one.kind in BY_THE_MINUTE]
+    if not known and not signals:
+        return []
+    at = store.clock.now()
+    change = carried(known, signals, stream=LIVE, day=at.date(), rules=by_the_minute(policy.rules))
+    changed = [one for one in (*change.open, *change.closed) if one not in known]
+
+    def unit(conn: Connection) -> None:
+        monitoring.put_alerts(conn, name, LIVE, changed)
+        if change.opened or change.closed:
+            take(
+                conn,
+                name,
+                stream=LIVE,
+                opened=change.opened,
+                closed=change.closed,
+                window=f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                policy=policy,
+                at=at,
+            )
+
+    if changed:
+        store.write(unit)
+    return change.opened
