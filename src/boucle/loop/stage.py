@@ -31,6 +31,7 @@ from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
 from boucle.monitoring.records import WindowPolicy
 from boucle.monitoring.spans import Span, plan_of
+from boucle.monitoring.streaming import require
 from boucle.project.context import Context
 from boucle.runs.records import ParamValue
 from boucle.training.api import numbers_of, with_new_classes
@@ -52,6 +53,7 @@ class Stage:
         progress: Progress,
         is_live: bool = False,
     ) -> None:
+        require(context.project.monitoring.streaming)
         self.context = context
         self.project = context.project
         self.store: Store = context.store()

@@ -12,6 +12,7 @@ from boucle.data.api import merged, profile, run_checks
 from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
 from boucle.governance.records import Objective
+from boucle.loop.changes import changes_of, series_of
 from boucle.loop.estimated import estimated
 from boucle.loop.reference import PREDICTION, Reference, beside
 from boucle.loop.served import served_findings
@@ -75,6 +76,7 @@ def observe(
     findings = _check(stage, seen, span.ends_at)
     if stage.is_live:
         findings += served_findings(stage, span, predictions, seen, reference, drift)
+    series = series_of(stage, span, own) if not predictions.is_empty() else {}
     window = monitoring.build_window(
         day,
         predictions,
@@ -85,6 +87,8 @@ def observe(
         span=span,
         estimated=estimated(stage, predictions),
         reference=reference.name,
+        series=series,
+        changes=changes_of(stage, span, series),
         together=_together(stage, seen, standing.champion),
     )
     return Watched(window, own, predictions)

@@ -82,6 +82,7 @@ def next_alerts(
         *check_signals(window),
         *drift_signals(window),
         *together_signals(window),
+        *change_signals(window),
         *service_signals(window, limits or {}),
         *decay_signals(performance, expected),
     ]
@@ -206,6 +207,19 @@ def together_signals(window: Window) -> list[Signal]:
     evidence: dict[str, float | str] = {"auc": found.auc, "p": found.p_value, "rows": float(found.rows)}
     evidence["columns"] = ", ".join(found.columns)
     return [Signal(kind="drift", subject=TOGETHER, message=message, evidence=evidence)]
+
+
+def change_signals(window: Window) -> list[Signal]:
+    """Series of windows that a detector saw change."""
+    return [
+        Signal(
+            kind="drift",
+            subject=f"{one.on} over time",
+            message=f"{one.on} changed: {one.detector} sees {one.value:.4g} after a mean of {one.was:.4g}",
+            evidence={"detector": one.detector, "was": one.was, "value": one.value},
+        )
+        for one in window.changes
+    ]
 
 
 def service_signals(window: Window, limits: Mapping[str, float]) -> list[Signal]:

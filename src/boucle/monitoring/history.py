@@ -7,7 +7,7 @@ blobs, one a day or a batch; the database keeps where they are.
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from io import BytesIO
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import polars as pl
@@ -128,6 +128,22 @@ def volumes(store: Store, project_id: str, stream: str, first: date) -> list[tup
     """When each window from a day on begins, oldest first, and how many rows it has."""
     found = store.read(lambda connection: tables.find_volumes(connection, project_id, stream, first))
     return [(_begins(key), rows) for key, rows in found]
+
+
+class Numbers(NamedTuple):
+    """What detectors look at of one window."""
+
+    begins_at: datetime
+    values: dict[str, float]
+    """By series."""
+    versions: dict[str, int]
+    """Which versions answered."""
+
+
+def series(store: Store, project_id: str, stream: str) -> list[Numbers]:
+    """The numbers of each window that is not quarantined, oldest first."""
+    found = store.read(lambda connection: tables.find_series(connection, project_id, stream))
+    return [Numbers(_begins(key), values, versions) for key, values, versions in found]
 
 
 def kept_profile(store: Store, digest: Digest) -> Profile:

@@ -82,6 +82,17 @@ class Together(Struct, frozen=True, kw_only=True):
     columns: list[str]
 
 
+class Change(Struct, frozen=True, kw_only=True):
+    """A detector saw a series of windows change."""
+
+    on: str
+    """`prediction`, `error` or a column."""
+    detector: str
+    was: float
+    """Mean of the windows before."""
+    value: float
+
+
 class Performance(Struct, frozen=True, kw_only=True):
     """Quality over labelled rows."""
 
@@ -137,6 +148,10 @@ class Window(Struct, frozen=True, kw_only=True):
     """Rows that came after it was closed, and were put into it then."""
     together: Together | None = None
     """Whether its columns go together as they did; None where that was not asked for, or too few rows can tell."""
+    series: dict[str, float] = field(default_factory=dict)
+    """The numbers that detectors look at, one window after the other, see `boucle.monitoring.streaming`."""
+    changes: list[Change] = field(default_factory=list)
+    """What they saw change with it."""
     reference: str | None = None
     """What its drift is measured against; None for what the version in charge learned from."""
     estimated: dict[str, Metric] = field(default_factory=dict)
@@ -250,6 +265,18 @@ class DataPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Compare rows that were learned from and served, by key and time, value by value."""
 
 
+class StreamPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A detector that follows one series of windows."""
+
+    detector: Literal["adwin", "page_hinkley"]
+    on: str = "prediction"
+    """Mean `prediction` of each window, mean `error` of the days whose labels are due, or mean of a numeric column."""
+    delta: float | None = None
+    """Of ADWIN the confidence, 0.002; of Page-Hinkley what is no change, 0.5 deviations of the first windows."""
+    threshold: float | None = None
+    """Of Page-Hinkley: how far the sum of what is beyond `delta` may go, 15."""
+
+
 class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `monitoring` section of boucle.yaml."""
 
@@ -260,6 +287,8 @@ class MonitoringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Labels come this long after the event, at the earliest."""
     window: WindowPolicy = field(default_factory=WindowPolicy)
     data: DataPolicy = field(default_factory=DataPolicy)
+    streaming: list[StreamPolicy] = field(default_factory=list)
+    """Detectors that follow series of windows; needs river."""
     slo: SloPolicy = field(default_factory=SloPolicy)
     cost: Prices = field(default_factory=Prices)
 

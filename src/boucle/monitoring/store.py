@@ -127,6 +127,17 @@ def find_volumes(connection: Connection, project_id: str, stream: str, first: da
     return [(row.day, row.rows) for row in connection.execute(chosen)]
 
 
+def find_series(
+    connection: Connection, project_id: str, stream: str
+) -> list[tuple[str, dict[str, float], dict[str, int]]]:
+    """The series of each window that is not quarantined, by its key, oldest first, and which versions answered."""
+    table = monitoring_windows
+    kept = table.c.window
+    query = select(table.c.day, kept["series"].label("series"), kept["versions"].label("versions"))
+    chosen = query.where(*_chosen(project_id, stream, None, None, False)).order_by(table.c.day)
+    return [(row.day, row.series, row.versions) for row in connection.execute(chosen) if row.series]
+
+
 def find_digests(
     connection: Connection,
     column: str,

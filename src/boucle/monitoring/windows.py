@@ -8,7 +8,7 @@ import polars as pl
 
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
-from boucle.monitoring.records import ColumnDrift, Service, Together, Window
+from boucle.monitoring.records import Change, ColumnDrift, Service, Together, Window
 from boucle.monitoring.spans import Span
 from boucle.serving.log_rows import INPUT, OUTPUT, head_of, values_of
 from boucle.serving.records import PredictionFrame
@@ -58,6 +58,8 @@ def build_window(
     estimated: Mapping[str, Metric] | None = None,
     reference: str | None = None,
     together: Together | None = None,
+    series: Mapping[str, float] | None = None,
+    changes: Sequence[Change] = (),
 ) -> Window:
     """The window of a day, or of another span, from its table of predictions.
 
@@ -80,6 +82,8 @@ def build_window(
         late_rows=0 if span is None else span.late_rows,
         reference=reference,
         together=together,
+        series=dict(series or {}),
+        changes=list(changes),
         estimated=dict(estimated or {}),
     )
 

@@ -29,6 +29,7 @@ from boucle.monitoring.records import (
     MonitoringSection,
     ReferencePolicy,
     SloPolicy,
+    StreamPolicy,
     WindowPolicy,
 )
 from boucle.monitoring.resources import Prices
@@ -155,6 +156,9 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (DataPolicy, "new_values"): SHARE,
     (DataPolicy, "outside"): SHARE,
     (DataPolicy, "freshness"): DURATION,
+    (StreamPolicy, "on"): FILLED,
+    (StreamPolicy, "delta"): POSITIVE,
+    (StreamPolicy, "threshold"): POSITIVE,
     (ReferencePolicy, "windows"): Limit(at_least=2, at_most=400),
     (ReferencePolicy, "around_days"): Limit(at_least=0, at_most=91),
     (SloPolicy, "period_days"): Limit(at_least=1, at_most=MOST_DAYS),

@@ -91,6 +91,13 @@ def validate(project: Project) -> Iterator[Problem]:
     if odd:
         yield Problem(("monitoring", "drift", "reference"), odd)
     yield from alerting_problems(project.alerts)
+    series = ["prediction", "error", *project.data.features.numeric]
+    for place, one in enumerate(project.monitoring.streaming):
+        if one.on not in series:
+            at: Path = ("monitoring", "streaming", place, "on")
+            yield Problem(at, f"is {one.on!r}; allowed are `prediction`, `error` and numeric features")
+        if one.threshold is not None and one.detector == "adwin":
+            yield Problem(("monitoring", "streaming", place, "threshold"), "belongs to page_hinkley; remove it")
     if project.replay is not None:
         yield from _replay(project, project.replay)
 
