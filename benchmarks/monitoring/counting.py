@@ -36,10 +36,10 @@ def counted(alarms: Sequence[bool], changes: Sequence[tuple[int, int]]) -> Count
     )
 
 
-def together(counts: Iterable[Count]) -> Count:
+def summed(counts: Iterable[Count]) -> Count:
     """The counts of several streams as one.
 
-    >>> together([Count((1,), 9, 10, 2, 10), Count((None,), 0, 5, 0, 5)])
+    >>> summed([Count((1,), 9, 10, 2, 10), Count((None,), 0, 5, 0, 5)])
     Count(delays=(1, None), hits=9, changed=15, false_alarms=2, clean=15)
     """
     kept = list(counts)

@@ -13,15 +13,17 @@ from environments import surroundings
 
 from boucle.monitoring.columns import exact_columns
 from boucle.monitoring.compare import compared
+from boucle.monitoring.together import together
 from boucle.monitoring.verdict import RATE, judged
 
 from . import streams
-from .counting import counted, delay_told, false_told, seen_share, together
+from .counting import counted, delay_told, false_told, seen_share, summed
 from .streams import Stream
 
 HERE = Path(__file__).parent
 DETECTORS = {
     ("boucle", "drift"): "Boucle",
+    ("boucle", "together"): "Boucle: columns together",
     ("evidently", "share"): "Evidently: half of the columns",
     ("evidently", "any"): "Evidently: any column",
     ("nannyml", "columns"): "NannyML: any column",
@@ -29,19 +31,23 @@ DETECTORS = {
 }
 Alarms = Mapping[tuple[str, str], list[list[bool]]]
 """By tool and detector, of each stream and window whether it alarms."""
-NOTE = """Windows of 500 rows beside a reference of 5,000, every tool by its defaults: Boucle's verdicts at a rate of
-0.01 a window; Evidently's test and threshold of each column, of which its preset calls a table drifted when half of
-them are; NannyML's Jensen-Shannon distance of each column, and its reconstruction by principal components. A cell
-says how many windows with changed rows passed before the first alarm (0: it was the first that held any) and in how
-many of all changed windows there was an alarm. An alarm in a window without changed rows is false. A detector that
-alarms at nearly every window sees every change at once. Real rows are those of New York's flights of 2013 with their
-weather and of 53,940 diamonds, shuffled within their part."""
+NOTE = """Windows of 500 rows beside a reference of 5,000, every tool by its defaults: Boucle's verdicts on columns at
+a rate of 0.01 a window, and what `--together` asks for at the same rate, which looks away from what each column does
+by itself; Evidently's test and threshold of each column, of which its preset calls a table drifted when half of them
+are; NannyML's Jensen-Shannon distance of each column, and its reconstruction by principal components. A cell says how
+many windows with changed rows passed before the first alarm (0: it was the first that held any) and in how many of
+all changed windows there was an alarm. An alarm in a window without changed rows is false. A detector that alarms at
+nearly every window sees every change at once. Real rows are those of New York's flights of 2013 with their weather
+and of 53,940 diamonds, shuffled within their part."""
 
 
 def tables(peers: Mapping[str, Path], windows: int = 40, quiet: int = 4, alone: int = 2_000) -> list[dict[str, object]]:
     """One table of what each detector does on each stream, one of Boucle's rate."""
     every = streams.every(windows, quiet)
-    found: dict[tuple[str, str], list[list[bool]]] = {("boucle", "drift"): [ours(stream) for stream in every]}
+    found: dict[tuple[str, str], list[list[bool]]] = {
+        ("boucle", "drift"): [ours(stream) for stream in every],
+        ("boucle", "together"): [ours_together(stream) for stream in every],
+    }
     with tempfile.TemporaryDirectory() as name:
         streams.kept(every, Path(name))
         for peer, programs in peers.items():
@@ -59,6 +65,12 @@ def ours(stream: Stream) -> list[bool]:
     return [_drifted(reference, window) for window in stream.rows.iter_slices(streams.ROWS)]
 
 
+def ours_together(stream: Stream) -> list[bool]:
+    """In which windows Boucle says that columns no longer go together as they did."""
+    found = [together(stream.reference, window, rate=RATE) for window in stream.rows.iter_slices(streams.ROWS)]
+    return [one is not None and one.drifted for one in found]
+
+
 def rows(every: Sequence[Stream], alarms: Alarms) -> list[list[str]]:
     """A line a stream with the delays, and the false alarms of all their clean windows together."""
     known = [name for name in DETECTORS if name in alarms]
@@ -69,7 +81,7 @@ def rows(every: Sequence[Stream], alarms: Alarms) -> list[list[str]]:
         counts = [counted(alarms[name][number], stream.changes) for name in known]
         lines.append([stream.name, stream.kind, *(f"{delay_told(one)} ({seen_share(one)})" for one in counts)])
     for title, chosen in _clean(every):
-        counts = [together(counted(alarms[name][at], every[at].changes) for at in chosen) for name in known]
+        counts = [summed(counted(alarms[name][at], every[at].changes) for at in chosen) for name in known]
         lines.append(
             [f"false alarms per 1,000 of {counts[0].clean} windows, {title}", "none", *map(false_told, counts)]
         )

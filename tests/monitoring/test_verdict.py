@@ -191,3 +191,10 @@ def test_days_that_differ_by_themselves_are_no_drift() -> None:
     assert alarms(0.0, {}) > 20  # as samples of rows they are far apart
     assert alarms(0.0, usual) <= 3
     assert alarms(3.0, usual) > 36
+
+
+def test_between_two_sizes_lies_what_numpy_says() -> None:
+    known, values = [1.0, 2.0, 4.0], [3.0, 5.0, 4.0]
+    for at in (0.0, 1.0, 1.3, 2.0, 3.7, 4.0, 9.0):
+        assert nulls._between(at, known, values) == float(np.interp(at, known, values))
+    assert nulls._between(7.0, [1.0], [3.0]) == 3.0

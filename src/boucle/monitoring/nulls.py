@@ -6,6 +6,7 @@ lies between what it is at a few, which a reference keeps. Its law is near a gam
 variance, which the chi-squared is a case of: so a small p-value needs no large number of draws.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
@@ -119,13 +120,21 @@ def _scaled(statistic: str, value: Floats, size: float) -> Floats:
 
 
 @cache
-def _logs(*sizes: int) -> Floats:
-    return np.asarray(np.log(sizes), np.float64)
+def _logs(*sizes: int) -> list[float]:
+    return [float(one) for one in np.log(sizes)]
 
 
 def _gamma(noise: Noise, size: float) -> tuple[float, float]:
     """Shape and scale at a size, between those that are kept."""
-    at = np.log(max(size, 1.0))
-    known = _logs(*noise.sizes)
-    mean, variance = (float(np.interp(at, known, one)) for one in (noise.means, noise.variances))
+    known, at = _logs(*noise.sizes), float(np.log(max(size, 1.0)))
+    mean, variance = (_between(at, known, one) for one in (noise.means, noise.variances))
     return (mean * mean / variance, variance / mean) if mean > 0 and variance > 0 else (1.0, 0.0)
+
+
+def _between(at: float, known: Sequence[float], values: Sequence[float]) -> float:
+    """What numpy.interp gives, of which a single answer takes ten times as long."""
+    above = bisect_right(known, at)
+    if above in (0, len(known)):
+        return values[max(above - 1, 0)]
+    slope = (values[above] - values[above - 1]) / (known[above] - known[above - 1])
+    return slope * (at - known[above - 1]) + values[above - 1]
