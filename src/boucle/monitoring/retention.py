@@ -18,7 +18,8 @@ def expire(connection: Connection, project_id: str, *, keep_days: int, now: date
     for stream, newest in tables.newest_days(connection, project_id).items():
         first_kept = (newest if stream.startswith("replay-") else now.date()) - timedelta(days=keep_days)
         counts = tables.remove_before(connection, project_id, stream, first_kept)
-        counts["incident_evidence"] = remove_evidence_before(connection, project_id, stream, first_kept)
+        shown = remove_evidence_before(connection, project_id, stream, first_kept)
+        counts |= {"incident_evidence": shown} if shown else {}
         if any(counts.values()):
             _record(connection, project_id, stream, first_kept, counts, now=now, actor=actor)
         gone = {table: gone.get(table, 0) + count for table, count in counts.items()}

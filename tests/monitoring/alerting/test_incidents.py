@@ -348,6 +348,20 @@ def test_every_alert_is_in_one_incident_which_is_open_as_long_as_it(
         assert all((one.closed_at is None) == bool(one.open_alerts) for one in known.values())
 
 
+def test_evidence_of_days_that_are_not_kept_goes_and_the_incident_stays(store: Store) -> None:
+    from boucle.kernel.digests import Digest
+    from boucle.monitoring.alerting import store as tables
+
+    take(store, [alert("a")])
+    digest = store.blobs.put(b'{"window":"2013-03-01","rows":1,"versions":{},"columns":[]}')
+    store.write(lambda conn: tables.put_evidence(conn, "p", [1], "2013-03-01", Digest(digest)))
+    assert [one.window for one in api.evidence(store, "p", 1)] == ["2013-03-01"]
+    for day, gone in ((DAY, 0), (DAY + timedelta(days=1), 1)):
+        assert store.write(lambda conn, day=day: tables.remove_evidence_before(conn, "p", "live", day)) == gone
+    assert api.evidence(store, "p", 1) == []
+    assert api.incident(store, "p", 1).alerts[0].subject == "a"
+
+
 def test_a_notification_holds_the_newest_alerts_and_says_how_many_there_are(store: Store) -> None:
     import msgspec
 
