@@ -1,6 +1,7 @@
 """Endpoints that come and go while a server runs: deployed to in a store, loaded and unloaded as SageMaker asks."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -137,6 +138,43 @@ def test_models_are_loaded_and_unloaded_as_sagemaker_asks(tmp_path: Path, bundle
         assert call("POST", models, {"model_name": "one", "url": "fraud/model"}) == (200, {})
         wait_until(lambda: invoked(url, "one")[0] == 200)
         assert invoked(url, "one") == invoked(url, "two")
+
+
+def test_models_are_loaded_and_unloaded_as_triton_asks(tmp_path: Path, bundles: ModuleType, free_port: int) -> None:
+    client_of = pytest.importorskip("tritonclient.http")
+    root = tmp_path / "models"
+    for name in ("churn", "fraud"):
+        bundles.write_bundle(root / name)
+    with running(free_port, "-m", "boucle", "serve", "--model-root", str(root), "--port", str(free_port)) as url:
+        client = client_of.InferenceServerClient(f"127.0.0.1:{free_port}")
+        unloaded = [
+            {"name": name, "version": "", "state": "UNAVAILABLE", "reason": "unloaded"} for name in ("churn", "fraud")
+        ]
+        assert client.get_model_repository_index() == unloaded
+        client.load_model("churn")
+        assert client.is_model_ready("churn")
+        assert client.get_model_repository_index()[1:] == unloaded[1:]
+        expected = bundles.probability("UA", 80.0)
+        assert invoked(url, "churn")[1]["predictions"][0]["probability"] == pytest.approx(expected)
+        shutil.rmtree(root / "churn")
+        bundles.write_bundle(root / "churn", 1.0)
+        client.load_model("churn")  # again: the folder holds another bundle by now
+        later = bundles.probability("UA", 80.0, 1.0)
+        assert invoked(url, "churn")[1]["predictions"][0]["probability"] == pytest.approx(later)
+        model = next(file for file in (root / "churn").iterdir() if file.name.startswith("model"))
+        model.write_bytes(b"?")
+        change = f"{url}/v2/repository/models"
+        assert call("POST", f"{change}/churn/load", {})[0] >= 500
+        assert invoked(url, "churn")[1]["predictions"][0]["probability"] == pytest.approx(later), (
+            "the one before answers"
+        )
+        status, told = call("POST", f"{change}/fraud/load", {"parameters": {"config": "{}"}})
+        assert (status, "'config' is not understood" in told["error"]) == (400, True)
+        assert call("POST", f"{change}/nothing/load", {})[0] == 404
+        assert call("POST", f"{change}/..%2Fsecret/load", {})[0] in (400, 404)
+        client.unload_model("churn")
+        assert not client.is_model_ready("churn")
+        assert call("POST", f"{change}/churn/unload", {})[0] == 404
 
 
 def test_a_server_without_a_model_root_loads_nothing(serving_home: Home, free_port: int, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ PATIENCE_S: Final = 20.0
 ALL_BYTES: Final = 256 << 20
 """What bodies may keep in memory together, from their first byte until they are answered, however many clients send."""
 IDLE_S: Final = 60.0
-"""How long a client may send nothing in the middle of a body."""
+"""How long a client may send nothing in the middle of a body, where no setting says otherwise."""
 _AT_ONCE_BYTES: Final = ALL_BYTES // CONNECTIONS
 """A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces. It counts
 as here before a byte has come. As many as there are connections at most stay within ALL_BYTES together, so that nobody
@@ -131,16 +131,18 @@ _held = 0
 _waiting: Final[dict[asyncio.Task[Any], float]] = {}
 """The requests that wait for bytes, and since when. One sweep looks at all of them: with a timer for each read, the
 front would cost 19 us a request instead of 11."""
-_given_up: Final[set[asyncio.Task[Any]]] = set()
+_given_up: Final[dict[asyncio.Task[Any], float]] = {}
+"""After how many seconds."""
 
 
-async def sweep() -> None:
+async def sweep(idle_s: float | None = None) -> None:
     """Give up the bodies that stopped coming, as long as the server runs."""
+    idle_s = IDLE_S if idle_s is None else idle_s
     while True:
-        await asyncio.sleep(IDLE_S / 10)
-        latest = time.monotonic() - IDLE_S
+        await asyncio.sleep(idle_s / 10)
+        latest = time.monotonic() - idle_s
         for task in [task for task, since in _waiting.items() if since < latest]:
-            _given_up.add(task)
+            _given_up[task] = idle_s
             task.cancel()
 
 
@@ -153,9 +155,9 @@ async def waited(coming: Awaitable[bytes]) -> bytes:
         return await coming
     except asyncio.CancelledError:
         if task in _given_up:
-            _given_up.discard(task)
+            idle_s = _given_up.pop(task)
             task.uncancel()
-            raise CutOff(f"the body stopped coming for {IDLE_S:.0f} s") from None
+            raise CutOff(f"the body stopped coming for {idle_s:g} s") from None
         if task.cancelling():
             raise
         raise CutOff("the client went away") from None  # RSGI cancels what is awaited, not who awaits it

@@ -74,18 +74,21 @@ class Front:
         door: Door,
         names: Sequence[str] = (),
         default_project: str = "default",
+        idle_s: float | None = None,
     ) -> None:
+        """`idle_s` is how long a client may send nothing in the middle of a body."""
         self.router: Final = Router(surfaces)
         self._door = door
         self._short = ShortWays(door)
         self._names = tuple(names)
         self._default_project = default_project
+        self._idle_s = idle_s
         self.ending: Callable[[], None] | None = None
         """Set once the server ends: is called for each answer, and the answer closes its connection."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._sweeping = loop.create_task(sweep())
+        self._sweeping = loop.create_task(sweep(self._idle_s))
 
     def beside(self, work: Callable[[], object]) -> None:
         """Do something of no consequence to any request, as long as none wants its thread."""

@@ -53,9 +53,9 @@ def surfaces(
 ) -> list[Surface]:
     """Every door of the data plane."""
     made = [
-        protocol.surface(endpoints, max_body_bytes=max_body_bytes)
-        for protocol in (open_inference, tf_serving, mlflow_scoring, arrow)
+        protocol.surface(endpoints, max_body_bytes=max_body_bytes) for protocol in (tf_serving, mlflow_scoring, arrow)
     ]
+    made.insert(0, open_inference.surface(endpoints, root, max_body_bytes=max_body_bytes))
     made.append(sagemaker_models.surface(endpoints, root, max_body_bytes=max_body_bytes))
     made.append(metrics(endpoints))
     taken = {
@@ -124,7 +124,7 @@ class Worker:
             otherwise = users_door(home, board, SystemClock())
         door = KeyDoor(keyring, SystemClock(), otherwise)
         names = [ANY_HOST] if settings.anyone else settings.names
-        self._front = Front(doors, door=door, names=names)
+        self._front = Front(doors, door=door, names=names, idle_s=limits.idle_s)
         self._door = door
         self._observers = Observers(settings.access_log)
         self._entry = self._observers.before(self._front)

@@ -139,6 +139,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (LimitsSection, "waiting"): ONE_OR_MORE,
     (LimitsSection, "batch_ms"): POSITIVE,
     (LimitsSection, "batch_rows"): ONE_OR_MORE,
+    (LimitsSection, "idle_s"): Limit(at_least=1, at_most=3600),
     (LimitsSection, "drain_s"): Limit(at_least=0, at_most=3600),
     (MonitoringSection, "performance_days"): ONE_OR_MORE,
     (MonitoringSection, "labels_delay_days"): NOT_NEGATIVE,

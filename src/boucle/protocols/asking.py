@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 from boucle.identity.http import JSON, Headers, Request, Response
@@ -45,13 +46,19 @@ async def ask(
         started = endpoint.timer()
         deadline = head.deadline(request.headers, started)
         signature = endpoint.signature(number)
-        is_large = in_thread or len(body) > INLINE_BYTES
-        columns = await asyncio.to_thread(read, signature, body) if is_large else read(signature, body)
-    question = Question(columns, head.request_id(request.headers), door, deadline)
-    answer = await endpoint.ask(question, number, started=started)
-    is_large = in_thread or answer.rows > INLINE_ROWS
-    text = await asyncio.to_thread(write, answer) if is_large else write(answer)
-    return Response(200, text, answer_type, head.named(answer.request_id))
+        size = len(body)
+        taken = endpoint.heavy.taken(size) if size > INLINE_BYTES else nullcontext()
+    with taken:
+        with endpoint.reading(door, started):
+            if in_thread or size > INLINE_BYTES:
+                columns = await endpoint.heavy.read(size, read, signature, body)
+            else:
+                columns = read(signature, body)
+        question = Question(columns, head.request_id(request.headers), door, deadline)
+        answer = await endpoint.ask(question, number, started=started)
+        is_large = in_thread or answer.rows > INLINE_ROWS
+        text = await asyncio.to_thread(write, answer) if is_large else write(answer)
+        return Response(200, text, answer_type, head.named(answer.request_id))
 
 
 def named(

@@ -1,13 +1,14 @@
 """The Open Inference Protocol V2 over HTTP, with JSON and with binary tensor data.
 
 https://github.com/kserve/open-inference-protocol (d49cc23), specification/protocol/inference_rest.md; besides, the
-lists of models that KServe (`GET /v2/models`) and Triton (`POST /v2/repository/index`) answer.
+list of models that KServe (`GET /v2/models`) answers, and Triton's repository (`open_inference_repository`).
 
 One column a tensor, as the model's signature names them; besides, optionally, the entity key and the event time.
 """
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,10 +22,12 @@ from boucle.protocols import head
 from boucle.protocols.asking import named
 from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, encoded, pieces, split
 from boucle.protocols.open_inference_quick import QuickInfer
+from boucle.protocols.open_inference_repository import Repository
 from boucle.protocols.open_inference_typed import TypedReader
 from boucle.protocols.tensors import MALFORMED, Tensor, as_column, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
+from boucle.serving.loading import ModelRoot
 from boucle.serving.question import Column, Question
 
 PLATFORM: Final = "boucle"
@@ -56,12 +59,6 @@ class InferRequest(Struct, frozen=True):
     parameters: dict[str, Any] = _NONE
 
 
-class IndexRequest(Struct, frozen=True):
-    """Body of a request for the repository's index."""
-
-    ready: bool = False
-
-
 class _Output(Struct, gc=False):
     name: str
     shape: list[int]
@@ -78,11 +75,10 @@ class _Reply(Struct, gc=False):
 
 _ENCODER: Final = msgspec.json.Encoder()
 _REQUESTS: Final = msgspec.json.Decoder(InferRequest)
-_INDEX: Final = msgspec.json.Decoder(IndexRequest)
 
 
-def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Surface:
-    """The protocol's doors, for these endpoints."""
+def surface(endpoints: Endpoints, root: ModelRoot | None = None, *, max_body_bytes: int = MAX_BODY_BYTES) -> Surface:
+    """The protocol's doors, for these endpoints. Without a root nothing is loaded."""
     doors = Doors(endpoints, max_body_bytes)
     model = "/v2/models/{model}"
     version = f"{model}/versions/{{number}}"
@@ -91,13 +87,13 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
         Route("GET", "/v2/health/ready", "public", doors.ready),
         Route("GET", "/v2", "predict", doors.server),
         Route("GET", "/v2/models", "predict", doors.models),
-        Route("POST", "/v2/repository/index", "predict", doors.index),
         Route("GET", model, "predict", doors.model),
         Route("GET", version, "predict", doors.model),
         Route("GET", f"{model}/ready", "predict", doors.model_ready),
         Route("GET", f"{version}/ready", "predict", doors.model_ready),
         Route("POST", f"{model}/infer", "predict", doors.infer, doors.quick),
         Route("POST", f"{version}/infer", "predict", doors.infer),
+        *Repository(endpoints, root, max_body_bytes).routes(),
     ]
     return Surface(routes=routes, refuse=refusal)
 
@@ -157,18 +153,21 @@ class Doors:
         if question is not None:
             answer = await endpoint.ask(question, number, started=started)
             return Response(200, _written_plain(endpoint.name, answer), headers=head.named(answer.request_id))
+        size = len(body)
         with endpoint.reading(door, started):
-            is_large = len(body) > INLINE_BYTES
-            given = (signature, body, length)
-            asked = await asyncio.to_thread(read, *given) if is_large else read(*given)
-            request_id = asked.request_id or head.request_id(request.headers)
-        question = Question(asked.columns, request_id, "v2-binary" if asked.binary else door, deadline)
-        answer = await endpoint.ask(question, number, started=started)
-        if asked.binary:
-            return written_binary(endpoint.name, answer, asked)
-        args = (endpoint.name, answer, asked.wanted)
-        text = await asyncio.to_thread(written, *args) if is_large else written(*args)
-        return Response(200, text, headers=head.named(answer.request_id))
+            taken = endpoint.heavy.taken(size) if size > INLINE_BYTES else nullcontext()
+        given = (signature, body, length)
+        with taken:
+            with endpoint.reading(door, started):
+                asked = await endpoint.heavy.read(size, read, *given) if size > INLINE_BYTES else read(*given)
+                request_id = asked.request_id or head.request_id(request.headers)
+            question = Question(asked.columns, request_id, "v2-binary" if asked.binary else door, deadline)
+            answer = await endpoint.ask(question, number, started=started)
+            if asked.binary:
+                return written_binary(endpoint.name, answer, asked)
+            args = (endpoint.name, answer, asked.wanted)
+            text = await asyncio.to_thread(written, *args) if size > INLINE_BYTES else written(*args)
+            return Response(200, text, headers=head.named(answer.request_id))
 
     def quick(self, values: dict[str, str]) -> QuickInfer:
         """The short way to a prediction of the version in charge."""
@@ -177,13 +176,6 @@ class Doors:
     async def models(self, _: Request) -> Response:
         """The models' names."""
         return _reply({"models": self._endpoints.names()})
-
-    async def index(self, request: Request) -> Response:
-        """Every version that answers, as Triton's model repository tells it."""
-        head.check_json(request.headers)
-        body = await request.read(self._max_body_bytes)
-        wanted = _decoded(_INDEX, body) if body else IndexRequest()
-        return Response(200, msgspec.json.encode(index(self._endpoints, only_ready=wanted.ready)))
 
     def _typed(self, signature: Signature, endpoint: Endpoint) -> TypedReader:
         """The reader made for a signature; it is kept, together with the signature, by whose identity it is found."""
@@ -275,20 +267,6 @@ def written_binary(model: str, answer: Answer, asked: Asked) -> Response:
     behind = [data[one["name"]] for one in body["outputs"] if one["name"] in data]
     headers = (*head.named(answer.request_id), (LENGTH, str(len(text))))
     return Response(200, b"".join([text, *behind]), BINARY, headers)
-
-
-def index(endpoints: Endpoints, *, only_ready: bool = False) -> list[dict[str, str]]:
-    """Every version that answers."""
-    found = []
-    for name in endpoints.names():
-        endpoint = endpoints.get(name)
-        if endpoint.is_ready:
-            found += [
-                {"name": name, "version": str(number), "state": "READY", "reason": ""} for number in endpoint.versions()
-            ]
-        elif not only_ready:
-            found.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no model is loaded"})
-    return found
 
 
 def _reply(body: dict[str, Any], status: int = 200) -> Response:

@@ -23,6 +23,7 @@ from boucle.packaging.records import Signature
 from boucle.serving.asking import Admission
 from boucle.serving.batching import Batcher, Block, Compute, Limits, Outputs
 from boucle.serving.counters import open_counters
+from boucle.serving.heavy import Heavy
 from boucle.serving.lineup import Following, FollowingFile, Lineup
 from boucle.serving.log_writer import LogWriter, Prediction
 from boucle.serving.meter import FAILED, Meter, exposition
@@ -102,6 +103,7 @@ class Endpoint:
         self.coming = 0
         """Requests that are being read."""
         self._limits = limits
+        self.heavy = Heavy((limits or Limits()).patience_s)
         self.deadline_s: Final = deadline_s
         """How long an answer is of use where the question does not say it; None is for ever."""
         self._batchers: WeakKeyDictionary[Model, Batcher] = WeakKeyDictionary()

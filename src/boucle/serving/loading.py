@@ -13,15 +13,18 @@ import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import inside, make_folder, translate
 from boucle.kernel.points import reach
+from boucle.packaging.manifest import MANIFEST
 from boucle.packaging.naming import check_served_name
 from boucle.packaging.trust import Trust
 from boucle.serving.folders import bundle_of, deploy_folder
 from boucle.serving.records import Traffic
-from boucle.serving.traffic import endpoints, read_ack, read_traffic, serving_root, traffic_file
+from boucle.serving.traffic import endpoints, read_ack, read_traffic, serving_root, traffic_file, write_traffic
 
 
 class ModelRoot:
@@ -30,17 +33,37 @@ class ModelRoot:
     def __init__(self, home: Path, root: Path, trust: Trust | None = None) -> None:
         self._home, self._root, self._trust = home, root, trust or Trust()
 
-    def begin(self, name: str, place: str) -> int:
+    def names(self) -> list[str]:
+        """The bundle folders right below the root that a model can be called as."""
+        with translate(self._root):
+            found = sorted(file.parent.name for file in self._root.glob(f"[!.]*/{MANIFEST}"))
+        return [name for name in found if _may_be_called(name)]
+
+    def before(self, name: str) -> Traffic | None:
+        """What a model is now; None if it is not loaded."""
+        check_served_name(name, "a model")
+        try:
+            return read_traffic(self._home, name)
+        except NotFound:
+            return None
+
+    def put_back(self, before: Traffic) -> None:
+        """Have a model answer by what it was."""
+        with self._turn():
+            now = read_traffic(self._home, before.endpoint)
+            write_traffic(self._home, replace(before, generation=now.generation + 1))
+
+    def begin(self, name: str, place: str, *, again: bool = False) -> int:
         """Have the server get the bundle in a folder ready to answer; what `is_ready` is asked with.
 
         InvalidInput for a name that none can have, for a place outside the root, or with links in it; NotFound where
-        there is no bundle; Conflict if the name is taken; DiskFull without room for it.
+        there is no bundle; Conflict if the name is taken and it may not be loaded `again`; DiskFull without room.
         """
         check_served_name(name, "a model")
         folder = self.folder(place)
         digest = bundle_of(folder, self._trust)
         with self._turn():
-            if traffic_file(self._home, name).exists():
+            if not again and traffic_file(self._home, name).exists():
                 raise Conflict(f"a model {name!r} is loaded already", hint="unload it first, or name it otherwise")
             return deploy_folder(self._home, name, folder, digest, source=place).generation
 
@@ -101,6 +124,14 @@ class ModelRoot:
         if traffic.champion.path in set(others):
             return
         shutil.rmtree(inside(serving_root(self._home), traffic.champion.path), ignore_errors=True)
+
+
+def _may_be_called(name: str) -> bool:
+    try:
+        check_served_name(name, "a model")
+    except InvalidInput:
+        return False
+    return True
 
 
 def _refuse_links(folder: Path) -> None:

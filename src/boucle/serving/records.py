@@ -155,6 +155,8 @@ class LimitsSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Estimated work of requests that are computed together."""
     batch_rows: int = 1024
     """Rows of requests that are computed together."""
+    idle_s: float = 60.0
+    """How long a client may send nothing in the middle of a body."""
     drain_s: float = 5.0
     """How long after SIGTERM who still asks is answered."""
 
