@@ -87,13 +87,13 @@ def surface(endpoints: Endpoints, root: ModelRoot | None = None, *, max_body_byt
         Route("GET", "/v2/health/ready", "public", doors.ready),
         Route("GET", "/v2", "predict", doors.server),
         Route("GET", "/v2/models", "predict", doors.models),
+        *Repository(endpoints, root, max_body_bytes).routes(),
         Route("GET", model, "predict", doors.model),
         Route("GET", version, "predict", doors.model),
         Route("GET", f"{model}/ready", "predict", doors.model_ready),
         Route("GET", f"{version}/ready", "predict", doors.model_ready),
         Route("POST", f"{model}/infer", "predict", doors.infer, doors.quick),
         Route("POST", f"{version}/infer", "predict", doors.infer),
-        *Repository(endpoints, root, max_body_bytes).routes(),
     ]
     return Surface(routes=routes, refuse=refusal)
 
