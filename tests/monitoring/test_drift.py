@@ -302,3 +302,12 @@ def test_what_matters_to_the_answers_ranks_first() -> None:
 
     assert order({}) == ["a", "b", "c"]
     assert order({"a": 0.01, "b": 0.3, "c": 0.9}) == ["b", "a", "c"]
+
+
+def test_a_window_without_rows_drifts_by_no_rule() -> None:
+    whole = table(x=[float(value) for value in range(500)])
+    nothing = profile(pl.DataFrame(schema={"x": pl.Float64}))
+    for policy in (DriftPolicy(), DriftPolicy(by="verdict")):
+        found = drift.column_drift(nothing, whole, {}, [], policy)
+        judged = drift.with_verdicts(found, nothing, whole, policy, noise={}, weights={})
+        assert [one.drifted for one in judged] == [False]

@@ -39,7 +39,7 @@ def page(
         told=told,
         charts=charts,
         events=_EVENTS,
-        more_style=as_it_stands("alerts.css"),
+        more_style=as_it_stands("profile.css") + as_it_stands("alerts.css"),
     )
 
 

@@ -116,7 +116,12 @@ def with_verdicts(
     noise: Mapping[str, Mapping[str, Noise]],
     weights: Mapping[str, float],
 ) -> list[ColumnDrift]:
-    """The same columns with every distance and the verdict on each, see `boucle.monitoring.verdict.judged`."""
+    """The same columns with every distance and the verdict on each, see `boucle.monitoring.verdict.judged`.
+
+    A window without rows says nothing of any column, so none of them drifted by it.
+    """
+    if not window.rows:
+        return [replace(one, drifted=False) for one in drift]
     far = compared(columns_of(reference), columns_of(window))
     verdict = judged(far, rate=policy.rate, at_least=policy.moved_at_least, noise=noise, weights=weights)
     found = {one.column: one for one in verdict.columns}

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from boucle.data.api import kind_of, values_of
 from boucle.monitoring.records import Together
@@ -87,7 +87,7 @@ def mann_whitney(scores: Floats, is_window: NDArray[np.bool_]) -> tuple[float, f
     1.0
     """
     m, n = int(is_window.sum()), int((~is_window).sum())
-    ranks = stats.rankdata(scores)
+    ranks = pl.Series(scores).rank("average").to_numpy()
     above = float(ranks[is_window].sum()) - m * (m + 1) / 2
     ties = np.unique(scores, return_counts=True)[1].astype(np.float64)
     total = n + m
@@ -168,4 +168,4 @@ def _beyond(auc: float, usual: Sequence[float]) -> float:
     apart = auc - float(np.mean(usual))
     if spread == 0:
         return 0.0 if apart > 0 else 1.0
-    return float(stats.t.sf(apart / (spread * np.sqrt(1 + 1 / count)), count - 1))
+    return float(special.stdtr(count - 1, -apart / (spread * np.sqrt(1 + 1 / count))))
