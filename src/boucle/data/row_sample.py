@@ -19,6 +19,8 @@ from boucle.data.schema import kind_of
 ROWS: Final = 1_000
 _HASH, _COUNT = "__hash", "__count"
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_MISSING: Final = 0xD1B54A32D192ED03
+"""In the place of a hash where there is no value: the hash of an empty text is 0."""
 
 
 class RowSample(Struct, frozen=True, kw_only=True):
@@ -57,14 +59,13 @@ def sampled(table: pl.DataFrame, columns: Sequence[str] | None = None, most: int
             known = plain[name].unique().drop_nulls()
             by_text = pl.DataFrame({name: known, _HASH: distinct.hashed_texts(known)})
             each = plain[name].to_frame().join(by_text, on=name, how="left", maintain_order="left")[_HASH]
-            own = each.fill_null(0).to_numpy()
+            own = each.fill_null(pl.lit(_MISSING, pl.UInt64)).to_numpy()
         else:
             values = values_of(column)
             finite = np.isfinite(values)
             plain[name] = pl.Series(name, np.where(finite, values, np.nan)).fill_nan(None)
-            own = np.where(
-                finite, distinct.hashed_numbers(histogram.image(np.where(finite, values, 0.0))), np.uint64(0)
-            )
+            own = distinct.hashed_numbers(histogram.image(np.where(finite, values, 0.0)))
+            own[~finite] = _MISSING
         hashes = distinct.hashed_numbers((hashes * _ODD ^ own).view(np.int64))
     made = pl.DataFrame(plain).with_columns(pl.Series(_HASH, hashes), pl.lit(1, pl.Int64).alias(_COUNT))
     return _kept(made, numbers, texts, table.height, most)
