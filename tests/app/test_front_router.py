@@ -177,6 +177,8 @@ def test_every_door_of_the_data_plane_has_a_policy() -> None:
         "/health": "public",
         "/{endpoint}/deployedModels/{deployed}": "public",
         "/{endpoint}/deployedModels/{deployed}:predict": "public",
+        "/v2/repository/models/{model}/load": "write",
+        "/v2/repository/models/{model}/unload": "write",
         "/models": "write",
         "/models/{model}": "write",
         "/metrics": "operate",

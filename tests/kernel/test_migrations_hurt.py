@@ -138,6 +138,7 @@ WITHOUT_A_STORE = {
         "explain",
         "export",
         "profile",
+        "slo",
         "sync",
     ),
     *("sign", "verify"),

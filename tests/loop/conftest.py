@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+from living import Living
 
 from boucle.kernel.progress import Silent
 from boucle.project.context import open_context
 from boucle.project.lifecycle import run_project
-
-from .living import Living
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS_A_DAY = 60

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from living import NAME, Living
 from tests.app.test_registry_doors import House
-from tests.loop.living import NAME, Living
 
 import boucle
 from boucle.identity import accounts

@@ -4,8 +4,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from living import NAME, Living
 from msgspec.structs import replace
-from tests.loop.living import NAME, Living
 from tests.loop.test_replay import boucle, facts
 
 from boucle.data.api import get_version as get_dataset

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.loop.living import NAME, Living
+from living import NAME, Living
 
 from boucle.governance.api import review_version
 from boucle.identity.accounts import add, who_acts

@@ -178,7 +178,7 @@ def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: floa
 def tells(reference: int, window: int, rate: float, columns: int = 1) -> bool:
     """Whether so many rows can tell a column of which half of the rows moved from one that is the same.
 
-    >>> tells(10_000, 12, 0.01), tells(10_000, 13, 0.01), tells(10_000, 13, 0.01, columns=20)
+    >>> tells(10_000, 10, 0.01), tells(10_000, 11, 0.01), tells(10_000, 11, 0.01, columns=20)
     (False, True, False)
     """
     return 2 * ks_p_value(TELLING, size_of(reference, window)) * columns <= rate

@@ -257,6 +257,7 @@ def test_every_column_that_looks_like_a_digest_is_known_to_name_a_blob_or_not() 
         "artifacts.digest",
         "dataset_versions.digest",
         "dataset_versions.profile_digest",
+        "incident_evidence.evidence_digest",
         "model_versions.bundle_digest",
         "model_versions.dataset_digest",
         "model_versions.evaluation_digest",
