@@ -120,6 +120,18 @@ def test_calibration_finds_the_chances_that_scores_hide() -> None:
     assert (np.diff(rule.chances) >= 0).all()
 
 
+def test_a_handful_of_rows_that_were_all_right_promises_no_certainty() -> None:
+    def draw(generator: np.random.Generator) -> tuple[float, Metric]:
+        scores = np.repeat([0.05, 0.95], 20)
+        rule = learned(scores, generator.random(40) < np.where(scores > 0.5, 0.97, 0.03))
+        right = (scores > 0.5) == (generator.random(40) < np.where(scores > 0.5, 0.97, 0.03))
+        return float(right.mean()), told(estimate("accuracy", scores, calibrated(rule, scores)))
+
+    assert held(draw) >= 0.85  # 0.74 where twenty right rows prove a chance of 1
+    sure = learned([0.1, 0.9], [0, 1])
+    assert 0 < min(sure.chances) < max(sure.chances) < 1
+
+
 def test_classes_sum_to_one_and_where_nothing_is_likely_the_scores_stay() -> None:
     none = Calibration(scores=[0.0, 1.0], chances=[0.0, 0.0])
     line = Calibration(scores=[0.0, 1.0], chances=[0.0, 0.5])

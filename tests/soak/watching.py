@@ -84,7 +84,7 @@ def sample(folder: Path, pid: int, day: date) -> Sample | None:
     home = folder / ".boucle"
     try:
         family = _family(pid)
-        # The server's processes: one that watches, granian's worker, Python's resource tracker. The worker is largest.
+        # The server's processes: one that watches, granian's worker. The worker is largest.
         server = max((_process(child) for child in family[1:]), key=lambda one: one.rss_mb)
         return Sample(
             day=day,

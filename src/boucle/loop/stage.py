@@ -245,8 +245,9 @@ class Stage:
         """From a version's probabilities to chances, as its own evaluation shows them; None where there is none."""
         if number not in self._calibrations:
             measured_by = self.version(number).evaluation_digest
-            curve = None if measured_by is None else load_evaluation(self.store, measured_by).calibration
-            self._calibrations[number] = None if curve is None else of_curve(curve)
+            measured = None if measured_by is None else load_evaluation(self.store, measured_by)
+            curve = None if measured is None else measured.calibration
+            self._calibrations[number] = None if measured is None or curve is None else of_curve(curve, measured.rows)
         return self._calibrations[number]
 
     def expected(self, number: int) -> Expected:

@@ -19,25 +19,33 @@ class Calibration(Struct, frozen=True, kw_only=True):
     """Of the score at the same place; straight between two of them, level outside."""
 
 
-def learned(scores: ArrayLike, truth: ArrayLike) -> Calibration:
+def learned(scores: ArrayLike, truth: ArrayLike, rows: float = 1.0) -> Calibration:
     """The isotonic regression of what came true (0 or 1) on the scores (Zadrozny and Elkan 2002).
 
+    `rows`: how many stand behind each score. However many they are, they do not prove that a score is always right: at
+    either end half a row more came out the other way, so that no chance is 0 or 1 and an estimate has a width.
+
     >>> learned([0.2, 0.2, 0.9, 0.9], [0, 1, 1, 1])
-    Calibration(scores=[0.2, 0.9], chances=[0.5, 1.0])
+    Calibration(scores=[0.2, 0.9], chances=[0.6, 0.8])
     """
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(np.asarray(scores, np.float64), np.asarray(truth, np.float64))
+    found, came = np.asarray(scores, np.float64), np.asarray(truth, np.float64)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(
+        np.append(found, [found.min(), found.max()]),
+        np.append(came, [1.0, 0.0]),
+        np.append(np.full(len(found), rows), [0.5, 0.5]),
+    )
     return Calibration(scores=fitted.X_thresholds_.tolist(), chances=fitted.y_thresholds_.tolist())
 
 
-def of_curve(curve: Curve) -> Calibration:
-    """The same from a calibration curve, whose bins hold as many rows each.
+def of_curve(curve: Curve, rows: float) -> Calibration:
+    """The same from a calibration curve, whose bins hold as many rows each: `rows` together.
 
-    >>> of_curve(Curve(x=[0.1, 0.4, 0.6], y=[0.2, 0.6, 0.4]))
-    Calibration(scores=[0.1, 0.4, 0.6], chances=[0.2, 0.5, 0.5])
+    >>> of_curve(Curve(x=[0.1, 0.4, 0.6], y=[0.0, 0.7, 0.3]), 30).chances
+    [0.0476190..., 0.4878048..., 0.4878048...]
     """
-    return learned(curve.x, curve.y)
+    return learned(curve.x, curve.y, rows / len(curve.x))
 
 
 def calibrated(rule: Calibration, scores: ArrayLike) -> Numbers:
