@@ -35,15 +35,18 @@ class Scope:
 
 
 class Exchange:
-    """A request's body, and what is answered."""
+    """A request's body, as long as its head says, and what is answered."""
 
     status = 0
 
+    def __init__(self, size: int) -> None:
+        self._sent = b"a" * size
+
     async def __call__(self) -> bytes:
-        return b"abc"
+        return self._sent
 
     async def _pieces(self) -> Any:
-        yield b"abc"
+        yield self._sent
 
     def __aiter__(self) -> Any:
         return self._pieces()
@@ -96,8 +99,8 @@ class Asked:
         authority: str | None = None,
         **more: str,
     ) -> int:
-        exchange = Exchange()
         headers = HEAD | {name.replace("_", "-"): value for name, value in more.items()}
+        exchange = Exchange(int(headers["content-length"]))
         scope = Scope(headers, method, path, client, authority)
         asyncio.run(self.front.__rsgi__(scope, exchange))  # type: ignore[arg-type] # a dict in the headers' place
         return exchange.status
