@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import altair as alt
-import msgspec
 import vl_convert
 from markupsafe import Markup
 
-from boucle.app.charts import LIGHT, Row, Spec, data_of, spec_of
+from boucle.app.charts import Spec
 from boucle.app.html_page import as_it_stands, plainly
+from boucle.app.profile_charts import bins_beside
 from boucle.monitoring.alerting.records import ColumnEvidence, Evidence, Incident, Told
 
 MOST_CHARTS: Final = 24
@@ -49,22 +48,6 @@ def svg(column: ColumnEvidence) -> Markup:
 
 
 def chart(column: ColumnEvidence) -> Spec:
-    """The same as a Vega-Lite spec."""
-    rows: list[Row] = [
-        {"place": float(place), "when": when, "share": count / max(1, sum(counts))}
-        for when, counts in (("reference", column.reference), ("window", column.window))
-        for place, count in enumerate(counts)
-    ]
-    names = [name if len(name) <= 22 else name[:21] + "…" for name in column.bins]
-    axis = alt.Axis(
-        title=None, ticks=False, domain=False, labelLimit=150, grid=False,
-        labelExpr=f"{msgspec.json.encode(names).decode()}[datum.value]",
-    )  # fmt: skip
-    color = alt.Scale(domain=["reference", "window"], range=[LIGHT.muted, LIGHT.loop])
-    bars = alt.Chart(data_of(rows)).mark_bar().encode(
-        y=alt.Y("place:O", axis=axis),
-        yOffset=alt.YOffset("when:N", sort=["reference", "window"]),
-        x=alt.X("share:Q", axis=None),
-        color=alt.Color("when:N", scale=color, legend=None),
-    )  # fmt: skip
-    return spec_of(bars.properties(width=210, height=max(1, len(column.bins)) * 19))
+    """The same as a Vega-Lite spec, with room for names that a reader's font makes longer."""
+    beside = bins_beside(column.bins, {"reference": column.reference, "window": column.window})
+    return beside | {"padding": {"left": 40, "right": 5, "top": 5, "bottom": 5}}

@@ -2,12 +2,10 @@
 
 from typing import Final
 
-import altair as alt
-import msgspec
-
-from boucle.app.charts import LIGHT, Row, Spec, data_of, spec_of, tips
+from boucle.app.charts import Spec
 from boucle.app.commands.drift import figure, told
 from boucle.app.html_page import as_it_stands, rendered
+from boucle.app.profile_charts import bins_beside
 from boucle.monitoring.records import SERIOUS
 from boucle.monitoring.verdict import ColumnVerdict, TableVerdict
 
@@ -60,25 +58,4 @@ def _counts(one: ColumnVerdict) -> bool:
 def _bins(one: ColumnVerdict) -> Spec:
     """The share of rows in each bin, then and now."""
     far = one.distances
-    rows: list[Row] = [
-        {"place": float(place), "bin": name, "when": when, "share": count / rows, "of rows": f"{count / rows:.2%}"}
-        for when, counts, rows in (
-            ("reference", far.reference_counts, far.reference_rows),
-            ("current", far.window_counts, far.window_rows),
-        )
-        for place, (name, count) in enumerate(zip(far.bins, counts, strict=True))
-    ]
-    names = [name if len(name) <= 22 else name[:21] + "…" for name in far.bins]
-    axis = alt.Axis(
-        title=None, ticks=False, domain=False, labelLimit=150, grid=False,
-        labelExpr=f"{msgspec.json.encode(names).decode()}[datum.value]",
-    )  # fmt: skip
-    color = alt.Scale(domain=["reference", "current"], range=[LIGHT.muted, LIGHT.loop])
-    bars = alt.Chart(data_of(rows)).mark_bar().encode(
-        y=alt.Y("place:O", axis=axis),
-        yOffset=alt.YOffset("when:N", sort=["reference", "current"]),
-        x=alt.X("share:Q", axis=None),
-        color=alt.Color("when:N", scale=color, legend=None),
-        tooltip=tips("bin", "when", "of rows"),
-    )  # fmt: skip
-    return spec_of(bars.properties(width=210, height=len(far.bins) * 19))
+    return bins_beside(far.bins, {"reference": far.reference_counts, "current": far.window_counts})

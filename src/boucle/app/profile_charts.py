@@ -1,9 +1,11 @@
 """The charts of a profile's page, in the colours and forms of the report's."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import altair as alt
+import msgspec
 
 from boucle.app.charts import LIGHT, Row, Spec, data_of, heat_colors, spec_of, tips
 from boucle.data.described import Correlation
@@ -25,6 +27,35 @@ def distribution(one: ColumnFacts) -> Spec | None:
     if one.bars:
         return _histogram(one)
     return _frequent(one) if one.top else None
+
+
+def bins_beside(bins: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Spec:
+    """The share of rows in each bin, the first's above the second's; `counts` by what they are of."""
+    rows: list[Row] = [
+        {"place": float(place), "bin": name, "when": when, "share": share, "of rows": f"{share:.2%}"}
+        for when, found in counts.items()
+        for place, (name, share) in enumerate(zip(bins, _shares(found), strict=True))
+    ]
+    names = [name if len(name) <= 22 else name[:21] + "…" for name in bins]
+    axis = alt.Axis(
+        title=None, ticks=False, domain=False, labelLimit=150, grid=False,
+        labelExpr=f"{msgspec.json.encode(names).decode()}[datum.value]",
+    )  # fmt: skip
+    whose = list(counts)
+    color = alt.Scale(domain=whose, range=[LIGHT.muted, LIGHT.loop])
+    bars = alt.Chart(data_of(rows)).mark_bar().encode(
+        y=alt.Y("place:O", axis=axis),
+        yOffset=alt.YOffset("when:N", sort=whose),
+        x=alt.X("share:Q", axis=None),
+        color=alt.Color("when:N", scale=color, legend=None),
+        tooltip=tips("bin", "when", "of rows"),
+    )  # fmt: skip
+    return spec_of(bars.properties(width=210, height=max(1, len(bins)) * 19))
+
+
+def _shares(counts: Sequence[int]) -> list[float]:
+    rows = max(1, sum(counts))
+    return [count / rows for count in counts]
 
 
 def correlation_map(pairs: list[Correlation]) -> Spec | None:

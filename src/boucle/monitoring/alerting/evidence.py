@@ -17,7 +17,7 @@ MOST_COLUMNS: Final = 60
 """Of one window; those whose distance is largest."""
 _LONGEST: Final = 200
 """Characters of a value."""
-Value = str | float | bool | None
+Value = str | int | float | bool | None
 
 
 def evidence_of(

@@ -166,9 +166,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     columns_left_out: int = 0
     findings: list[str] = field(default_factory=list)
     """What failing checks say."""
-    failing: list[dict[str, str | float | bool | None]] = field(default_factory=list)
+    failing: list[dict[str, str | int | float | bool | None]] = field(default_factory=list)
     """Some rows that fail them, the columns concerned."""
-    sample: list[dict[str, str | float | bool | None]] = field(default_factory=list)
+    sample: list[dict[str, str | int | float | bool | None]] = field(default_factory=list)
     """Some served rows."""
     redacted: list[str] = field(default_factory=list)
     """Columns that the sample lacks because the prediction log is to lack them."""
