@@ -370,3 +370,9 @@ def test_a_notification_holds_the_newest_alerts_and_says_how_many_there_are(stor
     told = msgspec.json.decode(one.body, type=Notification)
     assert (len(told.incident.alerts), told.alerts) == (100, 150)
     assert store.read(lambda conn: settle(conn, "p", policy(HOOK), store.clock.now())) == 0
+
+
+def test_a_silence_of_a_kind_that_does_not_exist_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidInput, match="'drfit' is like no kind of alert; there are check, compliance"):
+        api.silence(store, "p", {"kind": "drfit"}, until=store.clock.now() + timedelta(hours=1), by=ADA, why="")
+    assert api.silences(store, "p", every=True) == []

@@ -16,10 +16,10 @@ from boucle.kernel.store import Store
 from boucle.monitoring.alerting import outbox
 from boucle.monitoring.alerting import store as tables
 from boucle.monitoring.alerting.grouping import IncidentChange, next_incidents
-from boucle.monitoring.alerting.policy import AlertsSection
+from boucle.monitoring.alerting.policy import AlertsSection, fits
 from boucle.monitoring.alerting.records import Acknowledgement, Evidence, Incident, Silence, Told
 from boucle.monitoring.alerting.telling import retire, settle
-from boucle.monitoring.records import Alert
+from boucle.monitoring.records import ALERT_KINDS, Alert
 
 MONITOR: Final = "service:monitor"
 """Who opens and closes incidents."""
@@ -123,7 +123,8 @@ def silence(
     """Hold back, until a moment, what routes would be told of alerts whose labels are like all these patterns.
 
     Raises:
-        InvalidInput: nothing is chosen, a label does not exist, or the moment is over or more than a year away.
+        InvalidInput: nothing is chosen, a label does not exist, the pattern is like no kind of alert, or the moment is
+            over or more than a year away.
         NotFound: there is no incident of that number.
     """
     at = store.clock.now()
@@ -134,6 +135,11 @@ def silence(
             f"a silence can't choose by {unknown[0]!r}" if unknown else "a silence without a choice would hold back all"
         )
         raise InvalidInput(f"{wrong}; allowed are {', '.join(MATCHED)}", hint="boucle alerts silence --help")
+    if "kind" in matches and not any(fits([matches["kind"]], kind) for kind in ALERT_KINDS):
+        raise InvalidInput(
+            f"{matches['kind']!r} is like no kind of alert; there are {', '.join(ALERT_KINDS)}",
+            hint="boucle alerts silence --help",
+        )
     if not at < until <= at + LONGEST_SILENCE:
         raise InvalidInput(
             f"a silence until {until.isoformat()} is not allowed; it ends after now, which is "
