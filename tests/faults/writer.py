@@ -1,7 +1,7 @@
 """A program that keeps things of every kind in a store, with each of its system calls failing in turn.
 
-`python writer.py KINDS ERRNO ONCE|ON STEP`, run with the library of `faults.c`. Everything it was told is kept must be
-there afterwards, and the same process must go on. It prints what it tried as one line of JSON.
+`python writer.py KINDS ERRNO ONCE|ON START STEP`, run with the library of `faults.c`. Everything it was told is kept
+must be there afterwards, and the same process must go on. It prints what it tried as one line of JSON.
 """
 
 import json
@@ -131,14 +131,14 @@ def attempt(number: int, numbers: mmap.mmap, kinds: int, error: int, *, on: bool
 
 
 def main() -> None:
-    kinds, error, once, step = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    on = sys.argv[3] == "ON"
+    kinds, error, number, step = (int(sys.argv[at]) for at in (1, 2, 4, 5))
     with Path(os.environ["FAULTS_CONTROL"]).open("r+b") as file:
         numbers = mmap.mmap(file.fileno(), NUMBERS.size)
     found: Counter[str] = Counter()
-    number = 1
     while True:
         try:
-            failed, outcome = attempt(number, numbers, kinds, error, on=once == "ON")
+            failed, outcome = attempt(number, numbers, kinds, error, on=on)
         except BaseException as problem:
             numbers[:] = bytes(NUMBERS.size)
             raise AssertionError(f"call {number}") from problem

@@ -1,5 +1,7 @@
 """Migrations by several starters at once, killed in each statement, half-way and from a newer Boucle."""
 
+import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,11 @@ with Store.open(Path(sys.argv[1])) as store:
 """
 
 _DIE = """
-import os, signal, sqlite3, sys
+import json, os, signal, sqlite3, sys
 from pathlib import Path
 import boucle.kernel.migrations.runner as runner
 from boucle.kernel.store import Store
 
-left = int(sys.argv[2])
 connect = sqlite3.connect
 
 def watch(statement):
@@ -51,9 +53,16 @@ def watched(*args, **rest):
     return raw
 
 sqlite3.connect = watched
-Store.open(Path(sys.argv[1])).close()
-print("done")
+for line in sys.stdin:
+    left, home = json.loads(line)
+    child = os.fork()
+    if not child:
+        Store.open(Path(home)).close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
+"""Opens the stores it is told of, each in a process that is killed before its n-th statement."""
 
 
 def older(folder: Path) -> Path:
@@ -95,22 +104,25 @@ def test_starters_at_once_all_find_the_newest_schema(tmp_path: Path, existing: b
 
 def kill_in_each_statement(folder: Path, *, existing: bool, step: int) -> int:
     """Open a store with the process killed before its n-th statement, for every n; how many kills that took."""
-    number = kills = 0
-    while True:
-        number += step
-        place = folder / str(number)
-        place.mkdir()
-        home = older(place) if existing else place / "home"
-        command = [sys.executable, "-c", _DIE, str(home), str(number)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            assert done.stdout == "done\n"
-            return kills
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        kills += 1
-        if (home / "boucle.db").exists():
-            assert version_of(home / "boucle.db") in (None, REVISIONS[0], REVISIONS[-1])
-        whole(home, records=15 if existing else 0)
+    command = [sys.executable, "-c", _DIE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdin
+        assert dying.stdout
+        for number in count(step, step):
+            place = folder / str(number)
+            place.mkdir()
+            home = older(place) if existing else place / "home"
+            dying.stdin.write(json.dumps([number, str(home)]) + "\n")
+            dying.stdin.flush()
+            status = int(dying.stdout.readline())
+            if (home / "boucle.db").exists():
+                assert version_of(home / "boucle.db") in (None, REVISIONS[0], REVISIONS[-1])
+            whole(home, records=15 if existing else 0)
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            shutil.rmtree(place)
+    return number // step - 1
 
 
 @pytest.mark.slow
