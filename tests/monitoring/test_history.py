@@ -66,6 +66,15 @@ def test_a_label_is_found_though_the_clock_was_set_back_when_it_came(store: Stor
     assert api.labelled(store, PROJECT, STREAM, DAY, DAY)["label"].to_list() == [0]
 
 
+def test_labels_told_again_are_kept_once_however_far_the_monitor_has_come(store: Store) -> None:
+    keep(store, DAY)
+    add(store, DAY, {"x": 1})
+    later = datetime(DAY.year + 1, DAY.month, DAY.day, tzinfo=UTC)
+    store.write(lambda conn: api.put_cursor(conn, PROJECT, STREAM, Cursor(sequence=1, newest=later)))
+    add(store, DAY, {"x": 1})
+    assert api.labels_known(store, PROJECT, STREAM) == 1
+
+
 def test_windows_come_back_by_day_and_the_newest_of_a_day_counts(store: Store) -> None:
     keep(store, DAY + timedelta(days=1))
     keep(store, DAY)

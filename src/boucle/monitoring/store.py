@@ -205,6 +205,9 @@ def put_labels(connection: Connection, project_id: str, stream: str, batch: Labe
     No label comes before what it judges was served: where the clock says so, it was set back.
     """
     table, newest = monitoring_labels, get_cursor(connection, project_id, stream).newest
+    told = (table.c.arrived_at == as_text(batch.arrived_at), table.c.digest == batch.digest)
+    if connection.execute(select(table.c.sequence).where(*_of(table, project_id, stream), *told)).first():
+        return
     row = {
         "project_id": project_id,
         "stream": stream,
