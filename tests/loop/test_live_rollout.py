@@ -1,11 +1,13 @@
 """A rollout in the live loop: step by step at the endpoint; ended by failures; gone on with by whoever comes next."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from living import NAME, Living
 
+from boucle.app.commands.status import under_way
 from boucle.governance.api import review_version
 from boucle.identity.accounts import add, who_acts
 from boucle.identity.api import LOOP
@@ -13,6 +15,7 @@ from boucle.kernel import audit
 from boucle.loop.asking import ask_to_retrain
 from boucle.loop.records import Advance, Hold, Promote, Refuse, Rollback
 from boucle.loop.rollout import By, deploy_canary
+from boucle.loop.status import status
 from boucle.serving.counters import open_counters
 from boucle.serving.meter import Meter
 from boucle.serving.records import Traffic
@@ -65,6 +68,8 @@ def test_a_challenger_is_shadow_then_canary_then_champion_as_what_it_shows_allow
     number = begin(living)
     wait(living, 2.9)
     assert traffic(living).shadow is not None
+    [line, *_] = under_way(status(living.context))
+    assert re.fullmatch(rf"version {number} waits as shadow, step 1 of 3 since 20\S+ \d\d:\d\d UTC", line)
     wait(living, 0.2)
     canary = traffic(living).canary
     assert canary is not None

@@ -14,9 +14,11 @@ from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.quality import NEWEST, WindowQuality, newest_quality, newest_slices
-from boucle.loop.records import Retrain, Stream
+from boucle.loop.records import Decision, Retrain, Stream
 from boucle.loop.report_records import ObjectiveStatus
 from boucle.loop.service import requests_per_minute
+from boucle.loop.standing import standing
+from boucle.loop.steps import steps_of
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, AliasMove
@@ -26,6 +28,7 @@ from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
+from boucle.project.records import RolloutPolicy
 
 
 class UnderWay(Struct, frozen=True, kw_only=True):
@@ -36,6 +39,23 @@ class UnderWay(Struct, frozen=True, kw_only=True):
     reason: str
     attempts: int
     """More than one: it was interrupted and is done again."""
+
+
+class Newest(Struct, frozen=True, kw_only=True):
+    """The newest decision of the loop; `boucle loop explain ID` tells why."""
+
+    id: str
+    action: str
+    reason: str
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """A version that was trained and has no verdict yet."""
+
+    number: int
+    step: str | None
+    """How far it is rolled out; None before the first step."""
+    since: datetime | None
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):
@@ -55,6 +75,8 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     decided_through: str | None
     """The newest window that the live loop has decided on."""
     under_way: list[UnderWay]
+    decision: Newest | None
+    waiting: Waiting | None
     open_alerts: list[Alert]
     window: str | None
     """The newest window that has rows."""
@@ -75,6 +97,7 @@ def status(context: Context) -> StatusReport:
     now = alias(store, name, name, CHAMPION)
     stream = store.read(lambda conn: tables.latest_stream(conn, name))
     served = windows(store, name, stream.stream) if stream else []
+    decisions = store.read(lambda conn: tables.decided(conn, name, stream.stream)) if stream else []
     quality, slices = _quality(context, now, served, stream)
     asked = [window for window in served if window.rows]
     newest = asked[-1] if asked else None
@@ -88,6 +111,8 @@ def status(context: Context) -> StatusReport:
         last_day=asked[-1].day if asked else None,
         decided_through=stream.done_window if stream else None,
         under_way=_under_way(store, name, stream),
+        decision=_newest(decisions),
+        waiting=_waiting(decisions, context.project.loop.rollout),
         open_alerts=alerts(store, name, stream.stream, only_open=True) if stream else [],
         window=newest.key if newest else None,
         drift=[one for one in ranked(newest.drift) if moved(one)] if newest else [],
@@ -112,6 +137,28 @@ def _under_way(store: Store, name: str, stream: Stream | None) -> list[UnderWay]
         for job in jobs
         if isinstance(job.action, Retrain)
     ]
+
+
+def _newest(decisions: Sequence[Decision]) -> Newest | None:
+    if not decisions:
+        return None
+    action = decisions[-1].action
+    return Newest(id=decisions[-1].id, action=str(action.__struct_config__.tag), reason=action.reason)
+
+
+def _waiting(decisions: Sequence[Decision], policy: RolloutPolicy) -> Waiting | None:
+    if not decisions:
+        return None
+    now, steps = standing(decisions, first_version=1, first_day=decisions[0].day), steps_of(policy)
+    if now.challenger is None:
+        return None
+    step = now.rolling.step if now.rolling else 0
+    words = steps[step - 1].words if 0 < step <= len(steps) else None
+    return Waiting(
+        number=now.challenger,
+        step=f"{words}, step {step} of {len(steps)}" if words else None,
+        since=now.rolling.since if now.rolling else None,
+    )
 
 
 def objectives(

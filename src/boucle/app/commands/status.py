@@ -80,6 +80,13 @@ def under_way(report: "StatusReport") -> list[str]:
     for one in report.under_way:
         again = f" for the {one.attempts}. time" if one.attempts > 1 else ""
         lines.append(f"a training is under way{again}, asked for by window {one.window}: {one.reason}")
+    if report.waiting is not None:
+        since = f" since {report.waiting.since:%Y-%m-%d %H:%M} UTC" if report.waiting.since else ""
+        where = f"as {report.waiting.step}{since}" if report.waiting.step else "for its verdict"
+        lines.append(f"version {report.waiting.number} waits {where}")
+    if report.decision is not None:
+        lines.append(f"newest decision: {report.decision.action}: {report.decision.reason}")
+        lines.append(f"  why: boucle loop explain {report.decision.id}")
     return lines
 
 
