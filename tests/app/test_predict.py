@@ -68,12 +68,12 @@ def test_a_bundle_is_asked_without_project_and_store(
     assert "--skip-bad" in said
     assert run_command(["predict", "t.csv", "--bundle", "bundle", "--skip-bad"]) == 0
     assert "1 rows were left out" in capsys.readouterr().out
-    assert pl.read_parquet("t.predictions.parquet")["probability"].to_list() == [bundles.probability("UA", 71.0)]
+    assert pl.read_parquet("t.csv.predictions.parquet")["probability"].to_list() == [bundles.probability("UA", 71.0)]
     assert sorted(one.name for one in tmp_path.iterdir()) == [
         "bundle",
         "t.csv",
-        "t.predictions.parquet",
-        "t.predictions.parquet.left-out.jsonl",
+        "t.csv.predictions.parquet",
+        "t.csv.predictions.parquet.left-out.jsonl",
     ]
     assert trees.digest_folder(bundle)
     assert run_command(["predict", "t.csv", "--bundle", "gone"]) == 2

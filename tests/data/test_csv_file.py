@@ -83,6 +83,7 @@ def test_blanks_around_cells_and_names_do_not_count(tmp_path: Path) -> None:
 
 def test_lines_without_a_value_do_not_count(tmp_path: Path) -> None:
     assert read(tmp_path, "a,b\n1,x\n\n,\n2,\n\n") == {"a": [1, 2], "b": ["x", None]}
+    assert read(tmp_path, "a,b,c\n1,x,2\n  \n,\n2,,\n") == {"a": [1, 2], "b": ["x", None], "c": [2, None]}
 
 
 def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
@@ -112,6 +113,9 @@ def test_another_separator_is_seen_and_the_edit_named(tmp_path: Path) -> None:
         ('a,b\n1,x\n2,"y"z\n', "line 3: no valid CSV: ',' expected after '\"'"),
         ("a,b\n1,2\n\n1,2,3\n", "line 4: no valid CSV: 3 cells, but 2 names in the first line"),
         ('a,b\n"x\ny",2\n1,2,3\n', "line 4: no valid CSV: 3 cells"),
+        ("a,b,c\n1,2,3\n\n1,2", "line 4: 2 cells, but 3 names in the first line"),
+        ('a,b,c\n1,"x\ny",3\n,,\n1,"x\ny"\n', "line 5: 2 cells, but 3 names in the first line"),
+        ("a,b,\n1,2,\n3\n", "line 3: 1 cells, but 2 names in the first line"),
     ],
 )
 def test_a_mistake_is_named_by_line(tmp_path: Path, text: str, what: str) -> None:

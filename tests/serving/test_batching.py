@@ -141,6 +141,33 @@ def test_a_question_is_not_computed_past_its_deadline() -> None:
     assert model.batches == [1, 1]
 
 
+def test_a_deadline_ends_the_wait_while_the_model_is_busy_and_frees_the_place() -> None:
+    model = Model(row_s=0.5)
+    made = batcher(model, patience_s=100.0, max_waiting=1)
+
+    async def ask() -> None:
+        await answer(made, model, 0.0)
+        model.gate.clear()
+        first = asyncio.ensure_future(answer(made, model, 1.0, deadline=model.now + 0.6))
+        await asyncio.sleep(0)
+        waits = asyncio.ensure_future(answer(made, model, 2.0, 3.0, deadline=model.now + 2.0 + 0.01))
+        await asyncio.sleep(0)
+        assert made.waiting_rows == 3
+        with pytest.raises(Busy):
+            await answer(made, model, 4.0)
+        for late in (first, waits):  # the gate stays closed
+            with pytest.raises(Late, match="was over before"):
+                await late
+        assert made.waiting_rows == 1  # the one that the model is at
+        last = asyncio.ensure_future(answer(made, model, 5.0))
+        await asyncio.sleep(0)
+        model.gate.set()
+        assert (await last)["twice"].tolist() == [10.0]
+
+    asyncio.run(ask())
+    assert model.batches == [1, 1, 1]
+
+
 def test_a_model_that_fails_fails_its_batch_and_no_other() -> None:
     model = Model()
     made = batcher(model)

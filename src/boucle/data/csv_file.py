@@ -2,7 +2,8 @@
 
 The first line holds the names. Blanks around a cell or a name do not count, nor do lines without a value. A column
 without a name is called by its place (`column_1`: R's row names), or left out where it has no value either (separators
-at the ends of lines).
+at the ends of lines). A line with fewer cells than names is refused, as one with more is: its values may stand under
+the wrong names, and a file that was copied in part ends with such a line.
 """
 
 import csv
@@ -12,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from boucle.data.csv_sniff import advice, called
-from boucle.data.csv_text import line_of_byte, records, utf8_of
+from boucle.data.csv_text import first_short, line_of_byte, records, utf8_of
 from boucle.data.records import SEPARATORS, CsvFormat
 from boucle.kernel.errors import InvalidInput
 
@@ -32,6 +33,8 @@ def read_csv(path: Path, csv_format: CsvFormat, *, name: str | None = None) -> p
     if table.width != len(names):
         raise file.wrong(1, f"{table.width} columns, but {len(names)} names in the first line")
     table.columns = names
+    named = max((place for place, cell in enumerate(header, start=1) if cell), default=0)
+    file.require_width(table, named)
     unnamed = [one for one, cell in zip(names, header, strict=True) if not cell and _is_empty(table[one])]
     return without_blank_lines(trimmed(table.drop(unnamed), csv_format))
 
@@ -97,6 +100,12 @@ class _File:
                     line, what = 1, _first_line(error)
             raise self.wrong(line, f"no valid CSV: {what}") from error
 
+    def require_width(self, table: pl.DataFrame, width: int) -> None:
+        """InvalidInput for a line that ends before its cell number `width`."""
+        short = short_line(table, self.text, self.format, width)
+        if short is not None:
+            raise self.wrong(*short)
+
     def _read(self, *, truncate: bool) -> pl.DataFrame:
         return pl.read_csv(
             self.text,
@@ -121,6 +130,14 @@ def first_wrong(text: Path | bytes, csv_format: CsvFormat, width: int) -> tuple[
         open_quote = "end of data" in str(error)
         return line, "a quote is opened here and never closed" if open_quote else str(error)
     return None
+
+
+def short_line(table: pl.DataFrame, text: Path | bytes, csv_format: CsvFormat, width: int) -> tuple[int, str] | None:
+    """The first line with fewer than `width` cells in the text that a table, blank lines and all, was read from."""
+    if width < 2 or not table.get_column(table.columns[width - 1]).null_count():  # every line has its last cell
+        return None
+    found = first_short(text, csv_format, width)
+    return None if found is None else (found[0], f"{found[1]} cells, but {width} names in the first line")
 
 
 def trimmed(table: pl.DataFrame, csv_format: CsvFormat) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 import codecs
 import csv
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 from boucle.data.records import CsvFormat, Encoding
@@ -40,6 +40,31 @@ def records(text: Path | bytes, csv_format: CsvFormat, *, strict: bool = False) 
         for cells in reader:
             yield begins, cells
             begins = reader.line_num + 1
+
+
+def first_short(text: Path | bytes, csv_format: CsvFormat, width: int) -> tuple[int, int] | None:
+    """The first record of `utf8_of` that holds a value in fewer than `width` cells: its line, and how many it has.
+
+    Such a row is the end of a file that was copied in part, or lost a separator: what stands under which name is not
+    known. It costs a pass through the text, and can be spared where no row lacks its last cell.
+    """
+    separator = csv_format.separator.encode()
+    with BytesIO(text) if isinstance(text, bytes) else text.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if b'"' in line:  # a line is not a record then
+                break
+            if line.count(separator) < width - 1:
+                cells = line.decode().split(csv_format.separator)
+                if _holds_a_value(cells, csv_format):
+                    return number, len(cells)
+        else:
+            return None
+    found = ((begins, cells) for begins, cells in records(text, csv_format) if len(cells) < width)
+    return next(((begins, len(cells)) for begins, cells in found if _holds_a_value(cells, csv_format)), None)
+
+
+def _holds_a_value(cells: list[str], csv_format: CsvFormat) -> bool:
+    return any(cell.strip() not in ("", *csv_format.nulls) for cell in cells)
 
 
 def _require_utf8(path: Path) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
-from boucle.data.csv_file import first_wrong, read_csv, trimmed, without_blank_lines
+from boucle.data.csv_file import first_wrong, read_csv, short_line, trimmed, without_blank_lines
 from boucle.data.csv_sniff import sniff_csv
 from boucle.data.lines import PIECE_BYTES, cut, header
 from boucle.data.names import nearest
@@ -182,17 +182,22 @@ def _raw(file: TableFile, piece: tuple[int, int], text: Iterable[str]) -> pl.Dat
     try:
         if file.kind == "jsonl":
             return pl.read_ndjson(BytesIO(lines), infer_schema_length=None)
-        return _csv(file, lines, list(text))
+        return _csv(file, lines, first, list(text))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         wrong = first_wrong(lines, file.csv, len(file.columns)) if file.kind == "csv" else None
         if wrong is None:
             raise _invalid(file, error) from error
-        with file.path.open("rb") as opened:
-            before = opened.read(first).count(b"\n")
-        raise InvalidInput(f"{file.path.name}, line {before + wrong[0]:,}: {wrong[1]}", hint="correct it") from error
+        raise _wrong_line(file, first, wrong) from error
 
 
-def _csv(file: TableFile, lines: bytes, text: list[str]) -> pl.DataFrame:
+def _wrong_line(file: TableFile, first: int, wrong: tuple[int, str]) -> InvalidInput:
+    """The error for a line of the piece that begins at byte `first`."""
+    with file.path.open("rb") as opened:
+        before = opened.read(first).count(b"\n")
+    return InvalidInput(f"{file.path.name}, line {before + wrong[0]:,}: {wrong[1]}", hint=f"correct {file.path}")
+
+
+def _csv(file: TableFile, lines: bytes, first: int, text: list[str]) -> pl.DataFrame:
     encoding = file.csv.encoding.removesuffix("-sig")
     try:
         decoded = lines.decode(encoding)
@@ -201,8 +206,9 @@ def _csv(file: TableFile, lines: bytes, text: list[str]) -> pl.DataFrame:
             f"{file.path.name}: byte 0x{lines[error.start]:02x} is no {encoding}, in which the file begins",
             hint=f"iconv -f WINDOWS-1252 -t UTF-8 '{file.path}' > '{file.path.stem}.utf8.csv'",
         ) from error
+    utf8 = lines if encoding == "utf-8" else decoded.encode()
     table = pl.read_csv(
-        lines if encoding == "utf-8" else decoded.encode(),
+        utf8,
         has_header=False,
         new_columns=file.columns,
         schema_overrides=dict.fromkeys(text, pl.String),
@@ -212,6 +218,9 @@ def _csv(file: TableFile, lines: bytes, text: list[str]) -> pl.DataFrame:
         infer_schema_length=None,
         raise_if_empty=False,
     )
+    short = short_line(table, utf8, file.csv, len(file.columns)) if table.width == len(file.columns) else None
+    if short is not None:
+        raise _wrong_line(file, first, short)
     kept = table.select(pl.col(name).str.strip_chars() if name in text else pl.col(name) for name in table.columns)
     return without_blank_lines(trimmed(kept, file.csv))  # what was stripped already stays text
 

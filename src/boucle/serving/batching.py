@@ -8,8 +8,8 @@ it comes here, so no row can spoil its neighbours.
 
 How long a row takes is learned from every batch: the usual time says how long who comes now would wait, the least of
 late how much work a row is, since a machine that others use too makes the same work last longer. Who would have to wait
-longer than `patience_s` is turned away, Busy; who would be answered after the deadline, Late: neither is computed. For
-one event loop.
+longer than `patience_s` is turned away, Busy; who would be answered after the deadline, Late: neither is computed. Who
+still waits at the deadline, whatever the model is busy with, is told so then and leaves the queue. For one event loop.
 """
 
 import asyncio
@@ -117,8 +117,12 @@ class Batcher:
             )
         loop = asyncio.get_running_loop()
         future: Future[Outputs] = loop.create_future()
-        self._waiting.append(_Waiting(compute, rows, block, deadline, future))
+        one = _Waiting(compute, rows, block, deadline, future)
+        self._waiting.append(one)
         self._rows += rows
+        if deadline is not None:
+            ends = loop.call_later(max(0.0, deadline - self._timer()), self._end, one)
+            future.add_done_callback(lambda _: ends.cancel())
         if not self._is_set and not self._computing:
             self._is_set = True
             loop.call_soon(self._next, loop)
@@ -133,6 +137,17 @@ class Batcher:
             if not one.future.done():
                 one.future.set_exception(Unavailable("the server ends"))
         self._rows = 0
+
+    def _end(self, one: _Waiting) -> None:
+        """Tell who asked that the deadline is over, and free the place in the queue. A batch goes on without it."""
+        if one.future.done():
+            return
+        one.future.set_exception(Late("the deadline was over before the answer was computed"))
+        for place, other in enumerate(self._waiting):
+            if other is one:
+                del self._waiting[place]
+                self._rows -= one.rows
+                return
 
     def _next(self, loop: AbstractEventLoop) -> None:
         """Compute what waits: as long as it takes no time, here, else a batch in the thread."""

@@ -44,7 +44,7 @@ def test_a_table_of_any_kind_is_answered_as_by_hand(
 ) -> None:
     rows = table(50)
     report = predicted(written(rows, tmp_path / f"t.{kind}"), piece_rows=16, piece_bytes=700)
-    assert Path(report.out) == tmp_path / "t.predictions.parquet"
+    assert Path(report.out) == tmp_path / f"t.{kind}.predictions.parquet"
     assert report.pieces > 3
     found = pl.read_parquet(report.out)
     assert found.columns == ["flight_id", "scheduled_at", "probability", "label", "prediction_id"]
@@ -223,6 +223,8 @@ def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predic
     [
         ("t.csv", "temp\n1\n", "has no column 'carrier', which the model needs; it has temp"),
         ("t.csv", "temp,carrier\n1,AA\n2,AA,3\n", "t.csv, line 3: 3 cells, but 2 names in the first line"),
+        ("t.csv", "temp,carrier\n1,AA\n\n2\n", "t.csv, line 4: 1 cells, but 2 names in the first line"),
+        ("t.csv", 'temp,carrier\n1,"A\nA"\n2\n', "t.csv, line 4: 1 cells, but 2 names in the first line"),
         ("t.csv", "temp,temp\n1,2\n", "t.csv, line 1: column 'temp' stands there 2 times"),
         ("t.csv", b"temp,carrier\n1,\xff\n", "t.csv, line 2: byte 0xff is no utf-8"),
         ("t.csv", "", "t.csv has no first line"),
@@ -245,6 +247,30 @@ def test_what_is_no_table_is_refused_with_its_place(
         predicted(source)
     assert message in refused.value.message
     assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_tables_of_one_name_have_a_result_each(predicted: Predicted, tmp_path: Path) -> None:
+    table = pl.DataFrame({"temp": [1.0], "carrier": ["AA"]})
+    (tmp_path / "t").mkdir()
+    tables = [tmp_path / "t.parquet", tmp_path / "t.arrow", tmp_path / "t" / "one.parquet"]
+    results = [
+        predicted(written(table, path) if path.parent == tmp_path else written(table, path).parent) for path in tables
+    ]
+    assert [Path(one.out).name for one in results] == [
+        "t.parquet.predictions.parquet",
+        "t.arrow.predictions.parquet",
+        "t.predictions.parquet",
+    ]
+
+
+def test_a_file_that_was_copied_in_part_is_refused_by_its_last_line(predicted: Predicted, tmp_path: Path) -> None:
+    rows = [f"{row},{'AA' if row % 3 else ''}" for row in range(1, 400)]
+    source = tmp_path / "t.csv"
+    source.write_text("temp,carrier\n" + "\n".join(rows))
+    assert predicted(source, piece_bytes=300).rows == 399
+    source.write_text("temp,carrier\n" + "\n".join([*rows, "4"]))
+    with pytest.raises(InvalidInput, match=r"t\.csv, line 401: 1 cells, but 2 names in the first line"):
+        predicted(source, piece_bytes=300)
 
 
 def test_a_column_of_another_type_is_refused_as_a_whole(predicted: Predicted, tmp_path: Path) -> None:

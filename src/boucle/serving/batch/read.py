@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 
 from boucle.data.api import as_text, moments
+from boucle.data.csv_file import short_line
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.series import tensors_of
@@ -127,6 +128,9 @@ def _csv(file: TableFile, piece: Piece, signature: Signature) -> pl.DataFrame:
         raise _wrong_csv(file, piece, text, error) from error
     if table.width != len(file.columns):
         raise _wrong_csv(file, piece, text, None)
+    if (short := short_line(table, text, file.csv, len(file.columns))) is not None:
+        line, what = short
+        raise _ragged(file, f"line {_lines_before(file, piece.first) + line:,}", what)
     table.columns = file.columns
     stripped = table.with_columns(pl.all().str.strip_chars())
     missing = ["", *file.csv.nulls]
@@ -167,13 +171,15 @@ def _wrong_csv(file: TableFile, piece: Piece, text: bytes, error: BaseException 
     width = len(file.columns)
     for row, (_, cells) in enumerate(_records(text, file)):
         if len(cells) > width:
-            where = _place_of(file, piece, row)
-            return InvalidInput(
-                f"{file.name}, {where}: {len(cells)} cells, but {width} names in the first line",
-                hint=f"correct {file.path}, then give the same command again",
+            return _ragged(
+                file, _place_of(file, piece, row), f"{len(cells)} cells, but {width} names in the first line"
             )
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "other columns than its first line")
     return InvalidInput(f"{file.name}, from {_place_of(file, piece, 0)} on: no valid CSV: {said}")
+
+
+def _ragged(file: TableFile, where: str, what: str) -> InvalidInput:
+    return InvalidInput(f"{file.name}, {where}: {what}", hint=f"correct {file.path}, then give the same command again")
 
 
 def _from_text(column: pl.Series, one: Input, file: TableFile) -> Column:

@@ -87,7 +87,8 @@ def predict_table(
 
 
 def _out(table: Path, out: Path | None) -> Path:
-    found = (out or table.with_name(f"{table.stem if table.is_file() else table.name}.predictions.parquet")).absolute()
+    # The whole name: `loans.csv` and `loans.parquet` are two tables.
+    found = (out or table.with_name(f"{table.name}.predictions.parquet")).absolute()
     if found.suffix.lower() not in RESULTS:
         raise InvalidInput(
             f"--out {found.name!r} is of an unknown kind; allowed are files that end with .parquet, .csv"
