@@ -117,7 +117,7 @@ def test_two_at_once_do_not_write_one_result(predicted: Predicted, table: Table,
     source = written(table(20), tmp_path / "t.csv")
     with pytest.raises(KeyboardInterrupt):
         predicted(source, piece_bytes=500, progress=Stopping(1))
-    (folder,) = tmp_path.glob(".t.predictions*")
+    (folder,) = tmp_path.glob(".t.csv.predictions*")
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
