@@ -48,7 +48,8 @@ def house(living: Living) -> Iterator[House]:
 def test_labels_come_over_http_once_and_what_is_wrong_with_them_is_told(living: Living, house: House) -> None:
     told = {"labels": [{"key": key, "label": label} for key, label in (("o1800", 1), ("o1801", 0), ("nobody", 1))]}
     status, taken = house.ask("POST", PATH, told)
-    assert (status, taken["kept"], taken["known"], taken["unknown_ids"]) == (200, 3, 0, ["nobody"])
+    assert (status, taken["kept"], taken["known"], taken["waiting_ids"]) == (200, 3, 0, ["nobody"])
+    assert (taken["joined"], taken["waiting"]) == (2, 1)
     status, again = house.ask("POST", PATH, told)
     assert (status, again["kept"], again["known"]) == (200, 3, 3)
     other = {"labels": [{"key": "o1800", "label": 1}, {"key": "o1800", "label": 0}, {"key": "o1801", "label": "?"}]}

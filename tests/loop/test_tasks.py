@@ -94,7 +94,7 @@ def near_what_labels_say(folder: Path, metric: str) -> None:
         assert all(metric in one.estimated for one in served)
         calm = [one for one in served if one.day < date(2024, 1, 17)]
         assert calm
-        known = labels_of(store, "parcels", stream).table
+        known = labels_of(store, "parcels", stream)
         for window in calm:
             kept = kept_window(store, "parcels", stream, window.key)
             assert kept is not None

@@ -20,7 +20,7 @@ from boucle.project.context import Context
 from boucle.training.api import numbers_of
 
 EXAMPLES: Final = 5
-"""Unknown ids that are named."""
+"""Ids that are named."""
 _READERS: Final = {
     ".csv": lambda path: pl.read_csv(path, infer_schema=False),
     ".parquet": pl.read_parquet,
@@ -46,10 +46,13 @@ class LabelsTaken(Struct, frozen=True, kw_only=True):
     """Ids that had this very label before, of which nothing is kept twice."""
     corrected: int
     """Ids that had another label before; that one stays in the history."""
-    unknown: int
-    """Ids that no closed window has. By key they are kept, as their window may close later; by request they are not."""
-    unknown_ids: list[str]
-    """Some of them."""
+    joined: int
+    """Ids of closed windows, whose rows have that label from now on."""
+    waiting: int
+    """Ids that no closed window has yet: kept, and joined when a window closes that has them; until then one of
+    today's rows and a wrong id look alike."""
+    waiting_ids: list[str]
+    """Some of them; of rows of requests `request/row`."""
 
 
 def read_labels(path: Path) -> pl.DataFrame:
@@ -89,31 +92,32 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
     if now is None:
         raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
     signature = _signature(store, get_version(store, name, name, now.version))
-    served = monitoring.served_ids(store, name, LIVE)
-    keyed, unknown = _by_key(table, served)
-    whole = keyed.drop_nulls()
+    told = _told(table)
+    ids = [column for column in told.columns if column != "label"]
+    whole = told.drop_nulls()
     understood = _understood(whole, signature)
-    last = understood.unique("key", keep="last", maintain_order=True)
-    unknown += last.join(served, left_on="key", right_on="entity_key", how="anti")["key"].to_list()
-    before = monitoring.labels_of(store, name, LIVE).table
-    earlier = before.select("key", pl.col("label").cast(last["label"].dtype, strict=False).alias("before"))
-    both = last.join(earlier, on="key", how="left", maintain_order="left")
-    fresh = both.filter(pl.col("before").is_null() | (pl.col("before") != pl.col("label")))
+    last = understood.unique(ids, keep="last", maintain_order=True)
+    served = monitoring.served_ids(store, name, LIVE).with_columns(key=pl.col("entity_key"))
+    served = served.join(last, on=ids, how="semi")
+    waiting = last.join(served, on=ids, how="anti", maintain_order="left")
+    both = _with_before(last, ids, monitoring.labels_of(store, name, LIVE), served)
+    fresh = both.filter(~pl.col("is_kept"))
     if fresh.height:
-        monitoring.add_labels(
-            store, project_id=name, stream=LIVE, labels=fresh.select("key", "label"), arrived_at=store.clock.now()
-        )
+        labels = fresh.select(*ids, "label")
+        monitoring.add_labels(store, project_id=name, stream=LIVE, labels=labels, arrived_at=store.clock.now())
+    had, same = both["before"].drop_nulls().len(), both.filter(pl.col("before") == pl.col("label")).height
     return LabelsTaken(
         rows=table.height,
         kept=last.height,
-        incomplete=keyed.height - whole.height,
+        incomplete=told.height - whole.height,
         not_understood=whole.height - understood.height,
         repeated=understood.height - last.height,
         contradictory=understood.unique().height - last.height,
-        known=both.height - fresh.height,
-        corrected=fresh["before"].drop_nulls().len(),
-        unknown=len(unknown),
-        unknown_ids=unknown[:EXAMPLES],
+        known=same,
+        corrected=had - same,
+        joined=last.height - waiting.height,
+        waiting=waiting.height,
+        waiting_ids=["/".join(map(str, row)) for row in waiting.select(ids).head(EXAMPLES).iter_rows()],
     )
 
 
@@ -144,16 +148,32 @@ def _signature(store: Store, version: ModelVersion) -> Signature:
     return manifest_of(store.blobs.get(files[MANIFEST]), where=where).signature
 
 
-def _by_key(labels: pl.DataFrame, served: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Columns `key` and `label`; and the requests that are not known, whose rows are left out."""
+def _told(labels: pl.DataFrame) -> pl.DataFrame:
+    """Columns `key`, or `request_id` and `row`, and `label`; null where there is none or one of the wrong kind."""
     if "key" in labels.columns:
-        return labels.select(pl.col("key").cast(pl.String), "label"), []
-    row = pl.col("row").cast(pl.Int64, strict=False) if "row" in labels.columns else pl.lit(0, pl.Int64)
-    asked = labels.select(pl.col("request_id").cast(pl.String), row.alias("row"), "label")
-    found = asked.join(served, on=["request_id", "row"], how="left", maintain_order="left")
-    missed = found.filter(pl.col("entity_key").is_null() & pl.col("request_id").is_not_null())
-    kept = found.filter(pl.col("entity_key").is_not_null() | pl.col("request_id").is_null())
-    return kept.select(pl.col("entity_key").alias("key"), "label"), missed["request_id"].to_list()
+        return labels.select(pl.col("key").cast(pl.String), "label")
+    first = pl.lit(0, pl.Int64)
+    row = pl.lit(None, pl.Int64)
+    if "row" in labels.columns:
+        row = pl.col("row").cast(pl.Int64, strict=False)
+        first = pl.when(pl.col("row").is_null()).then(first)
+    return labels.select(pl.col("request_id").cast(pl.String), row.fill_null(first).alias("row"), "label")
+
+
+def _with_before(labels: pl.DataFrame, ids: list[str], known: monitoring.Labels, served: pl.DataFrame) -> pl.DataFrame:
+    """The labels beside the one that counted for each id `before`, told in whichever way, and whether it `is_kept`:
+    told in this way already, and by no other since, as the last one counts."""
+    mine, others = (known.by_key, known.by_request) if ids == ["key"] else (known.by_request, known.by_key)
+    kind = labels["label"].dtype
+    kept = mine.select(*ids, pl.col("label").cast(kind, strict=False).alias("mine"), "told")
+    counts = monitoring.joined(served, known).unique(ids, keep="last")
+    counted = counts.select(*ids, pl.col("label").cast(kind, strict=False).alias("counted"))
+    since = -1 if others.is_empty() else int(others["told"].to_numpy().max())
+    both = labels.join(kept, on=ids, how="left", maintain_order="left")
+    return both.join(counted, on=ids, how="left", maintain_order="left").with_columns(
+        before=pl.coalesce("counted", "mine"),
+        is_kept=((pl.col("mine") == pl.col("label")) & (pl.col("told") > since)).fill_null(value=False),
+    )
 
 
 def _understood(labels: pl.DataFrame, signature: Signature) -> pl.DataFrame:
@@ -166,7 +186,7 @@ def _understood(labels: pl.DataFrame, signature: Signature) -> pl.DataFrame:
     names = [_class_of(given[at : at + 1], signature) for at in range(min(len(given), 1_000))]
     meant = pl.DataFrame({"label": given.head(1_000), "name": pl.Series(names, dtype=pl.String)})
     found = labels.join(meant, on="label", how="inner", maintain_order="left")
-    return found.select("key", pl.col("name").alias("label")).drop_nulls()
+    return found.with_columns(pl.col("name").alias("label")).drop("name").drop_nulls()
 
 
 def _class_of(label: pl.Series, signature: Signature) -> str | None:

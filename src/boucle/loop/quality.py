@@ -37,7 +37,7 @@ def newest_quality(
     chosen = [window for window in served if window.rows][-NEWEST:]
     if not chosen:
         return []
-    labels = monitoring.labels_of(store, name, stream, arrived_from=chosen[0].day).table
+    labels = monitoring.labels_of(store, name, stream, arrived_from=chosen[0].day)
     return [_of_window(store, name, stream, window, labels, metric, signature) for window in chosen]
 
 
@@ -47,7 +47,7 @@ def newest_slices(labelled: pl.DataFrame, columns: list[str], metric: str, signa
 
 
 def _of_window(
-    store: Store, name: str, stream: str, window: Window, labels: pl.DataFrame, metric: str, signature: Signature
+    store: Store, name: str, stream: str, window: Window, labels: monitoring.Labels, metric: str, signature: Signature
 ) -> WindowQuality:
     kept = monitoring.kept_window(store, name, stream, window.key)
     labelled = None if kept is None else monitoring.joined(kept[1], labels)

@@ -203,10 +203,11 @@ def predictions(
 def add_labels(
     store: Store, *, project_id: str, stream: str, labels: pl.DataFrame, arrived_at: datetime
 ) -> LabelBatch | None:
-    """Keep labels, columns `key` and `label`; None if no row has both.
+    """Keep labels, columns `key`, or `request_id` and `row`, and `label`; None if no row has all.
 
-    The same labels again are fine, and a key may get another label later: the last wins and `labels_of` counts it.
-    `arrived_at` is the event's time line: in a replay the replayed moment.
+    They wait for what they are of, if that is in no window yet. The same labels again are fine, and an id may get
+    another label later: the last wins and `labels_of` counts it. `arrived_at` is the event's time line: in a replay
+    the replayed moment.
     """
     if arrived_at.tzinfo is None:
         raise InvalidInput(
@@ -224,7 +225,7 @@ def add_labels(
 
 
 def labels_of(store: Store, project_id: str, stream: str, *, arrived_from: date | None = None) -> Labels:
-    """All labels of a stream, those that arrived on or after a day, and how many keys got contradicting ones."""
+    """All labels of a stream, those that arrived on or after a day, and how many ids got contradicting ones."""
     batches = store.read(
         lambda connection: tables.find_labels(connection, project_id, stream, arrived_from=arrived_from)
     )
@@ -249,7 +250,7 @@ def labelled(
     A label can't arrive before the day of its event, so that a few days read only the batches since.
     """
     served = predictions(store, project_id, stream, first, last, include_quarantined)
-    return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=first).table)
+    return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=first))
 
 
 def alerts(store: Store, project_id: str, stream: str, *, only_open: bool = False) -> list[Alert]:

@@ -299,4 +299,4 @@ class LabelBatch(Struct, frozen=True, kw_only=True):
     arrived_at: datetime
     rows: int
     digest: Digest
-    """Parquet blob with columns `key`, `label`."""
+    """Parquet blob with columns `key`, `label`; or `request_id`, `row`, `label`."""

@@ -27,7 +27,7 @@ def labels(
     \b
     Example:
       boucle labels arrived.csv
-      boucle labels arrived.parquet --json | jq .unknown
+      boucle labels arrived.parquet --json | jq .waiting
       boucle labels arrived.csv --url http://loop.example:5000
     """
     session = session_of(context)
@@ -66,7 +66,11 @@ def _show(session: Session, taken: "LabelsTaken", *, as_json: bool) -> None:
         (taken.contradictory, "ids have different labels here"),
         (taken.known, "ids had that label before"),
         (taken.corrected, "ids had another label before"),
-        (taken.unknown, f"ids are in no closed window, as {', '.join(taken.unknown_ids)}"),
+        (taken.joined, "ids are joined with what was answered"),
+        (
+            taken.waiting,
+            f"ids wait: they are joined when a window closes that has them, as {', '.join(taken.waiting_ids)}",
+        ),
     ):
         if count:
             screen.print(f"{count:,} {what}")

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 
 
 def _together(one: "LabelsTaken", other: "LabelsTaken") -> "LabelsTaken":
-    """The counts of both; some of the unknown ids."""
+    """The counts of both; some of the ids that wait."""
     first, second = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
     summed = {name: value + second[name] for name, value in first.items()}
-    return type(one)(**summed | {"unknown_ids": summed["unknown_ids"][:5]})
+    return type(one)(**summed | {"waiting_ids": summed["waiting_ids"][:5]})

@@ -1,0 +1,54 @@
+"""Labels that come before the window of their row is closed, by the id of the request."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from living import NAME, Living, _after
+
+from boucle.kernel.errors import InvalidInput
+from boucle.loop.labelling import LabelsTaken, keep_labels
+from boucle.monitoring.api import labelled
+
+pytestmark = pytest.mark.slow
+
+
+def tell(living: Living, rows: list[tuple[str, int | None, object]]) -> LabelsTaken:
+    table = pl.DataFrame(rows, schema={"request_id": pl.String, "row": pl.Int64, "label": pl.Int64}, orient="row")
+    return keep_labels(living.store, NAME, table)
+
+
+def labels(living: Living, request: str) -> list[tuple[int, str]]:
+    rows = labelled(living.store, NAME, "live", include_quarantined=True)
+    return rows.filter(pl.col("request_id") == request).sort("row").select("row", "label").rows()
+
+
+def test_labels_by_request_wait_for_the_window_of_their_rows(living: Living) -> None:
+    living.day()
+    day = next(living.days)
+    before = tell(living, [(f"{day}/0", 0, 1)])  # nothing of the kind has been asked yet
+    assert (before.kept, before.joined, before.waiting, before.waiting_ids) == (1, 0, 1, [f"{day}/0/0"])
+    living._serve(day)
+    while living.monitor.look():
+        pass
+    served = tell(living, [(f"{day}/0", 1, 0), (f"{day}/0", 2, 0), ("nobody", 0, 1)])
+    assert (served.kept, served.joined, served.waiting) == (3, 0, 3)
+    again = tell(living, [(f"{day}/0", 0, 1), (f"{day}/0", 2, 1)])
+    assert (again.known, again.corrected) == (1, 1)
+    assert labels(living, f"{day}/0") == []
+    for moment in (_after(day), _after(day) + timedelta(hours=2)):
+        living.clock.advance((moment - living.clock.now()).total_seconds())
+        while living.monitor.look():
+            pass
+    assert labels(living, f"{day}/0") == [(0, "1"), (1, "0"), (2, "1")]
+    after = tell(living, [(f"{day}/0", 0, 1), (f"{day}/0", 3, 1), ("nobody", 0, 1)])
+    assert (after.joined, after.waiting, after.known, after.waiting_ids) == (2, 1, 2, ["nobody/0"])
+    assert labels(living, f"{day}/0")[-1] == (3, "1")
+
+
+def test_a_request_of_one_row_needs_no_row(living: Living) -> None:
+    living.day()
+    assert keep_labels(living.store, NAME, pl.DataFrame({"request_id": ["x"], "label": [1]})).waiting_ids == ["x/0"]
+    assert tell(living, [("x", None, 0), (None, 0, 1)]).corrected == 1  # type: ignore[list-item]
+    with pytest.raises(InvalidInput, match="need a column"):
+        keep_labels(living.store, NAME, pl.DataFrame({"row": [0], "label": [1]}))
