@@ -7,16 +7,19 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from boucle.kernel import points
 from boucle.kernel.digests import Digest
+from boucle.monitoring.log_tail import LogTail
 from boucle.serving.api import log_folder
 from boucle.serving.care import broken_parts, collectable, endpoints
 from boucle.serving.compaction import compact
 from boucle.serving.log_parts import parts, read_bound
+from boucle.serving.log_rows import COMPARED
 from boucle.serving.meter import exposition
 from boucle.serving.prediction_log import PredictionLog, closed_segments, read_frames
-from boucle.serving.records import LogSection, PredictionFrame
+from boucle.serving.records import Compared, LogSection, PredictionFrame
 from boucle.serving.traffic import serving_root
 
 DIGEST = Digest("b" * 64)
@@ -98,6 +101,24 @@ def test_closed_segments_become_one_folder_a_day(home: Path, fill: Fill) -> None
     assert everywhere(folder) == sorted(f"q{number}" for number in range(100))
     again = compact(home, "flights", LogSection())
     assert (again.segments, again.rows) == (0, 0)
+
+
+def test_how_far_a_shadow_was_from_the_answer_stays_in_its_rows(home: Path) -> None:
+    folder = log_folder(home, "flights")
+    log = PredictionLog(folder, segment_bytes=1)
+    assert log.append(frame(1))
+    compared = Compared(number=1, largest_difference=0.125, differing_rows=1)
+    assert log.append(replace(frame(1), number=2, role="shadow", compared=compared))
+    assert log.append(frame(3))  # in the newest segment, which stays
+    log.close()
+    compact(home, "flights", LogSection())
+    rows = kept(folder).select("number", "role", "compared_with", "largest_difference", "differing_rows").rows()
+    assert rows == [(1, "champion", None, None, None)] * 2 + [(2, "shadow", 1, 0.125, 1)] * 2
+    first, _ = parts(folder)
+    pl.read_parquet(first).drop(COMPARED).write_parquet(first)  # as it was before
+    assert {one for piece in LogTail(folder, {}, 0).read(lambda _: True) for one in piece.rows.columns}.isdisjoint(
+        COMPARED
+    )
 
 
 def test_a_column_without_a_value_has_its_type(home: Path, fill: Fill) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from boucle.monitoring.windows import rows_of
 from boucle.serving.api import LogDamage, is_closed, parts, read_on, segment_file, segments_of
+from boucle.serving.log_rows import COMPARED
 from boucle.serving.records import PredictionFrame
 
 MOST_ROWS: Final = 20_000
@@ -100,7 +101,9 @@ class LogTail:
                 continue
             mine = [one for one in table["request_id"].unique() if wanted(one)]
             table = table.filter((pl.col("role") != "shadow") & pl.col("request_id").is_in(mine))
-            table = table.drop("role", "sample_rate", strict=False).unique(["request_id", "row"], maintain_order=True)
+            table = table.drop("role", "sample_rate", *COMPARED, strict=False).unique(
+                ["request_id", "row"], maintain_order=True
+            )
             if table.height:
                 yield Piece(table, dict.fromkeys(mine, (segment, start)))
         self._at[segment] = DONE

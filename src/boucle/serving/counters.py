@@ -31,7 +31,7 @@ MAGIC: Final = 20_261_001.0
 PID, ACCEPTED, LOGGED, LOST, TURNED_AWAY, _FREE, WAITING, GENERATION, VERSION = range(1, 10)
 ACCEPTED_ELSEWHERE, TURNED_AWAY_ELSEWHERE = 10, 11
 SHADOW_NUMBER, SHADOW_ANSWERED, SHADOW_FAILED = 12, 13, 14
-"""The process; predictions that the log was given, wrote, could not write, had no room to queue; nothing; rows that
+"""The process; rows that the log was given, wrote, could not write, had no room to queue; nothing; rows that
 wait for the model; the traffic's generation and the champion's number; what other threads gave, and had no room; the
 version that was shadow last, what it answered and what it failed at."""
 BATCHES: Final = 16

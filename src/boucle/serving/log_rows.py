@@ -11,16 +11,20 @@ from zlib import crc32
 
 import numpy as np
 import polars as pl
+from msgspec.structs import astuple
 
 from boucle.kernel.digests import Digest
 from boucle.packaging.records import Signature
-from boucle.serving.records import LogSection, PredictionFrame
+from boucle.serving.records import Compared, LogSection, PredictionFrame
 
 INPUT: Final = "in."
 OUTPUT: Final = "out."
+COMPARED: Final = ("compared_with", "largest_difference", "differing_rows")
+"""Of a shadow's rows, for the whole request: the version that answered, and how far its answers are from these."""
 HEAD: Final = (
     *("request_id", "row", "event_time", "served_at", "entity_key", "number", "bundle_digest", "latency_ms"),
     "role",
+    *COMPARED,
 )
 """The columns that every row has, whatever the model."""
 CHUNK_ROWS: Final = 20_000
@@ -121,6 +125,7 @@ def head_of(frames: Sequence[PredictionFrame], *, strict: bool = False) -> pl.Da
             "bundle_digest": pl.Series([str(frame.bundle_digest) for frame in frames], dtype=pl.String),
             "latency_ms": pl.Series([frame.latency_ms for frame in frames], dtype=pl.Float64),
             "role": pl.Series([frame.role for frame in frames], dtype=pl.String),
+            **_compared([frame.compared for frame in frames]),
         }
     )
     served = pl.from_epoch("served_at", "us").dt.replace_time_zone("UTC")
@@ -136,6 +141,15 @@ def head_of(frames: Sequence[PredictionFrame], *, strict: bool = False) -> pl.Da
     if strict and rows.select((pl.col("event_time").is_not_null() & at.is_null()).any()).item():
         raise ValueError("an event time is none")
     return rows.with_columns(served.alias("served_at"), pl.coalesce(at, served).alias("event_time")).select(HEAD)
+
+
+def _compared(found: Sequence[Compared | None]) -> dict[str, pl.Series]:
+    values = [(None, None, None) if one is None else astuple(one) for one in found]
+    types = (pl.Int64, pl.Float64, pl.Int64)
+    return {
+        name: pl.Series([value[place] for value in values], dtype=dtype)
+        for place, (name, dtype) in enumerate(zip(COMPARED, types, strict=True))
+    }
 
 
 def _flat(frames: Sequence[PredictionFrame], columns: Sequence[Sequence[Any] | None]) -> list[Any]:

@@ -3,8 +3,8 @@
 Records are encoded on the loop a little later, some at a time, when the answers are on their way already; only the call
 that may wait for the disk is the thread's. A thread that encoded them as well would fight with the loop for the
 interpreter, which costs more than the encoding. What is accepted is counted, and what becomes of it too: `accepted =
-logged + lost + still queued`, in counters that outlive the worker. What waits is bounded by rows and by bytes: a disk
-that cannot keep up costs records, never an answer.
+logged + lost + still queued`, in rows, by counters that outlive the worker. What waits is bounded by rows and by
+bytes: a disk that cannot keep up costs records, never an answer.
 """
 
 import asyncio
@@ -67,6 +67,15 @@ AnsweredRow: TypeAlias = tuple[RowLayout, str, float, float, list[Any], list[Any
 latency in seconds, inputs and outputs as the layout takes them. A plain tuple, since there is one for each request."""
 
 
+class _Encoded(NamedTuple):
+    """Records that are written by one call; None is one that cannot be."""
+
+    frames: list[bytes | None]
+    rows: list[int]
+    """Of each record."""
+    size: int
+
+
 class LogWriter:
     """Takes predictions on an event loop and has them written by a thread of its own."""
 
@@ -91,7 +100,7 @@ class LogWriter:
         self._queue: deque[Prediction | AnsweredRow] = deque()
         self._rows = 0
         self._planned = False
-        self._ready: deque[tuple[list[bytes | None], int]] = deque()
+        self._ready: deque[_Encoded] = deque()
         self._bytes_in = 0
         self._bytes_out = 0
         self._bytes_elsewhere = 0
@@ -106,12 +115,12 @@ class LogWriter:
 
     @property
     def written(self) -> int:
-        """Predictions in the log since this writer began."""
+        """Requests in the log since this writer began."""
         return self._log.written
 
     @property
     def lost(self) -> int:
-        """Predictions that could not be written since this writer began."""
+        """Requests that could not be written since this writer began."""
         return self._turned_away + self._lost
 
     def accept(self, prediction: Prediction) -> None:
@@ -119,7 +128,7 @@ class LogWriter:
 
         Only on the event loop, or where there is none, as in a test.
         """
-        if not self._has_room():
+        if not self._has_room(prediction.rows):
             return
         self._rows += prediction.rows
         self._queue.append(prediction)
@@ -128,19 +137,19 @@ class LogWriter:
 
     def accept_row(self, answered: AnsweredRow) -> None:
         """The same for a row."""
-        if not self._has_room():
+        if not self._has_room(1):
             return
         self._rows += 1
         self._queue.append(answered)
         if not self._planned:
             self._plan()
 
-    def _has_room(self) -> bool:
-        """Count a prediction as accepted, and as turned away if there is no room for it."""
-        self._view[ACCEPTED] += 1.0
+    def _has_room(self, rows: int) -> bool:
+        """Count rows as accepted, and as turned away if there is no room for them."""
+        self._view[ACCEPTED] += rows
         if self._rows > self._max_rows or self._bytes_in + self._bytes_elsewhere - self._bytes_out > self._max_bytes:
             self._turned_away += 1
-            self._view[TURNED_AWAY] += 1.0
+            self._view[TURNED_AWAY] += rows
             return False
         return True
 
@@ -154,12 +163,12 @@ class LogWriter:
         frame = self._log.encoded(self._frame(prediction, now + prediction.finished))
         size = len(frame) if frame else 1
         with self._elsewhere:
-            self._view[ACCEPTED_ELSEWHERE] += 1.0
+            self._view[ACCEPTED_ELSEWHERE] += prediction.rows
             if self._bytes_in + self._bytes_elsewhere - self._bytes_out > self._max_bytes:
-                self._view[TURNED_AWAY_ELSEWHERE] += 1.0
+                self._view[TURNED_AWAY_ELSEWHERE] += prediction.rows
                 return
             self._bytes_elsewhere += size
-            self._ready.append(([frame], size))
+            self._ready.append(_Encoded([frame], [prediction.rows], size))
             self._hand_on()
 
     def flush(self, timeout_s: float = 10.0) -> bool:
@@ -189,20 +198,23 @@ class LogWriter:
     def _encode(self) -> None:
         rows, size = 0, 0
         frames: list[bytes | None] = []
+        counts: list[int] = []
         now = self._clock.now().timestamp() - self._timer()
         while self._queue and len(frames) < _AT_ONCE and rows < _AT_ONCE_ROWS:
             answered = self._queue.popleft()
             if isinstance(answered, Prediction):
                 frame = self._log.encoded(self._frame(answered, now + answered.finished))
+                counts.append(answered.rows)
                 rows += answered.rows
             else:
                 frame = _row_frame(answered, now)
+                counts.append(1)
                 rows += 1
             frames.append(frame)
             size += len(frame) if frame else 1
         self._rows -= rows
         self._bytes_in += size
-        self._ready.append((frames, size))
+        self._ready.append(_Encoded(frames, counts, size))
 
     def _encode_all(self) -> None:
         while self._queue:
@@ -223,15 +235,17 @@ class LogWriter:
             self._wake.wait()
             self._wake.clear()
             while self._ready:
-                frames, size = self._ready.popleft()
+                frames, counts, size = self._ready.popleft()
                 kept = 0
                 try:
                     kept = self._log.write(frames)
                 except Exception:  # noqa: BLE001 - the thread's edge: predictions go on
                     _log.exception("predictions of endpoint %s cannot be logged", self._endpoint)
                 self._lost += len(frames) - kept
-                self._view[LOGGED] += float(kept)
-                self._view[LOST] += float(len(frames) - kept)
+                whole = [rows for frame, rows in zip(frames, counts, strict=True) if frame is not None]
+                rows_kept = sum(whole) if kept else 0  # all of them are written, or none
+                self._view[LOGGED] += rows_kept
+                self._view[LOST] += sum(counts) - rows_kept
                 with self._written:
                     self._bytes_out += size
                     self._written.notify_all()
