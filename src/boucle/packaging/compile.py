@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.packaging.bundle import Pipeline, labels_of
+from boucle.packaging.limits import probed, refuses_alike
 from boucle.packaging.manifest import MODEL
 from boucle.packaging.parity import Answer, Ask, narrowed, prove
-from boucle.packaging.probes import SINGLE_MAX, UNSEEN, accepted, with_value
 from boucle.packaging.records import (
     EncodeStage,
     Input,
@@ -79,14 +79,14 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     found, data, inputs, writing = _written(model, given)
     classes = [class_name(label) for label in found.classes]
     original = asked(model, found, given.restore)
-    signature = _signature(found, classes, _probed(original, inputs, given.table))
+    signature = _signature(found, classes, probed(original, inputs, given.table))
     stages: list[Stage] = [EncodeStage(unseen=-1.0), _stage(writing), PostStage(link="identity")]
     limits = DOUBLE_TOLERANCE if not (found.single or given.singles) else SINGLE_TOLERANCE
     tolerance = limits if tolerance is None else tolerance
 
     def proven(signature: Signature) -> Parity:
         candidate = asked_compiled(signature, stages, {GRAPH: data})
-        _refuses_alike(candidate, signature, given.table)
+        refuses_alike(candidate, signature, given.table)
         cuts = _thresholds(writing)
         return prove(original, candidate, signature, given.table, thresholds=cuts, compiler="onnx", tolerance=tolerance)
 
@@ -167,69 +167,6 @@ def _input(column: Any, table: pl.DataFrame) -> Input:
     values = table[column.source].fill_nan(None).drop_nulls()
     low, high = (values.min(), values.max()) if len(values) else (None, None)
     return Input(name=column.source, kind="number", nullable=True, minimum=low, maximum=high)
-
-
-def _probed(original: Ask, inputs: list[Input], table: pl.DataFrame) -> list[Input]:
-    """The inputs, with what the fitted model refuses: missing values, unseen categories, numbers too large for it."""
-    row = table.head(1)
-    try:
-        original(row)
-    except Exception as error:
-        said = (str(error) or repr(error)).splitlines()[0]
-        raise Refused(
-            f"the model does not answer the first row of the sample: {said}",
-            hint="pass rows as the model takes them",
-        ) from error
-
-    def sure(rows: pl.DataFrame) -> None:
-        if not np.isfinite(original(rows).scores).all():
-            raise InvalidInput("no finite answer")
-
-    asked: list[tuple[Input, float | str | None]] = [(one, probe) for one in inputs for probe in _PROBES[one.kind]]
-    answered = accepted(sure, [with_value(row, one, value) for one, value in asked])
-    refused = {(one.name, value) for (one, value), fine in zip(asked, answered, strict=True) if not fine}
-    return [_strict(one, {value for name, value in refused if name == one.name}) for one in inputs]
-
-
-_LADDER = (float("inf"), float(np.finfo(np.float64).max), 1e300, 1e200, SINGLE_MAX, 1e37, 1e30, 1e15)
-"""Magnitudes from which on a model may refuse a number: after a scaler, float32 ends elsewhere than at its largest."""
-_PROBES: dict[str, list[float | str | None]] = {
-    "number": [None, *_LADDER, *(-step for step in _LADDER)],
-    "category": [None, UNSEEN],
-}
-
-
-def _strict(one: Input, refused: set[float | str | None]) -> Input:
-    answered = [step for step in _LADDER if step not in refused]
-    # a model may refuse all negative numbers, which no limit can say
-    limit = next((step for step in answered if -step not in refused), answered[0] if answered else 0.0)
-    return replace(
-        one,
-        nullable=None not in refused,
-        limit=None if limit == np.inf or one.kind == "category" else limit,
-        closed=UNSEEN in refused,
-    )
-
-
-def _refuses_alike(compiled: Ask, signature: Signature, table: pl.DataFrame) -> None:
-    """Refused if the compiled model answers a row that the fitted one does not."""
-    row = table.head(1)
-    for one in signature.inputs:
-        for value in _PROBES[one.kind]:
-            if isinstance(value, float):
-                allowed = one.limit is None or abs(value) <= one.limit
-            else:
-                allowed = one.nullable if value is None else not one.closed
-            if allowed:
-                continue
-            try:
-                compiled(with_value(row, one, value))
-            except InvalidInput:
-                continue
-            raise Refused(
-                f"the compiled model answers {value!r} in column {one.name!r}, which the fitted one refuses",
-                hint="nothing was written; this compiler cannot be trusted with this model",
-            )
 
 
 def _signature(found: Any, classes: list[str], inputs: list[Input]) -> Signature:

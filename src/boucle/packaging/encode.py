@@ -40,15 +40,18 @@ class Encoder:
         self._plan = [(one.name, self._codes.get(one.name)) for one in inputs]
         widths = [one.width for one in inputs]
         self._starts = np.concatenate([[0], np.cumsum(widths, dtype=np.intp)]).astype(np.intp)
-        self._limits = np.repeat([np.inf if one.limit is None else one.limit for one in inputs], widths)
+        self._lows = np.repeat([one.low for one in inputs], widths)
+        self._highs = np.repeat([one.high for one in inputs], widths)
         self._nullable = np.repeat(np.array([one.nullable for one in inputs], dtype=bool), widths)
         self._closed = [int(self._starts[position]) for position, one in enumerate(inputs) if one.closed]
         self._has_tensors = any(one.kind == "tensor" for one in inputs)
         self._coded = [
             (place, self._codes[one.name]) for place, one in enumerate(self.inputs) if one.name in self._codes
         ]
-        self._limit = float(self._limits.min(initial=np.inf))
-        self._strict = bool(self._closed) or not self._nullable.all() or bool(np.isfinite(self._limits).any())
+        self._low = float(self._lows.max(initial=-np.inf))
+        self._high = float(self._highs.min(initial=np.inf))
+        has_limits = self._low > -np.inf or self._high < np.inf
+        self._strict = bool(self._closed) or not self._nullable.all() or has_limits
 
     def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
         """The matrix; unseen categories and missing values are NaN. Columns that are no inputs are ignored.
@@ -107,7 +110,7 @@ class Encoder:
         None where it takes a closer look: a missing value, an unseen category, a number near the limits.
         """
         row = None if self._has_tensors else self.coded(values)
-        if row is None or None in row or (self._strict and not (-self._limit <= min(row) and max(row) <= self._limit)):
+        if row is None or None in row or (self._strict and not (self._low <= min(row) and max(row) <= self._high)):
             return None
         return row
 
@@ -123,7 +126,7 @@ class Encoder:
 
     def _refuse(self, matrix: NDArray[np.float64], columns: Mapping[str, Values]) -> None:
         """InvalidInput for what the fitted model itself refuses."""
-        fine = np.abs(matrix) <= self._limits
+        fine = (matrix >= self._lows) & (matrix <= self._highs)
         unseen = bool(self._closed) and bool((matrix[:, self._closed] < 0).any())
         if fine.all() and not unseen:
             return
@@ -140,7 +143,7 @@ class Encoder:
                 hint=f"send a {'text' if one.kind == 'category' else 'number'} for {one.name!r}",
             )
         if one.kind != "category":
-            allowed = f"allowed are numbers from {-self._limits[position]:.6g} to {self._limits[position]:.6g}"
+            allowed = f"allowed are numbers from {self._lows[position]:.6g} to {self._highs[position]:.6g}"
         else:
             allowed = f"allowed are {', '.join(map(repr, one.categories[:20]))}"
         raise InvalidInput(f"column {one.name!r}, row {row}: {_shown(value)} is not answered; {allowed}")

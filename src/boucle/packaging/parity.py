@@ -6,7 +6,7 @@ encoders that disagree.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil, log10
+from math import ceil, inf, log10
 
 import numpy as np
 import polars as pl
@@ -62,9 +62,15 @@ def prove(
     """
     rows = list(families(signature, held_out, held_out if known is None else known, thresholds or {}))
     rows = [_allowed(one, signature) for one in rows]
+    if held_out.height and not rows[0].rows.height:
+        raise Refused(
+            f"none of the sample's {held_out.height} rows is one that the model answers, so nothing can be proven",
+            hint="pass rows without missing values, and with categories that the model knows",
+        )
     rows = [one for one in rows if one.rows.height or one.name == "zero rows"]
-    answers = _asked(original, rows), _asked(compiled, rows)
+    answers = _asked(original, rows, "fitted"), _asked(compiled, rows, "compiled")
     expected = answers[0][0].scores
+    _refuse_infinite(expected, rows[0], held_out)
     scale = scale_of(signature, expected)
     found = [
         compare(one.name, first, second, signature, scale, tolerance)
@@ -92,9 +98,10 @@ def _narrowed(
     found = 0.0
     steps = [*(largest * 10.0**power for power in (1, 2, 3, 4, 6, 9)), *(step for step in MAGNITUDES if step > largest)]
     for step in sorted(steps):
-        if one.limit is not None and step > one.limit:
+        signed = [value for value in (step, -step) if one.low <= value <= one.high]
+        if not signed:
             break
-        rows = pl.concat([with_value(base, one, sign * step) for sign in (1, -1)])
+        rows = pl.concat([with_value(base, one, value) for value in signed])
         apart = compare("", original(rows), compiled(rows), signature, scale, tolerance)
         if apart.largest > tolerance or apart.stray:
             break
@@ -132,21 +139,40 @@ def judged(found: Sequence[Difference], held_out: int, compiler: str, tolerance:
     )
 
 
-def _asked(ask: Ask, rows: Sequence[Family]) -> list[Answer]:
+def _asked(ask: Ask, rows: Sequence[Family], which: str) -> list[Answer]:
     # once for all that need not be asked alone: a call costs a fitted model more than the rows of most families
     together = [one for one in rows if not one.alone]
     try:
         whole = ask(pl.concat([one.rows for one in together], how="vertical_relaxed"))
-    except InvalidInput as error:
+        ends = np.cumsum([one.rows.height for one in together])
+        parts = {
+            id(one): Answer(whole.scores[end - one.rows.height : end], whole.labels[end - one.rows.height : end])
+            for one, end in zip(together, ends, strict=True)
+        }
+        return [parts[id(one)] if id(one) in parts else ask(one.rows) for one in rows]
+    except Exception as error:
+        # whatever a framework raises is its refusal, of rows that clients would be told to send
         raise Refused(
-            f"one of the models refuses rows that the signature allows: {error.message}", hint="nothing was written"
+            f"the {which} model refuses rows that the signature allows: {_said(error)}",
+            hint="nothing was written; with keep_code=True the model is served as it is",
         ) from error
-    ends = np.cumsum([one.rows.height for one in together])
-    parts = {
-        id(one): Answer(whole.scores[end - one.rows.height : end], whole.labels[end - one.rows.height : end])
-        for one, end in zip(together, ends, strict=True)
-    }
-    return [parts[id(one)] if id(one) in parts else ask(one.rows) for one in rows]
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, InvalidInput) else (str(error) or repr(error)).splitlines()[0][:300]
+
+
+def _refuse_infinite(expected: Values, family: Family, held_out: pl.DataFrame) -> None:
+    """Refused where the fitted model itself has no finite answer to a row of the sample."""
+    fine = np.isfinite(expected).reshape(len(expected), -1).all(axis=1)
+    if fine.all():
+        return
+    shown = family.rows[int(np.argmin(fine))].to_dicts()[0]
+    raise Refused(
+        f"the model answers {(~fine).sum()} of the sample's {held_out.height} rows with no finite number; the first is "
+        f"{str(shown)[:300]}",
+        hint="leave such rows out of the sample",
+    )
 
 
 def _allowed(family: Family, signature: Signature) -> Family:
@@ -155,8 +181,8 @@ def _allowed(family: Family, signature: Signature) -> Family:
     for one in signature.inputs:
         if not one.nullable:
             kept &= pl.col(one.name).is_not_null() & (pl.col(one.name).is_not_nan() if one.kind == "number" else True)
-        if one.limit is not None:
-            kept &= ~(pl.col(one.name).abs() > one.limit).fill_null(False) | pl.col(one.name).is_nan().fill_null(False)
+        if one.kind == "number" and (one.low > -inf or one.high < inf):
+            kept &= (pl.col(one.name).is_between(one.low, one.high) | pl.col(one.name).is_nan()).fill_null(True)
         if one.closed:
             kept &= pl.col(one.name).is_in(one.categories) | pl.col(one.name).is_null()
     return Family(family.name, family.rows.filter(kept), family.held_out, family.alone)

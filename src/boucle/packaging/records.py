@@ -1,6 +1,6 @@
 """The nouns of packaging. This module is imported by the serving worker: only msgspec and the standard library."""
 
-from math import prod
+from math import inf, prod
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -26,6 +26,22 @@ class Input(Struct, frozen=True, kw_only=True):
     """Whether a value that is none of `categories` is refused, as the fitted model does."""
     shape: list[int] | UnsetType = UNSET
     """Of a row, for tensors only."""
+    lowest: float | UnsetType = UNSET
+    """Numbers below are refused, as the fitted model does; only where that is nearer to zero than `limit`."""
+    highest: float | UnsetType = UNSET
+    """The same for numbers above."""
+
+    @property
+    def low(self) -> float:
+        """The smallest number that is answered."""
+        far = -inf if self.limit is None else -self.limit
+        return far if isinstance(self.lowest, UnsetType) else max(far, self.lowest)
+
+    @property
+    def high(self) -> float:
+        """The largest number that is answered."""
+        far = inf if self.limit is None else self.limit
+        return far if isinstance(self.highest, UnsetType) else min(far, self.highest)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

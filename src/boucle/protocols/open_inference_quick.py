@@ -94,9 +94,9 @@ def _decoder(signature: Signature) -> Callable[[bytes], Any]:
 
 def _tensor(one: Input) -> type[msgspec.Struct]:
     """One value that needs no closer look: not missing, and within the limits of the model."""
-    limit = _LARGEST if one.limit is None else one.limit
+    low, high = max(one.low, -_LARGEST), min(one.high, _LARGEST)
     is_number = one.kind == "number"
-    kind: Any = Annotated[float, Meta(ge=-limit, le=limit)] if is_number else str
+    kind: Any = Annotated[float, Meta(ge=low, le=high)] if is_number else str
     datatype: Any = Literal["FP64", "FP32", "FP16"] if is_number else Literal["BYTES"]
     fields: list[Any] = [("shape", tuple[Literal[1]]), ("datatype", datatype), ("data", tuple[kind])]
     return msgspec.defstruct("Tensor", fields, tag_field="name", tag=one.name, gc=False)
