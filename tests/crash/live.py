@@ -90,6 +90,8 @@ def work(context: Context, *, decide: bool) -> None:
         for hours in range(3, 3 + 2 * len(steps_of(context.project.loop.rollout))):
             _advance(context, clock, _after(day) + timedelta(hours=hours))
             _ask_canary(context)
+            while monitor.look():  # who was killed in the silence hears it from its restart on
+                pass
             while decide and controller.look():
                 pass
         if decide:

@@ -135,7 +135,7 @@ def test_everything_is_killed_while_a_training_is_kept_and_while_its_version_tak
 @pytest.mark.parametrize("victim", ["up", "serve", "worker", "monitor", "loop", "training", "all"])
 def test_each_process_killed_at_each_step(stage: Stage, tmp_path: Path, victim: str, points: tuple[str, ...]) -> None:
     at = struck(stage, tmp_path, victim, list(points))
-    assert len(at) >= (1 if victim == "training" else 3), at
+    assert len(at) >= (1 if victim == "training" else 2), at  # who is being started again is not there to be killed
 
 
 @pytest.mark.parametrize("point", POINTS)
