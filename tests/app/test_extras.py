@@ -4,11 +4,16 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.request import Request, urlopen
 
+import polars as pl
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
 
+import boucle
 from boucle.app.ports import free_port
 
 pytestmark = pytest.mark.long
@@ -17,7 +22,7 @@ TRACK = "import boucle\nwith boucle.start_run(experiment='x') as run:\n    run.l
 ROW = {
     "inputs": [
         {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
-        {"name": "temp", "shape": [1], "datatype": "FP64", "data": [80.0]},
+        {"name": "temp", "shape": [1], "datatype": "FP64", "data": [30.0]},
     ]
 }
 MAX_MB = 220
@@ -43,12 +48,16 @@ def test_the_bare_package_tracks(tmp_path: Path, installed: Callable[[str], Path
     assert "pip install 'boucle[all]'" in told
 
 
-def test_the_data_plane_alone_serves(tmp_path: Path, installed: Callable[[str], Path], bundles: Any) -> None:
+def test_the_data_plane_alone_serves(tmp_path: Path, installed: Callable[[str], Path]) -> None:
     programs = installed("boucle[serve]")
     assert not packages(programs) & {"sqlalchemy", "polars", "scikit_learn", "altair", "optuna"}
     size = sum(one.stat().st_size for one in programs.parent.rglob("*") if one.is_file() and not one.is_symlink())
     assert size < MAX_MB << 20
-    folder = bundles.write_bundle(tmp_path / "flights")
+    sample = pl.DataFrame({"carrier": ["AA", "UA"] * 50, "temp": [float(n % 41) for n in range(100)]})
+    encoded = ColumnTransformer([("carrier", OneHotEncoder(), ["carrier"])], remainder="passthrough")
+    model = Pipeline([("encoded", encoded), ("model", RandomForestClassifier(5, random_state=1))])
+    model.fit(sample, [int(n % 41 > 20) for n in range(100)])
+    folder = boucle.bundle(model, sample=sample, path=tmp_path / "flights", name="flights")
     port = free_port("127.0.0.1")
     with subprocess.Popen(
         [programs / "boucle", "serve", folder, "--port", str(port)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
@@ -56,12 +65,13 @@ def test_the_data_plane_alone_serves(tmp_path: Path, installed: Callable[[str], 
         try:
             assert server.stdout
             assert "answers at" in server.stdout.readline()
-            asked = Request(f"http://127.0.0.1:{port}/v2/models/flights/infer", json.dumps(ROW).encode())
-            with urlopen(asked) as answer:
-                outputs = json.load(answer)["outputs"]
+            request = Request(f"http://127.0.0.1:{port}/v2/models/flights/infer", json.dumps(ROW).encode())
+            with urlopen(request) as answer:
+                answers = {one["name"]: one["data"] for one in json.load(answer)["outputs"]}
         finally:
             server.terminate()
-    assert outputs[0]["data"] == pytest.approx([bundles.probability("UA", 80.0)])
+    asked = pl.DataFrame({"carrier": ["UA"], "temp": [30.0]})
+    assert answers["probability"] == pytest.approx(model.predict_proba(asked)[:, 1].tolist(), abs=1e-6)
     code, told = said(programs, tmp_path, "up")
     assert code == 5
     assert "pip install 'boucle[all]'" in told
