@@ -73,7 +73,7 @@ def _live(context: Context, feed: Feed, days: list[date], day_s: float, port: in
                 _wait_decided(context, days[-1])
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            process.communicate()
     return behind_s
 
 
@@ -95,7 +95,7 @@ def _up(
             time.sleep(0.1)
         has_ended = process.poll() is not None
         process.terminate()
-        process.wait()
+        process.communicate()
         if has_ended or start_s > PATIENCE_S:  # it cannot start, or this machine has no time for it
             raise SystemExit(f"boucle up did not answer within {start_s:g} s; its output above says why")
         start_s *= 2
