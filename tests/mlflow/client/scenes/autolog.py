@@ -82,7 +82,7 @@ def _run(client, run):
         "inputs": sorted([one.dataset.name, one.dataset.digest, one.dataset.source_type, [[t.key, t.value] for t in one.tags]] for one in run.inputs.dataset_inputs),
         "history": {name: len(client.get_metric_history(run.info.run_id, name)) for name in sorted(run.data.metrics)[:5]},
         "files": sorted(f.path for f in client.list_artifacts(run.info.run_id)),
-        "models": [_model(client.get_logged_model(one.model_id)) for one in outputs],
+        "models": sorted(_model(client.get_logged_model(one.model_id)) for one in outputs),  # MLflow gives them in the order of their random ids
     }
 
 
