@@ -66,6 +66,16 @@ def test_a_label_is_found_though_the_clock_was_set_back_when_it_came(store: Stor
     assert api.labelled(store, PROJECT, STREAM, DAY, DAY)["label"].to_list() == [0]
 
 
+def test_a_label_that_is_corrected_back_counts_also_while_events_are_ahead_of_the_clock(store: Store) -> None:
+    keep(store, DAY)
+    ahead = datetime(DAY.year + 1, DAY.month, DAY.day, tzinfo=UTC)
+    store.write(lambda conn: api.put_cursor(conn, PROJECT, STREAM, Cursor(sequence=1, newest=ahead)))
+    for late, label in enumerate([0, 1, 0, 0]):
+        add(store, DAY, {"x": label}, late=late)
+    assert api.labelled(store, PROJECT, STREAM, DAY, DAY)["label"].to_list() == [0]
+    assert api.labels_known(store, PROJECT, STREAM) == 3  # said twice in a row, it is kept once
+
+
 def test_labels_told_again_are_kept_once_however_far_the_monitor_has_come(store: Store) -> None:
     keep(store, DAY)
     add(store, DAY, {"x": 1})

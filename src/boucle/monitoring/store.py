@@ -200,23 +200,32 @@ def put_cursor(connection: Connection, project_id: str, stream: str, cursor: Cur
 
 
 def put_labels(connection: Connection, project_id: str, stream: str, batch: LabelBatch) -> None:
-    """Keep a batch; the same labels at the same moment again change nothing.
+    """Keep a batch; the same labels at the same moment again, or right after themselves, change nothing.
 
-    No label comes before what it judges was served: where the clock says so, it was set back.
+    No label comes before what it judges was served: where the clock says so, it was set back, and the batch counts as
+    come when the newest row was, each a little after the one before it.
     """
     table, newest = monitoring_labels, get_cursor(connection, project_id, stream).newest
+    own = _of(table, project_id, stream)
     told = (table.c.arrived_at == as_text(batch.arrived_at), table.c.digest == batch.digest)
-    if connection.execute(select(table.c.sequence).where(*_of(table, project_id, stream), *told)).first():
+    if connection.execute(select(table.c.sequence).where(*own, *told)).first():
         return
+    last = connection.execute(select(table).where(*own).order_by(table.c.sequence.desc()).limit(1)).first()
+    if last is not None and last.digest == batch.digest:
+        return
+    arrived_at = batch.arrived_at
+    if newest is not None and arrived_at < newest:
+        after = newest if last is None else datetime.fromisoformat(last.arrived_at) + timedelta(microseconds=1)
+        arrived_at = max(newest, after)
     row = {
         "project_id": project_id,
         "stream": stream,
-        "sequence": newest_labels(connection, project_id, stream) + 1,
-        "arrived_at": as_text(batch.arrived_at if newest is None else max(batch.arrived_at, newest)),
+        "sequence": 1 if last is None else last.sequence + 1,
+        "arrived_at": as_text(arrived_at),
         "rows": batch.rows,
         "digest": batch.digest,
     }
-    connection.execute(insert(table).on_conflict_do_nothing(), row)
+    connection.execute(insert(table), row)
 
 
 def newest_labels(connection: Connection, project_id: str, stream: str) -> int:
