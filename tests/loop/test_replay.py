@@ -142,11 +142,11 @@ def test_labels_that_are_unknown_twice_corrected_or_nonsense_are_told(project: P
         one, two = first["entity_key"], second["entity_key"]
         told = bring(f"id,late\n{one},0\n{one},1\n{two},maybe\n,1\nnobody,1\n")
         expected = {"rows": 5, "kept": 2, "incomplete": 1, "not_understood": 1, "repeated": 1, "corrected": 0}
-        expected |= {"contradictory": 1, "known": 0}
+        expected |= {"contradictory": 1, "known": 0, "odd_labels": ["maybe"]}
         assert told == expected | {"joined": 1, "waiting": 1, "waiting_ids": ["nobody"]}
         told = bring(f"request_id,row,label\n{first['request_id']},{first['row']},0\nnothing,0,1\n")
         expected = {"rows": 2, "kept": 2, "incomplete": 0, "not_understood": 0, "repeated": 0, "corrected": 1}
-        expected |= {"contradictory": 0, "known": 0}
+        expected |= {"contradictory": 0, "known": 0, "odd_labels": []}
         assert told == expected | {"joined": 1, "waiting": 1, "waiting_ids": ["nothing/0"]}
 
         def label() -> Any:
@@ -157,7 +157,12 @@ def test_labels_that_are_unknown_twice_corrected_or_nonsense_are_told(project: P
         # what is told by the key after that counts again, though that very label had been told by the key before
         assert bring(f"id,late\n{one},1\n")["corrected"] == 1
         assert label() == "1"
-        assert bring(f"id,late\n{one},1\n")["known"] == 1
+        told = bring(f"id,late\n{one},1.0\n{two},True\n")  # as pandas writes them
+        assert (told["kept"], told["known"], told["not_understood"]) == (2, 1, 0)
+        (tmp_path / "arrived.csv").write_text(f"id,late\n{one},banana\n{two},2\n")
+        wrong = boucle(folder, "labels", str(tmp_path / "arrived.csv"))
+        assert (wrong.returncode, "0 labels kept of 2 rows" in wrong.stdout) == (2, True)
+        assert "'banana', '2'" in wrong.stderr
     wrong = boucle(folder, "labels", str(folder / "boucle.yaml"))
     assert (wrong.returncode, "unknown kind" in wrong.stderr) == (2, True)
     (tmp_path / "arrived.csv").write_text("a,b\n1,2\n")

@@ -10,6 +10,7 @@ from boucle.data.records import DataSection
 from boucle.kernel import trees
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
+from boucle.loop.label_values import odd_ones, understood_by
 from boucle.loop.live import LIVE
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, ModelVersion
@@ -17,7 +18,6 @@ from boucle.monitoring import api as monitoring
 from boucle.packaging.manifest import MANIFEST, manifest_of
 from boucle.packaging.records import Signature
 from boucle.project.context import Context
-from boucle.training.api import numbers_of
 
 EXAMPLES: Final = 5
 """Ids that are named."""
@@ -38,6 +38,8 @@ class LabelsTaken(Struct, frozen=True, kw_only=True):
     """Rows without an id or a label."""
     not_understood: int
     """Labels that are none of the model's classes, or no numbers."""
+    odd_labels: list[str]
+    """Some of them, as they are written."""
     repeated: int
     """Rows whose id comes again further down with the same label or another; the last counts."""
     contradictory: int
@@ -95,7 +97,7 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
     told = _told(table)
     ids = [column for column in told.columns if column != "label"]
     whole = told.drop_nulls()
-    understood = _understood(whole, signature)
+    understood = understood_by(signature, whole)
     last = understood.unique(ids, keep="last", maintain_order=True)
     served = monitoring.served_ids(store, name, LIVE).with_columns(key=pl.col("entity_key"))
     served = served.join(last, on=ids, how="semi")
@@ -111,6 +113,7 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
         kept=last.height,
         incomplete=told.height - whole.height,
         not_understood=whole.height - understood.height,
+        odd_labels=odd_ones(signature, whole["label"])[:EXAMPLES],
         repeated=understood.height - last.height,
         contradictory=understood.unique().height - last.height,
         known=same,
@@ -174,23 +177,3 @@ def _with_before(labels: pl.DataFrame, ids: list[str], known: monitoring.Labels,
         before=pl.coalesce("counted", "mine"),
         is_kept=((pl.col("mine") == pl.col("label")) & (pl.col("told") > since)).fill_null(value=False),
     )
-
-
-def _understood(labels: pl.DataFrame, signature: Signature) -> pl.DataFrame:
-    """The rows whose label the model can be measured by; a class as its name, whatever it was written as."""
-    if signature.task == "regression":
-        return labels.with_columns(pl.col("label").cast(pl.Float64, strict=False)).filter(pl.col("label").is_finite())
-    if signature.task == "multiclass":
-        return labels.with_columns(pl.col("label").cast(pl.String))
-    given = labels["label"].unique()
-    names = [_class_of(given[at : at + 1], signature) for at in range(min(len(given), 1_000))]
-    meant = pl.DataFrame({"label": given.head(1_000), "name": pl.Series(names, dtype=pl.String)})
-    found = labels.join(meant, on="label", how="inner", maintain_order="left")
-    return found.with_columns(pl.col("name").alias("label")).drop("name").drop_nulls()
-
-
-def _class_of(label: pl.Series, signature: Signature) -> str | None:
-    try:
-        return signature.classes[int(numbers_of(label, signature.task, signature.classes)[0])]
-    except InvalidInput:
-        return None

@@ -8,6 +8,8 @@ import typer
 from boucle.app.session import AsJson, Session, session_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from boucle.loop.labelling import LabelsTaken
 
 
@@ -22,7 +24,8 @@ def labels(
     """Bring labels of what was answered live.
 
     The label is in the column `label` or that of the target, the id in `key`, that of `data.key`, or `request_id` (and
-    `row`). Labels may come late, twice or corrected: the last one counts. What is not understood is told.
+    `row`). Labels may come late, twice or corrected: the last one counts. What is not understood is told; a
+    file of which not one label is, is refused.
 
     \b
     Example:
@@ -53,15 +56,29 @@ def _sent(session: Session, file: Path, url: str) -> "LabelsTaken":
 
 def _show(session: Session, taken: "LabelsTaken", *, as_json: bool) -> None:
     from boucle.app.console import console, print_json
+    from boucle.kernel.errors import InvalidInput
 
     if as_json:
         print_json(taken)
-        return
-    screen = console(session.color)
+    else:
+        _tell(console(session.color), taken)
+    if taken.not_understood and not taken.kept:
+        raise InvalidInput(
+            f"not one of the labels is understood: {', '.join(map(repr, taken.odd_labels))[:200]} are none of the "
+            "model's classes, or no numbers",
+            hint="boucle show",
+        )
+
+
+def _tell(screen: "Console", taken: "LabelsTaken") -> None:
     screen.print(f"{taken.kept:,} labels kept of {taken.rows:,} rows")
     for count, what in (
         (taken.incomplete, "rows without an id or a label were left out"),
-        (taken.not_understood, "labels are none of the model's classes or no numbers, and were left out"),
+        (
+            taken.not_understood,
+            "labels are none of the model's classes or no numbers, and were left out, as "
+            f"{', '.join(map(repr, taken.odd_labels))[:200]}",
+        ),
         (taken.repeated, "rows are repeated further down, where the last counts"),
         (taken.contradictory, "ids have different labels here"),
         (taken.known, "ids had that label before"),

@@ -75,7 +75,8 @@ def _plain(value: Any) -> Any:
 
 
 def _together(one: "LabelsTaken", other: "LabelsTaken") -> "LabelsTaken":
-    """The counts of both; some of the ids that wait."""
+    """The counts of both; some of the ids that wait, and of the labels that are not understood."""
     first, second = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
     summed = {name: value + second[name] for name, value in first.items()}
-    return type(one)(**summed | {"waiting_ids": summed["waiting_ids"][:5]})
+    odd = [*dict.fromkeys(summed["odd_labels"])]
+    return type(one)(**summed | {"waiting_ids": summed["waiting_ids"][:5], "odd_labels": odd[:5]})
