@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import polars as pl
@@ -46,6 +47,10 @@ def test_the_bare_package_tracks(tmp_path: Path, installed: Callable[[str], Path
     code, told = said(programs, tmp_path, "up")
     assert code == 5
     assert "pip install 'boucle[all]'" in told
+    code, told = said(programs, tmp_path, "serve", "flights")
+    assert code != 0
+    assert "pip install 'boucle[serve]'" in told
+    assert "Traceback" not in told
 
 
 def test_the_data_plane_alone_serves(tmp_path: Path, installed: Callable[[str], Path]) -> None:
@@ -68,6 +73,16 @@ def test_the_data_plane_alone_serves(tmp_path: Path, installed: Callable[[str], 
             request = Request(f"http://127.0.0.1:{port}/v2/models/flights/infer", json.dumps(ROW).encode())
             with urlopen(request) as answer:
                 answers = {one["name"]: one["data"] for one in json.load(answer)["outputs"]}
+            for path, kind in (
+                ("/arrow/models/flights/predict", "application/vnd.apache.arrow.stream"),
+                ("/invocations", "application/vnd.apache.parquet"),
+            ):
+                table = Request(f"http://127.0.0.1:{port}{path}", b"", {"content-type": kind})
+                with pytest.raises(HTTPError) as refused:
+                    urlopen(table)
+                with refused.value as turned_away:
+                    assert turned_away.code == 415
+                    assert "has no polars installed; send JSON" in turned_away.read().decode()
         finally:
             server.terminate()
     asked = pl.DataFrame({"carrier": ["UA"], "temp": [30.0]})

@@ -78,9 +78,12 @@ def _end_waiting() -> None:
 
 def work(descriptor: int) -> None:
     """The interpreter's own side: load, wait for the task, do it."""
-    from granian.server import mp  # noqa: F401
+    try:
+        from granian.server import mp  # noqa: F401
 
-    import boucle.app.worker  # noqa: F401
+        import boucle.app.worker  # noqa: F401
+    except ModuleNotFoundError:
+        return  # the main process misses the same package, and says how it is installed
 
     with socket.socket(fileno=descriptor) as channel:
         head, descriptors, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)

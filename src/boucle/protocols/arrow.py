@@ -56,6 +56,7 @@ def check_type(headers: Headers) -> None:
     said = headers.get("content-type")
     if said is None or head.content_type(said)[0] != STREAM:
         raise NotUnderstood(f"content-type {str(said)[:100]!r} is not understood here; allowed is {STREAM}")
+    frame_columns.check_installed()
 
 
 def of_arrow(signature: Signature, body: bytes, *, max_rows: int) -> dict[str, Column]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.identity.http import NotUnderstood
+from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.series import tensors_of
 from boucle.serving.endpoint import Answer
@@ -24,7 +25,7 @@ MAX_TEXT_BYTES: Final = 64 << 20
 
 
 def loaded() -> Any:
-    """polars, with one thread: a worker is one of several, and a table is read once. Unavailable if it is missing."""
+    """polars, with one thread: a worker is one of several, and a table is read once. NotUnderstood if it is missing."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     check_installed()
     import polars
@@ -33,10 +34,11 @@ def loaded() -> Any:
 
 
 def check_installed() -> None:
-    """Unavailable where polars is missing; loads nothing."""
+    """NotUnderstood where polars is missing, as beside `boucle[serve]` alone; loads nothing."""
     if importlib.util.find_spec("polars") is None:
-        raise Unavailable(
-            "tables in Arrow and Parquet need polars, which is not installed here", hint="pip install polars"
+        raise NotUnderstood(
+            "Arrow and Parquet are not read by this server, which has no polars installed; send JSON, V2's binary "
+            "tensors, or CSV to /invocations; or: pip install polars",
         )
 
 

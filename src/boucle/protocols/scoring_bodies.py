@@ -13,7 +13,7 @@ import msgspec
 from boucle.identity.http import JSON, Headers, NotUnderstood
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Signature
-from boucle.protocols import head
+from boucle.protocols import frame_columns, head
 from boucle.protocols.arrow import of_arrow
 from boucle.protocols.arrow_stream import STREAM
 from boucle.protocols.csv_rows import of_csv
@@ -38,6 +38,8 @@ def kind_of(headers: Headers) -> str:
             f"content-type {said[:100]!r} is not understood here; allowed are {', '.join(_TYPES)}, in UTF-8 and "
             "without other parameters"
         )
+    if kind in (PARQUET, STREAM):
+        frame_columns.check_installed()
     return kind
 
 
