@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from boucle.evaluation.kept import load_evaluation  # not the api: that loads Polars, and half of `boucle up`'s memory
 from boucle.evaluation.records import Metric
 from boucle.governance import store as tables
 from boucle.governance.records import Evidence, Policy
@@ -43,8 +44,6 @@ def _measured_or_reported(store: Store, version: ModelVersion, policy: Policy) -
     files = {entry.path: entry for entry in trees.entries(store.blobs, version.bundle_digest)}
     if version.evaluation_digest is None:
         return _reported(store, version, policy, files=len(files))
-    from boucle.evaluation.api import load_evaluation  # loads numpy, Polars and treelite: half of `boucle up`'s memory
-
     evaluation = load_evaluation(store, version.evaluation_digest)
     if evaluation.bundle_digest != version.bundle_digest:
         raise Refused(

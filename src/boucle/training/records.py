@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from msgspec import Struct, field
-from numpy.typing import NDArray
 
 from boucle.data.records import Task
 from boucle.runs.records import ParamValue
+
+if TYPE_CHECKING:  # every command reads boucle.yaml, and few of them compute
+    import numpy as np
+    from numpy.typing import NDArray
 
 Estimator = Literal["gradient_boosting"]
 
@@ -92,7 +94,7 @@ class Fitted(Struct, frozen=True, kw_only=True):
     threshold: float
     """Probability from which the positive class is answered (binary)."""
     params: dict[str, ParamValue]
-    matrix: NDArray[np.float64]
+    matrix: "NDArray[np.float64]"
     """Encoded training rows (at most 10,000, evenly spaced), for the generated rows of the parity proof."""
     ranges: dict[str, tuple[float, float]]
     """Smallest and largest value of each numeric column in all training rows; none for a column without values."""

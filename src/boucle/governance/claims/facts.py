@@ -6,6 +6,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from boucle.data.records import DatasetVersion, Profile
+from boucle.evaluation.kept import load_evaluation
 from boucle.evaluation.records import Evaluation
 from boucle.governance import store as tables
 from boucle.governance.evidence import evidence_of
@@ -94,8 +95,6 @@ def _dataset(store: Store, version: ModelVersion) -> tuple[DatasetVersion | None
 def _evaluation(store: Store, version: ModelVersion) -> Evaluation | None:
     if version.evaluation_digest is None:
         return None
-    from boucle.evaluation.api import load_evaluation
-
     return load_evaluation(store, version.evaluation_digest)
 
 
