@@ -64,6 +64,7 @@ def test_a_profile_is_kept_and_told_again(folder: Path, capsys: pytest.CaptureFi
     ("words", "said"),
     [
         (["orders.csv", "-o", "orders.csv"], "is the table itself"),
+        (["orders.csv", "-o", "x.txt"], "next: boucle profile orders.csv -o x.profile"),
         (["orders.csv", "--html", "no/page.html"], "there is no folder no"),
         (["order.csv"], "there is orders.csv"),
         (["other.profile"], "there is no profile"),
@@ -154,3 +155,11 @@ def test_ctrl_c_ends_it_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None
     assert started.returncode == 130, said
     assert "Traceback" not in said
     assert [one.name for one in tmp_path.iterdir()] == ["large.parquet"]
+
+
+def test_a_reader_that_went_away_ends_it_as_documented(folder: Path) -> None:
+    command = [sys.executable, "-m", "boucle", "profile", "orders.csv"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout
+        process.stdout.close()
+    assert process.returncode == 141

@@ -197,3 +197,24 @@ def test_text_lengths_are_kept_in_full() -> None:
     lengths = profile(pl.DataFrame({"x": ["", "ab", "äöü", None]}), full=True).categories[0].lengths
     assert lengths is not None
     assert (lengths.rows, lengths.minimum, lengths.maximum, lengths.total) == (3, 0, 3, 5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e-170, 1e-165, 3e-168, 1e-165],
+        [5e-324, 1e-323, 0.0],
+        np.random.default_rng(1).lognormal(size=500) * 1e-308,
+        [1.7e308, *[1.0] * 99],
+        [1.7e308, -1.7e308, 1.0, 1e300],
+    ],
+    ids=["squares vanish", "least", "nearly least", "one huge", "both ends"],
+)
+def test_moments_of_the_smallest_and_largest_numbers(values: list[float]) -> None:
+    column = np.array(values)
+    scale = float(np.abs(column).max())
+    told, scaled = moments(profile(pl.DataFrame({"x": column})).numeric[0]), column / scale
+    assert told.mean == pytest.approx(scaled.mean() * scale, rel=1e-9)
+    assert told.deviation == pytest.approx(scaled.std(ddof=1) * scale, rel=1e-9, abs=5e-324)
+    assert told.skewness == pytest.approx(stats.skew(scaled), abs=1e-9)
+    assert told.kurtosis == pytest.approx(stats.kurtosis(scaled), abs=1e-9)

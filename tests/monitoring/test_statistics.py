@@ -62,3 +62,17 @@ def test_nothing_can_be_said_without_rows() -> None:
     assert statistics.wasserstein(np.arange(3.0), none, some) == statistics.moved(none, some) == 0.0
     assert statistics.ks_sorted(np.array([]), np.array([1.0])) == 0.0
     assert statistics.wasserstein_sorted(np.array([]), np.array([1.0])) == 0.0
+
+
+def test_equal_columns_are_no_distance_at_all_to_the_last_bit() -> None:
+    counts = np.array([1, 3, 7, 19, 3001, 17])
+    assert statistics.hellinger(counts, counts * 3) == 0.0
+    assert statistics.js(counts, counts * 3) == 0.0
+    assert statistics.psi(counts, counts) == 0.0
+
+
+def test_bins_of_the_reference_are_joined_by_its_rows_alone() -> None:
+    reference = np.array([0, 200, 200, 200, 40, 0])
+    one, other = np.array([1, 12, 0, 30, 2, 0]), np.array([0, 15, 15, 13, 0, 2])
+    joined = [statistics.tested(reference, window, known=reference)[0].tolist() for window in (one, other)]
+    assert joined[0] == joined[1] == [200, 200, 240]

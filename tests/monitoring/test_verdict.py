@@ -9,10 +9,10 @@ from scipy import stats
 
 from boucle.data.api import profile
 from boucle.data.records import Noise
-from boucle.monitoring import nulls
+from boucle.monitoring import nulls, statistics
 from boucle.monitoring.columns import exact_columns
 from boucle.monitoring.compare import columns_of, compared
-from boucle.monitoring.nulls import noise_of, p_value, threshold
+from boucle.monitoring.nulls import bins_p_value, noise_of, p_value, threshold
 from boucle.monitoring.verdict import TableVerdict, holm, judged, window_noise
 
 Shape = Callable[[np.random.Generator, int], object]
@@ -198,3 +198,61 @@ def test_between_two_sizes_lies_what_numpy_says() -> None:
     for at in (0.0, 1.0, 1.3, 2.0, 3.7, 4.0, 9.0):
         assert nulls._between(at, known, values) == float(np.interp(at, known, values))
     assert nulls._between(7.0, [1.0], [3.0]) == 3.0
+
+
+def test_bins_of_five_expected_rows_are_no_alarm_beyond_the_rate() -> None:
+    noise = np.random.default_rng(50)
+    reference = np.full(10, 200)
+    p_values = np.array(
+        [
+            bins_p_value(*statistics.tested(reference, window, known=reference))
+            for window in noise.multinomial(50, noise.dirichlet(reference, 1_500))
+        ]
+    )
+    for rate in (0.1, 0.01):
+        assert np.mean(p_values <= rate) <= rate + 4 * np.sqrt(rate / len(p_values))
+    assert np.mean(p_values <= 0.1) > 0.05
+
+
+@pytest.mark.parametrize(("shares", "rows"), [([0.75, 0.25], 20), ([0.7, 0.2, 0.1], 50), ([0.9, 0.1], 60)])
+def test_far_tails_of_few_rows_are_counted(shares: list[float], rows: int) -> None:
+    """Against the exact chance of windows at least as far away, where Pearson's is up to three times too small."""
+    reference = (np.array(shares) * 20_000).round().astype(int)
+    drawn = np.random.default_rng(3).multivariate_hypergeometric(reference, rows, 300_000)
+    windows, times = np.unique(drawn, axis=0, return_counts=True)
+    chances = np.array([bins_p_value(reference, window) for window in windows])
+    for rate in (0.01, 0.001, 0.0005):
+        assert times[chances <= rate].sum() / 300_000 <= 1.25 * rate
+
+
+@pytest.mark.long
+def test_the_rate_holds_for_windows_of_any_few_rows() -> None:
+    rounds, rate, found = 500, 0.01, []
+    for rows in range(20, 201, 2):
+        noise = np.random.default_rng(rows)
+        alarms = 0
+        for _ in range(rounds):
+            sides = (exact_columns(pl.DataFrame({"x": noise.normal(size=n)})) for n in (2_000, rows))
+            alarms += any(one.verdict in ("drift", "slight") for one in judged(compared(*sides), rate=rate).columns)
+        found.append(alarms / rounds)
+        assert found[-1] <= rate + 5 * np.sqrt(rate / rounds), rows
+    assert 0.3 * rate < np.mean(found) <= 1.1 * rate
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rows", [20, 30, 50, 52, 100])
+def test_the_rate_holds_for_few_rows_of_ten_columns(rows: int) -> None:
+    rounds, rate, alarms = 400, 0.01, 0
+    noise = np.random.default_rng(rows)
+    for _ in range(rounds):
+        sides = (
+            exact_columns(
+                pl.DataFrame(
+                    {f"x{at}": noise.normal(size=n) for at in range(8)}
+                    | {f"t{at}": noise.choice(["a", "b", "c"], n, p=[0.7, 0.2, 0.1]) for at in range(2)}
+                )
+            )
+            for n in (2_000, rows)
+        )
+        alarms += any(one.verdict in ("drift", "slight") for one in judged(compared(*sides), rate=rate).columns)
+    assert alarms / rounds <= rate + 4 * np.sqrt(rate / rounds)

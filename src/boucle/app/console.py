@@ -27,12 +27,20 @@ MARKS = {True: "✓", False: "✗", None: "·"}
 _STYLES = {True: "green", False: "bold red", None: "dim"}
 
 
+class _Console(Console):
+    """One that leaves it to the program's edge what becomes of output that nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        raise BrokenPipeError
+
+
 def console(color: str | None = None, *, stderr: bool = False) -> Console:
     """A console; `color` is `always`, `never` or `auto` (also None: only for a terminal, and not with NO_COLOR)."""
     stream = sys.stderr if stderr else sys.stdout
     forced = {"always": True, "never": False}.get(color or "auto")
     terminal = stream.isatty() if forced is None else forced
-    return Console(
+    return _Console(
         file=stream,
         force_terminal=forced,
         no_color=forced is False or None,

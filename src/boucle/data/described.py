@@ -1,6 +1,7 @@
 """A profile in the figures that people ask for: mean, deviation, skewness, quantiles, distinct values, correlations."""
 
 import math
+import sys
 from fractions import Fraction
 from itertools import combinations
 from typing import Final
@@ -17,6 +18,8 @@ TRUSTED: Final = Fraction(1, 1000)
 """Where rounding may have made a larger share than this of a variance, or added more to a skewness or a kurtosis, the
 histogram tells them: that of values which are close together, far from zero, has narrow buckets."""
 
+_LEAST: Final = Fraction(1, 2**1074)
+"""The smallest float: what a power that is smaller may have lost."""
 _HALF_ULP: Final = Fraction(1, 2**53)
 """Of a float, relative: what rounding a square may change at most. A cube or a fourth power is rounded twice."""
 
@@ -36,7 +39,8 @@ class Moments(Struct, frozen=True, kw_only=True):
 def moments(summary: NumericProfile) -> Moments:
     """Mean, standard deviation, skewness and excess kurtosis, computed from exact sums in fractions.
 
-    The mean is always correctly rounded. The others are to about a thousandth at worst, usually to the last digits.
+    The mean is correctly rounded, but where values lie beyond the limit of exact sums (1e301): there the histogram tells
+    all of them. The others are right to about a thousandth at worst, usually to the last digits.
 
     >>> from boucle.data.profiles import profile
     >>> import polars as pl
@@ -58,34 +62,42 @@ def moments(summary: NumericProfile) -> Moments:
         m3 = raw3 - 3 * mean * raw2 + 2 * mean**3
         m4 = raw4 - 4 * mean * raw3 + 6 * mean**2 * raw2 - 3 * mean**4
         # Where each rounding went one way, m3 is off by 5 half ulps of raw4 ** (3 / 4) at most, m4 by 17 of raw4.
-        if (5 * _HALF_ULP) ** 4 * raw4**3 <= TRUSTED**4 * m2**6:
+        # Powers of very small values are off by the smallest float, whatever their own size.
+        told_apart = m2 > 0 and 64 * _LEAST * _LEAST <= TRUSTED * TRUSTED * m2**3
+        if told_apart and (5 * _HALF_ULP) ** 4 * raw4**3 <= TRUSTED**4 * m2**6:
             skewness = math.copysign(math.sqrt(m3 * m3 / m2**3), m3)
-        if 17 * _HALF_ULP * raw4 <= TRUSTED * m2 * m2:
+        if m2 > 0 and 17 * _HALF_ULP * raw4 + 8 * _LEAST <= TRUSTED * m2 * m2:
             kurtosis = float(m4 / (m2 * m2)) - 3
-    told = _by_buckets(summary, float(mean))
-    trusted = raw2 * _HALF_ULP <= TRUSTED * m2 and largest <= sums.LIMIT ** (1 / 2)
+    told = _by_buckets(summary, float(mean) if largest <= sums.LIMIT else None)
+    trusted = raw2 * _HALF_ULP + _LEAST <= TRUSTED * m2 and largest <= sums.LIMIT ** (1 / 2)
     return Moments(
-        mean=float(mean),
+        mean=told.mean,
         deviation=math.sqrt(m2 * n / (n - 1)) if trusted else told.deviation,
         skewness=told.skewness if skewness is None else skewness,
         kurtosis=told.kurtosis if kurtosis is None else kurtosis,
     )
 
 
-def _by_buckets(summary: NumericProfile, mean: float) -> Moments:
-    """As if each value stood in the middle of its bucket, as it does where there are few."""
+def _by_buckets(summary: NumericProfile, mean: float | None) -> Moments:
+    """As if each value stood in the middle of its bucket, as it does where there are few; so the mean, if it is not
+    known."""
     kept = histogram_of(summary)
+    n = int(kept.counts.sum())
     low = kept.prefixes << np.int64(64 - kept.bits)
     edges = histogram.value_at(np.array([low, low | np.int64((1 << (64 - kept.bits)) - 1)]))
     edges = np.clip(edges, summary.minimum, summary.maximum)
-    far = edges[0] / 2 + edges[1] / 2 - mean
-    scale = float(np.max(np.abs(far))) or 1.0
-    far /= scale
-    n = int(kept.counts.sum())
+    # In quarters where mean is not known, as two far values may then add up to more than the largest float.
+    part = 0.25 if mean is None else 1.0
+    parts = edges[0] * part / 2 + edges[1] * part / 2 if part < 1 else edges[0] + (edges[1] - edges[0]) / 2
+    if mean is None:
+        mean = math.fsum((parts * (kept.counts / n)).tolist()) / part
+    parts -= mean * part
+    scale = float(np.max(np.abs(parts))) or 1.0
+    far = parts / scale
     m2, m3, m4 = (float(np.sum(kept.counts * far**power) / n) for power in (2, 3, 4))
     return Moments(
         mean=mean,
-        deviation=scale * math.sqrt(m2 * n / (n - 1)) if n > 1 else None,
+        deviation=min(math.sqrt(m2 * n / (n - 1)) / part * scale, sys.float_info.max) if n > 1 else None,
         skewness=m3 / m2**1.5 if m2 else None,
         kurtosis=m4 / m2**2 - 3 if m2 else None,
     )

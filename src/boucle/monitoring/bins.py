@@ -73,13 +73,14 @@ class Bins:
 
 
 def number_labels(lowest: float, ends: Sequence[float], highest: float) -> list[str]:
-    """Names of the bins of numbers.
+    """Names of the bins of numbers; each but the first begins above the end of the one before.
 
     >>> number_labels(0.0, [1.0, 2.5], 4.0)
-    ['below 0', '0 to 1', '1 to 2.5', '2.5 to 4', 'above 4', 'missing']
+    ['below 0', '0 to 1', 'over 1 to 2.5', 'over 2.5 to 4', 'above 4', 'missing']
     """
     marks = [f"{value:.5g}" for value in (lowest, *ends, highest)]
-    inner = [low if low == high else f"{low} to {high}" for low, high in pairwise(marks)]
+    inner = [low if low == high else f"over {low} to {high}" for low, high in pairwise(marks)]
+    inner[0] = inner[0].removeprefix("over ")
     return [f"below {marks[0]}", *inner, f"above {marks[-1]}", "missing"]
 
 

@@ -52,7 +52,8 @@ class Distances(Struct, frozen=True, kw_only=True):
     js: float | None = None
     hellinger: float | None = None
     chi_square: float | None = None
-    """Of bins in each of which at least five rows are expected; of text, its values that both together have most."""
+    """Of bins in each of which at least five rows are expected, by the reference's rows; of text, of the values that
+    both together have most, by the rows of both."""
     freedom: int = 0
     """Degrees of freedom of it."""
     moved: float | None = None
@@ -67,6 +68,9 @@ class Distances(Struct, frozen=True, kw_only=True):
     reference_counts: list[int] = []
     """Rows per bin."""
     window_counts: list[int] = []
+    tested_reference: list[int] = []
+    """Rows per bin of `chi_square`."""
+    tested_window: list[int] = []
 
 
 def columns_of(profile: Profile) -> dict[str, ColumnProfile]:
@@ -118,7 +122,7 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
     else:
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
     p, q = used(*full)
-    tested = statistics.tested(*(pooled or (p, q)))
+    tested = statistics.tested(*pooled) if pooled else statistics.tested(p, q, known=p)
     return Distances(
         column=name,
         kind=_kind(reference),
@@ -138,6 +142,8 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         bins=[name for name, *rows in zip(labels, *full, strict=True) if any(rows)],
         reference_counts=p.tolist(),
         window_counts=q.tolist(),
+        tested_reference=tested[0].tolist(),
+        tested_window=tested[1].tolist(),
     )
 
 

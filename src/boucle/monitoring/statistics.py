@@ -75,8 +75,9 @@ def hellinger(reference: Counts, window: Counts) -> float:
 
 def hellinger_of_each(reference: Counts, windows: Counts) -> Floats:
     """The same of many windows, shape (..., bins), none of them empty."""
-    shared = np.sqrt(reference / reference.sum() * (windows / windows.sum(axis=-1, keepdims=True))).sum(axis=-1)
-    return np.asarray(np.sqrt(np.maximum(1 - shared, 0.0)))
+    # 1 - sum of sqrt(p q) is half the sum of (sqrt(p) - sqrt(q)) ** 2, which is 0 for equal shares, to the last bit.
+    apart = np.sqrt(reference / reference.sum()) - np.sqrt(windows / windows.sum(axis=-1, keepdims=True))
+    return np.asarray(np.sqrt(np.minimum((apart * apart).sum(axis=-1) / 2, 1.0)))
 
 
 def chi_square(reference: Counts, window: Counts) -> float:
@@ -91,14 +92,22 @@ def chi_square(reference: Counts, window: Counts) -> float:
     if not n or not m:
         return 0.0
     used = both > 0
+    return float(chi_square_of_each(both[used], window[used], n, m))
+
+
+def chi_square_of_each(both: Counts, windows: Counts, n: int, m: int) -> Floats:
+    """The same of many windows of m rows, shape (..., bins), each with a reference of n; no bin is empty in `both`."""
     # sum (o - e)^2 / e over both rows, with one division a bin
-    apart = reference[used] * np.float64(m) - window[used] * np.float64(n)
-    return float(np.sum(apart * apart / both[used]) / (float(n) * m))
+    apart = (both - windows) * np.float64(m) - windows * np.float64(n)
+    return np.asarray(np.sum(apart * apart / both, axis=-1) / (float(n) * m))
 
 
-def tested(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
-    """The bins as Pearson's test may look at them: those of which fewer than five rows are expected in one of the two
-    are joined, rarest first (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
+def tested(reference: Counts, window: Counts, *, known: Counts | None = None) -> tuple[Counts, Counts]:
+    """The bins as Pearson's test may look at them: the rarest are joined until at least five rows of the smaller of the
+    two are expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
+
+    `known`: rows per bin by which bins are rare, those of both together by default. Bins that were made of the
+    reference alone are joined by its rows alone: else just those that the window lacks by chance would be joined.
 
     >>> [one.tolist() for one in tested(np.array([50, 50, 1]), np.array([30, 70, 0]))]
     [[50, 51], [70, 30]]
@@ -106,15 +115,25 @@ def tested(reference: Counts, window: Counts) -> tuple[Counts, Counts]:
     n, m = int(reference.sum()), int(window.sum())
     if not n or not m:
         return reference[:0], window[:0]
-    expected = (reference + window) * (min(n, m) / (n + m))
+    known = reference + window if known is None else known
+    expected = known * (min(n, m) / int(known.sum()))
     order = np.argsort(expected, kind="stable")
-    rare = int(np.searchsorted(expected[order], _EXPECTED))
-    if rare and expected[order[:rare]].sum() < _EXPECTED:
-        rare += 1  # together they are still too rare
-    few, many = order[:rare], order[rare:]
-    if not rare:
-        return reference, window
-    return np.append(reference[many], reference[few].sum()), np.append(window[many], window[few].sum())
+    groups: list[list[int]] = []
+    going: list[int] = []
+    rows = 0.0
+    for place in order.tolist():
+        going.append(place)
+        rows += float(expected[place])
+        if rows >= _EXPECTED:
+            groups.append(going)
+            going, rows = [], 0.0
+    if going:  # nothing is left to join them with but the last
+        groups = [*groups[:-1], [*(groups[-1] if groups else []), *going]]
+    groups.sort(key=lambda group: (len(group) > 1, group))
+    return (
+        np.array([reference[group].sum() for group in groups], dtype=np.int64),
+        np.array([window[group].sum() for group in groups], dtype=np.int64),
+    )
 
 
 def moved(reference: Counts, window: Counts) -> float:

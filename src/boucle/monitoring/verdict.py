@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
-from boucle.monitoring.nulls import chi_square_p_value, ks_p_value, p_value, size_of, threshold
+from boucle.monitoring.nulls import bins_p_value, ks_p_value, p_value, size_of, threshold
 from boucle.monitoring.records import SERIOUS, DriftVerdict, Together
 
 RATE: Final = 0.01
@@ -146,7 +146,7 @@ def _chi_square_a_freedom(one: Distances) -> float:
 
 def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
     size = size_of(one.reference_rows, one.window_rows)
-    by_bins = chi_square_p_value(one.chi_square or 0.0, one.freedom)
+    by_bins = bins_p_value(np.array(one.tested_reference), np.array(one.tested_window))
     if "chi_square" in noise:
         by_bins = max(by_bins, p_value(noise["chi_square"], "chi_square", _chi_square_a_freedom(one), 1.0))
     if one.ks is None:

@@ -48,9 +48,15 @@ def profile(
             raise InvalidInput(f"{path} is the table itself; it would be overwritten", hint="name another file")
         if path is not None and not path.absolute().parent.is_dir():
             raise InvalidInput(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+    from boucle.data.profile_file import SUFFIX, load, profile_file, sample_file, to_bytes
+
+    if out is not None and out.suffix != SUFFIX:
+        raise InvalidInput(
+            f"{out} does not end in {SUFFIX}, by which commands know a kept profile",
+            hint=f"boucle profile {table} -o {out.with_suffix(SUFFIX)}",
+        )
     from boucle.app.console import console, print_json, progress
     from boucle.data.profile_facts import facts
-    from boucle.data.profile_file import SUFFIX, load, profile_file, sample_file, to_bytes
     from boucle.kernel.paths import write_atomic
 
     if table.suffix == SUFFIX:
