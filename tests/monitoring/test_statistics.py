@@ -74,5 +74,5 @@ def test_equal_columns_are_no_distance_at_all_to_the_last_bit() -> None:
 def test_bins_of_the_reference_are_joined_by_its_rows_alone() -> None:
     reference = np.array([0, 200, 200, 200, 40, 0])
     one, other = np.array([1, 12, 0, 30, 2, 0]), np.array([0, 15, 15, 13, 0, 2])
-    joined = [statistics.tested(reference, window, known=reference)[0].tolist() for window in (one, other)]
+    joined = [statistics.joined_bins(reference, window, known=reference)[0].tolist() for window in (one, other)]
     assert joined[0] == joined[1] == [200, 200, 240]

@@ -205,7 +205,7 @@ def test_bins_of_five_expected_rows_are_no_alarm_beyond_the_rate() -> None:
     reference = np.full(10, 200)
     p_values = np.array(
         [
-            bins_p_value(*statistics.tested(reference, window, known=reference))
+            bins_p_value(*statistics.joined_bins(reference, window, known=reference))
             for window in noise.multinomial(50, noise.dirichlet(reference, 1_500))
         ]
     )

@@ -39,8 +39,8 @@ class Moments(Struct, frozen=True, kw_only=True):
 def moments(summary: NumericProfile) -> Moments:
     """Mean, standard deviation, skewness and excess kurtosis, computed from exact sums in fractions.
 
-    The mean is correctly rounded, but where values lie beyond the limit of exact sums (1e301): there the histogram tells
-    all of them. The others are right to about a thousandth at worst, usually to the last digits.
+    The mean is correctly rounded, but where values lie beyond 1e301, the limit of exact sums: there the histogram tells
+    all. The others are right to about a thousandth at worst, usually to the last digits.
 
     >>> from boucle.data.profiles import profile
     >>> import polars as pl
@@ -63,7 +63,7 @@ def moments(summary: NumericProfile) -> Moments:
         m4 = raw4 - 4 * mean * raw3 + 6 * mean**2 * raw2 - 3 * mean**4
         # Where each rounding went one way, m3 is off by 5 half ulps of raw4 ** (3 / 4) at most, m4 by 17 of raw4.
         # Powers of very small values are off by the smallest float, whatever their own size.
-        told_apart = m2 > 0 and 64 * _LEAST * _LEAST <= TRUSTED * TRUSTED * m2**3
+        told_apart = m2 > 0 and TRUSTED * TRUSTED * m2**3 >= 64 * _LEAST * _LEAST
         if told_apart and (5 * _HALF_ULP) ** 4 * raw4**3 <= TRUSTED**4 * m2**6:
             skewness = math.copysign(math.sqrt(m3 * m3 / m2**3), m3)
         if m2 > 0 and 17 * _HALF_ULP * raw4 + 8 * _LEAST <= TRUSTED * m2 * m2:

@@ -122,7 +122,7 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
     else:
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
     p, q = used(*full)
-    tested = statistics.tested(*pooled) if pooled else statistics.tested(p, q, known=p)
+    tested = statistics.joined_bins(*pooled) if pooled else statistics.joined_bins(p, q, known=p)
     return Distances(
         column=name,
         kind=_kind(reference),

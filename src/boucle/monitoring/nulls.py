@@ -115,7 +115,7 @@ def chi_square_p_value(statistic: float, freedom: int) -> float:
 
 
 def bins_p_value(reference: Counts, window: Counts) -> float:
-    """Pearson's test of the bins that `statistics.tested` gives; 1 for fewer than two.
+    """Pearson's test of the bins that `statistics.joined_bins` gives; 1 for fewer than two.
 
     Where few rows are expected in a bin, the chi-squared distribution is too light far out, and a table of many columns
     asks there. So p-values that matter are counted then: among 10,000 draws of the window's rows from those of both

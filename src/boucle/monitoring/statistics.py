@@ -102,14 +102,14 @@ def chi_square_of_each(both: Counts, windows: Counts, n: int, m: int) -> Floats:
     return np.asarray(np.sum(apart * apart / both, axis=-1) / (float(n) * m))
 
 
-def tested(reference: Counts, window: Counts, *, known: Counts | None = None) -> tuple[Counts, Counts]:
+def joined_bins(reference: Counts, window: Counts, *, known: Counts | None = None) -> tuple[Counts, Counts]:
     """The bins as Pearson's test may look at them: the rarest are joined until at least five rows of the smaller of the
     two are expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
 
     `known`: rows per bin by which bins are rare, those of both together by default. Bins that were made of the
     reference alone are joined by its rows alone: else just those that the window lacks by chance would be joined.
 
-    >>> [one.tolist() for one in tested(np.array([50, 50, 1]), np.array([30, 70, 0]))]
+    >>> [one.tolist() for one in joined_bins(np.array([50, 50, 1]), np.array([30, 70, 0]))]
     [[50, 51], [70, 30]]
     """
     n, m = int(reference.sum()), int(window.sum())
