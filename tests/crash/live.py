@@ -9,7 +9,7 @@ each day, in which the canary is asked.
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from threading import Event
@@ -36,7 +36,7 @@ from boucle.packaging.api import open_kept, predict_table
 from boucle.project.context import Context, open_context
 from boucle.project.lifecycle import run_project
 from boucle.serving.counters import open_counters
-from boucle.serving.meter import Meter, by_version
+from boucle.serving.meter import Meter, by_version, of_shadow
 from boucle.serving.prediction_log import PredictionLog, read_frames
 from boucle.serving.records import PredictionFrame
 from boucle.serving.traffic import counters_folder, log_folder, read_traffic
@@ -89,7 +89,7 @@ def work(context: Context, *, decide: bool) -> None:
             pass
         for hours in range(3, 3 + 2 * len(steps_of(context.project.loop.rollout))):
             _advance(context, clock, _after(day) + timedelta(hours=hours))
-            _ask_canary(context)
+            _ask_challenger(context)
             while monitor.look():  # who was killed in the silence hears it from its restart on
                 pass
             while decide and controller.look():
@@ -150,14 +150,21 @@ def _advance(context: Context, clock: FixedClock, moment: datetime) -> None:
         (context.folder / "clock").write_text(clock.now().isoformat())
 
 
-def _ask_canary(context: Context) -> None:
-    """The canary has answered ten questions by now, whoever was killed meanwhile."""
-    canary, folder = read_traffic(context.home, NAME).canary, counters_folder(context.home, NAME)
+def _ask_challenger(context: Context) -> None:
+    """The shadow, or the canary, has answered ten questions by now, whoever was killed meanwhile."""
+    traffic, folder = read_traffic(context.home, NAME), counters_folder(context.home, NAME)
+    shadow, canary = traffic.shadow, traffic.canary
+    if shadow is not None and not of_shadow(folder, shadow.number).requests:
+        _count(folder, lambda meter: meter.shadow(shadow.number, failed=False))
     if canary is not None and not by_version(folder).get(canary.deployment.number):
-        counters = open_counters(folder)
-        for _ in range(10):
-            Meter(counters).answered("v2", canary.deployment.number, 0.001, 1)
-        counters.close()
+        _count(folder, lambda meter: meter.answered("v2", canary.deployment.number, 0.001, 1))
+
+
+def _count(folder: Path, once: Callable[[Meter], None]) -> None:
+    counters = open_counters(folder)
+    for _ in range(10):
+        once(Meter(counters))
+    counters.close()
 
 
 def _after(day: date) -> datetime:

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -43,10 +44,37 @@ def test_a_compressed_clock_goes_as_fast_as_it_says_and_back_with_the_machine_s(
     assert compressed_clock(clock.as_text(), NOW + timedelta(days=1)) == clock
 
 
-@pytest.mark.parametrize("text", ["soon", "2013-03-01*", "2013-03-01*0", "2013-03-01*1e9", "2013-03-01*2@then", "*3"])
+WRONG = ["soon", "2013-03-01*", "2013-03-01*0", "2013-03-01*1e9", "2013-03-01*2@then", "*3"]
+WRONG += [
+    "2013-03-01*nan",
+    "2013-03-01*-5",
+    "9999-12-31T23:59:59Z*86400",
+    "1969-12-31T23:59:59Z",
+    "0001-01-01T00:00+09:00",
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
 def test_what_is_no_clock_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="BOUCLE_CLOCK is"):
         compressed_clock(text, NOW)
+
+
+@pytest.mark.parametrize("away", [timedelta(days=40_000), timedelta(days=-20_000)])
+def test_a_compressed_clock_stands_still_at_its_ends(away: timedelta) -> None:
+    clock = compressed_clock("8999-12-31T23:59:59Z*10000000", NOW)
+    assert clock.at(NOW + away) == datetime(9000 if away > timedelta() else 1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.slow
+def test_a_wrong_clock_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    environ = os.environ | {"BOUCLE_CLOCK": "foo"}
+    (tmp_path / "boucle.yaml").write_text("project: orders\n")
+    for command in (["status"], ["audit", "verify"], ["up", "--port", "0"]):
+        full = [sys.executable, "-m", "boucle", *command]
+        done = subprocess.run(full, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, "BOUCLE_CLOCK is 'foo'" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / ".boucle").exists()
 
 
 def test_what_a_process_starts_has_the_same_time() -> None:

@@ -48,6 +48,12 @@ def answer(living: Living, requests: int, number: int, *, failed: int = 0, secon
             meter.refused("v2", 500, seconds, number)
 
 
+def mirror(living: Living, number: int, requests: int = 60) -> None:
+    with server(living) as meter:
+        for _ in range(requests):
+            meter.shadow(number, failed=False)
+
+
 def wait(living: Living, hours: float) -> None:
     living.clock.advance(hours * 3600)
     living.settle()
@@ -71,6 +77,9 @@ def test_a_challenger_is_shadow_then_canary_then_champion_as_what_it_shows_allow
     [line, *_] = under_way(status(living.context))
     assert re.fullmatch(rf"version {number} waits as shadow, step 1 of 3 since 20\S+ \d\d:\d\d UTC", line)
     wait(living, 0.2)
+    assert traffic(living).shadow is not None  # nobody asked it
+    mirror(living, number)
+    living.settle()
     canary = traffic(living).canary
     assert canary is not None
     assert (canary.deployment.number, canary.weight, traffic(living).shadow) == (number, 10.0, None)
@@ -104,6 +113,7 @@ def test_a_challenger_is_shadow_then_canary_then_champion_as_what_it_shows_allow
 @rolled
 def test_a_canary_that_fails_is_taken_away_at_once_and_refused_with_its_numbers(living: Living) -> None:
     number = begin(living)
+    mirror(living, number)
     wait(living, 3.1)
     answer(living, 20, number, failed=6)
     answer(living, 500, 1, failed=1)
@@ -119,6 +129,7 @@ def test_a_canary_that_fails_is_taken_away_at_once_and_refused_with_its_numbers(
 @rolled
 def test_a_canary_that_is_slow_is_taken_away(living: Living) -> None:
     number = begin(living)
+    mirror(living, number)
     wait(living, 3.1)
     answer(living, 60, number, seconds=0.4)
     answer(living, 500, 1)
@@ -147,6 +158,7 @@ def test_whoever_takes_over_goes_on_where_the_rollout_was(living: Living) -> Non
     living.settle()
     shadow = traffic(living).shadow
     assert shadow is not None
+    mirror(living, number)
     wait(living, 3.1)
     living.take_over()
     living.settle()
@@ -160,6 +172,7 @@ def test_whoever_takes_over_goes_on_where_the_rollout_was(living: Living) -> Non
 @rolled
 def test_what_a_person_put_there_stays_and_the_rollout_waits(living: Living) -> None:
     first = begin(living)
+    mirror(living, first)
     wait(living, 3.1)
     answer(living, 20, first, failed=9)
     wait(living, 0.1)

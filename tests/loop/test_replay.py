@@ -209,12 +209,16 @@ def test_a_simulation_shows_another_policy_beside_what_happened(project: Path, r
     assert "nothing was trained" in shown.stdout
     wrong = boucle(project, "loop", "simulate", "--set", "loop.retrain.cooldown_days=0")
     assert (wrong.returncode, "cooldown_days" in wrong.stderr) == (2, True)
+    for change in ("loop.retrain.decay=abc", "loop.retrain.decay=", "loop.rollout={", "loop.promote.review.x=1"):
+        wrong = boucle(project, "loop", "simulate", "--made-up", "--set", change)
+        assert (wrong.returncode, change.partition("=")[0] in wrong.stderr) == (2, True), wrong.stderr
+        assert "boucle check" not in wrong.stderr
     assert boucle(project, "loop", "simulate", "--set", "replay.first=1").returncode == 2
     assert boucle(project, "loop", "simulate").returncode == 2
 
 
 def test_made_up_worlds_need_no_history(tmp_path: Path, world: World) -> None:
-    told = facts(world(tmp_path), "loop", "simulate", "--made-up", "--set", "loop.retrain.decay=0.01")
+    told = facts(world(tmp_path), "loop", "simulate", "--made-up", "--set", "loop.retrain.decay=.01")
     now, other = told["outcomes"]
     assert other["trainings"] > now["trainings"]
     assert other["quality"] > now["quality"]

@@ -128,6 +128,9 @@ class Session:
             return None
 
     def _counting(self, folder: Path) -> "dict[str, Setting]":
+        from boucle.kernel import clock
+
+        clock.begin()
         settings = {setting.name: setting for setting in self.settings(folder)}
         self.color = settings["color"].value
         return settings

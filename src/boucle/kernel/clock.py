@@ -16,6 +16,11 @@ from boucle.kernel.errors import InvalidInput
 
 VARIABLE: Final = "BOUCLE_CLOCK"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = _EPOCH
+_LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Then a compressed time stands still, so that there are centuries for what is counted from it."""
+_FASTEST: Final = 1e7
+_BEGUN: Final = time.monotonic()
 _FORM: Final = re.compile(r"(?P<origin>[^*@]+)(\*(?P<rate>[0-9.]+))?(@(?P<anchor>.+))?")
 
 
@@ -37,7 +42,7 @@ class SystemClock:
         return datetime.now(UTC) if compressed is None else compressed.at(datetime.now(UTC))
 
     def passed(self) -> timedelta:
-        return timedelta(seconds=time.monotonic() * rate())
+        return timedelta(seconds=(time.monotonic() - _BEGUN) * rate())
 
 
 class Compressed(NamedTuple):
@@ -48,8 +53,10 @@ class Compressed(NamedTuple):
     anchor: datetime
 
     def at(self, machine: datetime) -> datetime:
-        """What time it is when the machine's clock says `machine`."""
-        return self.origin + (machine - self.anchor) * self.rate
+        """What time it is when the machine's clock says `machine`; never before 1970 or after 8999."""
+        seconds = (machine - self.anchor).total_seconds() * self.rate
+        least, most = ((end - self.origin).total_seconds() for end in (_FIRST, _LAST))
+        return self.origin + timedelta(seconds=min(max(seconds, least), most))
 
     def as_text(self) -> str:
         """As `BOUCLE_CLOCK` has it, so that another process has the same time line."""
@@ -69,15 +76,21 @@ def compressed_clock(text: str, now: datetime) -> Compressed:
             raise ValueError
         rate = float(found["rate"] or 1)
         moments = [datetime.fromisoformat(one) for one in (found["origin"], found["anchor"] or now.isoformat())]
-        if not 0 < rate <= 1e7:
+        origin, anchor = ((one if one.tzinfo else one.replace(tzinfo=UTC)).astimezone(UTC) for one in moments)
+        if not 0 < rate <= _FASTEST or not _FIRST <= origin < _LAST:
             raise ValueError
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(
-            f"{VARIABLE} is {text[:100]!r}; allowed is a moment, * and how many times faster the time passes",
+            f"{VARIABLE} is {text[:100]!r}; allowed is a moment from 1970 to 8999, * and how many times faster "
+            f"the time passes, above 0 and at most {_FASTEST:,.0f}",
             hint=f"for a day a second: {VARIABLE}='2013-03-01T00:00:00Z*86400'",
         ) from None
-    origin, anchor = (one if one.tzinfo else one.replace(tzinfo=UTC) for one in moments)
-    return Compressed(origin.astimezone(UTC), rate, anchor.astimezone(UTC))
+    return Compressed(origin, rate, anchor)
+
+
+def begin() -> None:
+    """Read `BOUCLE_CLOCK` now: InvalidInput for one that is no clock, before anything is done by it."""
+    _compressed()
 
 
 def rate() -> float:

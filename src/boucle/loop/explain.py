@@ -32,6 +32,8 @@ class Change(Struct, frozen=True, kw_only=True):
     what: str
     measured: float | int | bool | str | None
     instead: float | int | bool
+    limit: float | None = None
+    """What the rule asks for, where `instead` is that or the number beside it."""
 
 
 class Counterfactual(Struct, frozen=True, kw_only=True):
@@ -139,7 +141,16 @@ def _turned(facts: Facts, policy: LoopSection, at: int, n: int, condition: Condi
         value = _nearest_real(condition, condition.limit, turns)
     if value is None or not turns(value):
         return None
-    return Change(fact=fact, what=condition.what, measured=condition.measured, instead=value)
+    limit = condition.limit if isinstance(condition.limit, float) and _is_at(value, condition.limit) else None
+    return Change(fact=fact, what=condition.what, measured=condition.measured, instead=value, limit=limit)
+
+
+def _is_at(value: Number, limit: float) -> bool:
+    return abs(value - limit) <= _slack(limit)
+
+
+def _slack(limit: float) -> float:
+    return _SLACK * max(1.0, abs(limit))
 
 
 def _nearest_whole(condition: Condition, limit: int, turns: Callable[[Number], bool]) -> int | None:
@@ -150,7 +161,7 @@ def _nearest_whole(condition: Condition, limit: int, turns: Callable[[Number], b
 
 def _nearest_real(condition: Condition, limit: float, turns: Callable[[Number], bool]) -> float | None:
     """By halving the way from what was measured to beyond the limit, down to neighbouring numbers."""
-    slack = _SLACK * max(1.0, abs(limit))
+    slack = _slack(limit)
     beyond = next((one for one in (limit - slack, limit + slack) if turns(one)), None)
     measured = condition.measured
     if beyond is None or not isinstance(measured, int | float) or not isfinite(measured):

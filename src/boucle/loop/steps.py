@@ -96,15 +96,14 @@ def seen(now: RolloutFacts, asked: RolloutPolicy) -> list[Condition]:
     steps, at = steps_of(asked), "challenger.rollout"
     if not 0 < now.step <= len(steps):
         return []
+    requests = at_least("requests of this step", f"{at}.requests", now.challenger.requests, asked.step_requests)
     if steps[now.step - 1].role == "shadow":
         return [
             at_least("hours as shadow", f"{at}.hours", now.hours, asked.shadow_hours),
             at_least("labelled rows that were served meanwhile", f"{at}.labels", now.labels, asked.shadow_labels),
+            requests,
         ]
-    return [
-        at_least("hours of this step", f"{at}.hours", now.hours, asked.step_hours),
-        at_least("requests of this step", f"{at}.requests", now.challenger.requests, asked.step_requests),
-    ]
+    return [at_least("hours of this step", f"{at}.hours", now.hours, asked.step_hours), requests]
 
 
 def _failing(number: int, now: RolloutFacts, where: str) -> Refuse:

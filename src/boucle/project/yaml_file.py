@@ -57,6 +57,15 @@ def read_document(path: Path) -> tuple["Document", Plain]:
     return document, document.plain(_compose(read_text(path), path.name))
 
 
+def read_value(text: str, name: str) -> Plain:
+    """A single value as it would stand in a boucle.yaml; InvalidInput, by a name, if it is no YAML."""
+    document = Document(name)
+    value = document.plain(_compose(text, name))
+    if document.problems:
+        raise document.error(document.problems)
+    return value
+
+
 @contextmanager
 def named_in(folder: Path) -> Iterator[None]:
     """What is said inside about a key, which only the data show to be wrong, names its line in the folder's file.

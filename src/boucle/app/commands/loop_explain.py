@@ -6,12 +6,14 @@ import typer
 
 from boucle.app.session import AsJson, session_of
 
+_MOST_DIGITS = 12
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from boucle.loop.conditions import Condition
     from boucle.loop.decided import ExplainedDecision
-    from boucle.loop.explain import Counterfactual
+    from boucle.loop.explain import Change, Counterfactual
 
 
 def explain(
@@ -85,9 +87,7 @@ def show(screen: "Console", one: "ExplainedDecision") -> None:
 
 def otherwise(way: "Counterfactual") -> str:
     """One way to another outcome, in words."""
-    changes = " and ".join(
-        f"{change.what} {number(change.instead)} instead of {number(change.measured)}" for change in way.changes
-    )
+    changes = " and ".join(changed(change) for change in way.changes)
     if way.action is None:
         return f"with {changes}: nothing would have been done"
     aim = getattr(way.action, "number", None)
@@ -95,17 +95,36 @@ def otherwise(way: "Counterfactual") -> str:
     return f"with {changes}: {then}"
 
 
-def number(value: float | int | bool | str | None) -> str:
+def changed(change: "Change") -> str:
+    """One fact that is another: a number beside the rule's limit by that, with as many digits as tell them apart.
+
+    >>> from boucle.loop.explain import Change
+    >>> changed(Change(fact="", what="better by", measured=0.0084, instead=0.005, limit=0.005))
+    'better by 0.0050 instead of 0.0084'
+    >>> changed(Change(fact="", what="better by", measured=0.005, instead=0.005 - 1e-12, limit=0.005))
+    'better by just below 0.0050 instead of 0.0050'
+    """
+    instead, limit, measured = change.instead, change.limit, change.measured
+    if limit is None:
+        return f"{change.what} {number(instead)} instead of {number(measured)}"
+    beside = "just below " if instead < limit else "just above " if instead > limit else ""
+    digits = 4
+    while digits < _MOST_DIGITS and measured != limit and number(measured, digits) == number(limit, digits):
+        digits += 1
+    return f"{change.what} {beside}{number(limit, digits)} instead of {number(measured, digits)}"
+
+
+def number(value: float | int | bool | str | None, digits: int = 4) -> str:
     """A fact as it is shown.
 
-    >>> number(True), number(None), number(12), number(0.51234)
-    ('yes', 'nothing', '12', '0.5123')
+    >>> number(True), number(None), number(12), number(0.51234), number(-1e-9)
+    ('yes', 'nothing', '12', '0.5123', '0.0000')
     """
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{round(value, digits) + 0.0:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def signed(value: float | int) -> str:

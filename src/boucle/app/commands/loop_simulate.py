@@ -65,9 +65,9 @@ def other_policy(project: "Project", changes: list[str], file: Path | None) -> "
     """
     import json
 
-    from boucle.kernel.errors import InvalidInput
+    from boucle.kernel.errors import InvalidInput, InvalidProject
     from boucle.project.records import beyond_defaults
-    from boucle.project.yaml_file import parse_project, read_document
+    from boucle.project.yaml_file import parse_project, read_document, read_value
 
     document: dict[str, Any] = beyond_defaults(project)
     if file is None and not changes:
@@ -82,7 +82,7 @@ def other_policy(project: "Project", changes: list[str], file: Path | None) -> "
     for change in changes:
         key, equals, text = change.partition("=")
         parts = key.split(".")
-        if not equals or parts[0] != "loop" or len(parts) < 2:
+        if not equals or not text.strip() or parts[0] != "loop" or len(parts) < 2:
             raise InvalidInput(
                 f"{change!r} sets no key of the policy; allowed is `loop.SECTION.KEY=VALUE`",
                 hint="boucle loop simulate --set loop.retrain.cooldown_days=5",
@@ -90,17 +90,24 @@ def other_policy(project: "Project", changes: list[str], file: Path | None) -> "
         place = document
         for part in parts[:-1]:
             place = place.setdefault(part, {})
-        place[parts[-1]] = _value(text)
-    return parse_project(json.dumps(document), "the other policy").loop
-
-
-def _value(text: str) -> Any:
-    import json
-
+            if not isinstance(place, dict):
+                break
+        if not isinstance(place, dict):
+            raise InvalidInput(f"{key!r} is no key of the policy", hint="boucle schema")
+        try:
+            place[parts[-1]] = read_value(text, key)
+        except InvalidProject as error:
+            raise InvalidInput(f"{change!r}: {error.message}", hint="write the value as in boucle.yaml") from error
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return parse_project(json.dumps(document), "the other policy").loop
+    except InvalidProject as error:
+        found: Any = error.details["problems"]
+        said = "; ".join(f"{one['path']}: {one['message']}" for one in found)
+        raise InvalidInput(
+            f"the other policy is not allowed: {said}",
+            hint="give `--set` other values" if file is None else f"edit {file}, or give `--set` other values",
+            details=error.details,
+        ) from error
 
 
 def show(screen: "Console", told: "Simulation") -> None:
