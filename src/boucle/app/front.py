@@ -32,7 +32,7 @@ from boucle.identity.http import (
     Surface,
     WrongMethod,
 )
-from boucle.kernel.errors import BoucleError, Busy, Refused, Unauthenticated
+from boucle.kernel.errors import BoucleError, Busy, Refused, Unauthenticated, Unavailable
 
 THREADS: Final = 16
 """Plain handlers that run side by side. They wait for SQLite, which lets the others run; more would wait for it too."""
@@ -200,7 +200,7 @@ class Front:
             more = (("allow", ", ".join(error.allowed)),)
         elif isinstance(error, Unauthenticated):
             more = (("www-authenticate", error.challenge),)
-        elif isinstance(error, Busy):
+        elif isinstance(error, Busy | Unavailable) and error.retry_after_s is not None:
             more = (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
         elif isinstance(error, NoSuchRange):
             more = (("content-range", f"bytes */{error.size}"),)

@@ -86,7 +86,7 @@ class Worker:
         self._settings = settings
         home = Path(settings.home)
         board = Board.open(settings.board, settings.workers)
-        models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
+        self._models = models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
         switches = board.switches()
         keyring = Keyring(home, list(switches))
         admission = Admission(keyring, board)
@@ -160,6 +160,7 @@ class Worker:
             loop.run_until_complete(asyncio.gather(self._following, return_exceptions=True))
         if self._grpc is not None:
             loop.run_until_complete(self._grpc.stop(GRACE_S))
+        self._models.close()
         self._served.close()
         self._observers.close()
         # All is answered and written. Granian 2.8's threads outlive the loop, and panic or hang in about every third

@@ -173,6 +173,18 @@ class Unavailable(BoucleError):
     status = 503
     exit_code = 5
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: Mapping[str, object] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.retry_after_s = retry_after_s
+        """When to ask again, where that is known; see `Busy`."""
+
 
 class DiskFull(Unavailable):
     """There is no room to write."""

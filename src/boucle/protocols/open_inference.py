@@ -129,7 +129,7 @@ class Doors:
     async def model_ready(self, request: Request) -> Response:
         """Whether a model answers."""
         endpoint, number = self._asked(request)
-        endpoint.signature(number)
+        endpoint.check(number)
         return _reply({"name": endpoint.name, "ready": True})
 
     async def infer(self, request: Request) -> Response:

@@ -100,7 +100,7 @@ class Service:
         return MESSAGES["ServerMetadataResponse"](name="boucle", version=version("boucle"), extensions=EXTENSIONS)
 
     async def _model_ready(self, request: Any, _: Context) -> Any:
-        self._endpoints.get(request.name).signature(request.version or None)
+        self._endpoints.get(request.name).check(request.version or None)
         return MESSAGES["ModelReadyResponse"](ready=True)
 
     async def _model(self, request: Any, _: Context) -> Any:
@@ -183,7 +183,8 @@ async def _refuse(error: BoucleError, context: Context) -> None:
         await asyncio.sleep(error.delay_s)
     code = next((code for kind, code in _STATUS if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
     # gRPC's own word for when a client may come again
-    pushback = (("grpc-retry-pushback-ms", str(int(error.retry_after_s * 1000))),) if isinstance(error, Busy) else ()
+    after_s = error.retry_after_s if isinstance(error, Busy | Unavailable) else None
+    pushback = () if after_s is None else (("grpc-retry-pushback-ms", str(int(after_s * 1000))),)
     await context.abort(code, error.message, pushback)
 
 

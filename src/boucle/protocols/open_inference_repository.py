@@ -87,7 +87,9 @@ def index(endpoints: Endpoints, *, only_ready: bool = False) -> list[dict[str, s
         endpoint = endpoints.get(name)
         if endpoint.is_ready:
             found += [
-                {"name": name, "version": str(number), "state": "READY", "reason": ""} for number in endpoint.versions()
+                {"name": name, "version": str(number), "state": "UNAVAILABLE" if why else "READY", "reason": why}
+                for number in endpoint.versions()
+                if not (why := endpoint.problem(str(number))) or not only_ready
             ]
         elif not only_ready:
             found.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": "no model is loaded"})

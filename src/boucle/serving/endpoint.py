@@ -7,21 +7,23 @@ import asyncio
 import time
 from asyncio import Future
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.kernel.clock import Clock
-from boucle.kernel.errors import BoucleError, NotFound, Unavailable
+from boucle.kernel.errors import BoucleError, Late, NotFound, Unavailable
 from boucle.kernel.ids import RandomIds
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
 from boucle.serving.asking import Admission
 from boucle.serving.batching import Batcher, Block, Compute, Limits, Outputs
+from boucle.serving.code_process import CodePredictor
 from boucle.serving.counters import open_counters
 from boucle.serving.heavy import Heavy
 from boucle.serving.lineup import Following, FollowingFile, Lineup
@@ -35,6 +37,7 @@ from boucle.serving.rollout import one_key, pick
 from boucle.serving.shadow import Mirror, Mirrored
 from boucle.serving.traffic import counters_folder, log_folder, serving_root
 
+T = TypeVar("T")
 DEFAULT_MAX_ROWS: Final = 100_000
 INLINE_ROWS: Final = 2_000
 """More rows than this are answered in a thread, so that the loop goes on."""
@@ -107,6 +110,7 @@ class Endpoint:
         self.deadline_s: Final = deadline_s
         """How long an answer is of use where the question does not say it; None is for ever."""
         self._batchers: WeakKeyDictionary[Model, Batcher] = WeakKeyDictionary()
+        self._loading: dict[Model, Future[Predictor | CodePredictor]] = {}
         self.ids = RandomIds(clock)
         self.max_rows: Final = max_rows
         """The most rows of one request."""
@@ -144,6 +148,24 @@ class Endpoint:
     def is_ready(self) -> bool:
         """Whether a question would be answered."""
         return self._following.now() is not None
+
+    def check(self, number: str | None = None) -> None:
+        """Unavailable if a version, the champion if no number is given, cannot be asked just now; NotFound if it is not
+        served.
+        """
+        lineup = self.current()
+        model = lineup.champion if number is None else self._numbered(lineup, number)
+        self.models.signature(model)
+        if isinstance(model.predictor, CodePredictor):
+            model.predictor.check()
+
+    def problem(self, number: str) -> str:
+        """Why a version cannot be asked just now; empty if it can."""
+        try:
+            self.check(number)
+        except Unavailable as error:
+            return error.message
+        return ""
 
     @property
     def is_quiet(self) -> bool:
@@ -188,7 +210,7 @@ class Endpoint:
             role: Role = "canary" if model is lineup.canary else "champion"
             predictor = self.models.ask(model)
             if predictor is None:
-                predictor = await asyncio.to_thread(self.models.load, model)
+                predictor = await self._loaded(model, question.deadline)
             answer = await self._answer(question, model, role, predictor, started)
             if lineup.shadow is not None:
                 mirrored = Mirrored(question, answer.number, answer.signature, answer.outputs, lineup.shadow)
@@ -231,7 +253,7 @@ class Endpoint:
         raise NotFound(f"version {number!r} of model {self.name!r} is not served; version {served}")
 
     async def _answer(
-        self, question: Question, model: Model, role: Role, predictor: Predictor, started: float
+        self, question: Question, model: Model, role: Role, predictor: Predictor | CodePredictor, started: float
     ) -> Answer:
         signature = predictor.signature
         is_large = question.checked is None and max(map(len, question.columns.values()), default=0) > INLINE_ROWS
@@ -241,19 +263,43 @@ class Endpoint:
             checked = check(question, signature, max_rows=self.max_rows)
         block: Block
         compute: Compute
-        if predictor.has_matrix:
+        is_code = isinstance(predictor, CodePredictor)
+        if isinstance(predictor, CodePredictor):
+            predictor.check()
+            compute, block = partial(predictor.predict, deadline=question.deadline), checked.inputs
+        else:
             compute = predictor.ask
             encoded = self._block(predictor, checked)
             block = await asyncio.to_thread(predictor.encode, checked.inputs) if encoded is None else encoded
-        else:
-            compute, block = predictor.predict, checked.inputs
-        batcher = self.batcher(model, is_code=not predictor.has_matrix)
+        batcher = self.batcher(model, is_code=is_code)
         outputs: Outputs | Future[Outputs]
         outputs = batcher.asked(compute, block, checked.rows, question.deadline, alone=not self.coming)
         if not isinstance(outputs, dict):
-            outputs = await outputs
+            outputs = await (self._in_time(outputs, question.deadline) if is_code else outputs)
         self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
         return Answer(model.number, question.request_id, checked.rows, outputs, signature)
+
+    async def _loaded(self, model: Model, deadline: float | None) -> Predictor | CodePredictor:
+        """A model's predictor. However many ask for it, one thread loads it; Late for whom that takes too long."""
+        loading = self._loading.get(model)
+        if loading is None:
+            loading = self._loading[model] = asyncio.ensure_future(asyncio.to_thread(self.models.load, model))
+            loading.add_done_callback(partial(self._load_ended, model))
+        return await self._in_time(asyncio.shield(loading), deadline)
+
+    def _load_ended(self, model: Model, loading: "Future[Predictor | CodePredictor]") -> None:
+        self._loading.pop(model, None)
+        if not loading.cancelled():
+            loading.exception()  # it was told to those who still wait, if any
+
+    async def _in_time(self, coming: "Future[T]", deadline: float | None) -> T:
+        """What comes, Late if the deadline is over first."""
+        if deadline is None:
+            return await coming
+        try:
+            return await asyncio.wait_for(coming, max(0.0, deadline - self.timer()))
+        except TimeoutError as error:
+            raise Late("the deadline was over before the answer was computed") from error
 
     @staticmethod
     def _block(predictor: Predictor, checked: Checked) -> Block | None:

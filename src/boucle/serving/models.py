@@ -5,10 +5,8 @@ Imported by the worker: the bundle reader, no database and no training library.
 
 import threading
 from pathlib import Path
-from typing import Final
 from weakref import WeakValueDictionary
 
-import numpy as np
 from msgspec.structs import replace
 
 from boucle.kernel import trees
@@ -16,24 +14,24 @@ from boucle.kernel.digests import short
 from boucle.kernel.errors import Damaged, NotFound
 from boucle.kernel.paths import inside, translate
 from boucle.packaging.bundle import Predictor, open_bundle, opened_manifest
-from boucle.packaging.encode import Values
-from boucle.packaging.records import Input, Signature
-from boucle.packaging.trust import Trust
+from boucle.packaging.records import CODE, Signature
+from boucle.packaging.trust import Trust, refuse_code
+from boucle.serving.code_messages import Begin
+from boucle.serving.code_process import CodePredictor
 from boucle.serving.records import Deployment
 from boucle.serving.traffic import signature_of
-
-_WARM: Final = 3
-"""How often a model is asked before it is in charge: the first time costs what is loaded then."""
+from boucle.serving.warming import warm
 
 
 class Model:
     """One deployed bundle: what it takes and answers is known at once, the predictor while it is loaded."""
 
-    __slots__ = ("__weakref__", "_signature", "deployment", "predictor", "size_bytes", "used")
+    __slots__ = ("__weakref__", "_signature", "deployment", "loading", "predictor", "size_bytes", "used")
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.predictor: Predictor | None = None
+        self.predictor: Predictor | CodePredictor | None = None
+        self.loading = threading.Lock()
         self.size_bytes = 0
         self.used = 0
         """When it was asked last, by a count that only grows."""
@@ -50,7 +48,7 @@ class Models:
 
     `most_bytes` bounds the files of those that are loaded at once: beyond it those that were not asked for longest are
     let go, and are loaded again when they are asked. The one that is asked is loaded, however large it is. What `trust`
-    does not allow is not opened.
+    does not allow is not opened. A model that is code is loaded in a process of its own, never here.
     """
 
     def __init__(self, root: Path, *, most_bytes: int | None = None, trust: Trust | None = None) -> None:
@@ -70,7 +68,7 @@ class Models:
                 model = self._known[deployment] = Model(deployment)
             return model
 
-    def ask(self, model: Model) -> Predictor | None:
+    def ask(self, model: Model) -> Predictor | CodePredictor | None:
         """Its predictor, noting that it is asked; None if it must be loaded first."""
         self._asked = model.used = self._asked + 1
         return model.predictor
@@ -82,12 +80,12 @@ class Models:
             model._signature = opened_manifest(self._folder(model), trust, signature).signature
         return model._signature
 
-    def load(self, model: Model) -> Predictor:
+    def load(self, model: Model) -> Predictor | CodePredictor:
         """Its predictor. Damaged if its files are not those that were deployed, NotFound if they are gone.
 
         Where a policy asks for a signature: Refused if what is loaded is not what was signed.
         """
-        with self._lock:
+        with model.loading:
             if model.predictor is not None:
                 return model.predictor
             folder, deployment = self._folder(model), model.deployment
@@ -99,12 +97,35 @@ class Models:
                     f"version {deployment.number} should be the bundle {short(deployment.bundle_digest)}, "
                     f"its folder {str(folder)!r} holds {short(found)}"
                 )
+            return self._opened(model, folder)
+
+    def close(self) -> None:
+        """End the processes of models that are code."""
+        for model in self.loaded():
+            if isinstance(model.predictor, CodePredictor):
+                model.predictor.end()
+
+    def _opened(self, model: Model, folder: Path) -> Predictor | CodePredictor:
+        trust, signature = self._trusted(model.deployment)
+        manifest = opened_manifest(folder, trust, signature)
+        if any(isinstance(stage, CODE) for stage in manifest.stages):
+            refuse_code(manifest, trust, folder)
+            with self._lock:
+                self._make_room(model.size_bytes)
+            begin = Begin(str(folder), trust.keys, None if signature is None else str(signature))
+            aside = CodePredictor(manifest, begin, f"the model of version {model.number}")
+            with self._lock:
+                return self._taken_in(model, aside)
+        with self._lock:  # one at a time: what a model needs while it is opened is no more than one needs
             self._make_room(model.size_bytes)
-            predictor = open_bundle(folder, *self._trusted(deployment))
-            _warm(predictor)
-            self._asked = model.used = self._asked + 1
-            model._signature, model.predictor = predictor.signature, predictor
-            return predictor
+            predictor = open_bundle(folder, replace(trust, allow_code=False), signature)
+            warm(predictor)
+            return self._taken_in(model, predictor)
+
+    def _taken_in(self, model: Model, predictor: Predictor | CodePredictor) -> Predictor | CodePredictor:
+        self._asked = model.used = self._asked + 1
+        model._signature, model.predictor = predictor.signature, predictor
+        return predictor
 
     def loaded(self) -> list[Model]:
         """Those that are loaded, the one that was not asked for longest first."""
@@ -133,17 +154,3 @@ class Models:
         if not folder.is_dir():
             raise NotFound(f"version {model.number} has no folder {str(folder)!r}")
         return folder
-
-
-def _warm(predictor: Predictor) -> None:
-    """Ask a predictor a made-up row, so that it has loaded what it needs before it is in charge."""
-    columns: dict[str, Values] = {one.name: _usual(one) for one in predictor.signature.inputs}
-    for _ in range(_WARM):
-        predictor.predict(columns)
-
-
-def _usual(one: Input) -> Values:
-    if one.kind == "category":
-        return [one.categories[0] if one.categories else ""]
-    number = 0.0 if one.minimum is None else one.minimum
-    return np.full((1, *one.row_shape), number) if one.kind == "tensor" else [number]

@@ -10,6 +10,7 @@ from asyncio import Future
 from typing import Any, Final, TypeAlias
 
 from boucle.kernel.errors import Busy, Late
+from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
 from boucle.serving.batching import INLINE_S, Batcher, Outputs
 from boucle.serving.endpoint import Endpoint
@@ -45,7 +46,7 @@ class OneRow:
         `data` are the same values as columns, for the log; `started` is the timer's reading when the request had come.
         """
         predictor = self._models.ask(self._model)
-        if predictor is None or not predictor.has_matrix:
+        if not isinstance(predictor, Predictor):
             return None
         single, endpoint, batcher = predictor.single, self._endpoint, self._batcher
         if batcher is None:
