@@ -27,7 +27,7 @@ from boucle.serving.deploy import deploy
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.models import Models
 from boucle.serving.question import Question
-from boucle.serving.traffic import serving_root
+from boucle.serving.traffic import read_traffic, serving_root
 
 pytestmark = pytest.mark.slow
 KEY = new_key()
@@ -205,8 +205,6 @@ def test_without_flag_and_key_no_process_is_started(
     del placed
     monkeypatch.setattr(code_process, "CodeProcess", None)
     opened = Models(serving_root(store.home), trust=trust)
-    from boucle.serving.traffic import read_traffic
-
     with pytest.raises(Refused, match="is code"):
         opened.load(opened.of(read_traffic(store.home, "unruly").champion))
 
@@ -236,7 +234,7 @@ def test_a_worker_loads_nothing_of_the_code_and_its_death_ends_the_process(store
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as worker:
         assert worker.stdout is not None
         pid, *loaded = worker.stdout.readline().split()
-        assert not {"unruly", "sklearn", "scipy", "pandas", "polars"} & set(loaded)
+        assert not {"unruly", "wave", "sklearn", "scipy", "pandas", "polars"} & set(loaded)
         assert Path(f"/proc/{pid}").exists()
         worker.kill()
     asyncio.run(until(lambda: not Path(f"/proc/{pid}").exists()))

@@ -8,6 +8,7 @@ import os
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -291,16 +292,41 @@ def _processes(pids: set[int]) -> Iterator[Any]:
     memory = GaugeMetricFamily("boucle_worker_resident_memory_bytes", "Resident memory.", labels=["pid"])
     seconds = CounterMetricFamily("boucle_worker_cpu_seconds", "Processor time.", labels=["pid"])
     files = GaugeMetricFamily("boucle_worker_open_files", "Open file descriptors.", labels=["pid"])
+    labels = ["pid", "worker"]
+    words = "Resident memory of the process of a model that is code."
+    code_memory = GaugeMetricFamily("boucle_code_resident_memory_bytes", words, labels=labels)
+    code_seconds = CounterMetricFamily("boucle_code_cpu_seconds", "Its processor time.", labels=labels)
     for pid in sorted(pids):
-        folder = Path("/proc") / str(pid)
         try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            memory.add_metric([str(pid)], int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES)
-            seconds.add_metric([str(pid)], (int(fields[11]) + int(fields[12])) / _TICKS)
-            files.add_metric([str(pid)], sum(1 for _ in (folder / "fd").iterdir()))
+            resident_bytes, cpu_s = _use(pid)
+            memory.add_metric([str(pid)], resident_bytes)
+            seconds.add_metric([str(pid)], cpu_s)
+            files.add_metric([str(pid)], sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
         except OSError:  # it ended
             continue
-    yield from (memory, seconds, files)
+        for child in _children(pid):
+            with suppress(OSError):
+                resident_bytes, cpu_s = _use(child)
+                code_memory.add_metric([str(child), str(pid)], resident_bytes)
+                code_seconds.add_metric([str(child), str(pid)], cpu_s)
+    yield from (memory, seconds, files, code_memory, code_seconds)
+
+
+def _use(pid: int) -> tuple[int, float]:
+    """Resident bytes and seconds of processor time of a process; OSError if it ended."""
+    folder = Path("/proc") / str(pid)
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    resident_bytes = int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
+    return resident_bytes, (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _children(pid: int) -> list[int]:
+    """What a process started: a worker starts nothing but the processes of models that are code."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, thread.read_text().split())
+    return sorted(found)
 
 
 def _series(view: View) -> Iterator[tuple[Key, int]]:
