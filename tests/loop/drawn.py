@@ -74,6 +74,8 @@ any_facts = st.builds(
         ),
         needs=st.sampled_from([[], [], ["reviews"]]),
         rollout=rollouts,
+        newest=st.none() | st.builds(compared, difference=st.floats(-0.2, 0.2), width=st.floats(0, 0.1)),
+        waits_since=st.none() | days,
     ),
     last_trained_on=days,
     performance=st.none() | st.floats(0.4, 0.9),
@@ -115,6 +117,7 @@ policies = st.builds(
         margin=st.floats(-0.05, 0.05),
         surely=st.booleans(),
         slice_margin=st.floats(0, 0.1),
+        wait_days=st.integers(1, 40),
     ),
     rollout=st.builds(
         RolloutPolicy,

@@ -237,6 +237,48 @@ def test_what_a_person_asks_for_waits_for_no_cool_down_but_for_quarantine_budget
     assert isinstance(only(replace(facts, challenger=CHALLENGER)), Promote)
 
 
+def test_a_challenger_that_waits_makes_room_for_what_a_person_asks_for() -> None:
+    asked = Asked(id="live/asked/1", by="ada", at=datetime(2013, 7, 1, 9, tzinfo=UTC), why="new prices")
+    for waiting in (replace(CHALLENGER, comparison=compared(0.01, rows=10)), replace(CHALLENGER, needs=["reviews"])):
+        facts = replace(QUIET, challenger=waiting)
+        assert isinstance(only(facts), Hold)
+        action = only(replace(facts, asked=asked))
+        assert isinstance(action, Refuse)
+        assert "makes room: ada asked for a training at 2013-07-01 09:00 UTC: new prices" in action.reason
+        assert isinstance(only(replace(facts, asked=asked, quarantined_today=["temp"])), Hold)
+
+
+def test_waiting_ends_with_the_days_of_the_policy_and_those_of_the_step() -> None:
+    waiting = replace(CHALLENGER, comparison=None, waits_since=TODAY - timedelta(days=13))
+    held = only(replace(QUIET, challenger=waiting))
+    assert isinstance(held, Hold)
+    assert held.reason.endswith(f"refused on {TODAY + timedelta(days=1)} if nothing comes of it")
+    late = replace(waiting, waits_since=TODAY - timedelta(days=14))
+    refused = only(replace(QUIET, challenger=late))
+    assert isinstance(refused, Refuse)
+    assert "nothing came of version 5 in 14 days (14 are allowed): version 5 waits for its comparison" in refused.reason
+    rolled = replace(POLICY, rollout=RolloutPolicy(canary=[5.0], step_hours=30.0))
+    step = RolloutFacts(step=1, hours=400.0, at=datetime(2013, 7, 1, tzinfo=UTC))
+    on_its_way = replace(late, comparison=compared(0.01), rollout=step)
+    assert isinstance(only(replace(QUIET, challenger=on_its_way), rolled), Hold)
+    on_its_way = replace(on_its_way, waits_since=TODAY - timedelta(days=16))
+    assert isinstance(only(replace(QUIET, challenger=on_its_way), rolled), Refuse)
+
+
+def test_who_is_surely_worse_on_what_came_since_takes_no_charge_and_no_first_step() -> None:
+    stale = replace(CHALLENGER, newest=compared(-0.1))
+    refused = only(replace(QUIET, challenger=stale))
+    assert isinstance(refused, Refuse)
+    assert "version 5 is worse by now: auc_roc 0.6000 against 0.7000" in refused.reason
+    assert isinstance(only(replace(QUIET, challenger=replace(stale, newest=compared(-0.1, width=0.2)))), Promote)
+    held = only(replace(QUIET, challenger=replace(stale, needs=["reviews"])))
+    assert isinstance(held, Hold)
+    assert "auc_roc 0.6000 against 0.7000" in held.reason
+    rolled = replace(POLICY, rollout=RolloutPolicy(canary=[5.0]))
+    begin = replace(stale, rollout=RolloutFacts(at=datetime(2013, 7, 1, tzinfo=UTC)))
+    assert isinstance(only(replace(QUIET, challenger=begin), rolled), Refuse)
+
+
 def test_a_slice_on_which_it_may_be_worse_refuses_it_by_name() -> None:
     slices = [
         SliceCompared(column="carrier", value="AA", comparison=compared(0.02)),

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 
 from boucle.loop.explain import explain
 from boucle.loop.made_up import FIRST, MadeUp, World
-from boucle.loop.records import Advance, Promote, Refuse, Retrain, Rollback
+from boucle.loop.records import Advance, Hold, Promote, Refuse, Retrain, Rollback
 from boucle.loop.rules import weigh
 from boucle.loop.simulate import Lived, Taken, simulate
-from boucle.loop.steps import LEAST_ERRORS, seen, steps_of
+from boucle.loop.steps import LEAST_ERRORS, hours_of, seen, steps_of
 from boucle.loop.tolerance import LOSS
-from boucle.loop.triggers import WEEK
+from boucle.loop.triggers import WEEK, holds
 from boucle.project.records import LoopSection, PromotePolicy, RetrainPolicy, RollbackPolicy, RolloutPolicy
 
 DAYS = 120
@@ -39,6 +40,8 @@ worlds = st.builds(
     asks=st.sampled_from([0.0, 0.0, 0.02, 0.3]),
     uneven=shares,
     breaks=shares,
+    holdout_days=st.none() | st.integers(1, 14),
+    review_days=st.sampled_from([0, 0, 1, 5, 30, None]),
 )
 policies = st.builds(
     LoopSection,
@@ -62,6 +65,8 @@ policies = st.builds(
         surely=st.booleans(),
         slices=st.sampled_from([[], ["kind"]]),
         slice_margin=st.floats(0, 0.1),
+        wait_days=st.integers(1, 30),
+        review=st.sampled_from([False, False, True]),
     ),
     rollout=st.builds(
         RolloutPolicy,
@@ -98,6 +103,7 @@ def behaves(world: World, policy: LoopSection, pick: int) -> None:
     one_champion(lived)
     evidence(lived, policy)
     every_step(lived, policy)
+    never_stuck(lived, policy)
     no_storm(lived, policy, world.minutes)
     back_to_a_good_one(lived, happening, policy)
     explained(lived, policy, pick)
@@ -128,6 +134,8 @@ def evidence(lived: Lived, policy: LoopSection) -> None:
             assert waiting.comparison.difference >= -policy.promote.margin
             assert waiting.comparison.low >= -policy.promote.margin or not policy.promote.surely
             assert all(slice_.comparison.low >= -policy.promote.slice_margin for slice_ in waiting.slices)
+            assert not waiting.needs
+            assert waiting.newest is None or waiting.newest.high >= -policy.promote.margin
 
 
 def every_step(lived: Lived, policy: LoopSection) -> None:
@@ -152,6 +160,20 @@ def every_step(lived: Lived, policy: LoopSection) -> None:
             taken = []
         elif isinstance(action, Refuse | Rollback):
             taken = []
+
+
+def never_stuck(lived: Lived, policy: LoopSection) -> None:
+    """Whoever waits gets on or gets a verdict within the days that it may wait, and those that its step is to take;
+    and a person's wish waits for no challenger that waits."""
+    most = policy.promote.wait_days
+    for n, now in enumerate(lived.standings):
+        if now.challenger is None or now.waits_since is None:
+            continue
+        step = 0 if now.rolling is None else now.rolling.step
+        assert (FIRST + timedelta(days=n) - now.waits_since).days < most + ceil(hours_of(policy.rollout, step) / 24)
+    for one in lived.taken:
+        if isinstance(one.decision.action, Hold) and one.before.challenger is not None and one.facts.asked:
+            assert any(kept.action for kept in holds(one.facts, policy.retrain, Retrain(trigger="manual", reason="")))
 
 
 def no_storm(lived: Lived, policy: LoopSection, minutes: float) -> None:

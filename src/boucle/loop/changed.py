@@ -120,6 +120,20 @@ def _challenger(name: str) -> "Change":
     return change
 
 
+def _waits(facts: Facts, days: Number) -> Facts:
+    waiting = facts.challenger
+    if waiting is None:
+        return facts
+    return replace(facts, challenger=replace(waiting, waits_since=facts.today - timedelta(days=int(days))))
+
+
+def _newest(facts: Facts, value: Number) -> Facts:
+    waiting = facts.challenger
+    if waiting is None or waiting.newest is None:
+        return facts
+    return replace(facts, challenger=replace(waiting, newest=replace(waiting.newest, high=float(value))))
+
+
 def _needs(facts: Facts, value: Number) -> Facts:
     waiting = facts.challenger
     if waiting is None:
@@ -181,6 +195,8 @@ _CHANGES: Final[dict[str, Change]] = {
     "challenger.comparison.rows": _challenger("rows"),
     "challenger.comparison.difference": _challenger("difference"),
     "challenger.needs": _needs,
+    "challenger.waits_since": _waits,
+    "challenger.newest.high": _newest,
     "challenger.rollout.hours": _rolled(lambda now, value: replace(now, hours=float(value))),
     "challenger.rollout.labels": _rolled(lambda now, value: replace(now, labels=int(value))),
     "challenger.rollout.requests": _rolled(

@@ -1,47 +1,32 @@
 """Champion and challenger on the same labelled rows, all of them and by slice."""
 
-from datetime import UTC, datetime, time, timedelta
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from boucle.data.api import counted, load
+from boucle.data.api import counted
 from boucle.evaluation.api import MOST_SLICES, compare
 from boucle.evaluation.records import Comparison
 from boucle.kernel.errors import InvalidInput
 from boucle.loop.history import Outputs
 from boucle.loop.records import SliceCompared
 from boucle.loop.stage import Stage
-from boucle.packaging.api import predict_table
-from boucle.training.api import holdout
 
 Answered = tuple[int, Outputs]
 """A version and what it answers."""
-HeldOut = tuple[Comparison | None, list[SliceCompared]]
 
 
-def held_out(stage: Stage, champion: int, number: int) -> HeldOut:
-    """On the newest labelled rows that neither learned from: the challenger's held-out ones. Looked at once."""
-    if (champion, number) not in stage.compared:
-        stage.compared = {(champion, number): _held_out(stage, champion, number)}
-    return stage.compared[champion, number]
-
-
-def _held_out(stage: Stage, champion: int, number: int) -> HeldOut:
-    training, section = stage.project.training, stage.project.data
-    _, rows = holdout(load(stage.store, stage.version(number).learned_from), training, section.time)
-    seen_until = stage.last_day_of(champion) - timedelta(days=training.holdout_days)
-    rows = rows.filter(pl.col(stage.time) >= datetime.combine(seen_until + timedelta(days=1), time(), UTC))
-    before, after = (predict_table(stage.history.predictor(n), rows, nthread=2) for n in (champion, number))
-    labels, ours, its = rows[section.target], (champion, before), (number, after)
-    slices = [
+def compared_by_slice(
+    stage: Stage, rows: pl.DataFrame, champion: Answered, challenger: Answered
+) -> list[SliceCompared]:
+    """The same on the frequent values of the columns that a policy asks for; `rows` are the project's columns."""
+    asked, labels = stage.project.loop.promote, rows[stage.project.data.target]
+    return [
         found
-        for column in stage.project.loop.promote.slices
-        for value, mask in _values(rows[column], stage.project.loop.promote.slice_min_rows)
-        if (found := _slice(stage, column, value, labels, ours, its, mask)) is not None
+        for column in asked.slices
+        for value, mask in _values(rows[column], asked.slice_min_rows)
+        if (found := _slice(stage, column, value, labels, champion, challenger, mask)) is not None
     ]
-    return compared(stage, labels, ours, its), slices
 
 
 def compared(stage: Stage, labels: pl.Series, champion: Answered, challenger: Answered) -> Comparison | None:

@@ -27,7 +27,7 @@ from boucle.loop.reconcile import finish, reconcile
 from boucle.loop.records import Decision, Hold, Job, Retrain, Stream, Trained
 from boucle.loop.rules import of_service
 from boucle.loop.stage import Stage
-from boucle.loop.verdicts import verdicts_on
+from boucle.loop.verdicts import verdicts
 from boucle.loop.watch import performance_if_any
 from boucle.monitoring.api import windows
 from boucle.monitoring.records import Window
@@ -250,8 +250,9 @@ def _news(stage: Stage, day: date) -> tuple[str | None, tuple[str, int] | None]:
         return wish, (back.name, now.champion)
     if now.challenger is None:
         return wish, None
-    waiting = challenger_of(stage, now, now.challenger, labels=False)
-    due = next((one for one in verdicts_on(waiting, now.champion, policy) if one.action is not None), None)
+    waiting = challenger_of(stage, now, now.challenger, day, labels=False)
+    facts = replace(service_facts(stage, now, day), challenger=waiting, asked=asked)
+    due = next((one for one in verdicts(facts, policy) if one.action is not None), None)
     if due is None or isinstance(due.action, Hold):
         return wish, None
     return wish, (due.name, 0 if waiting.rollout is None else waiting.rollout.step)

@@ -9,8 +9,9 @@ from boucle.evaluation.records import Comparison
 from boucle.governance import api as governance
 from boucle.governance.api import explain, list_reports
 from boucle.governance.records import GateReport, Objective
-from boucle.loop.compared import compared, held_out
-from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Retrain
+from boucle.loop.compared import compared
+from boucle.loop.looks import look
+from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Looked, Retrain
 from boucle.loop.rolling import burning_of, rollout_of, service_of
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
@@ -40,7 +41,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         today=day,
         metric=metric,
         champion=champion_of(stage, standing),
-        challenger=None if standing.challenger is None else challenger_of(stage, standing, standing.challenger),
+        challenger=None if standing.challenger is None else challenger_of(stage, standing, standing.challenger, day),
         last_trained_on=standing.last_trained_on,
         performance=None if performance is None else performance.metrics[metric],
         performance_rows=0 if performance is None else performance.rows,
@@ -123,21 +124,23 @@ def objective_of(objectives: Sequence[Objective], metric: str) -> float | None:
     return limits[0] if limits else None
 
 
-def challenger_of(stage: Stage, standing: Standing, number: int, *, labels: bool = True) -> ChallengerFacts:
+def challenger_of(stage: Stage, standing: Standing, number: int, day: date, *, labels: bool = True) -> ChallengerFacts:
     """A challenger that waits; without `labels` what takes a while is left out, see `boucle.loop.rolling`."""
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
     passed, needs = report.passed, list[str]()
     if stage.is_live:
         report, passed, needs = _now(stage, number, report)
-    comparison, slices = held_out(stage, standing.champion, number) if passed else (None, [])
+    found = look(stage, standing.champion, number, day, anew=labels) if passed else Looked(comparison=None, slices=[])
     return ChallengerFacts(
         number=number,
         gates_passed=passed,
         gates_message=explain(report),
-        comparison=comparison,
-        slices=slices,
+        comparison=found.comparison,
+        slices=found.slices,
         needs=needs,
         rollout=rollout_of(stage, standing, number, labels=labels),
+        newest=found.newest,
+        waits_since=standing.waits_since,
     )
 
 

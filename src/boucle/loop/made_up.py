@@ -47,6 +47,10 @@ class World(Struct, frozen=True, kw_only=True):
     """Share of trainings that are worse on one slice, by at most `worst`."""
     breaks: float = 0.0
     """Share of trainings that fail at a part of the requests."""
+    holdout_days: int | None = None
+    """That a training holds out; None: all that were labelled since the champion's newest label."""
+    review_days: int | None = 0
+    """After which a person approves a version; None: nobody ever does."""
 
 
 class Version(Struct, frozen=True):
@@ -54,6 +58,8 @@ class Version(Struct, frozen=True):
 
     knows: int
     """Number of the day of its newest label."""
+    trained: int = 0
+    """Number of the day of its training."""
     flaw: float = 0.0
     hidden: bool = False
     uneven: float = 0.0
@@ -116,9 +122,14 @@ class MadeUp:
         before, gained = self.worth(champion, last), self.worth(challenger, last) - self.worth(champion, last)
         return self._comparison(before, gained + self.noise[last], self.rows(first, last))
 
-    def held_out(self, champion: int, challenger: int, day: int) -> Comparison | None:
-        version, through = self.versions[challenger], max(day - self.labels_delay_days, 0)
-        rows = self.rows(self.versions[champion].knows + 1, through)
+    def held_days(self, champion: int, challenger: int, day: int) -> tuple[int, int]:
+        before, after, held = self.versions[champion].knows, self.versions[challenger].knows, self.world.holdout_days
+        if held is None:
+            return before + 1, max(day - self.labels_delay_days, 0)
+        return max(before, after) - held + 1, after
+
+    def looked(self, champion: int, challenger: int, first: int, last: int, day: int) -> Comparison | None:
+        version, rows = self.versions[challenger], self.rows(first, last)
         seen = self.worth(challenger, version.knows) + (version.flaw if version.hidden else 0.0)
         before = self.worth(champion, version.knows)
         return self._comparison(before, seen - before + self.noise[day], rows) if rows else None
@@ -128,14 +139,15 @@ class MadeUp:
         version = self.versions[number]
         return self.worth(number, day) + version.flaw * version.hidden + self.noise[day]
 
-    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
-        found = self.held_out(champion, challenger, day)
+    def sliced(self, challenger: int, found: Comparison) -> list[SliceCompared]:
         uneven = self.versions[challenger].uneven
-        if found is None:
-            return []
         low, high = found.low - uneven, found.high - uneven
         worse = replace(found, difference=found.difference - uneven, low=low, high=high)
         return [SliceCompared(column="kind", value=name, comparison=one) for name, one in (("a", found), ("b", worse))]
+
+    def needs(self, number: int, day: int) -> list[str]:
+        after = self.world.review_days
+        return ["reviews"] if after is None or day < self.versions[number].trained + after else []
 
     def answered(self, number: int, first: int, last: int, percent: float) -> Figures:
         days = max(last - max(first, 0) + 1, 0)
@@ -154,7 +166,7 @@ class MadeUp:
         hidden = bad and self.random.random() < self.world.unseen
         uneven = self.others.uniform(0, self.world.worst) if self.others.random() < self.world.uneven else 0.0
         breaks = self.others.random() if self.others.random() < self.world.breaks else 0.0
-        self.versions[number] = Version(max(day - self.labels_delay_days, 0), flaw, hidden, uneven, breaks)
+        self.versions[number] = Version(max(day - self.labels_delay_days, 0), day, flaw, hidden, uneven, breaks)
         return number
 
     def _comparison(self, champion: float, difference: float, rows: int) -> Comparison:

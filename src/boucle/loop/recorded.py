@@ -129,19 +129,28 @@ class Recorded:
             confidence=self.record.confidence,
         )
 
-    def held_out(self, champion: int, challenger: int, day: int) -> Comparison | None:
+    def held_days(self, champion: int, challenger: int, day: int) -> tuple[int, int]:
         del day
         before, after, held = self.record.versions[champion], self.record.versions[challenger], self.record.holdout_days
-        return self.compared(champion, challenger, max(before.knows, after.knows) - held + 1, after.knows)
+        return max(before.knows, after.knows) - held + 1, after.knows
+
+    def looked(self, champion: int, challenger: int, first: int, last: int, day: int) -> Comparison | None:
+        del day
+        return self.compared(champion, challenger, first, last)
 
     def estimated(self, number: int, day: int) -> float | None:
         """Of whatever answered: what another version would have promised is not known."""
         del number
         return self.record.estimated.get(day)
 
-    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
+    def sliced(self, challenger: int, found: Comparison) -> list[SliceCompared]:
         """Nothing is known by slice."""
-        del champion, challenger, day
+        del challenger, found
+        return []
+
+    def needs(self, number: int, day: int) -> list[str]:
+        """When a person would have approved what is not known: at once."""
+        del number, day
         return []
 
     def answered(self, number: int, first: int, last: int, percent: float) -> Figures:

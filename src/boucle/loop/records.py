@@ -39,6 +39,10 @@ class ChallengerFacts(Struct, frozen=True, kw_only=True):
     """What persons must still do before it may take charge, live: the gates that wait for them."""
     rollout: "RolloutFacts | None" = None
     """How its rollout stands; None where there are no steps to take."""
+    newest: Comparison | None = None
+    """The same on the newest labelled rows, where some came after those that it was compared on."""
+    waits_since: date | None = None
+    """The day of its training, of the newest step of its rollout, or since which another champion is in charge."""
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -85,6 +89,18 @@ class SliceCompared(Struct, frozen=True, kw_only=True):
     column: str
     value: str
     comparison: Comparison
+
+
+class Looked(Struct, frozen=True, kw_only=True):
+    """What is known of champion and challenger."""
+
+    comparison: Comparison | None
+    """On the rows of the verdict; None where they do not define the metric."""
+    slices: list[SliceCompared]
+    through: date | None = None
+    """The newest event day of these rows; None as long as they are too few."""
+    newest: Comparison | None = None
+    """On the newest rows, where some are newer."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):

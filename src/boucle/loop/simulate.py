@@ -64,14 +64,20 @@ class Happening(Protocol):
     def compared(self, champion: int, challenger: int, first: int, last: int) -> Comparison | None:
         """Two versions on the rows of some days."""
 
-    def held_out(self, champion: int, challenger: int, day: int) -> Comparison | None:
-        """Two versions on the rows that neither learned from, as the verdict is based on."""
+    def held_days(self, champion: int, challenger: int, day: int) -> tuple[int, int]:
+        """The first and the last of the days whose rows the challenger held out and the champion did not learn from."""
+
+    def looked(self, champion: int, challenger: int, first: int, last: int, day: int) -> Comparison | None:
+        """Two versions on the rows of some days that neither learned from, as a verdict is based on."""
 
     def estimated(self, number: int, day: int) -> float | None:
         """The metric that the answers of a version on a day promise; None where it cannot be told."""
 
-    def sliced(self, champion: int, challenger: int, day: int) -> list[SliceCompared]:
-        """The two of `held_out` by slice, where that is known."""
+    def sliced(self, challenger: int, found: Comparison) -> list[SliceCompared]:
+        """The two of `looked` by slice, where that is known."""
+
+    def needs(self, number: int, day: int) -> list[str]:
+        """What persons must still do for a version that they must approve."""
 
     def asked(self, day: int) -> int:
         """How many trainings people asked for up to a day."""
@@ -196,18 +202,36 @@ def _asked(world: Happening, taken: list[Taken], day: int) -> Asked | None:
 
 
 def _challenger(world: Happening, policy: LoopSection, now: Standing, number: int, day: int) -> ChallengerFacts:
-    champion = now.champion
     passed, said = world.gates(number)
     least = policy.promote.slice_min_rows
-    slices = world.sliced(champion, number, day) if passed and policy.promote.slices else []
+    found, newest = looks(world, policy, now.champion, number, day) if passed else (None, None)
+    slices = world.sliced(number, found) if found is not None and policy.promote.slices else []
     return ChallengerFacts(
         number=number,
         gates_passed=passed,
         gates_message=said,
-        comparison=world.held_out(champion, number, day) if passed else None,
+        comparison=found,
         slices=[one for one in slices if one.comparison.rows >= least],
+        needs=world.needs(number, day) if policy.promote.review else [],
         rollout=_rollout(world, policy, now, number, day),
+        newest=newest,
+        waits_since=now.waits_since,
     )
+
+
+def looks(
+    world: Happening, policy: LoopSection, champion: int, challenger: int, day: int
+) -> tuple[Comparison | None, Comparison | None]:
+    """On as many days as it takes to have rows enough, and on the newest ones if there are newer, as `loop.looks`."""
+    first, held = world.held_days(champion, challenger, day)
+    least, through = policy.promote.min_rows, day - world.labels_delay_days
+    last = next((n for n in range(held, through + 1) if world.rows(first, n) >= least), None)
+    found = world.looked(champion, challenger, first, max(held, through) if last is None else last, day)
+    if last is None or world.rows(last + 1, through) == 0:
+        return found, None
+    oldest = max(through - world.performance_days + 1, first)
+    oldest = next((n for n in range(oldest, first, -1) if world.rows(n, through) >= least), first)
+    return found, world.compared(champion, challenger, oldest, through)
 
 
 def _rollout(world: Happening, policy: LoopSection, now: Standing, number: int, day: int) -> RolloutFacts | None:

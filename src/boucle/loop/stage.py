@@ -14,7 +14,6 @@ from boucle.data.api import get_version as get_dataset
 from boucle.data.api import load
 from boucle.data.records import Profile, Task
 from boucle.evaluation.api import load_evaluation, metric_for
-from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import Damaged
 from boucle.kernel.progress import Progress
@@ -22,7 +21,7 @@ from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.expected import Expected, expected_of
 from boucle.loop.history import History
-from boucle.loop.records import Asked, Decision, Job, Retrain, SliceCompared, Stream
+from boucle.loop.records import Asked, Decision, Job, Looked, Retrain, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
 from boucle.loop.reference_windows import ReferenceWindows
 from boucle.loop.standing import Standing, after, standing, without_rollout
@@ -73,8 +72,8 @@ class Stage:
         self._expected: dict[int, Expected] = {}
         self._standing: Standing | None = None
         self._began: tuple[date, Standing] | None = None
-        self.compared: dict[tuple[int, int], tuple[Comparison | None, list[SliceCompared]]] = {}
-        """What was found of a champion and a challenger on rows that stay as they are, see `boucle.loop.compared`."""
+        self.looked: dict[tuple[int, int], Looked] = {}
+        """What was found of a champion and a challenger, see `boucle.loop.looks`."""
         self.problems: dict[int, str] = {}
         """Why a version cannot have the place at the endpoint that its rollout gives it."""
 
@@ -194,7 +193,9 @@ class Stage:
         if now is not None and now.number is not None and now.number != decided.champion:
             newest = windows(self.store, self.name, self.held.stream, newest=1)
             on = min([now.effective_at.date(), *(one.day for one in newest)])
-            decided = replace(without_rollout(decided), champion=now.number, promoted_on=on, previous=None)
+            decided = replace(
+                without_rollout(decided), champion=now.number, promoted_on=on, previous=None, waits_since=on
+            )
             if decided.challenger == now.number:
                 decided = replace(decided, challenger=None)
         under_way = [job.day for job in self.jobs() if isinstance(job.action, Retrain)]

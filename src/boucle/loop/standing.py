@@ -35,6 +35,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Ids of the alerts about the service that were open when the champion was promoted."""
     rolling: Rolling | None = None
     """How far the challenger is rolled out; None before the first step."""
+    waits_since: date | None = None
+    """Day on which the challenger came, took its newest step, or met another champion."""
     ended: int | None = None
     """Until the next training, the version whose rollout is over: the endpoint has it no more as canary or shadow."""
 
@@ -63,15 +65,19 @@ def after(before: Standing, decision: Decision) -> Standing:
     match decision.action:
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
-            return replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
+            now = replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
+            return replace(now, waits_since=decision.day)
         case Promote(number=number, burned=burned):
             now = without_rollout(before)
             now = replace(now, promoted_on=decision.day, previous=before.champion, challenger=None)
             return replace(now, champion=number, burned=burned)
         case Advance(number=number, step=step, at=at, before=asked):
-            return replace(before, rolling=Rolling(number=number, step=step, since=at, before=asked))
+            rolling = Rolling(number=number, step=step, since=at, before=asked)
+            return replace(before, rolling=rolling, waits_since=decision.day)
         case Rollback(number=number):
-            return replace(without_rollout(before), champion=number, promoted_on=decision.day, previous=None)
+            now = without_rollout(before)
+            now = replace(now, promoted_on=decision.day, previous=None, waits_since=decision.day)
+            return replace(now, champion=number)
         case Refuse():
             return replace(without_rollout(before), challenger=None)
         case Hold():

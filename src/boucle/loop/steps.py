@@ -36,6 +36,14 @@ def steps_of(policy: RolloutPolicy) -> list[Step]:
     return [*shadow, *(Step("canary", share) for share in policy.canary)]
 
 
+def hours_of(policy: RolloutPolicy, step: int) -> float:
+    """How long a step is to take at least; the first is 1, and before it 0."""
+    steps = steps_of(policy)
+    if not 0 < step <= len(steps):
+        return 0.0
+    return policy.shadow_hours if steps[step - 1].role == "shadow" else policy.step_hours
+
+
 def refusals(challenger: ChallengerFacts, policy: LoopSection) -> list[Rule]:
     """What ends a rollout, whatever it showed before."""
     now, asked, number = challenger.rollout, policy.rollout, challenger.number

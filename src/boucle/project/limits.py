@@ -207,6 +207,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (RetrainPolicy, "newest_rows"): ONE_OR_MORE,
     (PromotePolicy, "min_rows"): ONE_OR_MORE,
     (PromotePolicy, "confidence"): Limit(above=0.5, below=1),
+    (PromotePolicy, "wait_days"): ONE_OR_MORE,
     (PromotePolicy, "slice_margin"): NOT_NEGATIVE,
     (PromotePolicy, "slice_min_rows"): ONE_OR_MORE,
     (RolloutPolicy, "shadow_hours"): NOT_NEGATIVE,

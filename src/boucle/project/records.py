@@ -65,6 +65,8 @@ class PromotePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Refused where the lower end of a slice's interval is worse than this."""
     slice_min_rows: int = 200
     """Labelled rows without which a slice is not judged."""
+    wait_days: int = 14
+    """Refused when so many days brought neither a verdict nor a step on, beyond what a step of a rollout asks for."""
     review: bool = False
     """Whether a person must approve it first, also where the gates ask for no review; live only."""
 
