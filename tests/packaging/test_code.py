@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sklearn.compose import make_column_transformer
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -130,10 +131,7 @@ class Nearest:
 
 
 def test_what_is_asked_in_no_known_way_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.warns(UserWarning, match="kept as it is"),
-        pytest.raises(InvalidInput, match="a object has no predict"),
-    ):
+    with pytest.raises(InvalidInput, match="a object has no predict"):  # and no warning that it was kept
         boucle.bundle(object(), sample=ROWS, path=tmp_path / "b", keep_code=True)
     assert not (tmp_path / "b").exists()
 
@@ -151,10 +149,29 @@ def test_what_the_model_refuses_is_told_by_the_signature(tmp_path: Path) -> None
         predictor.predict({"city": ["Rome"], "weight": [None]})
 
 
-def test_labels_that_the_probabilities_do_not_give_are_refused(tmp_path: Path) -> None:
+def test_labels_that_the_probabilities_do_not_give_are_those_of_the_model(tmp_path: Path) -> None:
     model = FixedThresholdClassifier(GaussianProcessClassifier(), threshold=0.9).fit(ROWS, ROWS[:, 0] > 0)
-    with pytest.warns(UserWarning, match="kept as it is"), pytest.raises(Refused, match="answers other labels"):
-        boucle.bundle(model, sample=ROWS, path=tmp_path / "b", keep_code=True)
+    predictor = open_bundle(kept(model, tmp_path / "b"), TRUST)
+    answers = predictor.predict({"x0": ROWS[:, 0].tolist(), "x1": ROWS[:, 1].tolist()})
+    labels = ["true" if one else "false" for one in model.predict(ROWS)]
+    assert answers["label"] == labels
+    assert labels != ["true" if one > 0.5 else "false" for one in model.predict_proba(ROWS)[:, 1]]
+
+
+def test_several_values_of_a_row_are_outputs_of_their_own(tmp_path: Path) -> None:
+    model = MultiOutputRegressor(GaussianProcessRegressor(optimizer=None)).fit(ROWS, ROWS[:, ::-1])
+    predictor = open_bundle(kept(model, tmp_path / "b"), TRUST)
+    answers = predictor.predict({"x0": ROWS[:, 0].tolist(), "x1": ROWS[:, 1].tolist()})
+    assert list(answers) == ["value_0", "value_1"]
+    assert answers["value_1"].tolist() == model.predict(ROWS)[:, 1].tolist()  # type: ignore[union-attr]
+
+
+def test_whole_numbers_as_categories_are_given_back_as_such(tmp_path: Path) -> None:
+    table = pd.DataFrame({"size": pd.Series([2, 5] * 20).astype("category"), "weight": ROWS[:, 0]})
+    model = make_pipeline(GaussianProcessClassifier()).fit(table, ROWS[:, 0] > 0)
+    predictor = open_bundle(kept(model, tmp_path / "gp", table), TRUST)
+    answers = predictor.predict({"size": ["2", "5"] * 20, "weight": ROWS[:, 0].tolist()})
+    assert answers["probability"].tolist() == model.predict_proba(table)[:, 1].tolist()  # type: ignore[union-attr]
 
 
 def test_a_saved_model_is_code_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ A bundle's files are data, not code; a file's digest is compared before it is pa
 hardened against damaged bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -39,12 +39,14 @@ class Predictor:
     def __init__(self, manifest: BundleManifest, files: Files, *, allow_code: bool = False) -> None:
         self.manifest = manifest
         self._single: Single | None = None
+        self._labels: Callable[[Mapping[str, Values]], list[str] | None] | None = None
         self._stages: Pipeline | CodePipeline | SavedModelPipeline
         kept = next((stage for stage in manifest.stages if isinstance(stage, CODE)), None)
         if isinstance(kept, CodeStage) and allow_code:
             from boucle.packaging import code
 
             self._stages = code.CodePipeline(manifest.signature, files[kept.file])
+            self._labels = self._stages.labels
         elif isinstance(kept, SavedModelStage) and allow_code:
             from boucle.packaging import saved
 
@@ -63,7 +65,8 @@ class Predictor:
 
         At most `nthread` threads work on it; answers do not depend on how many.
         """
-        return outputs_of(self.signature, self._stages.scores(columns, nthread))
+        scores = self._stages.scores(columns, nthread)
+        return outputs_of(self.signature, scores, None if self._labels is None else self._labels(columns))
 
     @property
     def has_matrix(self) -> bool:
@@ -142,12 +145,14 @@ class Single:
         return least
 
 
-def outputs_of(signature: Signature, scores: Scores) -> dict[str, NDArray[np.float64] | list[str]]:
-    """Scores as the named outputs of a signature."""
+def outputs_of(
+    signature: Signature, scores: Scores, own: list[str] | None = None
+) -> dict[str, NDArray[np.float64] | list[str]]:
+    """Scores as the named outputs of a signature; `own` are labels that the scores do not choose."""
     names = [output.name for output in signature.outputs]
     if signature.task == "regression":
         return {names[0]: scores} if scores.ndim == 1 else {name: scores[:, at] for at, name in enumerate(names)}
-    labels = labels_of(signature, scores)
+    labels = labels_of(signature, scores) if own is None else own
     if signature.task == "binary":
         return {names[0]: scores, names[1]: labels}
     return {**{name: scores[:, code] for code, name in enumerate(names[:-1])}, names[-1]: labels}

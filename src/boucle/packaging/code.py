@@ -6,7 +6,8 @@ bytes that were compared with the signature. Any other reader refuses such a bun
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -27,14 +28,21 @@ class Kept(Struct, frozen=True, kw_only=True):
     frame: Literal["pandas", "polars", "array"]
     dtypes: dict[str, Any]
     """Of its columns, in their order, as the frame's library names them."""
+    own_labels: bool = False
+    """Whether its labels are not those that its scores choose, so that it must be asked for them as well."""
 
     def scores(self, columns: Mapping[str, Values], signature: Signature) -> NDArray[np.float64]:
         """Scores of raw rows, as `boucle.packaging.bundle.Scores`; other columns are ignored."""
-        rows = self._rows({one.name: _plain(one, columns[one.name]) for one in signature.inputs})
-        if signature.task == "regression":
-            return np.asarray(self.model.predict(rows), dtype=np.float64).reshape(len(rows))
-        shares = shares_of(self.model, rows)
-        return np.ascontiguousarray(shares[:, 1]) if signature.task == "binary" else shares
+        return scores_of(self.model, self._given(columns, signature), signature)
+
+    def labels(self, columns: Mapping[str, Values], signature: Signature) -> list[str] | None:
+        """What the model itself answers to raw rows; None where its scores choose that."""
+        if not self.own_labels:
+            return None
+        return answered_labels(self.model, self._given(columns, signature))
+
+    def _given(self, columns: Mapping[str, Values], signature: Signature) -> Any:
+        return self._rows({one.name: _plain(one, columns[one.name]) for one in signature.inputs})
 
     def _rows(self, columns: Mapping[str, Any]) -> Any:
         if self.frame == "array":
@@ -48,6 +56,30 @@ class Kept(Struct, frozen=True, kw_only=True):
         series = [pl.Series(name, columns[name], strict=False) for name in self.dtypes]
         gapped = [one.fill_nan(None) if one.dtype == pl.Float64 else one for one in series]
         return pl.DataFrame([one.cast(self.dtypes[one.name], strict=False) for one in gapped])
+
+
+def scores_of(model: Any, rows: Any, signature: Signature) -> NDArray[np.float64]:
+    """A model's scores, as `boucle.packaging.bundle.Scores`, by its own predict or predict_proba."""
+    if signature.task == "regression":
+        width = len(signature.outputs)
+        return np.asarray(model.predict(rows), dtype=np.float64).reshape((len(rows), width) if width > 1 else len(rows))
+    shares = shares_of(model, rows)
+    return np.ascontiguousarray(shares[:, 1]) if signature.task == "binary" else shares
+
+
+def answered_labels(model: Any, rows: Any) -> list[str]:
+    """The labels that a model itself answers."""
+    answered = np.asarray(model.predict(rows))
+    return [class_name(one) for one in answered.reshape(len(answered)).tolist()]
+
+
+def class_name(label: Any) -> str:
+    """A class as the text that the signature answers."""
+    if isinstance(label, bool | np.bool_):
+        return "true" if label else "false"
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
 
 
 def shares_of(model: Any, rows: Any) -> NDArray[np.float64]:
@@ -69,10 +101,21 @@ class CodePipeline:
 
     def scores(self, columns: Mapping[str, Values], _nthread: int = 1) -> NDArray[np.float64]:
         """Scores of raw rows; the model itself knows by how many threads. InvalidInput for rows that it refuses."""
-        try:
+        with _refusing():
             return self._kept.scores(columns, self._signature)
-        except Exception as error:  # whatever a framework raises is its refusal
-            raise InvalidInput(f"the model refuses these rows: {first_line(error)}") from error
+
+    def labels(self, columns: Mapping[str, Values]) -> list[str] | None:
+        """The model's own labels; None where its scores choose them."""
+        with _refusing():
+            return self._kept.labels(columns, self._signature)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a framework raises is its refusal
+        raise InvalidInput(f"the model refuses these rows: {first_line(error)}") from error
 
 
 def _plain(one: Input, values: Values) -> Any:
@@ -85,7 +128,16 @@ def _series(pd: Any, values: Any, dtype: Any) -> Any:
     """A column as the model was fitted with; whole numbers with gaps stay floats, as pandas has them."""
     if getattr(dtype, "kind", "O") in "iub" and not np.isfinite(values).all():
         return pd.Series(values)
-    return pd.Series(values, dtype=dtype) if isinstance(values, list) else pd.Series(values).astype(dtype)
+    return categorised(pd, values, dtype) if isinstance(values, list) else pd.Series(values).astype(dtype)
+
+
+def categorised(pd: Any, values: list[Any], dtype: Any) -> Any:
+    """Texts as the model was fitted with; its categories may be whole numbers, which are texts to clients."""
+    categories = getattr(dtype, "categories", None)
+    if categories is not None:  # pandas warns of texts that are none of them
+        back = {class_name(one): one for one in categories.tolist()}
+        values = [back.get(one) if isinstance(one, str) else None for one in values]
+    return pd.Series(values, dtype=dtype)
 
 
 def first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import BoucleError, CannotCompile, InvalidInput, Refused
 from boucle.packaging.bundle import Pipeline, labels_of
 from boucle.packaging.limits import probed, refuses_alike
 from boucle.packaging.manifest import MODEL
@@ -69,14 +69,22 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
 
     CannotCompile names the part of the model that no compiler knows; Refused says how far the compiled model is off.
     """
+    from boucle.packaging.code import class_name
     from boucle.packaging.compilers.native import as_estimator
-    from boucle.packaging.compilers.original import asked, class_name, sample_of
+    from boucle.packaging.compilers.original import asked, named, refuse_unready, sample_of
 
     model = as_estimator(model)
-    given = sample_of(sample, names_of(model))
+    given = sample_of(named(sample, model), names_of(model))
     if not given.table.height:
         raise InvalidInput("the sample has no rows", hint="pass some rows as the model takes them")
+    refuse_unready(model, given)
     found, data, inputs, writing = _written(model, given)
+    if found.classes and not (found.probabilities or found.labels) and hasattr(model, "predict_proba"):
+        raise CannotCompile(
+            f"{type(model).__name__} has probabilities, of which only the scores below can be compiled",
+            hint="fit it without (SVC with probability=False), or within CalibratedClassifierCV; or keep it as it is: "
+            "keep_code=True",
+        )
     classes = [class_name(label) for label in found.classes]
     original = asked(model, found, given.restore)
     signature = _signature(found, classes, probed(original, inputs, given.table))
@@ -126,6 +134,7 @@ def _thresholds(writing: Any) -> dict[str, NDArray[np.float64]]:
 
 def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
     """The model as a graph, its inputs, and what was learned on the way."""
+    from boucle.packaging.code import first_line
     from boucle.packaging.compilers.blocks import Block, Column, Model, Vocabulary, Writing, compiled, linked
     from boucle.packaging.compilers.graph import Graph
 
@@ -137,7 +146,15 @@ def _written(model: Any, given: Any) -> tuple[Any, bytes, list[Input], Any]:
         for name in table.columns
     ]
     writing = Writing(Graph(len(columns)))
-    found = compiled(writing, model, Block(_rounded(writing.graph, given), columns))
+    try:
+        found = compiled(writing, model, Block(_rounded(writing.graph, given), columns))
+    except BoucleError:
+        raise
+    except Exception as error:  # a kind of such a model that its compiler has not met
+        raise CannotCompile(
+            f"{type(model).__name__} cannot be compiled as it was fitted: {first_line(error)}",
+            hint="it can be served as it is: keep_code=True",
+        ) from error
     if not isinstance(found, Model):
         raise InvalidInput(f"{type(model).__name__} predicts nothing", hint="end the pipeline with a model")
     return (

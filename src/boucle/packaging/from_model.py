@@ -15,7 +15,7 @@ from boucle.kernel.errors import BoucleError, CannotCompile, InvalidInput, Refus
 from boucle.kernel.paths import write_atomic
 from boucle.packaging.compile import Compiled, compile_model, framework_of, names_of
 from boucle.packaging.compilers.native import as_estimator
-from boucle.packaging.compilers.original import sample_of
+from boucle.packaging.compilers.original import named, sample_of
 from boucle.packaging.manifest import FORMAT
 from boucle.packaging.naming import check_served_name
 from boucle.packaging.networks.network import Network, network_of
@@ -69,6 +69,7 @@ def bundle(
             hint="leave out classes= and saved_model=",
         )
     else:
+        sample = named(sample, model)
         table = as_given(sample, sample_of(sample, names_of(model)).table)
         written, parity = _written(model, sample, tolerance, keep_code=keep_code)
     signature = replace(written.signature, key=key, time=time)
@@ -111,8 +112,8 @@ def _exported(
     except (CannotCompile, Refused) as error:
         if not keep_code or network.saved is None:
             raise
-        _warn(error)
         made, table = keep_network(network, sample, classes=classes, tolerance=tolerance)
+        _warn(error)
         return replace(_as_data(made), environment=locked_environment([], ["tensorflow"])), made.parity, table
     return _as_data(made), made.parity, table
 
@@ -154,8 +155,9 @@ def _written(model: Any, sample: Any, tolerance: float | None, *, keep_code: boo
     except (CannotCompile, Refused) as error:
         if not keep_code:
             raise
-        _warn(error)
-        return _kept(model, sample), None
+        kept = _kept(model, sample)
+        _warn(error)  # only now that it is so
+        return kept, None
     return _as_data(made), made.parity
 
 

@@ -61,8 +61,17 @@ def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:
         return {name: [row.get(name) for row in table] for name in has}
     if not hasattr(table, "__getitem__"):
         raise InvalidInput(f"{type(table).__name__} is no table; send a data frame, columns or a list of rows")
+    if isinstance(table, Mapping) and (plain := next((name for name in names if _is_plain(table.get(name))), None)):
+        raise InvalidInput(
+            f"{plain!r} is {table[plain]!r}; a mapping holds columns, each of them a list",
+            hint=f"send one row as a list of rows: predict([{{{plain!r}: {table[plain]!r}, ...}}])",
+        )
     known = set(table if isinstance(table, Mapping) else table.columns)
     return {name: _values(table[name]) for name in names if name in known}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | bytes | int | float | np.generic)
 
 
 def _values(column: Any) -> Values:

@@ -10,12 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.packaging.bundle import labels_of
-from boucle.packaging.code import CodePipeline, Kept, first_line, shares_of
-from boucle.packaging.compilers.original import class_name
+from boucle.packaging.code import CodePipeline, Kept, answered_labels, class_name, first_line, scores_of
 from boucle.packaging.encode import Values
 from boucle.packaging.probes import UNSEEN, accepted, with_value
 from boucle.packaging.records import Input, Output, Signature
@@ -29,23 +27,22 @@ def keep(model: Any, sample: Any, table: Any) -> tuple[Signature, bytes]:
     names = list(table.columns)
     frame, dtypes = _frame(sample, names)
     kept = Kept(model=model, frame=frame, dtypes=dtypes)
-    signature = _probed(kept, _signature(model, table), table)
+    rows = sample[names] if frame == "pandas" else sample.select(names) if frame == "polars" else sample
+    signature = _probed(kept, _signature(model, table, rows), table)
     columns: dict[str, Values] = {name: table[name].to_list() for name in names}
     try:
+        expected = scores_of(model, rows, signature)
+        labels = answered_labels(model, rows) if signature.classes else []
+        kept = replace(kept, own_labels=labels != labels_of(signature, expected))
         data = _pickler().dumps(kept, protocol=5)
-        again = CodePipeline(signature, data).scores(columns)
-        rows = sample[names] if frame == "pandas" else sample.select(names) if frame == "polars" else sample
-        expected = _direct(model, rows, signature)
-        labels = [class_name(one) for one in np.asarray(model.predict(rows)).tolist()] if signature.classes else []
+        opened = CodePipeline(signature, data)
+        again, said = opened.scores(columns), opened.labels(columns)
     except Exception as error:
         raise Refused(f"{type(model).__name__} cannot be kept as it is: {first_line(error)}") from error
     if again.shape != expected.shape or not np.array_equal(again, expected, equal_nan=True):
         raise Refused(f"{type(model).__name__} answers otherwise once it was pickled", hint="nothing was written")
-    if labels != labels_of(signature, again):
-        raise Refused(
-            f"{type(model).__name__} answers other labels than its largest probabilities, which is what is served",
-            hint="nothing was written",
-        )
+    if labels != (labels_of(signature, again) if said is None else said):
+        raise Refused(f"{type(model).__name__} answers other labels once it was pickled", hint="nothing was written")
     return signature, data
 
 
@@ -78,14 +75,7 @@ def _probed(kept: Kept, signature: Signature, table: pl.DataFrame) -> Signature:
     return replace(signature, inputs=strict)
 
 
-def _direct(model: Any, rows: Any, signature: Signature) -> NDArray[np.float64]:
-    if signature.task == "regression":
-        return np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows))
-    shares = shares_of(model, rows)
-    return shares[:, 1] if signature.task == "binary" else shares
-
-
-def _signature(model: Any, table: Any) -> Signature:
+def _signature(model: Any, table: Any, rows: Any) -> Signature:
     inputs = [_input(table[name]) for name in table.columns]
     classes = getattr(model, "classes_", None)
     if hasattr(model, "predict") and classes is not None:
@@ -102,8 +92,18 @@ def _signature(model: Any, table: Any) -> Signature:
         )
     if not hasattr(model, "predict"):
         raise InvalidInput(f"a {type(model).__name__} has no predict, which is how Boucle asks a model")
+    try:
+        shape = np.asarray(model.predict(rows)).shape
+    except Exception as error:
+        raise Refused(f"the model does not answer the sample: {first_line(error)}") from error
+    width = shape[1] if len(shape) == 2 else 1
+    values = ["value"] if width == 1 else [f"value_{place}" for place in range(width)]
     return Signature(
-        task="regression", inputs=inputs, outputs=[Output(name="value", datatype="FP64")], classes=[], threshold=0.5
+        task="regression",
+        inputs=inputs,
+        outputs=[Output(name=one, datatype="FP64") for one in values],
+        classes=[],
+        threshold=0.5,
     )
 
 

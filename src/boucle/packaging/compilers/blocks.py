@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import CannotCompile
+from boucle.packaging.code import class_name
 from boucle.packaging.compilers.graph import Graph
 
 UNSEEN = -1.0
@@ -21,15 +22,15 @@ UNSEEN = -1.0
 class Vocabulary:
     """The texts of one column, each with a code; it grows while the model's parts name their texts."""
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self.texts: list[str] = list(texts)
+    def __init__(self, texts: Iterable[object] = ()) -> None:
+        self.texts: list[str] = list(map(class_name, texts))  # categories may be whole numbers
         self._codes = {text: float(code) for code, text in enumerate(self.texts)}
 
     def code(self, value: object) -> float:
         """The code of a text, NaN for a missing one."""
         if value is None or value != value:
             return float("nan")
-        text = str(value)
+        text = class_name(value)
         if text not in self._codes:
             self._codes[text] = float(len(self.texts))
             self.texts.append(text)

@@ -60,6 +60,13 @@ def voting(writing: Writing, model: Any, block: Block) -> Model:
     return _averaged(writing, model, made, model._weights_not_none)
 
 
+@compiles("sklearn", "MultiOutputRegressor")
+def several_values(writing: Writing, model: Any, block: Block) -> Model:
+    """A model for each value."""
+    made = [compiled(writing, part, block) for part in model.estimators_]
+    return Model(name=writing.graph.joined([one.name for one in made]), width=len(made), task="regression")
+
+
 @compiles("sklearn", "StackingClassifier", "StackingRegressor")
 def stacking(writing: Writing, model: Any, block: Block) -> Model:
     """A model of models' answers."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from boucle.kernel.errors import CannotCompile, InvalidInput
-from boucle.packaging.code import shares_of
+from boucle.packaging.code import categorised, class_name, shares_of
 from boucle.packaging.compilers.blocks import Model
 from boucle.packaging.parity import Answer, Ask
 
@@ -58,6 +58,37 @@ def sample_of(sample: Any, names: Sequence[str] | None) -> Sample:
     )
 
 
+def refuse_unready(estimator: Any, given: Sample) -> None:
+    """InvalidInput for a model that is not fitted, and for one that answers several labels a row."""
+    if not hasattr(estimator, "predict"):
+        return
+    try:
+        answer = np.asarray(estimator.predict(given.restore(given.table.head(1))))
+    except Exception as error:
+        if any(kind.__name__ == "NotFittedError" for kind in type(error).__mro__):
+            raise InvalidInput(
+                f"the {type(estimator).__name__} is not fitted", hint="call its fit before it is bundled"
+            ) from error
+        return  # what else it does not answer is found out, and told, by the proof
+    if getattr(estimator, "classes_", None) is not None and answer.ndim > 1 and answer.shape[1] > 1:
+        raise InvalidInput(
+            f"the {type(estimator).__name__} answers {answer.shape[1]} labels to each row; a bundle answers one",
+            hint="bundle one classifier for each label",
+        )
+
+
+def named(sample: Any, model: Any) -> Any:
+    """An array of rows as the table whose names the model was fitted on, where pandas is there; any other as it is."""
+    names = getattr(model, "feature_names_in_", None)
+    if not isinstance(sample, np.ndarray) or sample.ndim != 2 or names is None or len(names) != sample.shape[1]:
+        return sample
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        return sample
+    return pd.DataFrame(sample, columns=[str(name) for name in names])
+
+
 def asked(estimator: Any, model: Model, restore: Callable[[pl.DataFrame], Any]) -> Ask:
     """A scikit-learn-like estimator as `boucle.packaging.parity.Ask`."""
 
@@ -72,15 +103,6 @@ def asked(estimator: Any, model: Model, restore: Callable[[pl.DataFrame], Any]) 
             return Answer(scores, [class_name(label) for label in np.asarray(estimator.predict(rows)).tolist()])
 
     return ask
-
-
-def class_name(label: Any) -> str:
-    """A class as the text that the signature answers."""
-    if isinstance(label, bool | np.bool_):
-        return "true" if label else "false"
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        return str(int(label))
-    return str(label)
 
 
 def _scores(estimator: Any, model: Model, rows: Any) -> NDArray[np.float64]:
@@ -146,7 +168,8 @@ def _from_pandas(sample: Any, names: Sequence[str] | None) -> Sample:
         values, dtype = chosen[name], chosen[name].dtype
         if isinstance(dtype, pd.CategoricalDtype):
             natives[name] = dtype.categories.tolist()
-        if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+            values = values.astype(object).map(class_name, na_action="ignore") if _whole(natives[name]) else values
+        elif pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
             columns[name] = pl.Series(name, values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=pl.Float64)
             continue
         texts = [None if one is None or one is pd.NA or one != one else one for one in values.tolist()]
@@ -154,7 +177,7 @@ def _from_pandas(sample: Any, names: Sequence[str] | None) -> Sample:
         if odd is not None:
             raise CannotCompile(
                 f"column {name!r} of the sample holds {odd!r}, a {type(odd).__name__}; allowed are numbers, and text",
-                hint="turn it into numbers or text before the model",
+                hint="turn it into numbers or text before the model; categories may be text or whole numbers",
             )
         columns[name] = pl.Series(name, texts, dtype=pl.String)
     gaps = {name: _gap(chosen[name]) for name in chosen.columns}
@@ -168,6 +191,11 @@ def _from_pandas(sample: Any, names: Sequence[str] | None) -> Sample:
     return Sample(table=pl.DataFrame(columns), restore=restore, natives=natives, singles=singles)
 
 
+def _whole(categories: Sequence[Any]) -> bool:
+    numbers = [one for one in categories if isinstance(one, int | float) and not isinstance(one, bool)]
+    return 0 < len(categories) == len(numbers) and all(float(one).is_integer() for one in numbers)
+
+
 def _gap(column: Any) -> Any:
     gaps = column[column.isna()]
     return gaps.iloc[0] if len(gaps) else np.nan
@@ -177,7 +205,7 @@ def _as_pandas(column: pl.Series, dtype: Any, gap: Any) -> Any:
     import pandas as pd
 
     if column.dtype == pl.String:
-        return pd.Series([gap if one is None else one for one in column.to_list()], dtype=dtype)
+        return categorised(pd, [gap if one is None else one for one in column.to_list()], dtype)
     values = column.fill_null(float("nan")).to_numpy()
     if dtype == np.float32:
         with np.errstate(over="ignore"):
