@@ -11,9 +11,9 @@ from msgspec import UNSET
 
 from boucle.governance import api
 from boucle.governance.policies import of_project
-from boucle.governance.records import Policy
+from boucle.governance.records import Objective, Policy
 from boucle.governance.signatures import required_signature, signers_of
-from boucle.governance.strictness import strictest, weakens
+from boucle.governance.strictness import dropped, strictest, weakens
 from boucle.governance.tables import signatures
 from boucle.identity.api import local_principal
 from boucle.kernel import audit, trees
@@ -136,6 +136,24 @@ def test_nothing_unsigned_is_to_be_loaded(store: Store, two: list[ModelVersion])
     kept = add(store, 1, signed(store, two[0]))
     assert required_signature(store, "flights", "flights", 1, digest) == kept
     assert required_signature(store, "flights", "free", 1, digest) is None
+
+
+@pytest.mark.usefixtures("two")
+def test_what_a_weaker_policy_no_longer_asks_for_is_named(store: Store) -> None:
+    strict = Policy(
+        objectives=[Objective(metric="auc", at_least=0.8)], reviews=1, aliases=["champion", "live"], measured=True
+    )
+    signed_only = Policy(require_signature=[ADA])
+    assert dropped(signed_only, strict) == ["auc >= 0.8", "1 reviews", "the alias live", "what Boucle itself measured"]
+    assert dropped(Policy(parity_tolerance=1.0, stages=[]), SIGNED)[:2] == [
+        "parity within 1e-09",
+        "the stage Production",
+    ]
+    assert dropped(strictest(signed_only, strict), strict) == []
+    change = api.set_policy(store, local_principal(), **WHO, policy=Policy(reviews=1))
+    with pytest.raises(Refused, match=r"it no longer asks for a signature by .*, so it waits") as refused:
+        api.refuse_waiting(store, change)
+    assert "or set one that asks for these too" in str(refused.value.hint)
 
 
 @pytest.mark.usefixtures("two")

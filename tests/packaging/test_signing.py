@@ -146,7 +146,9 @@ def test_the_commands_make_a_key_sign_and_verify(
     assert "boucle sign FOLDER makes one" in capsys.readouterr().err
     assert run_command(["sign", str(folder)]) == 0
     assert "made a key of your own" in capsys.readouterr().out
-    assert (tmp_path / "config" / "boucle" / "signing.pem").stat().st_mode & 0o777 == 0o600
+    keys = tmp_path / "config" / "boucle"
+    places = keys / "signing.pem", keys / "signing.pub", folder.with_name(f"{folder.name}.sig")
+    assert [place.stat().st_mode & 0o777 & ~0o022 for place in places] == [0o600, 0o644, 0o644]
     assert run_command(["verify", str(folder), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["files"]) == 8
     (folder / "more.txt").write_text("x")

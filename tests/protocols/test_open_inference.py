@@ -92,6 +92,22 @@ def test_nested_data_other_datatypes_and_the_version_path_answer_the_same(door: 
     assert asked(door, body_of(TEMP, CARRIER))["outputs"] == expected
 
 
+def test_nan_is_a_missing_number_and_what_is_infinite_is_named(door: Ask) -> None:
+    expected = asked(door, body_of())["outputs"]
+    for spelt in (b"NaN", b"[NaN]"):
+        body = body_of().replace(b"null", spelt).replace(b"80.0", b"[80.0]" if b"[" in spelt else b"80.0")
+        assert asked(door, body)["outputs"] == expected
+    named = body_of({**CARRIER, "data": ["NaN", "UA"]}, TEMP).replace(b"null", b"NaN")
+    assert len(asked(door, named)["outputs"]) == 2
+    for text in (b"Infinity", b"-Infinity"):
+        answer = door("POST", INFER, body_of().replace(b"null", text))
+        assert answer.status == 400
+        assert b"the body has " + text in answer.body
+        assert b"and null or NaN where a value is missing" in answer.body
+    answer = door("POST", INFER, body_of().replace(b"null", b"NaN}"))
+    assert (answer.status, b"is not JSON" in answer.body) == (400, True)
+
+
 def test_only_the_outputs_that_are_asked_for_in_that_order(door: Ask) -> None:
     answer = asked(door, body_of(outputs=[{"name": "label"}, {"name": "probability"}]))
     assert [output["name"] for output in answer["outputs"]] == ["label", "probability"]
@@ -161,7 +177,7 @@ BAD_BODIES = [
     (body_of({**CARRIER, "data": ["AA", "x" * 10_000_000]}, TEMP), "row 1: 10,000,000 characters of text; at most"),
     (body_of().replace(b'"UA"', b'"\\ud800"'), "not JSON|cannot be read|not as the protocol"),
     (body_of().replace(b'"UA"', b'"\xff\xff"'), "not JSON|cannot be read|not as the protocol"),
-    (body_of().replace(b"80.0", b"NaN"), "not JSON"),
+    (body_of().replace(b"80.0", b"-Infinity"), "the body has -Infinity at byte [0-9]+; allowed are finite numbers"),
     (body_of().replace(b"80.0", b"1e999"), "Number out of range|too large"),
 ]
 

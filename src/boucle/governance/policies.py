@@ -20,7 +20,7 @@ from boucle.governance import store as tables
 from boucle.governance.gates import standing_reviews
 from boucle.governance.notices import notices
 from boucle.governance.records import Policy, PolicyChange, PolicyState
-from boucle.governance.strictness import strictest, weakens
+from boucle.governance.strictness import dropped, strictest, weakens
 from boucle.identity.api import Principal
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, digest_json
@@ -109,12 +109,17 @@ def policy_state(store: Store, project_id: str, model: str) -> PolicyState:
     )
 
 
-def refuse_waiting(change: PolicyChange | None) -> None:
+def refuse_waiting(store: Store, change: PolicyChange | None) -> None:
     """Raise Refused for a policy that was set but waits for approvals; it is kept."""
     if change is not None:
+        held = policy_on(store, change.project_id, change.model)
+        less = [] if held is None or change.policy is None else dropped(change.policy, held.policy)
+        weaker = f" (it no longer asks for {', '.join(less)})" if less else ""
+        keep = "; or set one that asks for these too" if less else ""
         raise Refused(
-            f"this is weaker than the policy in force on {change.model}, so it waits until other persons approve it",
-            hint=f"boucle models policy approve {change.model}, by a reviewer, with BOUCLE_TOKEN",
+            f"this is weaker than the policy in force on {change.model}{weaker}, so it waits until other persons "
+            "approve it",
+            hint=f"boucle models policy approve {change.model}, by a reviewer, with BOUCLE_TOKEN{keep}",
             details={"change": change.id},
         )
 

@@ -44,6 +44,36 @@ def weakens(new: Policy | None, old: Policy) -> bool:
     return new is None or digest_json(_plain(strictest(new, old))) != digest_json(_plain(strictest(new, new)))
 
 
+def dropped(new: Policy, old: Policy) -> list[str]:
+    """What an older policy asks for and a new one does not, in words.
+
+    >>> dropped(Policy(), Policy(reviews=1, objectives=[Objective(metric="auc", at_least=0.8)]))
+    ['auc >= 0.8', '1 reviews']
+    """
+    wanted, asked = _plain(strictest(new, old)), _plain(strictest(new, new))
+    bounds = {one.metric: one for one in asked.objectives}
+    words = []
+    for one in wanted.objectives:
+        has = bounds.get(one.metric, Objective(metric=one.metric))
+        pairs = ((">=", one.at_least, has.at_least), ("<=", one.at_most, has.at_most))
+        words += [f"{one.metric} {sign} {value:g}" for sign, value, now in pairs if value is not None and value != now]
+    if wanted.reviews != asked.reviews:
+        words.append(f"{wanted.reviews} reviews")
+    if wanted.parity_tolerance != asked.parity_tolerance:
+        words.append(f"parity within {wanted.parity_tolerance:g}")
+    words += [f"the alias {one}" for one in _more(wanted.aliases, asked.aliases)]
+    words += [f"the stage {one}" for one in _more(wanted.stages, asked.stages)]
+    if wanted.measured != asked.measured:
+        words.append("what Boucle itself measured")
+    if wanted.require_signature != asked.require_signature:
+        words.append("a signature by the keys of before alone")
+    return words
+
+
+def _more(wanted: list[T] | UnsetType, asked: list[T] | UnsetType) -> list[T]:
+    return [one for one in wanted or [] if one not in (asked or [])]
+
+
 def _together(metric: str, objectives: list[Objective]) -> Objective:
     lows = [one.at_least for one in objectives if one.at_least is not None]
     highs = [one.at_most for one in objectives if one.at_most is not None]

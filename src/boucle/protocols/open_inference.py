@@ -24,6 +24,7 @@ from boucle.protocols.binary_tensors import BINARY, LENGTH, column_of_bytes, enc
 from boucle.protocols.open_inference_quick import QuickInfer
 from boucle.protocols.open_inference_repository import Repository
 from boucle.protocols.open_inference_typed import TypedReader
+from boucle.protocols.rows import has_tokens, without_tokens
 from boucle.protocols.tensors import MALFORMED, Tensor, as_column, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
@@ -274,6 +275,16 @@ def _reply(body: dict[str, Any], status: int = 200) -> Response:
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except MALFORMED:
+        if not has_tokens(body):
+            return _named(decoder, body)
+    return _named(decoder, without_tokens(body))  # as Python's json and Triton's client write a missing number
+
+
+def _named(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The same for plain JSON; InvalidInput names what is wrong with it."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

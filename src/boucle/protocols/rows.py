@@ -36,12 +36,22 @@ def decode(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except MALFORMED as error:
-        if b"NaN" not in body and b"Infinity" not in body:
+        if not has_tokens(body):
             raise _malformed(error) from error
     try:
-        return msgspec.json.decode(_TOKENS.sub(_known_to_json, body))
+        return msgspec.json.decode(without_tokens(body))
     except MALFORMED as error:
         raise _malformed(error) from error
+
+
+def has_tokens(body: bytes) -> bool:
+    """Whether a body that is no JSON may be some with `NaN` or `Infinity` in it."""
+    return b"NaN" in body or b"Infinity" in body
+
+
+def without_tokens(body: bytes) -> bytes:
+    """The body with null for each `NaN` that stands for a value. InvalidInput tells where an infinite number is."""
+    return _TOKENS.sub(_known_to_json, body)
 
 
 def _malformed(error: Exception) -> InvalidInput:

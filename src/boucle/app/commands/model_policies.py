@@ -201,7 +201,7 @@ def _tell(found: Registry, name: str, change: "PolicyChange | None", *, as_json:
     from boucle.app.console import console, print_json
     from boucle.governance.api import policy_state, refuse_waiting
 
-    refuse_waiting(change)
+    refuse_waiting(found.store, change)
     notices = policy_state(found.store, found.project_id, name).notices
     if as_json:
         print_json({"model": name, "in_force": True, "notices": notices})

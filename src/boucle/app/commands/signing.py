@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from boucle.packaging.signing import PrivateKey
 
 _VERSION: Final = re.compile(r"[^/@]+(/[0-9]{1,9}|@[^/@]+)")
+_PUBLIC: Final = 0o644
+"""Who may read a signature and the key that it is verified by: everybody, as far as the umask lets."""
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A bundle folder.")]
 Signature = Annotated[
     Path | None, typer.Option(metavar="FILE", help="File of the signature; default: FOLDER.sig, beside the folder.")
@@ -65,7 +67,7 @@ def sign(
         read_manifest(folder)
     private, public, is_new = _key(key)
     place = signature or signature_file(folder)
-    write_atomic(place, signed(folder.absolute().name, listing(folder), private) + b"\n")
+    write_atomic(place, signed(folder.absolute().name, listing(folder), private) + b"\n", mode=_PUBLIC)
     if as_json:
         mark = fingerprint(private.public_key())
         print_json({"signature": str(place), "key": mark, "public_key": str(public), "new_key": is_new})
@@ -173,7 +175,7 @@ def _key(file: Path | None) -> "tuple[PrivateKey, Path, bool]":
         write_atomic(place, private_pem(key))
     public = place.with_suffix(".pub")
     if not public.exists():
-        write_atomic(public, public_pem(key.public_key()))
+        write_atomic(public, public_pem(key.public_key()), mode=_PUBLIC)
     return key, public, is_new
 
 

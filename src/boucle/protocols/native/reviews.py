@@ -130,7 +130,7 @@ class _Doors:
             policy=policy,
             reason=reason,
         )
-        governance.refuse_waiting(change)
+        governance.refuse_waiting(self.store, change)
 
     def _review_change(self, request: Request, verdict: Verdict) -> Response:
         message = asked(request, WordOnChange)
