@@ -150,6 +150,9 @@ def test_whatever_code_does_the_compiled_model_answers(server: Server, unruly: M
             assert (status, told in body["error"]) == (500, True)
             assert not server.is_ready("unruly")
             assert server.is_ready("churn")
+            state = json.loads(server.get("/v1/models/unruly")[1])
+            assert (state["ready"], state["model_version_status"][0]["state"]) == (False, "LOADING")
+            assert server.get("/v2/health/ready")[0] == 200
             status, body, retry_after = server.code(1.0)
             assert (status, retry_after) == (503, "1")
             until(lambda: server.is_ready("unruly"))

@@ -179,6 +179,38 @@ def test_code_that_ends_its_process_is_told_and_started_again(
     asyncio.run(ask())
 
 
+def test_code_that_dies_while_it_is_loaded_is_told_and_tried_again_later(
+    store: Store, endpoint: Endpoint, unruly: ModuleType, gate: Path
+) -> None:
+    doom = unruly.Unruly(gate).doom
+    doom.touch()
+    apart = Models(serving_root(store.home), trust=TRUST)
+    with pytest.raises(Unavailable, match="its process ended while the model was loaded: exit 4"):
+        apart.load(apart.of(read_traffic(store.home, "unruly").champion))
+
+    async def ask() -> None:
+        await outcome(endpoint, unruly.EXITS)
+        await until(lambda: "while the model was loaded" in endpoint.problem("1"))
+        doom.unlink()
+        await until(lambda: not endpoint.problem("1"))
+        assert await outcome(endpoint, 1.0) == 2.0
+
+    asyncio.run(ask())
+
+
+def test_loading_that_takes_too_long_ends_and_keeps_nobody(
+    store: Store, placed: Path, gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del placed
+    monkeypatch.setattr(code_process, "START_S", 0.5)
+    gate.with_name("slow").touch()
+    models = Models(serving_root(store.home), trust=TRUST)
+    model = models.of(read_traffic(store.home, "unruly").champion)
+    with pytest.raises(Unavailable, match=r"was not loaded in 0.5 s"):
+        models.load(model)
+    assert model.predictor is None
+
+
 def test_what_code_refuses_and_what_is_no_answer(endpoint: Endpoint, unruly: ModuleType) -> None:
     async def ask() -> None:
         refused = await outcome(endpoint, unruly.RAISES)

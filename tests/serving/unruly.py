@@ -17,6 +17,18 @@ class Unruly:
     def __init__(self, gate: Path) -> None:
         self.gate = gate
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.doom.exists():
+            os._exit(4)
+        while self.gate.with_name("slow").exists():
+            time.sleep(0.002)
+
+    @property
+    def doom(self) -> Path:
+        """The process that loads it ends where this file is."""
+        return self.gate.with_name("doom")
+
     def predict(self, rows: Any) -> Any:
         asked = rows[:, 0].tolist()
         if EXITS in asked:

@@ -68,13 +68,10 @@ class Predictor:
         scores = self._stages.scores(columns, nthread)
         return outputs_of(self.signature, scores, None if self._labels is None else self._labels(columns))
 
-    @property
-    def has_matrix(self) -> bool:
-        """Whether `encode`, `row` and `ask` can be used: not of a model that is served as the code it is."""
-        return isinstance(self._stages, Pipeline)
-
     def encode(self, columns: Mapping[str, Values]) -> NDArray[np.float64]:
-        """The first stage alone: columns to the model's matrix; InvalidInput for what the model refuses."""
+        """The first stage alone: columns to the model's matrix; InvalidInput for what the model refuses. As all below,
+        not for a model that is the code it was.
+        """
         return self._compiled.encoder.encode(columns)
 
     def row(self, values: Sequence[float | str | None]) -> list[float] | None:

@@ -4,7 +4,7 @@ https://github.com/tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc
 regress answer under `results`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -79,12 +79,17 @@ def values(answer: Answer) -> bytes:
     return msgspec.json.encode({"results": column})
 
 
-def status(versions: Sequence[int]) -> dict[str, Any]:
-    """The state of versions that answer."""
-    ok = {"error_code": "OK", "error_message": ""}
-    return {
-        "model_version_status": [{"version": str(number), "state": "AVAILABLE", "status": ok} for number in versions]
-    }
+def status(problems: Mapping[str, str]) -> dict[str, Any]:
+    """The state of versions that are served; why one cannot be asked just now, empty for one that can."""
+    told = [
+        {
+            "version": number,
+            "state": "LOADING" if why else "AVAILABLE",
+            "status": {"error_code": "UNAVAILABLE" if why else "OK", "error_message": why},
+        }
+        for number, why in problems.items()
+    ]
+    return {"model_version_status": told}
 
 
 def metadata(model: str, number: int, signature: Signature) -> dict[str, Any]:

@@ -53,14 +53,16 @@ class Doors:
     async def state(self, request: Request) -> Response:
         """Whether a model answers, as KServe V1 and as TensorFlow Serving say it."""
         endpoint = self._endpoints.get(request.values["model"])
-        versions = endpoint.versions()
-        return _reply({"name": endpoint.name, "ready": True, **tf_bodies.status(versions)})
+        problems = {str(number): endpoint.problem(str(number)) for number in endpoint.versions()}
+        is_ready = not next(iter(problems.values()))
+        return _reply({"name": endpoint.name, "ready": is_ready, **tf_bodies.status(problems)})
 
     async def version_state(self, request: Request) -> Response:
         """Whether a version answers."""
         endpoint, number = self._asked(request)
-        endpoint.signature(number)
-        return _reply(tf_bodies.status([int(number or 0)]))
+        served = number or str(endpoint.labels()["champion"])
+        endpoint.signature(served)
+        return _reply(tf_bodies.status({served: endpoint.problem(served)}))
 
     async def metadata(self, request: Request) -> Response:
         """What a model takes and answers."""

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -19,6 +19,8 @@ from boucle.kernel.errors import BoucleError, Damaged, InvalidInput, NotFound, R
 
 MOST_BYTES: Final = 1 << 30
 """Of a message."""
+MOST_TEXT: Final = 2_000
+"""Characters of an error."""
 _HEAD: Final = struct.Struct("!Q")
 _CHUNK: Final = 1 << 20
 _LITTLE: Final = np.dtype("<f8")
@@ -64,8 +66,8 @@ class Refusal(Struct, frozen=True, tag="refusal"):
     """From the process: why not."""
 
     code: str
-    message: str
-    hint: str | None = None
+    message: Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
+    hint: Annotated[str, msgspec.Meta(max_length=MOST_TEXT)] | None = None
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -164,7 +166,11 @@ def _column(values: Any) -> Any:
 
 def refusal(error: BoucleError) -> Refusal:
     """An error as it travels."""
-    return Refusal(error.code, error.message, error.hint)
+    return Refusal(error.code, _text(error.message), error.hint and _text(error.hint))
+
+
+def _text(said: str) -> str:
+    return said[:MOST_TEXT].encode(errors="replace").decode()
 
 
 def error_of(said: Refusal) -> BoucleError:

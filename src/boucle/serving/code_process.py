@@ -152,7 +152,7 @@ class CodeProcess:
                 said = channel.said(until)
             except TimeoutError as error:
                 self._kill(channel)
-                raise Late(f"{self._called} still computed when the deadline was long over, and was ended") from error
+                raise Late(f"{self._called} computed longer than it may, and was ended") from error
             except (OSError, EOFError) as error:
                 raise self._died(channel) from error
             except msgspec.MsgspecError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from msgspec import Struct
@@ -37,7 +37,6 @@ from boucle.serving.rollout import one_key, pick
 from boucle.serving.shadow import Mirror, Mirrored
 from boucle.serving.traffic import counters_folder, log_folder, serving_root
 
-T = TypeVar("T")
 DEFAULT_MAX_ROWS: Final = 100_000
 INLINE_ROWS: Final = 2_000
 """More rows than this are answered in a thread, so that the loop goes on."""
@@ -263,7 +262,6 @@ class Endpoint:
             checked = check(question, signature, max_rows=self.max_rows)
         block: Block
         compute: Compute
-        is_code = isinstance(predictor, CodePredictor)
         if isinstance(predictor, CodePredictor):
             predictor.check()
             compute, block = partial(predictor.predict, deadline=question.deadline), checked.inputs
@@ -271,11 +269,11 @@ class Endpoint:
             compute = predictor.ask
             encoded = self._block(predictor, checked)
             block = await asyncio.to_thread(predictor.encode, checked.inputs) if encoded is None else encoded
-        batcher = self.batcher(model, is_code=is_code)
+        batcher = self.batcher(model, is_code=isinstance(predictor, CodePredictor))
         outputs: Outputs | Future[Outputs]
         outputs = batcher.asked(compute, block, checked.rows, question.deadline, alone=not self.coming)
         if not isinstance(outputs, dict):
-            outputs = await (self._in_time(outputs, question.deadline) if is_code else outputs)
+            outputs = await outputs
         self._keep(question.request_id, model, role, checked, outputs, self.timer() - started)
         return Answer(model.number, question.request_id, checked.rows, outputs, signature)
 
@@ -285,21 +283,17 @@ class Endpoint:
         if loading is None:
             loading = self._loading[model] = asyncio.ensure_future(asyncio.to_thread(self.models.load, model))
             loading.add_done_callback(partial(self._load_ended, model))
-        return await self._in_time(asyncio.shield(loading), deadline)
+        if deadline is None:
+            return await asyncio.shield(loading)
+        try:
+            return await asyncio.wait_for(asyncio.shield(loading), max(0.0, deadline - self.timer()))
+        except TimeoutError as error:
+            raise Late("the deadline was over before the model was loaded") from error
 
     def _load_ended(self, model: Model, loading: "Future[Predictor | CodePredictor]") -> None:
         self._loading.pop(model, None)
         if not loading.cancelled():
             loading.exception()  # it was told to those who still wait, if any
-
-    async def _in_time(self, coming: "Future[T]", deadline: float | None) -> T:
-        """What comes, Late if the deadline is over first."""
-        if deadline is None:
-            return await coming
-        try:
-            return await asyncio.wait_for(coming, max(0.0, deadline - self.timer()))
-        except TimeoutError as error:
-            raise Late("the deadline was over before the answer was computed") from error
 
     @staticmethod
     def _block(predictor: Predictor, checked: Checked) -> Block | None:
