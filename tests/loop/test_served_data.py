@@ -160,6 +160,21 @@ def test_usual_is_by_the_hour_of_the_week_where_that_is_known() -> None:
     assert volume_findings(0, noon, before, None) == []
 
 
+def test_an_outage_does_not_become_usual_however_long_it_lasts() -> None:
+    days = [(START + timedelta(days=n), 100) for n in range(20)]
+    for number in range(20, 20 + 45):
+        at = START + timedelta(days=number)
+        assert [one.message for one in volume_findings(0, at, days, 0.5)] == ["0 rows came, 100 are usual"], number
+        assert volume_findings(100, at, days, 0.5) == [], number
+        days.append((at, 0))
+
+
+def test_days_of_the_week_on_which_nobody_asks_are_usual() -> None:
+    days = [(START + timedelta(days=n), 0 if n % 7 in (5, 6) else 100) for n in range(28)]
+    assert volume_findings(0, START + timedelta(days=33), days, 0.5) == []
+    assert volume_findings(0, START + timedelta(days=28), days, 0.5) != []
+
+
 def test_rows_that_were_learned_from_as_they_were_served_are_no_skew() -> None:
     rows = orders(1)
     same = rows.with_columns(x=pl.col("x") * (1 + 1e-12))

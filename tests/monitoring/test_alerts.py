@@ -5,9 +5,10 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from boucle.data.records import Finding
-from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts
+from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts, silent_kinds
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Service, Window
 
 DAY = date(2013, 7, 15)
@@ -118,6 +119,45 @@ def test_an_alert_lives_as_long_as_it_is_true_and_two_quiet_days() -> None:
         told += [(day, "opened") for _ in change.opened] + [(day, "closed") for _ in change.closed]
         alerts = change.open
     assert told == [(0, "opened"), (5, "closed")]
+
+
+def test_no_alert_is_over_because_nothing_came() -> None:
+    """S: the signal comes; -: rows without it; 0: no rows."""
+    for history, closes in (
+        ("S00000000", None),
+        ("S000--", 5),
+        ("S-000-", 5),
+        ("S0-0-", 4),
+        ("S--", 2),
+        ("S00S0--", 6),
+    ):
+        alerts: list[Alert] = []
+        closed = []
+        for number, what in enumerate(history):
+            day = DAY + timedelta(days=number)
+            signals = [signal("temp")] if what == "S" else []
+            change = carried(alerts, signals, stream=STREAM, day=day, silent={"drift"} if what == "0" else ())
+            closed += [number for _ in change.closed]
+            alerts = change.open
+        assert closed == ([] if closes is None else [closes]), history
+
+
+def test_hours_without_rows_keep_no_alert_open_on_days_with_rows() -> None:
+    alerts = carried([], [signal("temp")], stream=STREAM, day=DAY).open
+    closed = []
+    for hour in range(1, 72):
+        day, night = DAY + timedelta(days=hour // 24), hour % 24 < 6
+        change = carried(alerts, [], stream=STREAM, day=day, window=str(hour), silent={"drift"} if night else ())
+        alerts, closed = change.open, closed + [hour for _ in change.closed]
+    assert closed == [54]
+
+
+def test_a_window_without_rows_requests_or_labels_is_silent_of_what_they_tell() -> None:
+    quiet = {"errors", "latency", "decay"}
+    nothing = replace(window(), rows=0, service=replace(window().service, requests=0, errors=0))
+    assert silent_kinds(nothing, None) >= quiet | {"check", "drift", "shift"}
+    assert silent_kinds(window(), Performance(rows=9, metrics={"auc_roc": 0.7})) == set()
+    assert silent_kinds(window(), None) == {"decay"}
 
 
 def test_what_comes_back_after_closing_is_a_new_alert() -> None:

@@ -182,7 +182,7 @@ def _windows(project: "Project", newest: "Sequence[Window]", now: float, *, live
             age.add_metric([project.project], max(0.0, now - _end(window)))
         rows.add_metric([project.project], window.rows)
         bad.add_metric([project.project], float(window.quarantined))
-        for column in window.drift:
+        for column in window.drift if window.rows else []:  # without rows nothing is known of them
             key = [project.project, column.column]
             psi.add_metric(key, column.psi)
             limit.add_metric(key, column.threshold)

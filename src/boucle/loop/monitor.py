@@ -24,6 +24,7 @@ from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.stage import Stage
 from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
 from boucle.monitoring import api as monitoring
+from boucle.monitoring.api import AlertChange
 from boucle.monitoring.intake import BEFORE, Closing, Intake, together
 from boucle.monitoring.records import Alert, Window
 from boucle.monitoring.spans import Span, plan_of
@@ -98,6 +99,8 @@ class Monitor:
         self._unanswered = unanswered(self._counters) if known is None else known
         self._stage: Stage | None = None
         self._lost = 0
+        self._labels = 0
+        """How many batches of labels were judged."""
 
     def look(self) -> int:
         """Read what was logged, keep every window that closed; how many rows and windows that were."""
@@ -111,7 +114,32 @@ class Monitor:
         while (closing := self._intake.next()) is not None:
             self._keep(closing)
             found += 1
+        self._hear_labels()
         return found
+
+    def _hear_labels(self) -> None:
+        """Judge quality anew where labels came since: that does not wait until a window closes, which may never be."""
+        known = monitoring.labels_known(self._store, self._name, LIVE)
+        newest = monitoring.windows(self._store, self._name, LIVE, newest=1) if known != self._labels else []
+        self._labels = known
+        for window in newest:
+            stage = self._stage = self._stage or live_stage(self._context, self._stream, window.day)
+            stage.refresh()
+            change = changed_alerts(stage, window, performance_if_any(stage, window.day), by_labels=True)
+            if change.opened or change.closed:
+                self._keep_alerts(stage, window, change)
+
+    def _keep_alerts(self, stage: Stage, window: Window, change: AlertChange) -> None:
+        """Keep alerts that changed after their window was kept."""
+        kept = monitoring.kept_window(self._store, self._name, LIVE, window.key)
+        if kept is None:  # its time to be kept is over
+            return
+        profile = monitoring.profiles(self._store, self._name, LIVE, window.day, window.day)[window.day]
+        with self._store.visit() as store:
+            shown = keep_evidence(store, stage, Watched(window, profile, kept[1]), change.opened)
+            store.write(lambda conn: take_alerts(conn, stage, window, change, shown))
+        for alert in change.opened:
+            self._tell(f"labels came for window {window.key} or before: alert: {alert.message}")
 
     def _keep(self, closing: Closing) -> None:
         """Keep a window, its alerts and the place of the log in one transaction."""
@@ -126,6 +154,7 @@ class Monitor:
         watched = self._observed(stage, span, rows, errors)
         change = None
         if not closing.is_amended:
+            self._labels = monitoring.labels_known(self._store, self._name, LIVE)
             change = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
         cursor = replace(self._intake.after(closing), unanswered=counted)
 

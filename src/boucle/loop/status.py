@@ -22,7 +22,7 @@ from boucle.loop.steps import steps_of
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, AliasMove
-from boucle.monitoring.api import alerts, labelled, newest_days, performance, ranked, windows
+from boucle.monitoring.api import alerts, labelled, newest_days, newest_labelled_day, performance, ranked, windows
 from boucle.monitoring.records import Alert, ColumnDrift, Performance, Service, Window
 from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
@@ -167,12 +167,15 @@ def objectives(
     """Each objective with its newest measurement: quality over the newest labelled rows that were served, and before
     there are any in the evaluation of the version in charge."""
     store, asked = context.store(), context.project.objectives
-    live, days = _live(context, now, stream)
+    live, days = _live(context, now, served, stream)
+    qualities = {metric for metrics in METRICS.values() for metric in metrics}
     found = []
     for objective in asked:
         measured: float | None
         if live is not None and objective.metric in live.metrics:
-            measured, where = live.metrics[objective.metric], f"{live.rows:,} labelled rows of the newest {days} days"
+            measured, where = live.metrics[objective.metric], f"{live.rows:,} labelled rows of {days}"
+        elif live is not None and objective.metric in qualities:
+            measured, where = None, f"{live.rows:,} labelled rows of {days} do not define it"
         elif objective.metric == THROUGHPUT:
             measured, where = requests_per_minute(context), "the newest hour"
         else:
@@ -186,25 +189,38 @@ def objectives(
     return found
 
 
-def _live(context: Context, now: AliasMove | None, stream: Stream | None) -> tuple[Performance | None, int]:
-    """Every quality metric over the newest labelled days, and how many days that are."""
-    days = context.project.monitoring.performance_days
-    if now is None or stream is None or stream.done_through is None:
-        return None, days
-    store, name = context.store(), context.project.project
-    rows = _newest_labelled(context, stream, stream.done_through)
-    if rows.is_empty():
-        return None, days
+def _live(
+    context: Context, now: AliasMove | None, served: Sequence[Window], stream: Stream | None
+) -> tuple[Performance | None, str]:
+    """Every quality metric over the newest labelled days, and which days that are: the newest ones that define what the
+    loop judges by, where some do."""
+    if now is None or stream is None or not served:
+        return None, ""
+    store, name, project = context.store(), context.project.project, context.project
     signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
-    return performance(rows, list(METRICS[signature.task]), signature), days
+    metric = metric_for(signature.task, project.loop.metric, project.training.metric)
+    found, days, through = list[tuple[Performance, date]](), project.monitoring.performance_days, served[-1].day
+    while len(found) < days and not (rows := _newest_labelled(context, stream, through)).is_empty():
+        last = max(rows["event_time"].dt.date().to_list())
+        found.append((performance(rows, list(METRICS[signature.task]), signature), last))
+        if metric in found[-1][0].metrics:
+            break
+        through = last - timedelta(days=1)
+    if not found:
+        return None, ""
+    measured, last = next((one for one in found if metric in one[0].metrics), found[0])
+    # Labels may be some days late, and some days may bring none.
+    usual = served[-1].day - timedelta(days=days + 2 * ceil(project.monitoring.labels_delay_days))
+    words = f"the newest {days} days" if last >= usual else f"{days} days through {last}, the newest with labels"
+    return measured, words
 
 
 def _newest_labelled(context: Context, stream: Stream, through: date) -> pl.DataFrame:
-    section = context.project.monitoring
-    # Labels may be some days late, and some days may bring none.
-    first = through - timedelta(days=section.performance_days + 2 * ceil(section.labels_delay_days))
-    rows = labelled(context.store(), context.project.project, stream.stream, first, None)
-    return newest_days(rows, section.performance_days)
+    """The labelled rows of the newest days that have some, however late the labels came."""
+    store, name, days = context.store(), context.project.project, context.project.monitoring.performance_days
+    last = newest_labelled_day(store, name, stream.stream, through)
+    first = (last or through) - timedelta(days=days)
+    return newest_days(labelled(store, name, stream.stream, first, last or through), days)
 
 
 def _quality(
@@ -217,9 +233,9 @@ def _quality(
     signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
     quality = newest_quality(store, name, stream.stream, served, metric, signature)
-    if not project.evaluation.slices or stream.done_through is None:
+    if not project.evaluation.slices or not served:
         return quality, []
-    rows = _newest_labelled(context, stream, stream.done_through)
+    rows = _newest_labelled(context, stream, served[-1].day)
     return quality, newest_slices(rows, project.evaluation.slices, metric, signature)
 
 
@@ -279,14 +295,20 @@ def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence
 
 
 def _service(metric: str, served: Sequence[Window]) -> tuple[float | None, str]:
-    """Over all served days: the share of requests, or the worst day's latency."""
+    """Over all that was served: the share of requests, or the worst window's latency."""
     asked = sum(window.service.requests for window in served)
     if not asked:
         return None, "nothing was served yet"
-    where = f"{asked:,} requests on {len(served)} days"
+    many = _windows(served)
+    where = f"{asked:,} requests {'on' if many.endswith('days') else 'in'} {many}"
     if metric in ("availability", "error_rate"):
         return float(getattr(_together(served), metric)), where
-    return max(float(getattr(window.service, metric)) for window in served), f"slowest of {len(served)} days"
+    return max(float(getattr(window.service, metric)) for window in served), f"slowest of {many}"
+
+
+def _windows(served: Sequence[Window]) -> str:
+    """How many windows, as days where they are."""
+    return f"{len(served)} {'days' if all(one.key == str(one.day) for one in served) else 'windows'}"
 
 
 def _together(served: Sequence[Window]) -> Service:

@@ -113,8 +113,34 @@ def _together(stage: Stage, seen: pl.DataFrame, number: int) -> Together | None:
 
 
 def performance(stage: Stage, day: date) -> Performance | None:
-    """Quality of what was answered over the newest labelled days; None where these rows do not define it."""
+    """Quality of what was answered over the newest labelled days; None where these rows do not define it.
+
+    In a replay labels are as late as the project says; live they are as late as they are, so that days count back from
+    the newest one that has some, and from one before it where too few have come to define the metric.
+    """
     last = stage.labelled_through(day)
+    if not stage.is_live:
+        return _over(stage, last)
+    for _ in range(stage.project.monitoring.performance_days):
+        newest = _newest_labelled(stage, last)
+        if newest is None:
+            return None
+        measured = _over(stage, newest)
+        if measured is not None:
+            return measured
+        last = newest - timedelta(days=1)
+    return None
+
+
+def _newest_labelled(stage: Stage, last: date) -> date | None:
+    if stage.history.rows(last, last):
+        return last
+    asked = (stage.store, stage.name, stage.held.stream)
+    return monitoring.newest_labelled_day(*asked, last, include_quarantined=True)
+
+
+def _over(stage: Stage, last: date) -> Performance | None:
+    """Quality over `monitoring.performance_days` days, of which this is the last one."""
     first = last - timedelta(days=stage.project.monitoring.performance_days - 1)
     frames = [frame for _, frame in stage.history.rows(first, last)]
     if not frames:
@@ -146,24 +172,34 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
     )
 
 
-def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> AlertChange:
-    """The stream's alerts that are open after a window, and those that it opens and closes."""
+def changed_alerts(
+    stage: Stage, window: Window, measured: Performance | None, *, by_labels: bool = False
+) -> AlertChange:
+    """The stream's alerts that are open after a window, and those that it opens and closes; `by_labels`: of these only
+    what labels say that came since."""
     metric, value = stage.metric, stage.metric_of(stage.standing(before=window.day).champion)
     rules = stage.project.alerts.rules
+    known = monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True)
+    memory = monitoring.alert_memory(stage.store, stage.name, stage.held.stream) if rules else monitoring.NOTHING
+    expected = monitoring.Expected(
+        metric=metric,
+        value=value,
+        decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
+        direction=direction(metric),
+    )
+    if by_labels:
+        return monitoring.decay_alerts(
+            known, window, measured, expected, stream=stage.held.stream, rules=rules, memory=memory
+        )
     return monitoring.next_alerts(
-        monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True),
+        known,
         window,
         stream=stage.held.stream,
         performance=measured,
-        expected=monitoring.Expected(
-            metric=metric,
-            value=value,
-            decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
-            direction=direction(metric),
-        ),
+        expected=expected,
         limits=service_limits(stage.project.objectives),
         rules=rules,
-        memory=monitoring.alert_memory(stage.store, stage.name, stage.held.stream) if rules else monitoring.NOTHING,
+        memory=memory,
     )
 
 

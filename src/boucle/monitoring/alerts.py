@@ -1,8 +1,8 @@
 """Alerts from a window: opened once per kind and subject, kept open while true, closed after quiet days, unless a rule
 of the project says otherwise. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -20,10 +20,10 @@ from boucle.monitoring.alerting.hysteresis import (
 )
 from boucle.monitoring.alerting.policy import AlertRule, is_enough, rule_for
 from boucle.monitoring.drift import ranked
-from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Window
+from boucle.monitoring.records import ALERT_KINDS, Alert, AlertKind, ColumnDrift, Performance, Window
 
 QUIET_DAYS: Final = 2
-"""An alert closes when it was not true for this many days, unless its rule counts windows."""
+"""An alert closes when it was not true for this many days that say something, unless its rule counts windows."""
 TOGETHER: Final = "columns together"
 """Subject of what is wrong with all columns at once."""
 BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo", "compliance"})
@@ -95,7 +95,42 @@ def next_alerts(
         rows=window.rows,
         rules=rules,
         memory=memory,
+        silent=silent_kinds(window, performance),
     )
+
+
+def decay_alerts(
+    open_alerts: Iterable[Alert],
+    window: Window,
+    performance: Performance | None,
+    expected: Expected,
+    *,
+    stream: str,
+    rules: Sequence[AlertRule] = (),
+    memory: Memory = NOTHING,
+) -> AlertChange:
+    """The open alerts on quality alone, after labels that came when a window, the newest one, was closed already."""
+    return carried(
+        [alert for alert in open_alerts if alert.kind == "decay"],
+        decay_signals(performance, expected),
+        stream=stream,
+        day=window.day,
+        window=window.key,
+        rows=window.rows,
+        rules=rules,
+        memory=memory,
+        silent={"decay"} if performance is None else (),
+    )
+
+
+def silent_kinds(window: Window, performance: Performance | None) -> set[str]:
+    """The kinds of alerts of which a window says nothing, so that none of them is over by it."""
+    silent = set() if window.rows else {kind for kind in ALERT_KINDS if kind not in ("decay", "errors", "latency")}
+    if not window.service.requests:
+        silent |= {"errors", "latency"}
+    if performance is None:
+        silent.add("decay")
+    return silent
 
 
 def carried(
@@ -108,11 +143,12 @@ def carried(
     rows: int = 0,
     rules: Sequence[AlertRule] = (),
     memory: Memory = NOTHING,
+    silent: Collection[str] = (),
 ) -> AlertChange:
     """Open alerts and a window's signals to the open alerts after it.
 
     `window` is its key, without it the day; `rows` how many it has. The first rule that fits a signal says when its
-    alert opens and closes, by the `memory` of the windows before.
+    alert opens and closes, by the `memory` of the windows before. No alert closes of whose kind the window is `silent`.
 
     >>> signal = Signal(kind="check", subject="temp", message="too cold", evidence={})
     >>> carried([], [signal], stream="live", day=date(2013, 7, 15)).opened[0].id
@@ -124,16 +160,18 @@ def carried(
     for signal in signals:
         if is_enough(rule_for(rules, signal.kind, signal.subject), signal.evidence, rows):
             now.setdefault((signal.kind, signal.subject), signal)
-    memory = remembered(memory, key, [subject_of(*one) for one in now], length(rules))
+    memory = remembered(memory, key, [subject_of(*one) for one in now], length(rules), silent=silent)
     still, closed = [], []
     for alert in open_alerts:
         if now.pop((alert.kind, alert.subject), None) is not None:
-            still.append(replace(alert, seen_on=day))
+            still.append(replace(alert, seen_on=day, quiet_from=None))
+        elif alert.kind in silent:
+            still.append(_unheard(alert, day))
         elif _is_over(alert, rule_for(rules, alert.kind, alert.subject), memory, day):
             closed.append(replace(alert, closed_on=day))
             memory = forgotten(memory, subject_of(alert.kind, alert.subject))
         else:
-            still.append(alert)
+            still.append(_quiet(alert, day))
     opened = [
         Alert(
             id=f"{stream}/{signal.kind}/{signal.subject}/{key}",
@@ -153,7 +191,23 @@ def carried(
 def _is_over(alert: Alert, rule: AlertRule, memory: Memory, day: date) -> bool:
     if rule.closes_after is not None:
         return quiet_windows(memory, alert) >= rule.closes_after
-    return (day - (alert.seen_on or alert.opened_on)).days >= QUIET_DAYS
+    return (day - (_quiet(alert, day).quiet_from or _next(alert))).days >= QUIET_DAYS - 1
+
+
+def _unheard(alert: Alert, day: date) -> Alert:
+    """The alert after a day that says nothing of it, unless quiet days began before."""
+    begins = alert.quiet_from or _next(alert)
+    return replace(alert, quiet_from=day + timedelta(days=1)) if begins >= day else alert
+
+
+def _quiet(alert: Alert, day: date) -> Alert:
+    """The alert after a day without it: if some hours of it said nothing, others do."""
+    later = alert.quiet_from is not None and alert.quiet_from > day
+    return replace(alert, quiet_from=max(day, _next(alert))) if later else alert
+
+
+def _next(alert: Alert) -> date:
+    return (alert.seen_on or alert.opened_on) + timedelta(days=1)
 
 
 def check_signals(window: Window) -> list[Signal]:

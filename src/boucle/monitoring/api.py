@@ -2,7 +2,7 @@
 
 from boucle.monitoring.alerting.hysteresis import NOTHING
 from boucle.monitoring.alerting.store import put_memory
-from boucle.monitoring.alerts import AlertChange, Expected, Signal, next_alerts
+from boucle.monitoring.alerts import AlertChange, Expected, Signal, decay_alerts, next_alerts
 from boucle.monitoring.calibration import Calibration, calibrated, of_curve
 from boucle.monitoring.drift import SHIFT_DAYS, calibrate, column_drift, js, ks, noise_among, psi, ranked, with_verdicts
 from boucle.monitoring.estimate import estimate
@@ -28,6 +28,7 @@ from boucle.monitoring.history import (
     window_profiles,
     windows,
 )
+from boucle.monitoring.labelled_days import newest_labelled_day
 from boucle.monitoring.labels import Labels, joined
 from boucle.monitoring.performance import by_slice, classes_in, newest_days, performance, with_interval
 from boucle.monitoring.retention import expire
@@ -62,6 +63,7 @@ __all__ = [
     "classes_in",
     "column_drift",
     "cursor",
+    "decay_alerts",
     "drifted_columns",
     "estimate",
     "expire",
@@ -77,6 +79,7 @@ __all__ = [
     "labels_known",
     "labels_of",
     "newest_days",
+    "newest_labelled_day",
     "newest_profiles",
     "newest_requests",
     "next_alerts",

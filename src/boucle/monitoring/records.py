@@ -183,6 +183,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     closed_on: date | None = None
     seen_on: date | None = None
     """The newest day on which it was true; None for the day it opened."""
+    quiet_from: date | None = None
+    """The first day that may count as one without it; None for the one after that. Days that say nothing do not."""
 
 
 class ReferencePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -65,7 +65,8 @@ def volume_findings(
     rows: int, begins_at: datetime, before: Sequence[tuple[datetime, int]], share: float | None
 ) -> list[Finding]:
     """Whether far fewer or far more rows came than usual: than in windows of the same hour of the week, or, where there
-    are fewer than three of them, than in the newest ones.
+    are fewer than three of them, than in the newest ones that have rows. Where no rows came for a week, nothing is
+    usual of that.
 
     `before`: when earlier windows began and how many rows they have, oldest first. `share`: 0.5 finds less than
     half and more than twice as many, if that is beyond what chance does to counts.
@@ -77,8 +78,15 @@ def volume_findings(
     """
     if share is None:
         return []
-    same = [count for at, count in before if not (begins_at - at) % _WEEK and begins_at - at <= WEEKS * _WEEK]
-    newest = [count for _, count in before[-_NEWEST:]]
+    asked = [at for at, count in before if count]
+    same = [
+        count
+        for at, count in before
+        if not (begins_at - at) % _WEEK
+        and begins_at - at <= WEEKS * _WEEK
+        and (count or any(at - _WEEK <= one < at for one in asked))
+    ]
+    newest = [count for _, count in before if count][-_NEWEST:]
     known = same if len(same) >= _SAME_HOUR else newest if len(newest) >= _ANY else []
     if not known:
         return []

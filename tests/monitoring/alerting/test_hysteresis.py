@@ -80,6 +80,20 @@ def test_windows_of_an_hour_are_counted_as_windows() -> None:
     assert len(set(ids)) == 2  # of one day
 
 
+def test_windows_without_rows_are_no_quiet_ones() -> None:
+    rule = AlertRule(name="calm", closes_after=2)
+    alerts, memory = carried([], [signal("x")], stream="live", day=DAY, rules=[rule]).open, NOTHING
+    closed = []
+    for number, silent in enumerate([False, True, True, True, False], start=1):
+        day = DAY + timedelta(days=number)
+        change = carried(
+            alerts, [], stream="live", day=day, rules=[rule], memory=memory, silent={"drift"} if silent else ()
+        )
+        alerts, memory = change.open, change.memory
+        closed += [number for _ in change.closed]
+    assert closed == [5]
+
+
 def test_without_a_rule_that_looks_back_nothing_is_remembered() -> None:
     found = lived([{"x"}, set(), set()], [AlertRule(name="grave", severity="critical")])
     assert told(found) == [(0, "opened"), (2, "closed")]

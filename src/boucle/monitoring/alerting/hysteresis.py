@@ -1,6 +1,6 @@
 """In which of the newest windows each signal came: by it alerts open late and close late, and do not flap. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -17,9 +17,13 @@ class Memory(Struct, frozen=True, kw_only=True):
     """Keys, in the order in which the windows closed."""
     seen: dict[str, list[str]] = field(default_factory=dict)
     """By `<kind>/<subject>`: keys of windows, in that order."""
+    silent: dict[str, list[str]] = field(default_factory=dict)
+    """By kind: keys of windows that say nothing of it, such as those without rows."""
 
 
 NOTHING: Final = Memory()
+_MOST_SILENT: Final = 50
+"""So many windows that are silent of something are remembered beside those that rules count."""
 
 
 def subject_of(kind: str, subject: str) -> str:
@@ -38,8 +42,9 @@ def looks_back(rule: AlertRule) -> bool:
     return rule.opens_after > 1 or rule.closes_after is not None
 
 
-def remembered(memory: Memory, window: str, names: Iterable[str], most: int) -> Memory:
-    """The memory after a window with signals of these names. The same window again changes nothing.
+def remembered(memory: Memory, window: str, names: Iterable[str], most: int, *, silent: Collection[str] = ()) -> Memory:
+    """The memory after a window with signals of these names, which says nothing of kinds that are `silent`. The same
+    window again changes nothing.
 
     >>> after = remembered(Memory(windows=["1"], seen={"drift/x": ["1"]}), "2", ["drift/x"], 3)
     >>> after.windows, after.seen
@@ -49,11 +54,13 @@ def remembered(memory: Memory, window: str, names: Iterable[str], most: int) -> 
     """
     if not most:
         return NOTHING
-    windows = [*(one for one in memory.windows if one != window), window][-most:]
-    seen = {name: [one for one in found if one in windows] for name, found in memory.seen.items()}
-    for name in names:
-        seen[name] = [*(one for one in seen.get(name, []) if one != window), window]
-    return Memory(windows=windows, seen={name: found for name, found in seen.items() if found})
+    windows = [*(one for one in memory.windows if one != window), window]
+    unheard = {one for keys in memory.silent.values() for one in keys} | ({window} if silent else set())
+    heard = [one for one in windows if one not in unheard]
+    first = windows.index(heard[-most]) if len(heard) >= most else 0
+    windows = windows[first:][-most - _MOST_SILENT :]
+    seen = _with(memory.seen, names, window, windows)
+    return Memory(windows=windows, seen=seen, silent=_with(memory.silent, silent, window, windows))
 
 
 def forgotten(memory: Memory, name: str) -> Memory:
@@ -75,9 +82,20 @@ def opens(rule: AlertRule, memory: Memory, name: str) -> bool:
 
 
 def quiet_windows(memory: Memory, alert: Alert) -> int:
-    """So many windows have closed since one in which an open alert's signal came."""
+    """So many windows have closed since one in which an open alert's signal came, of those that say something of it."""
     seen = memory.seen.get(subject_of(alert.kind, alert.subject))
+    silent = memory.silent.get(alert.kind, [])
     if seen:
-        return len(memory.windows) - 1 - memory.windows.index(seen[-1])
+        return sum(one not in silent for one in memory.windows[memory.windows.index(seen[-1]) + 1 :])
     last = str(alert.seen_on or alert.opened_on)  # it is older than the memory, or than its rule
-    return sum(one[: len(last)] > last for one in memory.windows)
+    return sum(one[: len(last)] > last and one not in silent for one in memory.windows)
+
+
+def _with(
+    known: Mapping[str, list[str]], names: Iterable[str], window: str, windows: Sequence[str]
+) -> dict[str, list[str]]:
+    """What is known of the newest windows, with one more under some names."""
+    found = {name: [one for one in keys if one in windows] for name, keys in known.items()}
+    for name in sorted(names):
+        found[name] = [*(one for one in found.get(name, []) if one != window), window]
+    return {name: keys for name, keys in found.items() if keys}
