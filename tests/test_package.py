@@ -68,6 +68,13 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded.intersection([*HEAVY, "msgspec", "ruamel", "jinja2"])
 
 
+def test_what_deploys_loads_nothing_that_computes() -> None:
+    loaded = loaded_by(
+        "import boucle.loop.rollout, boucle.governance.evidence, boucle.project.records, boucle.app.registry"
+    )
+    assert not loaded & {"numpy", "polars", "sklearn", "scipy", "altair", "optuna", "onnxruntime"}
+
+
 def test_names_are_sorted_and_there() -> None:
     assert boucle.__all__ == sorted(boucle.__all__)
     assert dir(boucle) == boucle.__all__

@@ -123,7 +123,7 @@ def ask() -> Asked:
         ({"authority": "evil.example"}, 403),
         ({"origin": "https://evil.example"}, 403),
         ({"client": "10.1.2.3:5"}, 401),
-        ({"content_encoding": "gzip"}, 415),
+        ({"content_encoding": "br"}, 415),
         ({"path": "/y/z"}, 404),
         ({"method": "GET"}, 405),
         ({"origin": "http://localhost:80"}, 200),

@@ -1,5 +1,6 @@
 """A real server in a process of its own, asked by our client, by another's, and wrongly in every way."""
 
+import gzip
 import http.client
 import socket
 from collections.abc import Iterator
@@ -131,6 +132,19 @@ def test_metrics_count_what_happened(served: Served) -> None:
     assert float(values['boucle_log_lost_total{endpoint="flights"}']) == 0
 
 
+def test_a_packed_body_is_answered_as_it_is_unpacked(served: Served) -> None:
+    tensors = [
+        {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+        {"name": "temp", "shape": [1], "datatype": "FP64", "data": [71.0]},
+    ]
+    body = msgspec.json.encode({"id": "packed", "inputs": tensors})
+    plain = send(served.url, "POST", INFER, body, {})
+    halves = gzip.compress(body[:50]) + gzip.compress(body[50:])
+    for packed in (gzip.compress(body), halves):
+        found = send(served.url, "POST", INFER, packed, {"Content-Encoding": "gzip"})
+        assert (found[0], found[2]) == (200, plain[2])
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 INFER = "/v2/models/flights/infer"
@@ -146,7 +160,25 @@ WRONG_REQUESTS: list[tuple[str, str, dict[str, str], bytes | None, int, str]] = 
     ("POST", INFER, {}, b"\x00\xff" * 1000, 400, "not JSON"),
     ("POST", INFER, {}, b'{"new": ' + b"[" * 500_000, 400, "nested too deeply"),
     ("POST", INFER, {}, b"x" * 1_100_000, 413, "past the limit of 1,048,576 bytes"),
-    ("POST", INFER, {"Content-Encoding": "gzip"}, b"{}", 415, "content-encoding 'gzip' is not understood"),
+    ("POST", INFER, {"Content-Encoding": "br"}, b"{}", 415, "content-encoding 'br' is not understood"),
+    ("POST", INFER, {"Content-Encoding": "gzip"}, b"{}", 400, "the body is not gzip"),
+    (
+        "POST",
+        INFER,
+        {"Content-Encoding": "gzip"},
+        gzip.compress(b"{}")[:-4],
+        400,
+        "gzip in the body ends before its end",
+    ),
+    ("POST", INFER, {"Content-Encoding": "gzip"}, gzip.compress(b"x"), 400, "not JSON"),
+    (
+        "POST",
+        INFER,
+        {"Content-Encoding": "gzip"},
+        gzip.compress(b" " * 20_000_000, 1),
+        413,
+        "past the limit of 1,048,576",
+    ),
     ("POST", INFER, {"Inference-Header-Content-Length": "3"}, b"{}", 400, "allowed are 0 to 2"),
     ("POST", INFER, {"Content-Type": "application/python-pickle"}, b"{}", 415, "is not understood here"),
     ("POST", INFER, {"Host": "evil.example"}, b"{}", 403, "Host 'evil.example' is not answered here"),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from boucle.app.connections import CONNECTIONS
 from boucle.identity.http import CutOff, Headers, NotUnderstood, TooLarge
-from boucle.kernel.errors import Unavailable
+from boucle.kernel.errors import InvalidInput, Unavailable
 
 PATIENCE_BYTES: Final = 256 << 20
 PATIENCE_S: Final = 20.0
@@ -24,6 +25,9 @@ _AT_ONCE_BYTES: Final = ALL_BYTES // CONNECTIONS
 """A body with a smaller Content-Length is read by one call: two fifths of the cost of reading it in pieces. It counts
 as here before a byte has come. As many as there are connections at most stay within ALL_BYTES together, so that nobody
 keeps others out by announcing bodies."""
+_GZIP: Final = ("gzip", "x-gzip")
+_GZIP_BITS: Final = 31
+_PART_BYTES: Final = 1 << 18
 _ESTABLISHED: Final = 1
 """TCP_ESTABLISHED in Linux's tcp_states.h."""
 
@@ -46,17 +50,20 @@ class StreamBody:
         self._held = 0
 
     async def read(self, limit: int, /) -> bytes:
-        """See `identity.http.Body`."""
-        if self._declared is not None and self._declared <= min(limit, _AT_ONCE_BYTES):
+        """See `identity.http.Body`. What came as gzip is unpacked; the limit is of both sizes."""
+        zipped = self._encoding in _GZIP
+        if self._declared is not None and self._declared <= min(limit, _AT_ONCE_BYTES) and not zipped:
             self._take()
             self._hold(self._declared)
             return await waited(self._protocol())
         too_large = TooLarge(f"the body is past the limit of {limit:,} bytes; send less in a request")
         if self._declared is not None and self._declared > limit:
             raise too_large
+        if zipped:
+            self._encoding = None
         kept = bytearray()  # small pieces in a list would tear holes into the memory that they leave behind
         try:
-            async for piece in self.chunks():
+            async for piece in unzipped(self.chunks()) if zipped else self.chunks():
                 if len(kept) + len(piece) > limit:
                     raise too_large
                 self._hold(len(piece))
@@ -120,10 +127,30 @@ class StreamBody:
 
     def _take(self) -> None:
         if self._encoding not in (None, "", "identity"):
-            raise NotUnderstood(f"content-encoding {self._encoding!r} is not understood; send the body as it is")
+            raise NotUnderstood(f"content-encoding {self._encoding!r} is not understood here; send the body as it is")
         if self._taken:
             raise RuntimeError("a body can be read once")
         self._taken = True
+
+
+async def unzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What pieces of gzip hold, in parts that are small however well it was packed. InvalidInput if it is none."""
+    packed = zlib.decompressobj(wbits=_GZIP_BITS)
+    async for piece in pieces:
+        left = piece
+        while left:
+            try:
+                part = packed.decompress(left, _PART_BYTES)
+            except zlib.error as error:
+                raise InvalidInput(f"the body is not gzip, as its content-encoding says: {error}") from error
+            yield part
+            left = packed.unconsumed_tail
+            if packed.eof:  # another one may follow, which goes on with the same text
+                left = packed.unused_data
+                packed = zlib.decompressobj(wbits=_GZIP_BITS) if left else packed
+            await asyncio.sleep(0)  # others have their turn
+    if not packed.eof:
+        raise InvalidInput("the gzip in the body ends before its end")
 
 
 _held = 0
