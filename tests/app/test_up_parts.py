@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -42,8 +43,10 @@ def alive(pid: int | None) -> bool:
 
 
 @contextmanager
-def up(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen([sys.executable, "-m", "boucle", "up", "--port", str(port)], cwd=folder)
+def up(folder: Path, port: int, *, out: Path | None = None, **environ: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "boucle", "up", "--port", str(port)]
+    with (out or Path(os.devnull)).open("wb") as told:
+        process = subprocess.Popen(command, cwd=folder, stdout=told, env=os.environ | environ)
     try:
         yield process
     finally:
@@ -78,6 +81,10 @@ def test_the_parts_wait_for_a_version_and_are_started_again_and_end_in_order(
                 "all are started again",
             )
             wait_until(client.is_ready, "the endpoint answers again")
+        assert parts(free_port)["serve"]["message"] == "killed by signal 9; started again"
+        second = [*boucle, "up", "--port", "0"]
+        refused = subprocess.run(second, cwd=folder, capture_output=True, text=True, check=False)
+        assert (refused.returncode, f"(process {process.pid}) runs the parts" in refused.stderr) == (5, True)
         status = subprocess.run([*boucle, "status"], cwd=folder, capture_output=True, text=True, check=True).stdout
         assert "monitor is running since" in status
         pids = [one["pid"] for one in parts(free_port).values()]
@@ -91,6 +98,11 @@ def test_the_parts_wait_for_a_version_and_are_started_again_and_end_in_order(
         process.kill()
         process.wait()
         wait_until(lambda: not any(alive(pid) for pid in pids), "killed, it takes them along")
+    clock, out = {"BOUCLE_CLOCK": "2024-01-01T00:00:00Z*3600"}, tmp_path / "out"
+    with socket.create_server(("127.0.0.1", other_port)), up(folder, free_port, out=out, **clock):
+        wait_until(lambda: _answers(free_port), "it starts by another clock")
+        wait_until(lambda: f"port {other_port}" in str(parts(free_port).get("serve")), "a part says why it ended")
+        assert "warning: the clock says 2024-01-0" in out.read_text()
 
 
 def test_a_part_that_is_not_known_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -154,8 +154,9 @@ def global_options(
     context.obj = Session(project=project, flags=flags)
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; with `--debug`, errors keep their traceback."""
+def run_command(arguments: Sequence[str], heard: Callable[[BaseException], None] | None = None) -> int:
+    """Run one command and return its exit code; with `--debug`, errors keep their traceback. `heard` gets the error
+    that ends it, if one does."""
     given = hoist(arguments)
     debug, as_json = "--debug" in given, "--json" in given
     try:
@@ -171,7 +172,10 @@ def run_command(arguments: Sequence[str]) -> int:
             return stopped
         if debug and not isinstance(error, (typer.Exit, _ClickError, BrokenPipeError)):
             raise
-        return _ended(_named(error, given), as_json=as_json)
+        named = _named(error, given)
+        if heard is not None and not isinstance(named, typer.Exit):
+            heard(named)
+        return _ended(named, as_json=as_json)
 
 
 def _named(error: Exception | KeyboardInterrupt, given: Sequence[str]) -> Exception | KeyboardInterrupt:

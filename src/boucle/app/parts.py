@@ -8,14 +8,17 @@ Each is a command that also runs alone, in a session of its own, so that Ctrl-C 
 only. They end with it, also when it is killed. What each does is kept in `parts.json`, for whoever asks.
 """
 
+import fcntl
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -26,7 +29,7 @@ from msgspec.structs import replace
 
 from boucle.app import stopping
 from boucle.kernel.clock import SystemClock
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.kernel.paths import write_atomic
 
 NAMES: Final = ("serve", "monitor", "loop")
@@ -35,9 +38,11 @@ _WORDS: Final = {"serve": ["serve"], "monitor": ["monitor"], "loop": ["loop", "r
 _ENDING: Final = ("loop", "serve", "monitor")
 """The order in which they are stopped: what decides, what answers, what reads what was answered."""
 LOOK_S: Final = 0.2
+_MOST_SAID: Final = 2000
 LONGEST_WAIT_S: Final = 30.0
 _WELL_AFTER_S: Final = 60.0
 _END_S: Final = 20.0
+_OUR_TURN_S: Final = 5.0
 _log: Final = logging.getLogger("boucle.parts")
 
 
@@ -51,6 +56,7 @@ class PartState(Struct, frozen=True, kw_only=True):
     since: datetime
     restarts: int = 0
     message: str = ""
+    """What it waits for; or why it ended last, until it has run for a minute again."""
 
 
 class PartsState(Struct, frozen=True, kw_only=True):
@@ -58,6 +64,38 @@ class PartsState(Struct, frozen=True, kw_only=True):
 
     pid: int
     parts: list[PartState]
+
+
+@contextmanager
+def alone(home: Path, wait_s: float = _OUR_TURN_S) -> Iterator[None]:
+    """Look after the parts of a home for the block. Unavailable if another process does, also after a moment in which
+    it may end. It ends with its holder, also when that is killed."""
+    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + wait_s
+        while not _taken(descriptor):
+            if time.monotonic() >= deadline:
+                other = read_parts(home)
+                raise Unavailable(
+                    f"another `boucle up`{'' if other is None else f' (process {other.pid})'} runs the parts of {home} "
+                    "already; one of them can",
+                    hint="stop that one, or start only a further server: "
+                    + " ".join(["boucle up", *(f"--without {name}" for name in NAMES), "--port PORT"]),
+                )
+            time.sleep(LOOK_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system that locks no folder: nobody is turned down
+        _log.info("%s", error)
+    return True
 
 
 class Parts:
@@ -140,9 +178,13 @@ class _Part:
     def __init__(self, name: str, now: datetime) -> None:
         self.state = PartState(name=name, state="waiting", since=now)
         self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        """To the process: it ends when this closes, and says here why it ends before."""
         self._began = 0.0
         self._next = 0.0
         self._tries = 0
+        self._why = ""
+        """It ended last."""
 
     def is_due(self) -> bool:
         return self._process is None and time.monotonic() >= self._next
@@ -154,29 +196,36 @@ class _Part:
 
     def begin(self, arguments: Sequence[str], now: datetime) -> None:
         command = [sys.executable, "-m", "boucle.app.part", *arguments, *_WORDS[self.state.name]]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
         self._began = time.monotonic()
-        self.state = replace(self.state, state="running", pid=self._process.pid, since=now, message="")
+        before = self._why and f"{self._why}; started again"
+        self.state = replace(self.state, state="running", pid=self._process.pid, since=now, message=before)
 
     def look(self, now: datetime) -> None:
         """Notice its end."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None:
             return
-        code = self._process.returncode
-        self._forget()
+        code = self._process.poll()
         if time.monotonic() - self._began > _WELL_AFTER_S:
             self._tries = 0
+            if code is None and self._why:
+                self._why, self.state = "", replace(self.state, message="")
+        if code is None:
+            return
+        said = self._forget()
         wait_s = min(LONGEST_WAIT_S, 0.5 * 2**self._tries)
         self._tries += 1
         self._next = time.monotonic() + wait_s
-        how = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        self._why = f"killed by signal {-code}" if code < 0 else f"ended with status {code}" + (said and f": {said}")
         self.state = replace(
             self.state,
             state="restarting",
             pid=None,
             since=now,
             restarts=self.state.restarts + 1,
-            message=f"{how}; started again within {wait_s:g} s",
+            message=f"{self._why}; started again within {wait_s:g} s",
         )
 
     def end(self, now: datetime) -> None:
@@ -190,10 +239,15 @@ class _Part:
             self._forget()
         self.state = replace(self.state, state="stopped", pid=None, since=now, message="")
 
-    def _forget(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
+    def _forget(self) -> str:
+        """Let go of the process; what it said at its end."""
+        line, self._process, self._line = self._line, None, None
+        if line is None:
+            return ""
+        with line, suppress(BlockingIOError, ConnectionError):
+            line.setblocking(False)
+            return line.recv(_MOST_SAID).decode(errors="replace")
+        return ""
 
 
 def read_parts(home: Path) -> PartsState | None:

@@ -1,6 +1,6 @@
 """`boucle up`"""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +49,7 @@ def up(
 
     from boucle.app import stopping
     from boucle.app.control import make_front, run
-    from boucle.app.parts import Parts
+    from boucle.app.parts import Parts, alone
     from boucle.app.ports import address, check_port, free_port
     from boucle.identity.accounts import has_users
     from boucle.identity.api import is_loopback, refuse_open_binding
@@ -64,7 +64,7 @@ def up(
         refuse_open_binding(host, has_users=False)
     port = port or free_port(host)
     check_port(host, port)
-    with Store.open(home) as store:
+    with Store.open(home) as store, alone(home) if parts_of else nullcontext():
         refuse_open_binding(host, has_users=is_loopback(host) or has_users(store))
         begin(store, project)
         where = address(host, port)
@@ -75,6 +75,8 @@ def up(
             typer.echo(f"{where} answers for project {project}; Ctrl-C stops it")
             typer.echo(f"{'made the store' if is_new else 'the store is'} {home}")
             typer.echo(f"export MLFLOW_TRACKING_URI={where}")
+            if parts_of and (behind := _behind(store, project)):
+                typer.echo(behind)
             front.beside(lambda: warm(store, project))
             parts.start()
 
@@ -130,3 +132,21 @@ def _missing(store: "Store", project: str) -> str:
     if now is not None and now.number is not None:
         return ""
     return f"no version of {project} is in charge yet, so nothing is served; next: boucle run"
+
+
+def _behind(store: "Store", project: str) -> str:
+    """What is to be said of a clock that is before the newest change of who is in charge; empty if it is not."""
+    from datetime import timedelta
+
+    from boucle.models.api import alias
+    from boucle.models.records import CHAMPION
+
+    now, moved = store.clock.now(), alias(store, project, project, CHAMPION)
+    # What is promoted takes charge at the end of its day.
+    if moved is None or moved.effective_at <= now + timedelta(days=1):
+        return ""
+    return (
+        f"warning: the clock says {now:%Y-%m-%d %H:%M} UTC, but who is in charge took it at "
+        f"{moved.effective_at:%Y-%m-%d %H:%M}: what happens now is kept as earlier than that, so nobody was in charge "
+        "then. Give `boucle run` the same BOUCLE_CLOCK, in a home of its own"
+    )
