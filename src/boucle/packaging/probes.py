@@ -56,7 +56,7 @@ def families(
             if one.categories:
                 yield Family(f"categories({one.name})", _changed(base, one, one.categories, _times(one)))
             continue
-        edges = [edge for edge in (one.minimum, one.maximum, one.low, one.high) if edge is not None]
+        edges = [edge for edge in (one.minimum, one.maximum, one.lowest, one.highest) if isinstance(edge, int | float)]
         yield Family(f"extremes({one.name})", _changed(base, one, [*EXTREMES, *edges], 4))
         cuts = thresholds.get(one.name)
         if cuts is not None and len(cuts):
