@@ -26,11 +26,11 @@ label may flip only where the model is that close to its own border.
 
 What the fitted model refuses, the bundle refuses: the signature says for each column whether a value may be missing,
 whether other categories are answered, and how large a number may be (`limit`). Where two equal models answer apart far
-out, because each rounds in its own way, the limit is drawn in until they do not. An exponential link has no finite answer
-to a number of a few hundred or thousand, a logarithm none below zero: then the signature has a `lowest` or a `highest`,
-found by asking the model on either side, to three digits, and never inside the sample. Each column is asked by itself,
-beside rows of the sample; several numbers near their limits at once may still add up to infinity. A row of the sample
-that the model answers with no finite number is refused by name, and so is a proof in which no row of the sample is left.
+out, because each rounds in its own way, the limit is drawn in until they do not. An exponential link has no finite
+answer to a number of a few hundred or thousand, a logarithm none below zero: then the signature has a `lowest` or a
+`highest`, found by asking the model on either side, to three digits, and never inside the sample. Each column is asked
+by itself, beside rows of the sample; several numbers near their limits at once may still add up to infinity. A row of
+the sample that the model answers with no finite number is refused by name, and so is a proof in which no row is left.
 
 ## Which estimators, on which data, by which compiler
 
@@ -57,11 +57,11 @@ on, and of XGBoost's all trees answer. A classifier that answers labels only (vo
 `score`: 1 at its label, 0 elsewhere. Not compiled are PowerTransformer by Box and Cox, splines that repeat or are
 refused beyond their knots, and KBinsDiscretizer with `dtype=float32`. Nor is `SVC(probability=True)`: libsvm stops its
 search for a probability up to half a percent from it, so that equal arithmetic is not enough. Fit it without, to serve
-its scores, or within `CalibratedClassifierCV`.
+its scores, or within `CalibratedClassifierCV`. SGDClassifier with `loss="modified_huber"` compiles for two classes.
 
 KNeighbors is refused where several rows of training are equally near to a row, as among whole numbers: which of them
-counts is then decided by the order in scikit-learn's tree, or from 16,777,216 on ("borders"), where it takes squares from
-each other, by rounding. With small whole numbers `algorithm="brute"` helps, else `keep_code=True`.
+counts is then decided by the order in scikit-learn's tree, or from 16,777,216 on ("borders"), where it takes squares
+from each other, by rounding. With small whole numbers `algorithm="brute"` helps, else `keep_code=True`.
 
 ## The rule
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 import boucle
 from boucle.kernel.errors import CannotCompile, InvalidInput
 from boucle.packaging.api import compile_model
-from boucle.packaging.bundle import open_bundle
+from boucle.packaging.bundle import Pipeline, open_bundle
 from boucle.packaging.installed import columns_in
 
 DRAW = np.random.default_rng(5)
@@ -99,3 +99,26 @@ def test_one_row_as_a_mapping_is_told_how_to_be_sent() -> None:
     with pytest.raises(InvalidInput, match="'a' is 1; a mapping holds columns, each of them a list") as raised:
         columns_in({"a": 1}, ["a"])
     assert raised.value.hint == "send one row as a list of rows: predict([{'a': 1, ...}])"
+
+
+@pytest.mark.parametrize("drop", [None, "first", "if_binary"])
+@pytest.mark.parametrize("unknown", ["infrequent_if_exist", "ignore"])
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_rare_and_unknown_categories_count_as_one_column(drop: str | None, unknown: str) -> None:
+    cities = ["Rome"] * 50 + ["Oslo"] * 40 + ["Lima"] * 25 + ["Bern", "Ulm", "Kiel", "Bonn", "Graz"]
+    table = pd.DataFrame({"city": cities, "paid": ["yes", "no"] * 60})
+    encoder = OneHotEncoder(handle_unknown=unknown, min_frequency=10, drop=drop)
+    model = make_pipeline(encoder, LogisticRegression()).fit(table, LATE ^ (table.city == "Oslo"))
+    made = compile_model(model, table)
+    strange = pd.DataFrame({"city": ["Paris", "Ulm", "Rome"], "paid": ["yes", "perhaps", "no"]})
+    scores = Pipeline(made.signature, made.stages, made.files).scores({name: list(strange[name]) for name in strange})
+    assert np.allclose(scores, model.predict_proba(strange)[:, 1])
+
+
+def test_the_modified_huber_loss_of_two_classes() -> None:
+    made = compile_model(SGDClassifier(loss="modified_huber", random_state=0).fit(ROWS, LATE), ROWS)
+    assert made.parity.label_flips == 0
+    assert not made.signature.margins
+    several = SGDClassifier(loss="modified_huber", random_state=0).fit(ROWS, DRAW.integers(0, 3, len(ROWS)))
+    with pytest.raises(CannotCompile, match="two classes only"):
+        compile_model(several, ROWS)

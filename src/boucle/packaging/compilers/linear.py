@@ -62,9 +62,15 @@ def stochastic(writing: Writing, model: Any, block: Block) -> Model:
     classes = list(model.classes_)
     name = _margins(writing, model, block)
     if model.loss != "log_loss":
-        if model.loss == "modified_huber":
-            raise CannotCompile("SGDClassifier with loss='modified_huber' cannot be compiled")
-        return margins(name, classes)
+        if model.loss != "modified_huber":
+            return margins(name, classes)
+        if len(classes) > 2:
+            raise CannotCompile("SGDClassifier with loss='modified_huber' is compiled for two classes only")
+        graph = writing.graph
+        cut = graph.node("Clip", name, graph.constant(-1.0), graph.constant(1.0))
+        return classifier(
+            graph.node("Div", graph.node("Add", cut, graph.constant(1.0)), graph.constant(2.0)), 1, classes
+        )
     return boosted(name, 1, classes) if len(classes) == 2 else _one_against_rest(writing, name, classes)
 
 

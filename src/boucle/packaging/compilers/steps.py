@@ -130,9 +130,8 @@ def indicator(writing: Writing, part: Any, block: Block) -> Block:
 @compiles("sklearn", "OneHotEncoder")
 def one_hot(writing: Writing, part: Any, block: Block) -> Block:
     """A column for each category; rare ones together, one left out where the encoder does so."""
-    if part.handle_unknown in ("infrequent_if_exist", "warn") and part._infrequent_enabled:
-        raise CannotCompile(f"OneHotEncoder with handle_unknown={part.handle_unknown!r} cannot be compiled")
-    made = []
+    graph, made = writing.graph, []
+    unknown_is_rare = part.handle_unknown in ("infrequent_if_exist", "warn")
     for position, column in enumerate(block.columns):
         one = select(writing, block, [position])
         mapping = part._default_to_infrequent_mappings[position] if part._infrequent_enabled else None
@@ -141,7 +140,11 @@ def one_hot(writing: Writing, part: Any, block: Block) -> Block:
         if mapping is not None:
             table = np.zeros((groups, int(mapping.max()) + 1))
             table[np.arange(groups), mapping] = 1.0
-            hot, groups = writing.graph.node("MatMul", hot, writing.graph.constant(table)), table.shape[1]
+            if unknown_is_rare:
+                unknown = graph.node("Sub", graph.constant(1.0), graph.summed(hot))
+                hot = graph.joined([hot, unknown])
+                table = np.vstack([table, table[part._infrequent_indices[position][0]]])
+            hot, groups = graph.node("MatMul", hot, graph.constant(table)), table.shape[1]
         dropped = None if part.drop_idx_ is None else part._drop_idx_after_grouping[position]
         kept = [code for code in range(groups) if code != dropped]
         made.append(select(writing, block_of(hot, groups), kept) if kept else None)
