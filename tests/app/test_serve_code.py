@@ -38,7 +38,13 @@ class Server:
     """`boucle serve` of both."""
 
     def __init__(self, port: int, pid: int) -> None:
-        self.port, self.pid = port, pid
+        self.port, self.pid, self._is_told = port, pid, False
+
+    def stop(self) -> None:
+        """Have it end; a second signal would end it at once."""
+        if not self._is_told:
+            os.kill(self.pid, signal.SIGTERM)
+            self._is_told = True
 
     def ask(self, model: str, inputs: list[Any], **headers: str) -> tuple[int, Any, str | None]:
         """Status, body and `Retry-After`."""
@@ -97,10 +103,12 @@ def server(
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
-        yield Server(free_port, process.pid)
-        process.terminate()
+        made = Server(free_port, process.pid)
+        yield made
+        made.stop()
         _, errors = process.communicate(timeout=60)
         assert "Traceback" not in errors
+        assert "refused to gracefully stop" not in errors
     assert process.returncode == 0, errors
 
 
@@ -171,4 +179,19 @@ def test_the_process_of_code_ends_with_its_worker(server: Server, unruly: Module
     ((code, worker),) = server.code_pids()
     assert server.code(unruly.WAITS, **{"x-request-deadline-ms": "50"})[0] == 504  # and it still computes
     os.kill(worker, signal.SIGKILL)
+    until(lambda: is_gone(code))
+
+
+def test_code_that_never_comes_back_keeps_no_server_from_its_end(server: Server, unruly: ModuleType) -> None:
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(server.code(unruly.WAITS)[:2]))
+    asking.start()
+    until(lambda: re.search(r'boucle_rows_waiting{endpoint="unruly"} 1', server.get("/metrics")[1]))
+    ((code, _),) = server.code_pids()
+    began = time.monotonic()
+    server.stop()
+    asking.join(60)
+    ((status, body),) = found
+    assert (status, "did not live to answer" in body["error"]) == (500, True)
+    assert time.monotonic() - began < 9.5
     until(lambda: is_gone(code))

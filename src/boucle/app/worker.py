@@ -41,6 +41,8 @@ FOLLOW_S: Final = 0.02
 """How often it is looked whether other versions are wanted."""
 GRACE_S: Final = 10.0
 """How long gRPC calls that came before the end may take."""
+PATIENCE_S: Final = 5.0
+"""How long models that are code may still compute then: so that the rest ends orderly within the ten of the server."""
 _log: Final = logging.getLogger("boucle.worker")
 
 
@@ -192,5 +194,6 @@ class Worker:
     def _told_to_stop(self, parent: int) -> None:
         """SIGTERM: stop if the main process says so, or is gone. Else it came from outside, and the server drains."""
         if self._board.stops or os.getppid() != parent:
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._models.close)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `serve` keeps the terminal's Ctrl-C away
             signal.raise_signal(signal.SIGINT)  # to which Granian's own handler listens
