@@ -61,6 +61,21 @@ def test_drift_and_shift_of_a_column_are_two_alerts_with_their_numbers() -> None
     assert opened[0].id == f"{STREAM}/drift/temp/2013-07-15"
 
 
+def test_an_alert_on_drift_says_what_decided_and_against_what() -> None:
+    column = replace(judged("temp", drifted=True), verdict="drift", moved=0.34, adjusted=0.0004)
+    [psi] = next_alerts([], window(drift=[column]), stream=STREAM).opened
+    assert psi.message == "temp drifted: PSI 1.50 against the training data, at most 0.25 is usual"
+    sliding = replace(window(drift=[column]), reference="sliding, 14 windows")
+    [other] = next_alerts([], sliding, stream=STREAM).opened
+    assert "against the reference (sliding, 14 windows), at most 0.25" in other.message
+    by_verdict = replace(sliding, drift=[replace(column, decided_by="verdict")])
+    [verdict] = next_alerts([], by_verdict, stream=STREAM).opened
+    assert verdict.message == (
+        "temp drifted: the verdict is `drift`, 34% of the rows moved, p 0.0004, against the reference (sliding, 14 "
+        "windows); PSI 1.50"
+    )
+
+
 def test_a_failing_check_names_each_of_its_columns() -> None:
     finding = Finding(
         check="relation",

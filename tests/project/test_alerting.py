@@ -1,9 +1,12 @@
 """Contradictions of the `alerts` section, each in its place."""
 
+from pathlib import Path
+
 import pytest
 from msgspec import convert
 
-from boucle.monitoring.alerting.policy import AlertsSection
+from boucle.monitoring.alerting.policy import FIGURES, AlertsSection
+from boucle.monitoring.records import ALERT_KINDS
 from boucle.project.alerting import alerting_problems
 from boucle.project.problems import dotted
 
@@ -12,9 +15,18 @@ MAIL = {"to": "email", "name": "mail", "host": "mail.example.org", "sender": "a@
 MANAGER = {"to": "alertmanager", "name": "am", "url": "http://am:9093"}
 
 RULES = [
-    ([{"name": "a"}, {"name": "a"}], "alerts.rules[1].name", "names another rule"),
+    ([{"name": "a", "kinds": ["drift"]}, {"name": "a"}], "alerts.rules[1].name", "names another rule"),
     ([{"name": "default"}], "alerts.rules[0].name", "names another rule"),
     ([{"name": "a", "kinds": ["drit"]}], "alerts.rules[0].kinds[0]", "did you mean `drift`"),
+    ([{"name": "a", "evidence": {"psx": 0.1}}], "alerts.rules[0].evidence.psx", "did you mean `psi`"),
+    ([{"name": "a", "kinds": ["decay"], "evidence": {"psi": 0.1}}], "alerts.rules[0].evidence.psi", "`measured`"),
+    ([{"name": "a", "kinds": ["compl*"], "evidence": {"psi": 0.1}}], "alerts.rules[0].evidence.psi", "there are none"),
+    ([{"name": "a"}, {"name": "b", "kinds": ["drift"]}], "alerts.rules[1]", "`a`, before it, takes all"),
+    (
+        [{"name": "a", "kinds": ["d*"], "subjects": ["t*"]}, {"name": "b", "kinds": ["drift"], "subjects": ["t*"]}],
+        "alerts.rules[1]",
+        "`a`, before it, takes all",
+    ),
     ([{"name": "a", "opens_after": 3, "of_windows": 2}], "alerts.rules[0].of_windows", "at least as many"),
 ]
 ROUTES = [
@@ -44,9 +56,30 @@ def test_a_contradiction_is_named_in_its_place(key: str, value: object, path: st
     assert [(dotted(one.path), words in one.message) for one in found] == [(path, True)]
 
 
+def test_a_subject_that_is_nothing_of_the_project_is_named() -> None:
+    rules = [{"name": "a", "kinds": ["drift"], "subjects": ["tmep", "wind*"]}]
+    section = convert({"rules": rules, "routes": [HOOK | {"subjects": ["x*"]}]}, AlertsSection)
+    found = [(dotted(one.path), one.message) for one in alerting_problems(section, {"temp", "wind_speed"})]
+    assert [path for path, _ in found] == ["alerts.rules[0].subjects[0]", "alerts.routes[0].subjects[0]"]
+    assert "did you mean `temp`" in found[0][1]
+
+
+def test_every_figure_of_a_signal_is_known_of_its_kind() -> None:
+    """What the monitor says in its signals is what rules may ask for."""
+    source = (Path(__file__).parents[2] / "src" / "boucle" / "monitoring" / "alerts.py").read_text()
+    assert set(FIGURES) == set(ALERT_KINDS)
+    assert {kind: tuple(sorted(names)) for kind, names in FIGURES.items()} == FIGURES
+    for name in {one for names in FIGURES.values() for one in names} - set(FIGURES["slo"]):
+        assert f'"{name}"' in source, name
+
+
 def test_what_fits_is_no_problem() -> None:
     section = {
-        "rules": [{"name": "a", "kinds": ["d*"], "opens_after": 2, "of_windows": 3}],
+        "rules": [
+            {"name": "a", "kinds": ["drift"], "subjects": ["t*"], "evidence": {"psi": 0.1}},
+            {"name": "b", "kinds": ["d*"], "opens_after": 2, "of_windows": 3},
+            {"name": "c", "kinds": ["d*", "check"]},
+        ],
         "routes": [HOOK | {"rules": ["a", "def*"]}, MAIL, MANAGER, {"to": "slack", "name": "chat", "url_env": "U"}],
     }
     assert list(alerting_problems(convert(section, AlertsSection))) == []

@@ -226,13 +226,12 @@ def check_signals(window: Window) -> list[Signal]:
 
 
 def drift_signals(window: Window) -> list[Signal]:
-    """Columns that drifted from the training data, and columns whose mean jumped; what matters most first."""
+    """Columns that drifted from what they are compared with, and columns whose mean jumped; what matters most first."""
     drifted = [
         Signal(
             kind="drift",
             subject=column.column,
-            message=f"{column.column} drifted: PSI {column.psi:.2f} against the training data, at most "
-            f"{column.threshold:.2f} is usual",
+            message=f"{column.column} drifted: {_decided(column, window.reference)}",
             evidence=_drift_evidence(column),
         )
         for column in ranked(window.drift)
@@ -311,6 +310,17 @@ def decay_signals(performance: Performance | None, expected: Expected | None) ->
             evidence={"measured": measured, "expected": expected.value, "rows": float(performance.rows)},
         )
     ]
+
+
+def _decided(column: ColumnDrift, reference: str | None) -> str:
+    """What says that a column drifted, and from what."""
+    against = "the training data" if reference is None else f"the reference ({reference})"
+    if column.decided_by != "verdict":
+        return f"PSI {column.psi:.2f} against {against}, at most {column.threshold:.2f} is usual"
+    words = [f"the verdict is `{column.verdict}`"]
+    words += [] if column.moved is None else [f"{column.moved:.0%} of the rows moved"]
+    words += [] if column.adjusted is None else [f"p {column.adjusted:.2g}"]
+    return f"{', '.join(words)}, against {against}; PSI {column.psi:.2f}"
 
 
 def _drift_evidence(column: ColumnDrift) -> dict[str, float | str]:

@@ -53,6 +53,8 @@ class ColumnDrift(Struct, frozen=True, kw_only=True):
     chi_square: float | None = None
     wasserstein: float | None = None
     """Numeric columns, in the column's unit."""
+    decided_by: Literal["psi", "verdict"] | None = None
+    """Which of the two says that it drifted, where that is not PSI."""
     note: str | None = None
     """What a person should know: a constant column, no values at all."""
 

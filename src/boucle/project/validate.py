@@ -8,7 +8,7 @@ from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, Relatio
 from boucle.governance.records import Objective
 from boucle.monitoring.references import problem_of_reference
 from boucle.monitoring.spans import problem_of
-from boucle.project.alerting import alerting_problems
+from boucle.project.alerting import OTHER_SUBJECTS, alerting_problems
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
 from boucle.project.schedule import schedule_problem
@@ -90,7 +90,7 @@ def validate(project: Project) -> Iterator[Problem]:
     odd = problem_of_reference(project.monitoring.drift.reference)
     if odd:
         yield Problem(("monitoring", "drift", "reference"), odd)
-    yield from alerting_problems(project.alerts)
+    yield from alerting_problems(project.alerts, _subjects(project))
     series = ["prediction", "error", *project.data.features.numeric]
     for place, one in enumerate(project.monitoring.streaming):
         if one.on not in series:
@@ -100,6 +100,19 @@ def validate(project: Project) -> Iterator[Problem]:
             yield Problem(("monitoring", "streaming", place, "threshold"), "belongs to page_hinkley; remove it")
     if project.replay is not None:
         yield from _replay(project, project.replay)
+
+
+def _subjects(project: Project) -> set[str]:
+    """All that alerts can be about."""
+    data = project.data
+    features = {*data.features.categorical, *data.features.numeric}
+    named = {data.target, data.time, data.key, "prediction", "error"} - {None}
+    columns = {str(one) for one in named} | features
+    checks = {f"relation({one.name})" for one in data.checks if isinstance(one, RelationCheck)}
+    for one in data.checks:
+        checks |= {getattr(one, "column", ""), *getattr(one, "columns", [])} - {""}
+    over_time = {f"{one} over time" for one in (*features, "prediction", "error")}
+    return columns | checks | over_time | {*QUALITY, *SERVICE} | OTHER_SUBJECTS
 
 
 def _loop(project: Project) -> Iterator[Problem]:

@@ -135,6 +135,17 @@ class AlertsSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """So many served rows are kept with an incident; columns that `serving.log` redacts or drops are not among them."""
 
 
+FIGURES: Final[dict[str, tuple[str, ...]]] = {
+    "check": ("failing", "rows"),
+    "compliance": (),
+    "decay": ("expected", "measured", "rows"),
+    "drift": ("auc", "js", "ks", "moved", "p", "psi", "rows", "threshold", "value", "was", "weight"),
+    "errors": ("limit", "measured", "requests"),
+    "latency": ("limit", "measured", "requests"),
+    "shift": ("js", "ks", "moved", "p", "psi", "shift", "threshold", "weight"),
+    "slo": ("bad", "budget_left", "burn_rate", "events", "factor", "target"),
+}
+"""The figures that signals of each kind have as evidence; some have a part of them."""
 DEFAULT: Final = AlertRule(name="default")
 """Takes what no rule takes."""
 
@@ -152,6 +163,19 @@ def rule_for(rules: Sequence[AlertRule], kind: str, subject: str) -> AlertRule:
 def by_the_minute(rules: Sequence[AlertRule]) -> list[AlertRule]:
     """The rules for monitors that know no windows: what is counted in windows does not count."""
     return [replace(one, opens_after=1, of_windows=None, closes_after=None, min_rows=0) for one in rules]
+
+
+def takes_all_of(rule: AlertRule, other: AlertRule) -> bool:
+    """Whether a rule takes whatever another one would, kinds and subjects alike.
+
+    >>> every, drift = AlertRule(name="every"), AlertRule(name="drift", kinds=["drift"], subjects=["temp*"])
+    >>> takes_all_of(every, drift), takes_all_of(drift, every)
+    (True, False)
+    """
+    kinds = [kind for kind in FIGURES if fits(other.kinds, kind)]
+    subjects = other.subjects or ["*"]
+    every = not rule.subjects or "*" in rule.subjects
+    return all(fits(rule.kinds, kind) for kind in kinds) and (every or all(one in rule.subjects for one in subjects))
 
 
 def fits(patterns: Sequence[str], word: str) -> bool:
