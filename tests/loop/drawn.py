@@ -88,6 +88,9 @@ any_facts = st.builds(
     service=st.just([]) | st.lists(figures, min_size=2, max_size=2),
     burning=st.sampled_from([{}, {"a1": "latency_p95_ms is 90"}]),
     trained_minutes=st.floats(0, 300),
+    failures=st.integers(0, 5),
+    failed_on=st.none() | days,
+    failed_request=st.none() | st.just("live/asked/1"),
     estimates=st.lists(st.floats(0.4, 0.9), max_size=5),
     objective=st.none() | st.floats(0.5, 0.9),
     asked=st.none()

@@ -45,13 +45,15 @@ class Living:
         self.monitor = Monitor(self.context, lambda _: None)
         self.said: list[str] = []
         self.launched: list[Job] = []
+        self.ends = "true"
+        """How the process of a training ends: `true` when it has trained, `false` when it died."""
         self.controller = self.take_over()
 
     def take_over(self) -> Controller:
         """Another controller holds the stream from now on."""
         held = take(self.store, NAME, live_stream(self.context), Event(), still_s=0.0)
         assert held is not None
-        self.controller = Controller(self.context, held, self._launch, self.said.append, hear_s=0.0)
+        self.controller = Controller(self.context, held, self._launch, self.said.append, hear_s=0.0, retry_s=0.0)
         return self.controller
 
     def close(self) -> None:
@@ -95,8 +97,9 @@ class Living:
 
     def _launch(self, job: Job) -> "subprocess.Popen[bytes]":
         self.launched.append(job)
-        train_job(self.context, job.id, Silent())
-        return subprocess.Popen(["true"], stdin=subprocess.PIPE)
+        if self.ends == "true":
+            train_job(self.context, job.id, Silent())
+        return subprocess.Popen([self.ends], stdin=subprocess.PIPE)
 
     def _serve(self, day: date) -> None:
         version = get_version(self.store, NAME, NAME, self.champion())

@@ -1,6 +1,6 @@
 """Thousands of worlds, each lived through under a policy by the real rules: the loop never makes it worse."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from math import ceil
 
@@ -177,18 +177,26 @@ def never_stuck(lived: Lived, policy: LoopSection) -> None:
 
 
 def no_storm(lived: Lived, policy: LoopSection, minutes: float) -> None:
-    """By the cool-down, unless a person asked for it, and by the budget; never while a challenger waits or from a
-    quarantined day. Each wish is met once."""
+    """By the cool-down, unless a person asked for it or nothing came of the one before, and by the budget; never
+    while a challenger waits or from a quarantined day. Each wish is met once, and a failure is not tried
+    again on its day."""
     trained = [one for one in lived.taken if isinstance(one.decision.action, Retrain)]
     days = [(one.decision.day, getattr(one.decision.action, "request", None)) for one in trained]
-    for (before, _), (after, request) in pairwise([(FIRST, None), *days]):
-        assert request is not None or (after - before).days >= policy.retrain.cooldown_days
+    came, failures = FIRST, list[date]()
+    for one, (day, request) in zip(trained, days, strict=True):
+        assert request is not None or (day - came).days >= policy.retrain.cooldown_days
+        longest = min(2 ** max(len(failures) - 1, 0), policy.retrain.cooldown_days)
+        anew = request is not None and request != one.before.failed_request
+        assert not failures or anew or (day - failures[-1]).days >= longest
+        failures = [*failures, day] if one.decision.failed else []
+        came = came if one.decision.failed else day
     for day, _ in days:
         week = [one for one, _ in days if 0 <= (day - one).days < WEEK]
         assert len(week) <= (policy.retrain.trainings_per_week or len(week))
         assert (len(week) - 1) * minutes < (policy.retrain.minutes_per_week or 1e9)
     assert all(one.before.challenger is None and not one.facts.quarantined_today for one in trained)
-    wishes = [request for _, request in days if request is not None]
+    wishes = [one.decision.action.request for one in trained if not one.decision.failed]  # type: ignore[union-attr]
+    wishes = [request for request in wishes if request is not None]
     assert len(wishes) == len(set(wishes))
 
 

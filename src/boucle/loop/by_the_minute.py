@@ -1,4 +1,4 @@
-"""Alerts on the service and on controls, which no window tells of: judged by the minute, beside those of windows."""
+"""Alerts on service, controls and trainings, which no window tells of: judged by the minute, beside those of windows."""
 
 import time
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from boucle.kernel.store import Store
 from boucle.loop.compliance import compliance, compliance_signals
+from boucle.loop.failures import training_signals
 from boucle.loop.live import LIVE
 from boucle.loop.service import ServiceHistory, standing_of
 from boucle.monitoring import api as monitoring
@@ -43,7 +44,8 @@ class ServiceWatch:
         if time.monotonic() >= self._next_controls:
             self._controls = compliance_signals(compliance(self._context))
             self._next_controls = time.monotonic() + CONTROLS_EVERY_S
-        signals = [*slo_signals(standing_of(self._history, project, now_s())), *self._controls]
+        service = slo_signals(standing_of(self._history, project, now_s()))
+        signals = [*service, *self._controls, *training_signals(self._context.store(), project.project)]
         return keep_alerts(self._context.store(), project.project, signals, project.alerts)
 
 

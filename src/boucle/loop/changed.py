@@ -34,6 +34,10 @@ def _trained(facts: Facts, days: Number) -> Facts:
     return replace(facts, last_trained_on=facts.today - timedelta(days=int(days)))
 
 
+def _failed(facts: Facts, days: Number) -> Facts:
+    return replace(facts, failed_on=facts.today - timedelta(days=int(days)))
+
+
 def _performance(facts: Facts, value: Number) -> Facts:
     return replace(facts, performance=float(value))
 
@@ -183,6 +187,7 @@ Change = Callable[[Facts, Number], Facts]
 _CHANGES: Final[dict[str, Change]] = {
     "champion.promoted_on": _promoted,
     "last_trained_on": _trained,
+    "failed_on": _failed,
     "new_rows": _new_rows,
     "trained_on": _trained_often,
     "trained_minutes": _minutes,

@@ -37,6 +37,8 @@ LOOK_S: Final = 0.5
 HEAR_S: Final = 0.5
 """How often it is asked what may be new between windows."""
 MOST_ATTEMPTS: Final = 3
+RETRY_S: Final = 5.0
+"""A training that died is begun again after so long, and then after twice as long."""
 _log: Final = logging.getLogger("boucle.loop")
 Launch = Callable[[Job], "subprocess.Popen[bytes]"]
 """Starts the process that trains; it ends with this one."""
@@ -85,7 +87,16 @@ def _held(context: Context, held: Stream, launch: Launch, stopped: Event, tell: 
 class Controller:
     """One process that holds the live stream. Not thread-safe."""
 
-    def __init__(self, context: Context, held: Stream, launch: Launch, tell: Tell, *, hear_s: float = HEAR_S) -> None:
+    def __init__(
+        self,
+        context: Context,
+        held: Stream,
+        launch: Launch,
+        tell: Tell,
+        *,
+        hear_s: float = HEAR_S,
+        retry_s: float = RETRY_S,
+    ) -> None:
         self._context, self._held, self._launch, self._tell = context, held, launch, tell
         self._store, self._name = context.store(), context.project.project
         self._done = held.done_window
@@ -95,6 +106,9 @@ class Controller:
         self._renewed = time.monotonic()
         self._news: object = None
         self._heard, self._hear_s = 0.0, hear_s
+        self._retry_s = retry_s
+        self._later: dict[str, float] = {}
+        """When a training that died is begun again, by its job."""
 
     def look(self) -> bool:
         """Finish trainings that are over, decide on the windows that closed; whether there was something to do."""
@@ -192,9 +206,20 @@ class Controller:
                 self._over(job.id)
                 latest = self._store.read(lambda conn, job=job: tables.get_job(conn, self._name, job.id))  # type: ignore[misc]
                 if latest is not None and latest.state == "running":
-                    self._start(replace(latest, attempts=latest.attempts + 1))
+                    self._died(latest)
+                settled = True
+            elif process is None and self._later.get(job.id, time.monotonic() + 1) <= time.monotonic():
+                del self._later[job.id]
+                self._start(replace(job, attempts=job.attempts + 1))
                 settled = True
         return settled
+
+    def _died(self, job: Job) -> None:
+        """Begin it again in a while, longer each time; the last time at once, since nothing is begun."""
+        last = job.attempts >= MOST_ATTEMPTS
+        wait_s = 0.0 if last else self._retry_s * 2 ** (job.attempts - 1)
+        self._later[job.id] = time.monotonic() + wait_s
+        self._tell("the training died" + ("" if last else f"; it is begun again in {wait_s:g} s"))
 
     def _again(self, stage: Stage, day: date) -> None:
         """A challenger is there: decide on the newest window that was decided on before, or on that of its training."""

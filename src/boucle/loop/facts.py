@@ -57,6 +57,9 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         asked=stage.asked(),
         service=service_of(stage, standing),
         burning=burning_of(stage),
+        failures=standing.failures,
+        failed_on=standing.failed_on,
+        failed_request=standing.failed_request,
         changed_on=stage.changed_on(day) if asked.since_change else None,
     )
 

@@ -1,6 +1,7 @@
 """The live stream of a project: what its predictions, windows and decisions are kept under, and how it begins."""
 
 from datetime import date
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,6 +19,8 @@ from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION
 from boucle.monitoring.api import windows
 from boucle.project.context import Context
+from boucle.project.folder import NAME
+from boucle.project.yaml_file import read_project
 from boucle.runs.records import ParamValue
 from boucle.runs.store import find as find_run
 
@@ -72,6 +75,14 @@ def live_stage(context: Context, held: Stream, first_day: date, progress: Progre
         progress=progress or Silent(),
         is_live=True,
     )
+
+
+def context_of_job(folder: Path, store: Store, name: str, job_id: str) -> Context:
+    """A project as it was when a training was decided on, whatever its boucle.yaml says by now."""
+    job = store.read(lambda conn: tables.get_job(conn, name, job_id))
+    project = None if job is None else job.project
+    # One that was decided on before this was kept.
+    return Context(project or read_project(folder / NAME), folder, store.home, lent=store)
 
 
 def train_job(context: Context, job_id: str, progress: Progress) -> Trained:

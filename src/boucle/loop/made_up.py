@@ -75,7 +75,7 @@ class MadeUp:
     first = FIRST
     first_version = 1
     objective: float | None = None
-    rolls_out = True
+    rolls_out = may_fail = True
 
     def __init__(self, world: World) -> None:
         self.world, self.random = world, Random(world.seed)

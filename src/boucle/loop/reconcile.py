@@ -19,6 +19,7 @@ from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.signing import sign_if_asked
 from boucle.loop.stage import Stage
 from boucle.models.records import CHAMPION
+from boucle.monitoring.alerting.policy import AlertsSection
 from boucle.monitoring.records import Performance, Window
 from boucle.project.charge import judge
 from boucle.serving.api import deploy, wait_acknowledged
@@ -102,6 +103,8 @@ def plan(
         shuffle_labels=shuffle_labels,
         facts=kept_facts(facts),
         policy=None if facts is None else stage.project.loop,
+        # The routes of alerts may hold addresses that are secrets, and no training tells of any.
+        project=replace(stage.project, alerts=AlertsSection()) if training and stage.is_live else None,
     )
     return _begun(stage, job)
 
@@ -169,7 +172,9 @@ def finish(stage: Stage, job: Job, trained: Trained | None) -> Decision:
         case Retrain():
             if trained is None:
                 raise ValueError(f"job {job.id} is not trained yet")
-            done = replace(decision(trained.outcome, trained.number), minutes=trained.minutes)
+            failed = trained.number is None
+            done = replace(decision(trained.outcome, trained.number), minutes=trained.minutes, failed=failed)
+            job = replace(job, trained=trained)
             stage.store.write(_record(stage, job, done))
         case Promote(number=number, reason=reason):
             done = decision(f"version {number} is in charge", number)
@@ -244,6 +249,8 @@ def _record(stage: Stage, job: Job, decision: Decision) -> Joined:
     def unit(conn: Connection) -> None:
         tables.commit(conn, stage.name, stage.held, decision)
         tables.put_job(conn, stage.name, stage.held, replace(job, state="done"))
+        if decision.failed and isinstance(job.action, Retrain) and job.action.request is not None:
+            tables.give_back_asked(conn, stage.name, job.action.request)
 
     return unit
 

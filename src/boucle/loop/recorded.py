@@ -74,7 +74,7 @@ class Recorded:
         self.days, self.labels_delay_days = record.days, record.labels_delay_days
         self.performance_days = record.performance_days
         self.sign = direction(record.metric)
-        self.objective, self.rolls_out = record.objective, record.stream == LIVE
+        self.objective, self.rolls_out, self.may_fail = record.objective, record.stream == LIVE, False
         took = [one.minutes for one in record.decisions if one.minutes is not None]
         self.minutes = sum(took) / len(took) if took else 0.0
         self.asks = [(one.day - record.first).days for one in record.decisions if _was_asked(one)]

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from boucle.evaluation.records import Comparison
 from boucle.kernel.digests import Digest
-from boucle.project.records import LoopSection
+from boucle.project.records import LoopSection, Project
 from boucle.serving.records import Served
 
 # --- what decide() sees and says ----------------------------------------------------------------------------------
@@ -149,6 +149,12 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Live, while there is a version to go back to: how the champion answers, and how the one before did."""
     burning: dict[str, str] = field(default_factory=dict)
     """Live: what the open alerts about the service say, by their ids, where a policy asks."""
+    failures: int = 0
+    """Trainings in a row of which no version came ..."""
+    failed_on: date | None = None
+    """... the day of the newest ..."""
+    failed_request: str | None = None
+    """... and the request that was to be met by it."""
     changed_on: date | None = None
     """The day of the newest change that lasted, where a policy asks and there was one."""
 
@@ -227,6 +233,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """By which it was decided."""
     minutes: float | None = None
     """How long a training took that the live loop did."""
+    failed: bool = False
+    """Of a training: no version came of it."""
 
 
 class Trained(Struct, frozen=True, kw_only=True):
@@ -266,6 +274,8 @@ class Job(Struct, frozen=True, kw_only=True):
     facts: Facts | None = None
     policy: LoopSection | None = None
     """As its decision will have them."""
+    project: Project | None = None
+    """Of a live training: boucle.yaml as it was when it was decided on, without the routes of alerts."""
 
 
 class Stream(Struct, frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ class Happening(Protocol):
     objective: float | None
     minutes: float
     """That a training takes."""
+    may_fail: bool
+    """Whether a training that yields no version has failed; else it is not known what it would have yielded."""
     rolls_out: bool
     """Whether it is served live, so that challengers take over by steps."""
 
@@ -125,13 +127,15 @@ def _day(world: Happening, policy: LoopSection, day: int, now: Standing, before:
         facts = _facts(world, policy, day, now, [*before, *found])
         actions = decide(facts, policy)
         for action in actions:
+            made = _obeyed(world, action, day, now)
             decision = Decision(
                 id=f"simulated/{today}/{len(found):02}",
                 stream="simulated",
                 day=today,
                 action=action,
                 outcome="simulated",
-                version=_obeyed(world, action, day, now),
+                version=made,
+                failed=isinstance(action, Retrain) and made is None and world.may_fail,
             )
             found.append(Taken(decision=decision, facts=facts, before=now))
             now = after(now, decision)
@@ -176,6 +180,9 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
         estimates=[] if asked.estimate is None else _estimates(world, now, day, asked.estimate_windows),
         objective=world.objective,
         asked=_asked(world, taken, day),
+        failures=now.failures,
+        failed_on=now.failed_on,
+        failed_request=now.failed_request,
         service=_service(world, now, day),
     )
 
@@ -194,7 +201,8 @@ def _estimates(world: Happening, now: Standing, day: int, count: int) -> list[fl
 
 
 def _asked(world: Happening, taken: list[Taken], day: int) -> Asked | None:
-    met = sum(isinstance(one.decision.action, Retrain) and one.decision.action.request is not None for one in taken)
+    begun = (one.decision for one in taken if not one.decision.failed)
+    met = sum(isinstance(one.action, Retrain) and one.action.request is not None for one in begun)
     if world.asked(day) <= met:
         return None
     at = datetime.combine(world.first + timedelta(days=day), time(), UTC)

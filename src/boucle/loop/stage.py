@@ -166,10 +166,12 @@ class Stage:
         return self.store.read(lambda conn: tables.list_jobs(conn, self.name, self.held.stream, unfinished=True))
 
     def asked(self) -> Asked | None:
-        """The oldest training that a person asks for and that was not begun; people ask the live loop alone."""
+        """The oldest training that a person asks for and that was not begun, after all others one that failed; people
+        ask the live loop alone."""
         if not self.is_live:
             return None
-        return self.store.read(lambda conn: tables.oldest_asked(conn, self.name, self.held.stream))
+        failed = self.standing().failed_request
+        return self.store.read(lambda conn: tables.oldest_asked(conn, self.name, self.held.stream, after=failed))
 
     def changed_on(self, day: date) -> date | None:
         """The day since which the world is as it is now: of the newest drift that was seen on several days, or the

@@ -37,6 +37,12 @@ class Standing(Struct, frozen=True, kw_only=True):
     """How far the challenger is rolled out; None before the first step."""
     waits_since: date | None = None
     """Day on which the challenger came, took its newest step, or met another champion."""
+    failures: int = 0
+    """Trainings in a row that failed, ..."""
+    failed_on: date | None = None
+    """... the day of the newest ..."""
+    failed_request: str | None = None
+    """... and the request that it was to meet."""
     ended: int | None = None
     """Until the next training, the version whose rollout is over: the endpoint has it no more as canary or shadow."""
 
@@ -63,10 +69,13 @@ def standing(decisions: Sequence[Decision], *, first_version: int, first_day: da
 def after(before: Standing, decision: Decision) -> Standing:
     """Where a stream stands after one more decision."""
     match decision.action:
+        case Retrain(request=request) if decision.failed:
+            now = replace(before, challenger=None, rolling=None, ended=None)
+            return replace(now, failures=before.failures + 1, failed_on=decision.day, failed_request=request)
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
             now = replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
-            return replace(now, waits_since=decision.day)
+            return replace(now, waits_since=decision.day, failures=0, failed_on=None, failed_request=None)
         case Promote(number=number, burned=burned):
             now = without_rollout(before)
             now = replace(now, promoted_on=decision.day, previous=before.champion, challenger=None)

@@ -169,11 +169,12 @@ def ask(conn: Connection, project_id: str, job: Job) -> None:
     _put_job(conn, project_id, job)
 
 
-def oldest_asked(conn: Connection, project_id: str, stream: str) -> Asked | None:
-    """What a person asked for first, of all that was not begun."""
+def oldest_asked(conn: Connection, project_id: str, stream: str, *, after: str | None = None) -> Asked | None:
+    """What a person asked for first, of all that was not begun; the one of an id after all others."""
     query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream, jobs.c.state == "asked")
     found = [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
-    return min((one.asked for one in found if one.asked), key=lambda one: (one.at, one.id), default=None)
+    asked = (one.asked for one in found if one.asked)
+    return min(asked, key=lambda one: (one.id == after, one.at, one.id), default=None)
 
 
 def take_asked(conn: Connection, project_id: str, job_id: str) -> None:
@@ -181,6 +182,26 @@ def take_asked(conn: Connection, project_id: str, job_id: str) -> None:
     known = get_job(conn, project_id, job_id)
     if known is not None and known.state == "asked":
         _put_job(conn, project_id, msgspec.structs.replace(known, state="done"))
+
+
+def give_back_asked(conn: Connection, project_id: str, job_id: str) -> None:
+    """Nothing came of what a person asked for: it is asked for still."""
+    known = get_job(conn, project_id, job_id)
+    if known is not None and known.asked is not None:
+        _put_job(conn, project_id, msgspec.structs.replace(known, state="asked"))
+
+
+def newest_trainings(conn: Connection, project_id: str, stream: str, *, newest: int) -> list[Job]:
+    """The trainings that are over, newest first."""
+    query = (
+        select(jobs.c.body)
+        .where(jobs.c.project_id == project_id, jobs.c.stream == stream, jobs.c.kind == "retrain")
+        .where(jobs.c.state.in_(("trained", "done")), jobs.c.id.not_like(f"{stream}/asked/%"))
+        .order_by(jobs.c.id.desc())
+        .limit(newest)
+    )
+    found = [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
+    return [one for one in found if one.trained is not None]
 
 
 def finish(conn: Connection, project_id: str, held: Stream) -> None:

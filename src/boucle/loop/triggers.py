@@ -10,6 +10,7 @@ from boucle.loop.tolerance import DECAY
 from boucle.project.records import LoopSection, RetrainPolicy
 from boucle.project.schedule import next_moment
 
+_MOST_DOUBLINGS: Final = 10
 WEEK: Final = 7
 """Days over which `trainings_per_week` and `minutes_per_week` count."""
 
@@ -42,10 +43,25 @@ def holds(facts: Facts, asked: RetrainPolicy, due: Retrain | None) -> list[Rule]
     by_itself = is_so("nobody asked for it", facts.asked is None)
     return [
         rule("hold: quarantine", [wanted, bad], quarantined),
+        _failed(facts, asked, wanted, why),
         rule("hold: cool-down", [wanted, by_itself, recent], cooling),
         _trainings(facts, asked.trainings_per_week, wanted, why),
         _minutes(facts, asked.minutes_per_week, wanted, why),
     ]
+
+
+def _failed(facts: Facts, asked: RetrainPolicy, wanted: Condition, due: str) -> Rule:
+    """After a training that failed the next one waits a day, then two, four, at most as long as the cool-down."""
+    name, failed_on = "hold: failed", facts.failed_on
+    if failed_on is None:
+        return not_asked(name, is_so("the last training failed", False))
+    wait = min(2 ** min(facts.failures - 1, _MOST_DOUBLINGS), max(1, asked.cooldown_days))
+    since, until = (facts.today - failed_on).days, failed_on + timedelta(days=wait)
+    same = is_so("no other wish of a person came since", facts.asked is None or facts.asked.id == facts.failed_request)
+    early = below("days since a training failed", "failed_on", since, wait)
+    times = "the last training" if facts.failures == 1 else f"the last {facts.failures} trainings"
+    hold = Hold(reason=f"{times} failed, the newest on {failed_on}; tried again on {until}; due: {due}")
+    return rule(name, [wanted, same, early], hold)
 
 
 def _manual(facts: Facts) -> Rule:

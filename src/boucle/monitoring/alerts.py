@@ -26,7 +26,7 @@ QUIET_DAYS: Final = 2
 """An alert closes when it was not true for this many days that say something, unless its rule counts windows."""
 TOGETHER: Final = "columns together"
 """Subject of what is wrong with all columns at once."""
-BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo", "compliance"})
+BY_THE_MINUTE: Final[frozenset[AlertKind]] = frozenset({"slo", "compliance", "training"})
 """Kinds that no window tells of: they are judged by the minute."""
 
 

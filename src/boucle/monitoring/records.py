@@ -15,7 +15,7 @@ MOST_DAYS: Final = 31
 """What the server keeps by the minute is a little older."""
 AlertKind = str
 """Which monitor says it: a name of `ALERT_KINDS`."""
-ALERT_KINDS: Final = ("check", "compliance", "decay", "drift", "errors", "latency", "shift", "slo")
+ALERT_KINDS: Final = ("check", "compliance", "decay", "drift", "errors", "latency", "shift", "slo", "training")
 """What monitors there are. Each name has a text in `boucle explain`; rules, incidents and routes take any."""
 DriftVerdict = Literal["drift", "slight", "same", "few", "vanished", "type", "empty", "new"]
 """What became of a column: drifted; beyond noise and too small to matter; the same; too few rows to tell; gone; of

@@ -40,6 +40,7 @@ def run(context: typer.Context) -> None:
         from boucle.loop.controller import run_loop
 
         def decide(stopped: "Event") -> None:
-            run_loop(project, lambda job: start(project.folder, project.home, job.id), stopped, typer.echo)
+            name = project.project.project
+            run_loop(project, lambda job: start(project.folder, project.home, name, job.id), stopped, typer.echo)
 
         until_stopped(decide)

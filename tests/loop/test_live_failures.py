@@ -1,0 +1,101 @@
+"""Trainings of the live loop that fail: tried again later and later, told, and no wish or cool-down is used up."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from living import NAME, Living
+from msgspec.structs import replace
+
+from boucle.app.training import start
+from boucle.loop import store as tables
+from boucle.loop.asking import ask_to_retrain
+from boucle.loop.by_the_minute import ServiceWatch
+from boucle.loop.controller import MOST_ATTEMPTS
+from boucle.loop.live import LIVE
+from boucle.loop.records import Hold, Job, Retrain
+from boucle.monitoring.api import alerts
+
+pytestmark = pytest.mark.slow
+eager = pytest.mark.parametrize(
+    "living", [{"cooldown_days: 6, decay: 0.1": "cooldown_days: 6, decay: 0.9"}], indirect=True
+)
+
+
+def until(living: Living, there: Callable[[], bool]) -> None:
+    """Processes end when they end."""
+    last = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < last
+        living.settle()
+
+
+def failed_alerts(living: Living) -> list[str]:
+    ServiceWatch(living.context).look()
+    return [one.message for one in alerts(living.store, NAME, LIVE, only_open=True) if one.kind == "training"]
+
+
+@eager
+def test_a_training_that_dies_is_told_tried_again_later_and_uses_up_no_wish(living: Living) -> None:
+    living.day()
+    living.day()
+    assert failed_alerts(living) == []
+    living.ends = "false"
+    asked = ask_to_retrain(living.context, by="ada", why="new prices")
+    until(living, lambda: bool(living.actions(Retrain)))
+    [died] = living.actions(Retrain)
+    assert (died.version, died.failed, len(living.launched)) == (None, True, MOST_ATTEMPTS)
+    assert sum("the training died; it is begun again in" in one for one in living.said) == MOST_ATTEMPTS - 1
+    [held] = living.actions(Hold)
+    assert f"the last training failed, the newest on {died.day}; tried again on" in held.action.reason
+    [message] = failed_alerts(living)
+    assert "the newest training failed" in message
+    living.ends = "true"
+    living.take_over()  # whoever comes next knows of it
+    living.settle()
+    assert len(living.actions(Retrain)) == 1
+    day = living.day()
+    again = living.actions(Retrain)[-1]
+    assert isinstance(again.action, Retrain)
+    assert (again.day, again.action.request, again.failed) == (day, asked.id, False)
+    assert again.facts is not None
+    assert again.facts.last_trained_on < died.day  # no cool-down began
+    living.day()
+    assert len(living.actions(Retrain)) == 2
+
+
+@eager
+def test_another_wish_does_not_wait_for_the_one_that_failed(living: Living) -> None:
+    living.day()
+    living.ends = "false"
+    ask_to_retrain(living.context, by="ada", why="first")
+    until(living, lambda: bool(living.actions(Hold)))
+    living.ends = "true"
+    second = ask_to_retrain(living.context, by="bob", why="mended")
+    living.settle()
+    newest = living.actions(Retrain)[1]
+    assert isinstance(newest.action, Retrain)
+    assert (newest.action.request, newest.failed) == (second.id, False)
+
+
+@eager
+def test_a_training_goes_by_the_file_that_it_was_decided_by(living: Living) -> None:
+    living.day()
+    launch, file = living.controller._launch, living.context.folder / "boucle.yaml"
+    kept: list[Job] = []
+
+    def broken(job: Job) -> object:
+        kept.append(job)
+        file.write_text(file.read_text().replace("cooldown_days: 6", "cooldown_days: zero"))
+        return start(living.context.folder, living.context.home, NAME, job.id)
+
+    living.controller._launch = broken  # type: ignore[assignment]
+    ask_to_retrain(living.context, by="ada", why="")
+    until(living, lambda: bool(living.actions(Retrain)))
+    [training] = living.actions(Retrain)
+    assert training.version is not None
+    assert len(kept) == 1
+    job = living.store.read(lambda conn: tables.get_job(conn, NAME, kept[0].id))
+    assert job is not None
+    assert job.project == replace(living.context.project, alerts=job.project.alerts if job.project else None)
+    living.controller._launch = launch
