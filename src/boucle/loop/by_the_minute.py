@@ -1,4 +1,4 @@
-"""Alerts on service, controls and trainings, which no window tells of: judged by the minute, beside those of windows."""
+"""Alerts on service, controls and trainings, which no window tells of: judged by the minute, beside the others."""
 
 import time
 from collections.abc import Sequence
