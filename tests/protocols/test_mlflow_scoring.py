@@ -90,6 +90,22 @@ def test_csv_is_read_as_pandas_does(door: Ask, bundles: ModuleType) -> None:
     assert posted(door, b"carrier,temp\n", "text/csv") == (200, {"predictions": []})
 
 
+def test_json_lines_go_in_and_out(door: Ask, bundles: ModuleType) -> None:
+    lines = "application/jsonlines"
+    expected = [bundles.probability("UA", 80.0), bundles.probability("AA", None)]
+    for body in (
+        b'{"carrier": "UA", "temp": 80, "note": "x"}\n\n{"carrier": "AA"}\n',
+        b'["UA", 80]\r\n["AA", NaN]',
+    ):
+        status, answer = posted(door, body, lines)
+        assert status == 200, answer
+        assert [row["probability"] for row in answer["predictions"]] == pytest.approx(expected)
+        said = door("POST", "/invocations", body, {"content-type": lines, "accept": lines})
+        assert (said.status, said.content_type, said.body.count(b"\n")) == (200, lines, 2)
+        assert [msgspec.json.decode(line) for line in said.body.splitlines()] == answer["predictions"]
+    assert posted(door, b"\n", lines) == (200, {"predictions": []})
+
+
 WRONG: list[tuple[Any, str, str]] = [
     ([], "application/json", "no JSON object"),
     ({}, "application/json", "the body has nothing; allowed are one of dataframe_split"),
@@ -104,6 +120,9 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"dataframe_split": {"columns": [3], "data": []}}, "application/json", "column 3 has no name"),
     ({"dataframe_records": [{"carrier": "UA"}]}, "application/json", "missing input 'temp'"),
     ({"dataframe_records": {}}, "application/json", "dataframe_records is no list"),
+    (b'["UA", 80]\n\n["UA", 8', "application/jsonlines", "line 3: it is not JSON"),
+    (b'{"carrier": "UA", "temp": 1}\n7', "application/jsonlines", "row 1 is 7; allowed is an object"),
+    (b'["UA", 80]\n["UA"]', "application/jsonlines", "row 1 has 1 values"),
     (b"carrier,temp\nUA,warm\n", "text/csv", "input 'temp', row 0: 'warm' is not a number"),
     (b"carrier,temp\nUA,1_0\n", "text/csv", "input 'temp', row 0: '1_0' is not a number"),
     (b"carrier,temp\nUA,1\nUA\n", "text/csv", "row 1 has 1 values, the header names 2 columns"),

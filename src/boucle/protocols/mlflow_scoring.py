@@ -12,7 +12,7 @@ from boucle.identity.http import JSON, MAX_BODY_BYTES, Request, Response, Route,
 from boucle.kernel.errors import NotFound
 from boucle.protocols.asking import TARGET_MODEL, ask, named, only
 from boucle.protocols.mlflow.errors import refuse
-from boucle.protocols.scoring_bodies import CSV, kind_of, predictions, read
+from boucle.protocols.scoring_bodies import CSV, JSON_LINES, kind_of, prediction_lines, predictions, read
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints
 
@@ -63,6 +63,7 @@ class Doors:
         )
 
     async def _ask(self, request: Request, endpoint: Endpoint, *, is_sagemakers: bool) -> Response:
+        in_lines = request.headers.get("accept") == JSON_LINES
         return await ask(
             request,
             endpoint,
@@ -70,6 +71,7 @@ class Doors:
             limit=self._limit,
             check=kind_of,
             read=partial(read, headers=request.headers, max_rows=endpoint.max_rows),
-            write=predictions,
+            write=prediction_lines if in_lines else predictions,
+            answer_type=JSON_LINES if in_lines else JSON,
             in_thread=request.headers.get("content-type") not in (None, JSON, CSV),
         )

@@ -1,8 +1,8 @@
 """Bodies of MLflow's scoring protocol, read and written: pure.
 
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/, mlflow/pyfunc/scoring_server (read with 3.17): one
-of four shapes of JSON, CSV or Parquet; besides, an Arrow IPC stream. As there, columns that the model does not know are
-passed over, and a row that leaves a column out misses its value.
+of four shapes of JSON, CSV or Parquet; besides, JSON lines, as SageMaker's batches are, and an Arrow IPC stream. As
+there, columns that the model does not know are passed over, and a row that leaves a column out misses its value.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from boucle.protocols.rows import Columns, decode, of_columns, of_instances, of_
 from boucle.serving.endpoint import Answer
 
 CSV: Final = "text/csv"
+JSON_LINES: Final = "application/jsonlines"
 PARQUET: Final = "application/vnd.apache.parquet"
 SHAPES: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_TYPES: Final = (JSON, CSV, PARQUET, STREAM)
-_TABLES: Final = {CSV: of_csv, PARQUET: of_parquet, STREAM: of_arrow}
+_TYPES: Final = (JSON, CSV, JSON_LINES, PARQUET, STREAM)
 
 
 def kind_of(headers: Headers) -> str:
@@ -67,9 +67,30 @@ def of_json(signature: Signature, body: bytes) -> Columns:
     return _READERS[shapes[0]](signature, asked[shapes[0]])
 
 
+def of_json_lines(signature: Signature, body: bytes, *, max_rows: int) -> Columns:
+    """The columns of lines that are each an object, or a list of values in the signature's order."""
+    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
+    if len(lines) > max_rows:
+        raise InvalidInput(f"{len(lines):,} rows in one request; at most {max_rows:,} are allowed")
+    rows = []
+    for number, line in lines:
+        try:
+            rows.append(decode(line))
+        except InvalidInput as error:
+            raise InvalidInput(f"line {number}: {error.message.replace('the body', 'it')}") from error
+    if rows and type(rows[0]) is dict:
+        return of_records(signature, rows, ragged=True)
+    return of_instances(signature, rows, noun="the lines")
+
+
 def predictions(answer: Answer) -> bytes:
     """The answer: a row for each, with every output by its name."""
     return msgspec.json.encode({"predictions": to_records(answer)})
+
+
+def prediction_lines(answer: Answer) -> bytes:
+    """The same, a line for each row."""
+    return msgspec.json.Encoder().encode_lines(to_records(answer))
 
 
 def _split(signature: Signature, value: Any) -> Columns:
@@ -99,3 +120,4 @@ _READERS: Final[dict[str, Callable[[Signature, Any], Columns]]] = {
     "instances": _instances,
     "inputs": _instances,
 }
+_TABLES: Final = {CSV: of_csv, JSON_LINES: of_json_lines, PARQUET: of_parquet, STREAM: of_arrow}
