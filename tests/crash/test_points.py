@@ -41,6 +41,7 @@ OWNERS: Final = {
     "runs/spool/spool.py": "what a program logs, until it is in the store",
     "serving/batch/result.py": "the predictions of a table get their name",
     "serving/board.py": "gives the memory that a server shares with its workers its size",
+    "serving/code_main.py": "tells Linux which process to end where memory is short; no file",
     "serving/compaction.py": "takes away segments that are compacted, and parts beyond the log's bound",
     "serving/counters.py": "the file that a worker counts in",
     "serving/holding.py": "the lock file of an endpoint's server, which holds its address",
@@ -57,6 +58,7 @@ POINTLESS: Final = {
     ("kernel/group_commit.py", "__init__", "COMMIT"): "the name of an event of SQLAlchemy",
     ("serving/holding.py", "tell", "ftruncate"): "the lock counts, whatever its file says",
     ("serving/board.py", "make", "ftruncate"): "memory, which ends with the server",
+    ("serving/code_main.py", "_end_with", "write_text"): "no file: a word to Linux about this process",
 }
 """Steps that need no point, by file, function and step."""
 

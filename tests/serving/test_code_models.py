@@ -226,6 +226,7 @@ def test_what_code_refuses_and_what_is_no_answer(endpoint: Endpoint, unruly: Mod
 def test_its_process_ends_with_its_model(endpoint: Endpoint, models: Models) -> None:
     pid = predictor(endpoint).pid
     assert pid is not None
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500", "where memory is short it ends first"
     models.close()
     asyncio.run(until(lambda: not Path(f"/proc/{pid}").exists()))
 
