@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import polars as pl
+from msgspec.structs import replace
 
 from boucle.data import row_sample
 from boucle.data.api import merged, profile, run_checks
@@ -147,8 +148,14 @@ def _over(stage: Stage, last: date) -> Performance | None:
         return None
     rows, metric = pl.concat(frames, how="diagonal_relaxed"), stage.metric
     signature = stage.history.predictor(stage.held.first_version).signature
-    measured = monitoring.performance(rows, [metric], signature, stage.history.thresholds(first, last))
-    return measured if metric in measured.metrics else None
+    thresholds = stage.history.thresholds(first, last)
+    measured = monitoring.performance(rows, [metric], signature, thresholds)
+    if metric not in measured.metrics:
+        return None
+    if not _expected(stage, day).allows(measured.metrics[metric]):  # only then it matters what chance does
+        between = monitoring.with_interval(rows, metric, signature, thresholds)
+        measured = replace(measured, intervals={} if between is None else {metric: between})
+    return measured
 
 
 def performance_if_any(stage: Stage, day: date) -> Performance | None:
@@ -172,6 +179,8 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
     )
 
 
+def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> AlertChange:
+    """The stream's alerts that are open after a window, and those that it opens and closes."""
 def changed_alerts(
     stage: Stage, window: Window, measured: Performance | None, *, by_labels: bool = False
 ) -> AlertChange:
@@ -196,10 +205,22 @@ def changed_alerts(
         window,
         stream=stage.held.stream,
         performance=measured,
+        expected=_expected(stage, window.day),
         expected=expected,
         limits=service_limits(stage.project.objectives),
         rules=rules,
         memory=memory,
+    )
+
+
+def _expected(stage: Stage, day: date) -> monitoring.Expected:
+    """The loop's metric as the evaluation of the version in charge has it."""
+    metric, value = stage.metric, stage.metric_of(stage.standing(before=day).champion)
+    return monitoring.Expected(
+        metric=metric,
+        value=value,
+        decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
+        direction=direction(metric),
     )
 
 

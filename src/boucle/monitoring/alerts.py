@@ -50,6 +50,14 @@ class Expected(Struct, frozen=True, kw_only=True):
     direction: int = 1
     """1 where more is better, -1 where less is."""
 
+    def lost(self, measured: float) -> float:
+        """How much worse than expected."""
+        return self.direction * (self.value - measured)
+
+    def allows(self, measured: float) -> bool:
+        """Whether it is not worse by as much as is an alert."""
+        return not self.lost(measured) >= self.decay
+
 
 class AlertChange(NamedTuple):
     """The alerts after a day: those open now, and which of all changed on this day."""
@@ -294,19 +302,22 @@ def service_signals(window: Window, limits: Mapping[str, float]) -> list[Signal]
 
 
 def decay_signals(performance: Performance | None, expected: Expected | None) -> list[Signal]:
-    """The loop's metric, where it fell further below its expectation than allowed."""
+    """The loop's metric, where it fell further below its expectation than allowed, and than the chance of few labels
+    explains: the better end of its interval, where that is known, is still worse than expected."""
     if performance is None or expected is None or expected.metric not in performance.metrics:
         return []
     measured = performance.metrics[expected.metric]
-    lost = expected.direction * (expected.value - measured)
-    if not lost >= expected.decay:
+    if expected.allows(measured):
+        return []
+    between = performance.intervals.get(expected.metric)
+    if between is not None and expected.lost(between.high if expected.direction > 0 else between.low) <= 0:
         return []
     return [
         Signal(
             kind="decay",
             subject=expected.metric,
-            message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, {lost:.4f} worse than "
-            f"the {expected.value:.4f} of the champion's evaluation",
+            message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, {expected.lost(measured):.4f} worse "
+            f"than the {expected.value:.4f} of the champion's evaluation",
             evidence={"measured": measured, "expected": expected.value, "rows": float(performance.rows)},
         )
     ]

@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
+from scipy import special
 
 from boucle.data.records import Noise, NumericProfile, Profile
 from boucle.monitoring import statistics
 from boucle.monitoring.bins import Bins, ColumnProfile, aligned, counted, present
-from boucle.monitoring.compare import columns_of, compared
+from boucle.monitoring.compare import Distances, columns_of, compared
 from boucle.monitoring.records import SERIOUS, ColumnDrift, DriftPolicy
 from boucle.monitoring.verdict import ColumnVerdict, judged, window_noise
 
@@ -98,12 +99,18 @@ def column_drift(
     higher threshold, so that the noise of a quiet day is no drift.
     """
     columns, before = columns_of(window), [columns_of(day) for day in history[-SHIFT_DAYS:]]
+    shared = {name: profile for name, profile in columns_of(reference).items() if name in columns}
+    rate = policy.rate / max(len(shared), 1)
     return [
         _judged(
-            profile, columns[name], thresholds.get(name, policy.psi_at_least), [day.get(name) for day in before], policy
+            profile,
+            columns[name],
+            thresholds.get(name, policy.psi_at_least),
+            [day.get(name) for day in before],
+            policy,
+            rate,
         )
-        for name, profile in columns_of(reference).items()
-        if name in columns
+        for name, profile in shared.items()
     ]
 
 
@@ -118,14 +125,19 @@ def with_verdicts(
 ) -> list[ColumnDrift]:
     """The same columns with every distance and the verdict on each, see `boucle.monitoring.verdict.judged`.
 
-    A window without rows says nothing of any column, so none of them drifted by it.
+    A window without rows says nothing of any column, so none of them drifted by it. Nor is a PSI above its threshold a
+    drift where samples of the reference would be as far apart: the stated rate is one of both ways to judge.
     """
     if not window.rows:
         return [replace(one, drifted=False) for one in drift]
     far = compared(columns_of(reference), columns_of(window))
     verdict = judged(far, rate=policy.rate, at_least=policy.moved_at_least, noise=noise, weights=weights)
     found = {one.column: one for one in verdict.columns}
-    return [_with_verdict(one, found[one.column], policy) if one.column in found else one for one in drift]
+    by_chance = _by_chance(far, policy.rate) if any(one.drifted for one in drift) else set()
+    return [
+        _with_verdict(one, found[one.column], policy, by_chance=one.column in by_chance) if one.column in found else one
+        for one in drift
+    ]
 
 
 def ranked(drift: Sequence[ColumnDrift]) -> list[ColumnDrift]:
@@ -133,10 +145,18 @@ def ranked(drift: Sequence[ColumnDrift]) -> list[ColumnDrift]:
     return sorted(drift, key=lambda one: (not (one.drifted or one.shifted), not one.is_serious, -one.matters))
 
 
-def _with_verdict(column: ColumnDrift, found: ColumnVerdict, policy: DriftPolicy) -> ColumnDrift:
+def _by_chance(far: Sequence[Distances], rate: float) -> set[str]:
+    """The columns that may be as far from the reference as they are without any drift: as samples of it are, whatever
+    its days do."""
+    without_days = judged(far, rate=rate).columns
+    return {one.column for one in without_days if one.adjusted is not None and one.adjusted > rate}
+
+
+def _with_verdict(column: ColumnDrift, found: ColumnVerdict, policy: DriftPolicy, *, by_chance: bool) -> ColumnDrift:
     far = found.distances
     return replace(
         column,
+        drifted=found.verdict in SERIOUS if policy.by == "verdict" else column.drifted and not by_chance,
         drifted=found.verdict in SERIOUS if policy.by == "verdict" else column.drifted,
         decided_by="verdict" if policy.by == "verdict" else None,
         verdict=found.verdict,
@@ -157,10 +177,11 @@ def _judged(
     threshold: float,
     history: Sequence[ColumnProfile | None],
     policy: DriftPolicy,
+    rate: float,
 ) -> ColumnDrift:
     reference_counts, window_counts = counted(reference, window)
     index = statistics.psi(reference_counts, window_counts)
-    threshold = max(threshold, _noise(reference_counts, window_counts))
+    threshold = max(threshold, _noise(reference_counts, window_counts, rate))
     distance, shift = None, None
     if isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
         distance, shift = ks(reference, window), mean_shift(window, reference, history)
@@ -202,16 +223,17 @@ def mean_shift(
     return (mean - median) / scale
 
 
-def _noise(reference: statistics.Counts, window: statistics.Counts) -> float:
+def _noise(reference: statistics.Counts, window: statistics.Counts, rate: float) -> float:
     """The PSI that samples of the same distribution rarely exceed.
 
-    Without drift, PSI / (1/n + 1/m) is about chi-squared with (bins - 1) degrees of freedom (Yurdakul, 2018): here its
-    mean plus four standard deviations.
+    Without drift, PSI / (1/n + 1/m) is about chi-squared with (bins - 1) degrees of freedom (Yurdakul, 2018): here what
+    it passes at this rate, and at least its mean plus four standard deviations.
     """
     n, m, freedom = int(reference.sum()), int(window.sum()), len(reference) - 1
     if not n or not m:
         return 0.0
-    return (freedom + _NOISE_SIGMAS * float(np.sqrt(2 * freedom))) * (1 / n + 1 / m)
+    at_rate = float(special.chdtri(freedom, rate)) if freedom else 0.0
+    return max(at_rate, freedom + _NOISE_SIGMAS * float(np.sqrt(2 * freedom))) * (1 / n + 1 / m)
 
 
 def _mean(profile: NumericProfile) -> float | None:

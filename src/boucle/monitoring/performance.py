@@ -43,14 +43,17 @@ def performance(
     )
 
 
-def with_interval(labelled: pl.DataFrame, metric: str, signature: Signature) -> Metric | None:
+def with_interval(
+    labelled: pl.DataFrame, metric: str, signature: Signature, thresholds: NDArray[np.float64] | None = None
+) -> Metric | None:
     """One metric of the same with its 95 % interval; None where these rows do not define it."""
     if not labelled.height:
         return None
     answers = _answers(outputs(labelled))
     classes = classes_in(answers, labelled[LABEL]) if signature.task == "multiclass" else None
     truth = numbers_of(labelled[LABEL], signature.task, classes or signature.classes)
-    return measure_between(metric, truth, answers, signature.threshold, classes=classes)
+    asked = signature.threshold if thresholds is None else thresholds
+    return measure_between(metric, truth, answers, asked, classes=classes)
 
 
 def by_slice(labelled: pl.DataFrame, column: str, metric: str, signature: Signature) -> list[Slice]:

@@ -100,6 +100,8 @@ class Performance(Struct, frozen=True, kw_only=True):
 
     rows: int
     metrics: dict[str, float]
+    intervals: dict[str, Metric] = {}
+    """95 %, of those of which it was asked for."""
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -214,7 +216,7 @@ class DriftPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     shift_at_least: float = 6.0
     """Robust z from which a day's mean is a sudden shift."""
     rate: float = 0.01
-    """Of windows without drift, the share in which the verdicts call any column drifted."""
+    """Of windows without drift, the share in which any column is called drifted, by PSI or by verdict."""
     moved_at_least: float = 0.05
     """Share of the rows that must have moved in a column for a verdict of drift."""
     by: Literal["psi", "verdict"] = "psi"
