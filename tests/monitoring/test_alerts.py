@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from boucle.data.records import Finding
+from boucle.evaluation.records import Metric
+from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts
 from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts, silent_kinds
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Service, Window
 
@@ -122,6 +124,15 @@ def test_a_day_without_requests_misses_no_service_objective() -> None:
 def test_decay_is_measured_in_the_metrics_direction(metric: str, direction: int, measured: float, opens: bool) -> None:
     performance = Performance(rows=6000, metrics={metric: measured})
     expected = Expected(metric=metric, value=0.70, decay=0.02, direction=direction)
+    change = next_alerts([], window(), stream=STREAM, performance=performance, expected=expected)
+    assert [alert.kind for alert in change.opened] == (["decay"] if opens else [])
+
+
+@pytest.mark.parametrize(("low", "high", "opens"), [(0.63, 0.695, True), (0.63, 0.71, False)])
+def test_decay_that_few_labels_explain_is_no_alert(low: float, high: float, opens: bool) -> None:
+    between = {"auc_roc": Metric(value=0.67, low=low, high=high)}
+    performance = Performance(rows=200, metrics={"auc_roc": 0.67}, intervals=between)
+    expected = Expected(metric="auc_roc", value=0.70, decay=0.02)
     change = next_alerts([], window(), stream=STREAM, performance=performance, expected=expected)
     assert [alert.kind for alert in change.opened] == (["decay"] if opens else [])
 

@@ -311,3 +311,28 @@ def test_a_window_without_rows_drifts_by_no_rule() -> None:
         found = drift.column_drift(nothing, whole, {}, [], policy)
         judged = drift.with_verdicts(found, nothing, whole, policy, noise={}, weights={})
         assert [one.drifted for one in judged] == [False]
+
+
+def alarms_by_psi(shares: list[float], rows: int, columns: int, rounds: int) -> float:
+    """Of windows without drift, the share in which any of so many columns of text is called drifted by PSI."""
+    noise, names, alarms = np.random.default_rng(rows), [f"v{at}" for at in range(len(shares))], 0
+    whole = table(**{f"x{at}": noise.choice(names, 2_000, p=shares) for at in range(columns)})
+    for _ in range(rounds):
+        window = table(**{f"x{at}": noise.choice(names, rows, p=shares) for at in range(columns)})
+        found = drift.column_drift(window, whole, {}, [], POLICY)
+        found = drift.with_verdicts(found, window, whole, POLICY, noise={}, weights={})
+        alarms += any(one.drifted for one in found)
+    return alarms / rounds
+
+
+def test_drift_by_psi_is_no_alarm_beyond_the_stated_rate() -> None:
+    assert alarms_by_psi([0.7, 0.3], 20, 20, 150) <= POLICY.rate + 4 * np.sqrt(POLICY.rate / 150)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("shares", "rows"),
+    [([0.5, 0.5], 20), ([0.75, 0.25], 20), ([0.5, 0.5], 30), ([0.6, 0.3, 0.1], 50), ([0.1] * 10, 40)],
+)
+def test_drift_by_psi_holds_its_rate_in_windows_of_few_rows(shares: list[float], rows: int) -> None:
+    assert alarms_by_psi(shares, rows, 20, 600) <= POLICY.rate + 4 * np.sqrt(POLICY.rate / 600)

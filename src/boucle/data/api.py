@@ -16,6 +16,7 @@ from boucle.data.schema import as_text, counted, infer, kind_of, moments, normal
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source, read_table
 from boucle.data.task import check_present, task_of
+from boucle.data.text_profile import hash_of, shared_values
 from boucle.data.usable import check_usable
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "counted",
     "distinct_values",
     "get_version",
+    "hash_of",
     "histogram_of",
     "infer",
     "kind_of",
@@ -55,6 +57,7 @@ __all__ = [
     "read_source",
     "read_table",
     "run_checks",
+    "shared_values",
     "snapshot",
     "sniff_csv",
     "task_of",

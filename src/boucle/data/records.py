@@ -76,6 +76,9 @@ class CategoryProfile(Struct, frozen=True, kw_only=True):
     """No value that is missing in `heavy` stands there more often than this."""
     lengths: NumericProfile | None = None
     """Of a profile in full: the lengths of the texts in characters."""
+    sampled: str | None = None
+    """Of a hashed profile: a sample of its values with their rows (`boucle.data.value_sample`), by which the share of
+    values is told that another column never had; None where an earlier version made it."""
 
 
 class SharedRows(Struct, frozen=True, kw_only=True):

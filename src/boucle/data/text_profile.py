@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from boucle.data import distinct, heavy, number_profile
+from boucle.data import distinct, heavy, number_profile, value_sample
 from boucle.data.number_profile import Numbers
 from boucle.data.records import CategoryProfile
+from boucle.data.value_sample import SharedValues, ValueSample
 
 MAX_VALUES = 1000
 """Distinct values that a category profile keeps by name; beyond, it counts by buckets of their digest."""
@@ -25,6 +26,7 @@ class Hashed(NamedTuple):
     buckets: NDArray[np.int64]
     registers: distinct.Registers | None
     heavy: heavy.Heavy | None
+    sample: ValueSample | None
 
 
 class Texts(NamedTuple):
@@ -76,7 +78,8 @@ def texts_of(summary: CategoryProfile) -> Texts:
             buckets[int(key[1:], 16)] = count
         registers = None if summary.registers is None else distinct.read(summary.registers)
         counters = None if summary.heavy is None else _heavy_of(summary.heavy, summary.heavy_error)
-        hashed = Hashed(buckets, registers, counters)
+        sample = None if summary.sampled is None else value_sample.read(summary.sampled)
+        hashed = Hashed(buckets, registers, counters, sample)
     lengths = None if summary.lengths is None else number_profile.numbers_of(summary.lengths)
     return Texts(summary.rows, summary.nulls, {} if summary.hashed else summary.values, hashed, lengths)
 
@@ -97,7 +100,29 @@ def profile_of(name: str, known: Texts) -> CategoryProfile:
         heavy=None if kept is None or kept.heavy is None else heavy.named(kept.heavy),
         heavy_error=0 if kept is None or kept.heavy is None else kept.heavy.error,
         lengths=None if known.lengths is None else number_profile.profile_of(name, known.lengths),
+        sampled=None if kept is None or kept.sample is None else value_sample.written(kept.sample),
     )
+
+
+def shared_values(reference: CategoryProfile, window: CategoryProfile) -> SharedValues | None:
+    """The values of which both profiles know the rows: all, or a sample; None where an older one keeps none."""
+    samples = [_sample_of(one) for one in (reference, window)]
+    ours, theirs = samples
+    return None if ours is None or theirs is None else value_sample.shared(ours, theirs)
+
+
+def hash_of(value: str) -> int:
+    """What a sample of values knows a text by."""
+    return int(distinct.hashed_texts(pl.Series([_name(value)], dtype=pl.String))[0])
+
+
+def _sample_of(summary: CategoryProfile) -> ValueSample | None:
+    if summary.hashed:
+        return None if summary.sampled is None else value_sample.read(summary.sampled)
+    hashes = distinct.hashed_texts(pl.Series("value", list(summary.values), pl.String))
+    rows = np.fromiter(summary.values.values(), np.int64, len(summary.values))
+    order = np.argsort(hashes)
+    return ValueSample(hashes[order], rows[order])
 
 
 def bucketed(values: Mapping[str, int]) -> dict[str, int]:
@@ -122,10 +147,12 @@ def _hashed(values: Mapping[str, int], *, full: bool) -> Hashed:
 
 
 def _hashed_counts(names: pl.Series, times: NDArray[np.int64], *, full: bool) -> Hashed:
+    hashes = distinct.hashed_texts(names)
     return Hashed(
         _buckets(names.to_list(), times),
-        distinct.seen(distinct.none_seen(), distinct.hashed_texts(names)),
+        distinct.seen(distinct.none_seen(), hashes),
         heavy.counted(names, times) if full else None,
+        value_sample.sampled(hashes, times),
     )
 
 
@@ -139,6 +166,7 @@ def _joined_hashed(a: Hashed, b: Hashed) -> Hashed:
         a.buckets + b.buckets,
         None if a.registers is None or b.registers is None else np.maximum(a.registers, b.registers),
         None if a.heavy is None or b.heavy is None else heavy.together(a.heavy, b.heavy),
+        None if a.sample is None or b.sample is None else value_sample.joined(a.sample, b.sample),
     )
 
 

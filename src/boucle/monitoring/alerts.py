@@ -316,8 +316,8 @@ def decay_signals(performance: Performance | None, expected: Expected | None) ->
         Signal(
             kind="decay",
             subject=expected.metric,
-            message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, {expected.lost(measured):.4f} worse "
-            f"than the {expected.value:.4f} of the champion's evaluation",
+            message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, "
+            f"{expected.lost(measured):.4f} worse than the {expected.value:.4f} of the champion's evaluation",
             evidence={"measured": measured, "expected": expected.value, "rows": float(performance.rows)},
         )
     ]

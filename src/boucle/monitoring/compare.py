@@ -25,6 +25,7 @@ from boucle.monitoring.bins import (
     used,
 )
 from boucle.monitoring.columns import AnyColumn, NumberColumn, TextColumn, is_text
+from boucle.monitoring.unseen import Unseen, unseen, unseen_of
 
 STATISTICS: Final = ("psi", "js", "hellinger", "chi_square", "ks", "wasserstein")
 """The distances by their names, in the order in which they are shown."""
@@ -62,6 +63,13 @@ class Distances(Struct, frozen=True, kw_only=True):
     """Numbers only, over rows that have a value."""
     wasserstein: float | None = None
     """Numbers only, in the column's unit."""
+    unseen: float | None = None
+    """Text of many values only: the share of the window's rows that have a value that the reference does not have; in
+    profiles of more than 1,000 values an estimate. None also where an older profile cannot tell."""
+    unseen_p_value: float | None = None
+    """How often, without drift, so many different values or more are not in the reference, at most."""
+    has_own_values: bool = False
+    """Whether nearly every row has a value of its own, as names of orders do: then nothing can be told."""
     bins: list[str] = []
     """Below the reference's range, its tenths, above, missing; or its heaviest texts, the others, those it never had,
     missing. Those that both leave empty are left out."""
@@ -103,14 +111,14 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         return changed(name, reference, window, note)
     if not reference.rows or not window.rows:
         return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
-    ks = wasserstein = pooled = None
+    ks = wasserstein = pooled = found = None
     if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
         full, labels = _number_counts(reference, window)
         if len(reference.values) and len(window.values):
             ks = statistics.ks_sorted(reference.values, window.values)
             wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
     elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
-        full, pooled, labels = _text_counts(reference, window)
+        full, pooled, labels, found = _text_counts(reference, window)
     elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
         bins = Bins(reference)
         full, labels = bins.full(window), bins.labels()
@@ -119,14 +127,17 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
         bins, pooled = Bins(reference), pooled_texts(reference, window)
         full, labels = bins.full(window), bins.labels()
+        if max(len(reference.values), len(window.values)) > POOLED:
+            found = unseen(reference, window)
     else:
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
     p, q = used(*full)
+    share = None if found is None else found.share * _filled(window)
     tested = statistics.joined_bins(*pooled) if pooled else statistics.joined_bins(p, q, known=p)
     return Distances(
         column=name,
         kind=_kind(reference),
-        note=_note(reference, window),
+        note=_note(reference, window) or _note_of_values(reference, window, found),
         reference_rows=reference.rows,
         window_rows=window.rows,
         reference_nulls=reference.nulls,
@@ -136,9 +147,12 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         hellinger=statistics.hellinger(p, q),
         chi_square=statistics.chi_square(*tested),
         freedom=max(len(tested[0]) - 1, 0),
-        moved=max(statistics.moved(p, q), (ks or 0.0) * min(_filled(reference), _filled(window))),
+        moved=max(statistics.moved(p, q), (ks or 0.0) * min(_filled(reference), _filled(window)), share or 0.0),
         ks=ks,
         wasserstein=wasserstein,
+        unseen=share,
+        unseen_p_value=None if found is None else found.p_value,
+        has_own_values=found is not None and found.is_own,
         bins=[name for name, *rows in zip(labels, *full, strict=True) if any(rows)],
         reference_counts=p.tolist(),
         window_counts=q.tolist(),
@@ -201,6 +215,15 @@ def _note(reference: AnyColumn, window: AnyColumn) -> str | None:
     return "was constant" if was else "constant now" if is_now else None
 
 
+def _note_of_values(reference: AnyColumn, window: AnyColumn, found: Unseen | None) -> str | None:
+    if found is not None:
+        return "nearly every row has a value of its own" if found.is_own else None
+    if isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
+        old = [one.hashed and one.sampled is None for one in (reference, window)]
+        return "values that are new cannot be told: an older version made the profile" if any(old) else None
+    return None
+
+
 def _is_constant(column: AnyColumn) -> bool:
     if isinstance(column, NumberColumn):
         return bool(column.values[0] == column.values[-1])
@@ -233,8 +256,9 @@ def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Full,
     return (counted[0], counted[1]), number_labels(float(lowest), ends.tolist(), float(highest))
 
 
-def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair, list[str]]:
-    """Counts in the reference's heaviest values, and in those that are heaviest in both together."""
+def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair, list[str], Unseen | None]:
+    """Counts in the reference's heaviest values, and in those that are heaviest in both together; and what is unseen,
+    where there are more values than that."""
     both = reference.counts.join(window.counts, on="value", how="full", coalesce=True, suffix="_window").fill_null(0)
     ours, theirs = both["n"], both["n_window"]
     known = _heaviest(both, pl.col("n"), CATEGORIES).filter(pl.col("n") > 0)
@@ -250,7 +274,10 @@ def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair,
         [*first, int(ours.sum()) - sum(first), reference.nulls],
         [*shared, int(theirs.sum()) - sum(shared), window.nulls],
     )
-    return own, pooled, text_labels(known["value"].to_list())
+    found = None
+    if both.height > POOLED:
+        found = unseen_of(ours.to_numpy(), theirs.to_numpy(), int(ours.sum()), int(theirs.sum()))
+    return own, pooled, text_labels(known["value"].to_list()), found
 
 
 def _heaviest(both: pl.DataFrame, rows: pl.Expr, most: int) -> pl.DataFrame:

@@ -12,11 +12,12 @@ import numpy as np
 from msgspec.structs import replace
 from scipy import special
 
-from boucle.data.records import Noise, NumericProfile, Profile
+from boucle.data.records import CategoryProfile, Noise, NumericProfile, Profile
 from boucle.monitoring import statistics
-from boucle.monitoring.bins import Bins, ColumnProfile, aligned, counted, present
+from boucle.monitoring.bins import POOLED, Bins, ColumnProfile, aligned, counted, present
 from boucle.monitoring.compare import Distances, columns_of, compared
 from boucle.monitoring.records import SERIOUS, ColumnDrift, DriftPolicy
+from boucle.monitoring.unseen import unseen_beside
 from boucle.monitoring.verdict import ColumnVerdict, judged, window_noise
 
 SHIFT_DAYS: Final = 21
@@ -77,7 +78,16 @@ def noise_among(reference_days: Sequence[Profile], reference: Profile) -> dict[s
         return {}
     chosen = np.unique(np.linspace(0, len(typical) - 1, _MOST_DAYS).round().astype(int)).tolist()
     whole = columns_of(reference)
-    return window_noise([compared(whole, columns_of(typical[at])) for at in chosen])
+    found = window_noise([compared(whole, columns_of(typical[at])) for at in chosen])
+    for name, column in whole.items():
+        if isinstance(column, CategoryProfile) and len(column.values) > POOLED:
+            days = [columns_of(typical[at]).get(name) for at in chosen]
+            shares = [unseen_beside(column, day) for day in days if isinstance(day, CategoryProfile)]
+            known = [share for share in shares if share is not None]
+            if len(known) >= _FEWEST_DAYS:  # what a day of the reference has that no other day has
+                kept = Noise([1], [float(np.mean(known))], [float(np.var(known, ddof=1))])
+                found[name] = found.get(name, {}) | {"unseen": kept}
+    return found
 
 
 def _typical(days: Sequence[Profile]) -> list[Profile]:

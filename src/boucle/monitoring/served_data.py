@@ -6,15 +6,18 @@ that is known; how many rows came and how old they are; and rows of the training
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from boucle.data.api import hash_of, profile, shared_values
 from boucle.data.records import CategoryProfile, Finding, NumericProfile, Profile
 from boucle.monitoring.compare import columns_of
 from boucle.monitoring.records import ColumnDrift, DataPolicy
 from boucle.monitoring.spans import duration
+from boucle.monitoring.unseen import unseen
 
 WEEKS: Final = 8
 """What is usual is looked for in so many weeks before."""
@@ -173,6 +176,8 @@ def _moved(name: str, column: pl.Series, known: NumericProfile | CategoryProfile
             if policy.new_values is not None and len(new) / rows >= policy.new_values:
                 samples = [{name: _cut(one)} for one in new.head(_SAMPLES)]
                 found.append(_finding(f"new_values({name})", name, len(new), rows, told, samples))
+        elif policy.new_values is not None:
+            found += _new_of_many(name, column, known, policy.new_values)
     elif known.minimum is not None and known.maximum is not None and policy.outside is not None:
         out = present.filter((present < known.minimum) | (present > known.maximum))
         if len(out) / rows >= policy.outside:
@@ -183,6 +188,20 @@ def _moved(name: str, column: pl.Series, known: NumericProfile | CategoryProfile
         told = f"`{name}` is {_cut(present[0])!r} in all {rows:,} rows"
         found.append(_finding(f"constant({name})", name, rows, rows, told))
     return found
+
+
+def _new_of_many(name: str, column: pl.Series, known: CategoryProfile, limit: float) -> list[Finding]:
+    """New values where more were known than a profile keeps by name: by a sample of them."""
+    [window] = profile(column.to_frame()).categories
+    found, both = unseen(known, window), shared_values(known, window)
+    if found is None or both is None or found.share * (window.rows - window.nulls) / window.rows < limit:
+        return []
+    share = found.share * (window.rows - window.nulls) / window.rows
+    odd = set(both.hashes[(both.reference == 0) & (both.window > 0)].tolist())
+    values = (one for one in column.drop_nulls().unique(maintain_order=True) if hash_of(str(one)) in odd)
+    samples = [{name: _cut(one)} for one in islice(values, _SAMPLES)]
+    told = f"`{name}` is new in about {share:.0%} of the rows, by a sample of its values; more than 1,000 were known"
+    return [_finding(f"new_values({name})", name, round(share * window.rows), window.rows, told, samples)]
 
 
 def _was_constant(known: NumericProfile | CategoryProfile) -> bool:

@@ -103,11 +103,12 @@ def chi_square_of_each(both: Counts, windows: Counts, n: int, m: int) -> Floats:
 
 
 def joined_bins(reference: Counts, window: Counts, *, known: Counts | None = None) -> tuple[Counts, Counts]:
-    """The bins as Pearson's test may look at them: the rarest are joined until at least five rows of the smaller of the
-    two are expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
+    """The bins as Pearson's test may look at them: joined so that at least five rows of the smaller of the two are
+    expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
 
-    `known`: rows per bin by which bins are rare, those of both together by default. Bins that were made of the
-    reference alone are joined by its rows alone: else just those that the window lacks by chance would be joined.
+    Rare bins, by the rows of both together, become one. `known`: rows of the reference, of which alone the bins were
+    made; then the rarest by these are joined until they are five: else just those that the window lacks by chance
+    would be joined.
 
     >>> [one.tolist() for one in joined_bins(np.array([50, 50, 1]), np.array([30, 70, 0]))]
     [[50, 51], [70, 30]]
@@ -115,20 +116,23 @@ def joined_bins(reference: Counts, window: Counts, *, known: Counts | None = Non
     n, m = int(reference.sum()), int(window.sum())
     if not n or not m:
         return reference[:0], window[:0]
-    known = reference + window if known is None else known
-    expected = known * (min(n, m) / int(known.sum()))
+    each = reference + window if known is None else known
+    expected = each * (min(n, m) / int(each.sum()))
     order = np.argsort(expected, kind="stable")
     groups: list[list[int]] = []
     going: list[int] = []
     rows = 0.0
     for place in order.tolist():
-        going.append(place)
-        rows += float(expected[place])
-        if rows >= _EXPECTED:
+        is_rare = expected[place] < _EXPECTED
+        if rows >= _EXPECTED and (known is not None or not is_rare):
             groups.append(going)
             going, rows = [], 0.0
-    if going:  # nothing is left to join them with but the last
-        groups = [*groups[:-1], [*(groups[-1] if groups else []), *going]]
+        going.append(place)
+        rows += float(expected[place])
+    if rows >= _EXPECTED or not groups:
+        groups.append(going)
+    else:  # nothing is left to join them with but the last
+        groups[-1] += going
     groups.sort(key=lambda group: (len(group) > 1, group))
     return (
         np.array([reference[group].sum() for group in groups], dtype=np.int64),

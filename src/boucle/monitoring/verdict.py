@@ -1,9 +1,10 @@
 """Which columns drifted, with a stated rate of false alarms. Pure.
 
 A column's p-value comes from two tests: Kolmogorov-Smirnov sees what moved a little everywhere, Pearson's test over
-bins sees what moved much somewhere, missing values too. Holm's correction then holds the rate for the table: at a rate
-of 0.01, of a thousand windows without drift at most ten have any column called drifted, however many columns there are
-and however they depend on each other. What is beyond noise and still too small to matter is called slight.
+bins sees what moved much somewhere, missing values too. Of texts of many values it is the number of those that the
+reference never had, beside Pearson's (`boucle.monitoring.unseen`). Holm's correction then holds the rate for the table:
+at a rate of 0.01, of a thousand windows without drift at most ten have any column called drifted, however many columns
+there are and however they depend on each other. What is beyond noise and still too small to matter is called slight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from boucle.data.records import Noise
+from boucle.monitoring import statistics
 from boucle.monitoring.compare import Distances
 from boucle.monitoring.nulls import bins_p_value, ks_p_value, p_value, size_of, threshold
 from boucle.monitoring.records import SERIOUS, DriftVerdict, Together
@@ -146,9 +148,18 @@ def _chi_square_a_freedom(one: Distances) -> float:
 
 def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
     size = size_of(one.reference_rows, one.window_rows)
+    if one.has_own_values:  # of such a column only missing values can be compared
+        pairs = ((one.reference_rows, one.reference_nulls), (one.window_rows, one.window_nulls))
+        counts = np.array([[rows - nulls, nulls] for rows, nulls in pairs], dtype=np.int64)
+        return bins_p_value(*statistics.joined_bins(*counts[:, counts.any(axis=0)]))
     by_bins = bins_p_value(np.array(one.tested_reference), np.array(one.tested_window))
     if "chi_square" in noise:
         by_bins = max(by_bins, p_value(noise["chi_square"], "chi_square", _chi_square_a_freedom(one), 1.0))
+    if one.unseen_p_value is not None:
+        by_values = one.unseen_p_value
+        if "unseen" in noise:
+            by_values = max(by_values, p_value(noise["unseen"], "unseen", one.unseen or 0.0, 1.0))
+        return min(1.0, 2 * min(by_bins, by_values))
     if one.ks is None:
         return by_bins
     present = size_of(one.reference_rows - one.reference_nulls, one.window_rows - one.window_nulls)
@@ -171,7 +182,7 @@ def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: floa
     if one.state != "compared":
         return one.state
     if adjusted is None or adjusted > rate:
-        return "same" if tells(one.reference_rows, one.window_rows, rate, columns) else "few"
+        return "same" if not one.has_own_values and tells(one.reference_rows, one.window_rows, rate, columns) else "few"
     return "drift" if (one.moved or 0.0) >= at_least else "slight"
 
 
