@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
-from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts
 from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts, silent_kinds
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Service, Window
 

@@ -121,12 +121,12 @@ def performance(stage: Stage, day: date) -> Performance | None:
     """
     last = stage.labelled_through(day)
     if not stage.is_live:
-        return _over(stage, last)
+        return _over(stage, day, last)
     for _ in range(stage.project.monitoring.performance_days):
         newest = _newest_labelled(stage, last)
         if newest is None:
             return None
-        measured = _over(stage, newest)
+        measured = _over(stage, day, newest)
         if measured is not None:
             return measured
         last = newest - timedelta(days=1)
@@ -140,7 +140,7 @@ def _newest_labelled(stage: Stage, last: date) -> date | None:
     return monitoring.newest_labelled_day(*asked, last, include_quarantined=True)
 
 
-def _over(stage: Stage, last: date) -> Performance | None:
+def _over(stage: Stage, day: date, last: date) -> Performance | None:
     """Quality over `monitoring.performance_days` days, of which this is the last one."""
     first = last - timedelta(days=stage.project.monitoring.performance_days - 1)
     frames = [frame for _, frame in stage.history.rows(first, last)]
@@ -179,23 +179,15 @@ def raise_alerts(stage: Stage, window: Window, measured: Performance | None) -> 
     )
 
 
-def changed_alerts(stage: Stage, window: Window, measured: Performance | None) -> AlertChange:
-    """The stream's alerts that are open after a window, and those that it opens and closes."""
 def changed_alerts(
     stage: Stage, window: Window, measured: Performance | None, *, by_labels: bool = False
 ) -> AlertChange:
     """The stream's alerts that are open after a window, and those that it opens and closes; `by_labels`: of these only
     what labels say that came since."""
-    metric, value = stage.metric, stage.metric_of(stage.standing(before=window.day).champion)
     rules = stage.project.alerts.rules
     known = monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True)
     memory = monitoring.alert_memory(stage.store, stage.name, stage.held.stream) if rules else monitoring.NOTHING
-    expected = monitoring.Expected(
-        metric=metric,
-        value=value,
-        decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
-        direction=direction(metric),
-    )
+    expected = _expected(stage, window.day)
     if by_labels:
         return monitoring.decay_alerts(
             known, window, measured, expected, stream=stage.held.stream, rules=rules, memory=memory
@@ -205,7 +197,6 @@ def changed_alerts(
         window,
         stream=stage.held.stream,
         performance=measured,
-        expected=_expected(stage, window.day),
         expected=expected,
         limits=service_limits(stage.project.objectives),
         rules=rules,

@@ -167,7 +167,6 @@ def _with_verdict(column: ColumnDrift, found: ColumnVerdict, policy: DriftPolicy
     return replace(
         column,
         drifted=found.verdict in SERIOUS if policy.by == "verdict" else column.drifted and not by_chance,
-        drifted=found.verdict in SERIOUS if policy.by == "verdict" else column.drifted,
         decided_by="verdict" if policy.by == "verdict" else None,
         verdict=found.verdict,
         p_value=found.p_value,
