@@ -8,7 +8,9 @@ from living import NAME, Living, _after
 
 from boucle.kernel.errors import InvalidInput
 from boucle.loop.labelling import LabelsTaken, keep_labels
-from boucle.monitoring.api import labelled
+from boucle.monitoring.api import labelled, served_of
+from boucle.monitoring.store import find_window
+from boucle.protocols.native.send_labels import _row
 
 pytestmark = pytest.mark.slow
 
@@ -52,3 +54,25 @@ def test_a_request_of_one_row_needs_no_row(living: Living) -> None:
     assert tell(living, [("x", None, 0), (None, 0, 1)]).corrected == 1  # type: ignore[list-item]
     with pytest.raises(InvalidInput, match="need a column"):
         keep_labels(living.store, NAME, pl.DataFrame({"row": [0], "label": [1]}))
+
+
+def test_labels_are_looked_for_no_further_back_than_their_windows(living: Living) -> None:
+    """What is told of the newest day costs the same in every year: the windows before it are not read."""
+    first, second = living.day(), living.day()
+    assert tell(living, [(f"{first}/0", 0, 1), (f"{second}/0", 0, 1)]).joined == 2
+    served = served_of(living.store, NAME, "live", pl.DataFrame({"request_id": [f"{second}/0"], "row": [0]}))
+    assert served.select("request_id", "row", "day").rows() == [(f"{second}/0", 0, second)]
+    older = living.store.read(lambda conn: find_window(conn, NAME, "live", str(first)))
+    assert older is not None
+    living.store.blobs.path(older[1]).unlink()
+    assert tell(living, [(f"{second}/0", 0, 0)]).corrected == 1
+
+
+@pytest.mark.parametrize(("row", "sent"), [("2", 2), (None, 0), (float("nan"), 0), (3.0, 3), (1, 1)])
+def test_which_row_of_a_request_is_sent_as_a_number(row: object, sent: int) -> None:
+    assert _row({"request_id": "a", "row": row, "label": 1}) == {"request_id": "a", "row": sent, "label": 1}
+
+
+@pytest.mark.parametrize("row", ["two", 1.5, float("inf")])
+def test_a_row_that_is_no_whole_number_names_nothing(row: object) -> None:
+    assert _row({"request_id": "a", "row": row, "label": 1}) == {"request_id": None, "row": 0, "label": 1}

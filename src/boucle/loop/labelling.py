@@ -1,5 +1,6 @@
 """Labels of what was answered live, as people bring them: checked, told about, kept."""
 
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -99,10 +100,9 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
     whole = told.drop_nulls()
     understood = understood_by(signature, whole)
     last = understood.unique(ids, keep="last", maintain_order=True)
-    served = monitoring.served_ids(store, name, LIVE).with_columns(key=pl.col("entity_key"))
-    served = served.join(last, on=ids, how="semi")
+    served = monitoring.served_of(store, name, LIVE, last.select(ids))
     waiting = last.join(served, on=ids, how="anti", maintain_order="left")
-    both = _with_before(last, ids, monitoring.labels_of(store, name, LIVE), served)
+    both = _with_before(last, ids, _known(store, name, served, is_waiting=waiting.height > 0), served)
     fresh = both.filter(~pl.col("is_kept"))
     if fresh.height:
         labels = fresh.select(*ids, "label")
@@ -161,6 +161,16 @@ def _told(labels: pl.DataFrame) -> pl.DataFrame:
         row = pl.col("row").cast(pl.Int64, strict=False)
         first = pl.when(pl.col("row").is_null()).then(first)
     return labels.select(pl.col("request_id").cast(pl.String), row.fill_null(first).alias("row"), "label")
+
+
+def _known(store: Store, name: str, served: pl.DataFrame, *, is_waiting: bool) -> monitoring.Labels:
+    """The labels that may be of these rows: none comes before the day of its row. Of what is in no closed window, those
+    that came since the newest one closed; one from before that is kept twice if it is told again, and counts once."""
+    days: list[date] = served["day"].to_list()
+    if is_waiting:
+        closed = monitoring.cursor(store, name, LIVE).closed_through
+        days.append(date.min if closed is None else closed.date())
+    return monitoring.labels_of(store, name, LIVE, arrived_from=min(days, default=date.max))
 
 
 def _with_before(labels: pl.DataFrame, ids: list[str], known: monitoring.Labels, served: pl.DataFrame) -> pl.DataFrame:

@@ -29,6 +29,8 @@ from boucle.monitoring.records import Alert, LabelBatch, Window
 from boucle.monitoring.spans import Span
 from boucle.monitoring.windows import frames_to_table
 
+_IDS: Final = ["request_id", "row", "entity_key"]
+"""By what labels may name a row."""
 _A_DAY: Final = len("2013-07-15")
 """Of the key of a window that is a day."""
 
@@ -171,10 +173,27 @@ def newest_requests(store: Store, project_id: str, stream: str, most: int) -> se
 
 def served_ids(store: Store, project_id: str, stream: str) -> pl.DataFrame:
     """Every row of the kept windows by what labels may name it: columns request_id, row, entity_key."""
-    columns = ["request_id", "row", "entity_key"]
     digests = _digests(store, "predictions_digest", project_id, stream, None, None, True)
-    found = [pl.read_parquet(BytesIO(store.blobs.get(one)), columns=columns) for one in digests.values()]
-    return pl.concat(found, how="vertical_relaxed") if found else frames_to_table([]).select(columns)
+    found = [pl.read_parquet(BytesIO(store.blobs.get(one)), columns=_IDS) for one in digests.values()]
+    return pl.concat(found, how="vertical_relaxed") if found else frames_to_table([]).select(_IDS)
+
+
+def served_of(store: Store, project_id: str, stream: str, ids: pl.DataFrame) -> pl.DataFrame:
+    """The rows that ids name (columns `key`, or `request_id` and `row`), of each id those of the newest window that has
+    it: columns request_id, row, entity_key, key, and day, which is that of the window. Looks no further back than for
+    the last id."""
+    named, left = ids.columns, ids
+    found: list[pl.DataFrame] = []
+    digests = _digests(store, "predictions_digest", project_id, stream, None, None, True)
+    for window, digest in reversed(digests.items()):
+        if left.is_empty():
+            break
+        table = pl.read_parquet(BytesIO(store.blobs.get(digest)), columns=_IDS)
+        mine = table.with_columns(key=pl.col("entity_key")).join(left, on=named, how="semi")
+        found.append(mine.with_columns(day=date.fromisoformat(window[:_A_DAY])))
+        left = left.join(mine, on=named, how="anti")
+    nothing = frames_to_table([]).select(_IDS).with_columns(key=pl.lit(None, pl.String), day=pl.lit(None, pl.Date))
+    return pl.concat([nothing, *found], how="vertical_relaxed")
 
 
 def cursor(store: Store, project_id: str, stream: str) -> Cursor:

@@ -65,7 +65,22 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
             "`request_id` and `row`",
             hint="rename the columns",
         )
-    return {name: _plain(row[name]) for name in _FIELDS if name in row}
+    told = {name: _plain(row[name]) for name in _FIELDS if name in row}
+    if "row" in told:
+        place = _place(told["row"])
+        told |= {"row": place or 0} | ({"request_id": None} if place is None else {})
+    return told
+
+
+def _place(value: Any) -> int | None:
+    """Which row of a request, 0 where it is not said; None for what is no whole number, which names no row."""
+    if value is None or value == "":
+        return 0
+    try:
+        place = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return place if isinstance(value, str) or place == value else None
 
 
 def _plain(value: Any) -> Any:
