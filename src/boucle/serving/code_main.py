@@ -20,7 +20,7 @@ from boucle.serving.warming import warm
 
 _PDEATHSIG: Final = 1
 """PR_SET_PDEATHSIG of prctl(2): the signal that this process gets when whoever started it ends."""
-_DEAR: Final = "500"
+_FIRST: Final = 500
 """Where memory is short, Linux ends this process rather than a worker (proc(5), oom_score_adj)."""
 
 
@@ -47,7 +47,9 @@ def _end_with(worker: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_DEAR)
+            said = Path("/proc/self/oom_score_adj")
+            if int(said.read_text()) < _FIRST:  # a platform may have said more of all its processes
+                said.write_text(str(_FIRST))
     if os.getppid() != worker:  # it ended before that was said
         os._exit(1)
 
