@@ -31,6 +31,7 @@ from boucle.app import stopping
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.kernel.paths import write_atomic
+from boucle.project.changed_file import fingerprint
 
 NAMES: Final = ("serve", "monitor", "loop")
 FILE: Final = "parts.json"
@@ -57,6 +58,8 @@ class PartState(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     message: str = ""
     """What it waits for; or why it ended last, until it has run for a minute again."""
+    read: str = ""
+    """Names what boucle.yaml said when it began."""
 
 
 class PartsState(Struct, frozen=True, kw_only=True):
@@ -107,12 +110,14 @@ class Parts:
         arguments: Sequence[str],
         names: Sequence[str],
         *,
+        folder: Path | None = None,
         may_start: Callable[[], str],
         tell: Callable[[str], None],
     ) -> None:
-        """`arguments` are the global options of each command; `may_start` says what is missing, empty if nothing is."""
+        """`arguments` are the global options of each command; `folder` is that of boucle.yaml; `may_start` says what is
+        missing, empty if nothing is."""
         self._home, self._arguments = home, list(arguments)
-        self._may_start, self._tell = may_start, tell
+        self._may_start, self._tell, self._folder = may_start, tell, folder
         self._clock = SystemClock()
         self._parts = {name: _Part(name, self._clock.now()) for name in names}
         self._stopped = threading.Event()
@@ -158,8 +163,11 @@ class Parts:
             self._missing = missing
             for part in self._parts.values():
                 if part.is_due():
-                    part.wait_for(missing, now) if missing else part.begin(self._arguments, now)
+                    part.wait_for(missing, now) if missing else part.begin(self._arguments, now, self._read())
         self._keep()
+
+    def _read(self) -> str:
+        return "" if self._folder is None else fingerprint(self._folder)
 
     def _keep(self) -> None:
         states = [part.state for part in self._parts.values()]
@@ -194,14 +202,14 @@ class _Part:
         if (self.state.state, self.state.message) != ("waiting", missing):
             self.state = replace(self.state, state="waiting", pid=None, since=now, message=missing)
 
-    def begin(self, arguments: Sequence[str], now: datetime) -> None:
+    def begin(self, arguments: Sequence[str], now: datetime, read: str) -> None:
         command = [sys.executable, "-m", "boucle.app.part", *arguments, *_WORDS[self.state.name]]
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
         self._began = time.monotonic()
         before = self._why and f"{self._why}; started again"
-        self.state = replace(self.state, state="running", pid=self._process.pid, since=now, message=before)
+        self.state = replace(self.state, state="running", pid=self._process.pid, since=now, message=before, read=read)
 
     def look(self, now: datetime) -> None:
         """Notice its end."""

@@ -5,14 +5,40 @@ from typing import Final
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import BoucleError, InvalidInput
 from boucle.loop import store as tables
-from boucle.loop.live import LIVE, live_stream
-from boucle.loop.records import Asked, Job, Retrain
+from boucle.loop.decide import decide
+from boucle.loop.facts import gather
+from boucle.loop.live import LIVE, live_stage, live_stream
+from boucle.loop.records import Asked, Hold, Job, Retrain
+from boucle.loop.watch import performance_if_any
+from boucle.monitoring.api import windows
 from boucle.project.context import Context
 
 LONGEST: Final = 500
 """Characters of a reason."""
+
+
+def waits_for(context: Context) -> str:
+    """What keeps the training waiting that a person asked for, as far as it is known now; empty if nothing does."""
+    store, name = context.store(), context.project.project
+    stream = store.read(lambda conn: tables.get_stream(conn, name, LIVE))
+    jobs = store.read(lambda conn: tables.list_jobs(conn, name, LIVE, unfinished=True))
+    if stream is None or stream.holder is None:
+        return "no loop runs; next: boucle up"
+    if any(isinstance(job.action, Retrain) for job in jobs):
+        return "a training is under way, and comes first"
+    known = windows(store, name, LIVE)
+    decided = [one for one in known if stream.done_through is not None and one.day <= stream.done_through]
+    if not decided:
+        return "the loop has not decided on any window yet"
+    stage, newest = live_stage(context, stream, known[0].day), decided[-1]
+    try:
+        facts = gather(stage, newest, performance_if_any(stage, newest.day))
+    except BoucleError as error:
+        return error.message
+    now = next(iter(decide(facts, context.project.loop)), None)
+    return now.reason if isinstance(now, Hold) else ""
 
 
 def ask_to_retrain(context: Context, *, by: str, why: str) -> Asked:

@@ -31,6 +31,7 @@ from boucle.loop.verdicts import verdicts
 from boucle.loop.watch import performance_if_any
 from boucle.monitoring.api import windows
 from boucle.monitoring.records import Window
+from boucle.project.changed_file import ChangedFile
 from boucle.project.context import Context
 
 LOOK_S: Final = 0.5
@@ -56,13 +57,14 @@ def run_loop(
 ) -> None:
     """Decide until it is stopped. Whatever goes wrong is told once, and tried again."""
     said, wait_s = "", 0.0
+    file = ChangedFile(context.folder)
     while not stopped.wait(wait_s):
         wait_s = look_s
         try:
             stream = live_stream(context)
             held = lease.take(context.store(), context.project.project, stream, stopped, still_s=still_s)
             if held is not None:
-                _held(context, held, launch, stopped, tell, look_s)
+                _held(context, held, launch, stopped, tell, look_s, file)
                 said = ""
         except Conflict as error:
             tell(f"{error.message}; this one waits")
@@ -74,11 +76,15 @@ def run_loop(
             _log.exception("the loop begins anew")
 
 
-def _held(context: Context, held: Stream, launch: Launch, stopped: Event, tell: Tell, look_s: float) -> None:
+def _held(
+    context: Context, held: Stream, launch: Launch, stopped: Event, tell: Tell, look_s: float, file: ChangedFile
+) -> None:
     controller = Controller(context, held, launch, tell)
     try:
         while not stopped.wait(0.0 if controller.look() else look_s):
-            pass
+            news = file.news()
+            if news:
+                tell(news)
     finally:
         controller.end()
     context.store().write(lambda conn: tables.give_up(conn, context.project.project, held))

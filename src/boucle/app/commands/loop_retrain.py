@@ -14,8 +14,9 @@ def retrain(
 ) -> None:
     """Ask the live loop to train now.
 
-    It is kept until the loop begins the training, also when no loop runs yet. It does not wait for the cool-down; a
-    challenger that waits, quarantined rows and the budget still come first.
+    It is kept until the loop begins the training, also when no loop runs yet. It does not wait for the cool-down, nor
+    for a challenger that waits; quarantined rows and the budget still come first. Says what keeps it waiting, if
+    anything does.
 
     \b
     Example:
@@ -29,12 +30,14 @@ def retrain(
         from boucle.app.console import print_json
         from boucle.identity.accounts import who_acts
         from boucle.identity.api import permit
-        from boucle.loop.asking import ask_to_retrain
+        from boucle.loop.asking import ask_to_retrain, waits_for
 
         principal = who_acts(project.store(), os.environ.get("BOUCLE_TOKEN"))
         permit("write", principal)
         asked = ask_to_retrain(project, by=principal.name, why=why)
+        waits = waits_for(project)
         if as_json:
-            print_json(asked)
+            print_json({"id": asked.id, "by": asked.by, "at": asked.at, "why": asked.why, "waits_for": waits})
             return
-        typer.echo(f"asked as {asked.id}; the loop begins it when nothing keeps it waiting: boucle loop explain")
+        then = f"it waits: {waits}" if waits else "the loop begins it now, unless a window that closes says otherwise"
+        typer.echo(f"asked as {asked.id}; {then}\nwhat came of it: boucle loop explain")

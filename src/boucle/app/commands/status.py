@@ -68,7 +68,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             screen.print(needs(report.needs))
         for alert in report.open_alerts:
             screen.print(f"open alert since {alert.opened_on}: {alert.message}")
-        for line in running(project.home):
+        for line in running(project.home, project.folder):
             screen.print(line)
 
 
@@ -139,16 +139,20 @@ def _between(metric: "Metric | None") -> str:
     return "-" if metric is None else f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f})"
 
 
-def running(home: "Path") -> list[str]:
-    """What the parts of `boucle up` do, a line each."""
+def running(home: "Path", folder: "Path") -> list[str]:
+    """What the parts of `boucle up` do, a line each; and those that go by another boucle.yaml than there is."""
     from boucle.app.parts import read_parts
+    from boucle.project.changed_file import RESTART, fingerprint
 
-    state = read_parts(home)
+    state, now = read_parts(home), fingerprint(folder)
     lines = []
     for part in state.parts if state else []:
         again = f", restarted {part.restarts} times" if part.restarts else ""
         why = f": {part.message}" if part.message else ""
         lines.append(f"{part.name} is {part.state} since {part.since:%Y-%m-%d %H:%M:%S}{again}{why}")
+    others = [one.name for one in state.parts if one.state == "running" and one.read not in ("", now)] if state else []
+    if others:
+        lines.append(f"boucle.yaml has changed since {', '.join(others)} began: {RESTART}")
     return lines
 
 

@@ -81,7 +81,12 @@ def up(
             parts.start()
 
         parts = Parts(
-            home, _arguments(session, home), parts_of, may_start=lambda: _missing(store, project), tell=typer.echo
+            home,
+            _arguments(session, home),
+            parts_of,
+            folder=session.folder_if_any(),
+            may_start=lambda: _missing(store, project),
+            tell=typer.echo,
         )
         webhooks = Dispatcher(store)
         webhooks.start()
