@@ -29,7 +29,7 @@ def test_labels_by_request_wait_for_the_window_of_their_rows(living: Living) -> 
     living.day()
     day = next(living.days)
     before = tell(living, [(f"{day}/0", 0, 1)])  # nothing of the kind has been asked yet
-    assert (before.kept, before.joined, before.waiting, before.waiting_ids) == (1, 0, 1, [f"{day}/0/0"])
+    assert (before.kept, before.joined, before.waiting, before.waiting_ids) == (1, 0, 1, [f"{day}/0-0"])
     living._serve(day)
     while living.monitor.look():
         pass
@@ -44,13 +44,13 @@ def test_labels_by_request_wait_for_the_window_of_their_rows(living: Living) -> 
             pass
     assert labels(living, f"{day}/0") == [(0, "1"), (1, "0"), (2, "1")]
     after = tell(living, [(f"{day}/0", 0, 1), (f"{day}/0", 3, 1), ("nobody", 0, 1)])
-    assert (after.joined, after.waiting, after.known, after.waiting_ids) == (2, 1, 2, ["nobody/0"])
+    assert (after.joined, after.waiting, after.known, after.waiting_ids) == (2, 1, 2, ["nobody-0"])
     assert labels(living, f"{day}/0")[-1] == (3, "1")
 
 
 def test_a_request_of_one_row_needs_no_row(living: Living) -> None:
     living.day()
-    assert keep_labels(living.store, NAME, pl.DataFrame({"request_id": ["x"], "label": [1]})).waiting_ids == ["x/0"]
+    assert keep_labels(living.store, NAME, pl.DataFrame({"request_id": ["x"], "label": [1]})).waiting_ids == ["x-0"]
     assert tell(living, [("x", None, 0), (None, 0, 1)]).corrected == 1  # type: ignore[list-item]
     with pytest.raises(InvalidInput, match="need a column"):
         keep_labels(living.store, NAME, pl.DataFrame({"row": [0], "label": [1]}))

@@ -147,7 +147,7 @@ def test_labels_that_are_unknown_twice_corrected_or_nonsense_are_told(project: P
         told = bring(f"request_id,row,label\n{first['request_id']},{first['row']},0\nnothing,0,1\n")
         expected = {"rows": 2, "kept": 2, "incomplete": 0, "not_understood": 0, "repeated": 0, "corrected": 1}
         expected |= {"contradictory": 0, "known": 0, "odd_labels": []}
-        assert told == expected | {"joined": 1, "waiting": 1, "waiting_ids": ["nothing/0"]}
+        assert told == expected | {"joined": 1, "waiting": 1, "waiting_ids": ["nothing-0"]}
 
         def label() -> Any:
             rows = labelled(store, "orders", "live", include_quarantined=True)

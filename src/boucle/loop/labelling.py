@@ -55,7 +55,7 @@ class LabelsTaken(Struct, frozen=True, kw_only=True):
     """Ids that no closed window has yet: kept, and joined when a window closes that has them; until then one of
     today's rows and a wrong id look alike."""
     waiting_ids: list[str]
-    """Some of them; of rows of requests `request/row`."""
+    """Some of them; of rows of requests as predictions are named, `request-row`."""
 
 
 def read_labels(path: Path) -> pl.DataFrame:
@@ -120,7 +120,7 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
         corrected=had - same,
         joined=last.height - waiting.height,
         waiting=waiting.height,
-        waiting_ids=["/".join(map(str, row)) for row in waiting.select(ids).head(EXAMPLES).iter_rows()],
+        waiting_ids=["-".join(map(str, row)) for row in waiting.select(ids).head(EXAMPLES).iter_rows()],
     )
 
 
