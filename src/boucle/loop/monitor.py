@@ -29,7 +29,7 @@ from boucle.monitoring.intake import BEFORE, Closing, Intake, together
 from boucle.monitoring.records import Alert, Window
 from boucle.monitoring.spans import Span, plan_of
 from boucle.project.context import Context
-from boucle.serving.api import counters_folder, log_folder, unanswered
+from boucle.serving.api import counters_folder, log_folder, refusals, refused_since, unanswered
 
 LOOK_S: Final = 0.5
 """How often it is looked whether something was logged."""
@@ -97,6 +97,8 @@ class Monitor:
         # Of a stream that begins, what was counted before is another one's: a replay's, or nobody's.
         known = self._intake.cursor.unanswered
         self._unanswered = unanswered(self._counters) if known is None else known
+        why = self._intake.cursor.refused_for
+        self._refused = refusals(self._counters) if why is None else why
         self._stage: Stage | None = None
         self._lost = 0
         self._labels = 0
@@ -146,17 +148,21 @@ class Monitor:
         if self._stage is None:
             self._stage = live_stage(self._context, self._stream, closing.span.day)
         stage, span, rows, errors = self._stage, closing.span, closing.rows, Errors(0, 0)
+        told: list[Finding] = []
         if closing.is_amended:
-            span, rows, errors = self._amended(span, rows)
+            span, rows, errors, told = self._amended(span, rows)
         counted = self._unanswered if closing.is_amended else unanswered(self._counters)
         if not closing.is_amended:
             errors = errors_since(self._unanswered, counted)
-        watched = self._observed(stage, span, rows, errors)
+        why = self._refused if closing.is_amended else refusals(self._counters)
+        watched = self._observed(stage, span, rows, errors, refused_since(self._refused, why))
+        if told:
+            watched = watched._replace(window=replace(watched.window, findings=[*watched.window.findings, *told]))
         change = None
         if not closing.is_amended:
             self._labels = monitoring.labels_known(self._store, self._name, LIVE)
             change = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
-        cursor = replace(self._intake.after(closing), unanswered=counted)
+        cursor = replace(self._intake.after(closing), unanswered=counted, refused_for=why)
 
         with self._store.visit() as store:
             shown = None if change is None else keep_evidence(store, stage, watched, change.opened)
@@ -176,28 +182,33 @@ class Monitor:
                 joined=joined,
             )
         self._intake.kept(closing, cursor)
-        self._unanswered = counted
+        self._unanswered, self._refused = counted, why
         if not closing.is_amended:
             stage.forget(span.day)
         opened = [] if change is None else change.opened
         self._tell(_headline(watched.window, opened, came_late=closing.span.late_rows))
 
-    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors]:
-        """A window that was closed, with the rows that came since, and the errors that were counted for it."""
+    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors, list[Finding]]:
+        """A window that was closed, with the rows that came since, the errors that were counted for it, and what was
+        said of them."""
         kept = monitoring.kept_window(self._store, self._name, LIVE, span.key)
         if kept is None:
-            return span, late, Errors(0, 0)
+            return span, late, Errors(0, 0), []
         window, rows = kept
         span = replace(span, late_rows=window.late_rows + span.late_rows)
         service = window.service
         failed = service.errors if service.failed is None else service.failed
-        return span, together([rows, late]), Errors(service.errors - failed, failed)
+        told = [one for one in window.findings if "refused" in one.name]
+        return span, together([rows, late]), Errors(service.errors - failed, failed), told
 
-    def _observed(self, stage: Stage, span: Span, rows: pl.DataFrame, errors: Errors) -> Watched:
+    def _observed(
+        self, stage: Stage, span: Span, rows: pl.DataFrame, errors: Errors, refused: Mapping[int, int]
+    ) -> Watched:
         """The window; one that cannot be judged is kept all the same, says so and is not learned from."""
         before = monitoring.newest_profiles(self._store, self._name, LIVE, span, self._plan.windows - 1)
         try:
-            return observe(stage, span, rows, errors=sum(errors), failed=errors.failed, judged_with=before)
+            counted = {"errors": sum(errors), "failed": errors.failed}
+            return observe(stage, span, rows, **counted, refused=refused, judged_with=before)
         except Exception as error:  # noqa: BLE001 - whatever was logged, the monitor goes on
             _log.warning("window %s cannot be judged", span.key, exc_info=True)
             finding = Finding(

@@ -1,5 +1,6 @@
 """What was wrong with the rows of a live window, looked for beside what is kept of the project."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import polars as pl
@@ -14,10 +15,12 @@ from boucle.monitoring.served_data import (
     WEEKS,
     freshness_findings,
     input_findings,
+    refusal_findings,
     skew_findings,
     volume_findings,
 )
 from boucle.monitoring.spans import Span
+from boucle.serving.refusals import told
 
 
 def served_findings(
@@ -42,3 +45,12 @@ def served_findings(
         trained = load(stage.store, stage.version(stage.standing().champion).learned_from)
         found += skew_findings(seen, trained, key=section.key, time=stage.time, columns=features)
     return found
+
+
+def refused_findings(stage: Stage, refused: Mapping[int, int], predictions: pl.DataFrame, errors: int) -> list[Finding]:
+    """Findings on requests that were refused as wrong and leave no row: by what, and in which column."""
+    section = stage.project.data
+    names = [one.name for one in stage.history.predictor(stage.standing().champion).signature.inputs]
+    columns = [*dict.fromkeys([*names, *(one for one in (section.key, section.time) if one)])]
+    requests = predictions["request_id"].n_unique() + errors
+    return refusal_findings(told(refused, columns), requests, stage.project.monitoring.data.refused)

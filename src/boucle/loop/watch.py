@@ -1,7 +1,7 @@
 """The end of a served day: its window, its drift, its alerts, and the labels that came."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ from boucle.governance.records import Objective
 from boucle.loop.changes import changes_of, series_of
 from boucle.loop.estimated import estimated
 from boucle.loop.reference import PREDICTION, Reference, beside
-from boucle.loop.served import served_findings
+from boucle.loop.served import refused_findings, served_findings
 from boucle.loop.stage import Stage
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
@@ -59,10 +59,11 @@ def observe(
     *,
     errors: int = 0,
     failed: int | None = None,
+    refused: Mapping[int, int] | None = None,
     judged_with: Sequence[Profile] = (),
 ) -> Watched:
     """What a table of predictions says as the window of a span; its drift is judged together with the profiles of
-    windows before it, if there are some."""
+    windows before it, if there are some. `refused`: why requests were, see `boucle.serving.refusals`."""
     features, day = stage.project.data.features, span.day
     columns = [*features.categorical, *features.numeric]
     seen = _as_table(stage, predictions)
@@ -77,6 +78,7 @@ def observe(
     findings = _check(stage, seen, span.ends_at)
     if stage.is_live:
         findings += served_findings(stage, span, predictions, seen, reference, drift)
+        findings += refused_findings(stage, refused or {}, predictions, errors)
     series = series_of(stage, span, own) if not predictions.is_empty() else {}
     window = monitoring.build_window(
         day,

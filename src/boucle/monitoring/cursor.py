@@ -23,3 +23,5 @@ class Cursor(Struct, frozen=True, kw_only=True):
     unanswered: dict[str, tuple[int, int]] | None = None
     """Requests that were refused, and that failed, as each worker's file had counted them when the newest window
     closed; None: not known."""
+    refused_for: dict[str, dict[int, int]] | None = None
+    """Why they were refused, in the same way, see `boucle.serving.refusals`."""

@@ -267,6 +267,8 @@ class DataPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of rows below the least or above the largest number of the reference."""
     freshness: str | None = None
     """Events may be so old when they are served."""
+    refused: float | None = 0.1
+    """Share of the requests that are refused as wrong: by column, and in all."""
     skew: bool = False
     """Compare rows that were learned from and served, by key and time, value by value."""
 

@@ -18,6 +18,7 @@ from boucle.monitoring.compare import columns_of
 from boucle.monitoring.records import ColumnDrift, DataPolicy
 from boucle.monitoring.spans import duration
 from boucle.monitoring.unseen import unseen
+from boucle.serving.refusals import FAULTS
 
 WEEKS: Final = 8
 """What is usual is looked for in so many weeks before."""
@@ -26,6 +27,7 @@ _SAME_HOUR, _ANY, _NEWEST = 3, 7, 14
 _NOISE_SIGMAS: Final = 6.0
 _SAMPLES: Final = 3
 _LONGEST: Final = 120
+_FEW_REFUSED: Final = 5
 
 
 def input_findings(
@@ -113,6 +115,31 @@ def freshness_findings(predictions: pl.DataFrame, at_most: str | None) -> list[F
     old = str(timedelta(seconds=round(middle)))
     told = f"the middle row was {old} old when it was served, at most {at_most} is allowed"
     return [_finding("freshness", None, failing, predictions.height, told)]
+
+
+def refusal_findings(refused: Mapping[tuple[str, str], int], requests: int, share: float | None) -> list[Finding]:
+    """Requests that were refused as wrong, by fault and column: of each what is a share of all requests, and what is
+    left together. Fewer than five say nothing while others are answered.
+
+    >>> [one.message for one in refusal_findings({("missing", "w"): 40}, 40, 0.1)]
+    ['requests refused: column w is missing (40 of 40 requests)']
+    """
+    if share is None or not requests:
+        return []
+    total = sum(refused.values())
+    if total < _FEW_REFUSED and total < requests:
+        return []
+    found, left = [], total
+    for (fault, column), count in sorted(refused.items(), key=lambda one: (-one[1], one[0])):
+        if column and count >= share * requests:
+            left -= count
+            told = f"requests refused: {FAULTS[fault].format(column)} ({count:,} of {requests:,} requests)"
+            found.append(_finding(f"refused({column})", column, count, requests, told))
+    if left and left >= share * requests:
+        words = [FAULTS[fault].format(column) for fault, column in refused if not column or not found][:_SAMPLES]
+        told = f"{left:,} of {requests:,} requests were refused: {', '.join(words) or 'for several reasons'}"
+        found.append(_finding("requests refused", None, left, requests, told))
+    return found
 
 
 def skew_findings(

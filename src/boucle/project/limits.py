@@ -157,6 +157,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (DataPolicy, "new_values"): SHARE,
     (DataPolicy, "outside"): SHARE,
     (DataPolicy, "freshness"): DURATION,
+    (DataPolicy, "refused"): SHARE,
     (StreamPolicy, "on"): FILLED,
     (StreamPolicy, "delta"): POSITIVE,
     (StreamPolicy, "threshold"): POSITIVE,

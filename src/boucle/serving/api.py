@@ -21,6 +21,7 @@ from boucle.serving.prediction_log import (
     whole_bytes,
 )
 from boucle.serving.process import ServerProcess
+from boucle.serving.refusals import refusals, refused_since
 from boucle.serving.rollout import back_to
 from boucle.serving.traffic import (
     check_name,
@@ -60,6 +61,8 @@ __all__ = [
     "read_frames",
     "read_on",
     "read_traffic",
+    "refusals",
+    "refused_since",
     "segment_file",
     "segments_of",
     "since",

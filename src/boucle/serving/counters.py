@@ -37,6 +37,8 @@ version that was shadow last, what it answered and what it failed at."""
 BATCHES: Final = 16
 """From here: batches by the number of their questions, see `BATCH_BOUNDS`, then all, then their rows."""
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+REFUSALS: Final = 32
+"""From here: why questions were refused, see `boucle.serving.refusals`."""
 SERIES: Final = 64
 """From here: requests by door, version and status, see `boucle.serving.meter`."""
 View: TypeAlias = "memoryview[float]"

@@ -17,10 +17,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.kernel.clock import Clock
-from boucle.kernel.errors import BoucleError, Late, NotFound, Unavailable
+from boucle.kernel.errors import BoucleError, InvalidInput, Late, NotFound, Unavailable
 from boucle.kernel.ids import RandomIds
 from boucle.packaging.bundle import Predictor
 from boucle.packaging.records import Signature
+from boucle.serving import refusals
 from boucle.serving.asking import Admission
 from boucle.serving.batching import Batcher, Block, Compute, Limits, Outputs
 from boucle.serving.code_process import CodePredictor
@@ -229,6 +230,8 @@ class Endpoint:
         status = error.status if isinstance(error, BoucleError) else 500
         number = model.number if model is not None and status == FAILED else 0
         self.meter.refused(door, status, self.timer() - started, number)
+        if isinstance(error, InvalidInput):
+            refusals.count(self.counters.view, error.message)
 
     def _chosen(self, lineup: Lineup, question: Question) -> Model:
         """Who answers a question; one request keeps to it, also while the traffic switches."""
