@@ -10,6 +10,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.loop.labelling import LabelsTaken, keep_labels
 from boucle.monitoring.api import labelled, served_of
 from boucle.monitoring.store import find_window
+from boucle.protocols.native.labels import Label, _table
 from boucle.protocols.native.send_labels import _row
 
 pytestmark = pytest.mark.slow
@@ -66,6 +67,19 @@ def test_labels_are_looked_for_no_further_back_than_their_windows(living: Living
     assert older is not None
     living.store.blobs.path(older[1]).unlink()
     assert tell(living, [(f"{second}/0", 0, 0)]).corrected == 1
+
+
+def test_a_prediction_is_named_by_its_id(living: Living) -> None:
+    day = living.day()
+    rows = {"prediction_id": [f"{day}/0-2", "x-y-0", "nothing", None], "label": [1, 0, 1, 1]}
+    taken = keep_labels(living.store, NAME, pl.DataFrame(rows))
+    assert (taken.joined, taken.waiting_ids, taken.incomplete) == (1, ["x-y-0"], 2)
+    assert labels(living, f"{day}/0") == [(2, "1")]
+    told = [Label(label=1, prediction_id=f"{day}/0-3"), Label(label=0, prediction_id=None)]
+    assert keep_labels(living.store, NAME, _table(told)).joined == 1
+    with pytest.raises(InvalidInput, match="told in one way"):
+        _table([*told, Label(label=1, key="a")])
+    assert _row({"prediction_id": "a-0", "label": 1}) == {"prediction_id": "a-0", "label": 1}
 
 
 @pytest.mark.parametrize(("row", "sent"), [("2", 2), (None, 0), (float("nan"), 0), (3.0, 3), (1, 1)])

@@ -20,6 +20,9 @@ from boucle.packaging.manifest import MANIFEST, manifest_of
 from boucle.packaging.records import Signature
 from boucle.project.context import Context
 
+_IDS: Final = ("key", "request_id", "row", "prediction_id")
+_PREDICTION: Final = r"^(.+)-([0-9]{1,18})$"
+"""The request and the row in it."""
 EXAMPLES: Final = 5
 """Ids that are named."""
 _READERS: Final = {
@@ -84,7 +87,7 @@ def take_labels(context: Context, table: pl.DataFrame) -> LabelsTaken:
 def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
     """Keep the labels of what a project answered live that can be understood; the same again changes nothing.
 
-    Columns: `label`, and `key` or `request_id` (with `row` where the request had several).
+    Columns: `label`, and `key`, `request_id` (with `row` where the request had several) or `prediction_id`.
 
     Raises:
         NotFound: no version is in charge.
@@ -125,21 +128,21 @@ def keep_labels(store: Store, name: str, table: pl.DataFrame) -> LabelsTaken:
 
 
 def named(table: pl.DataFrame, section: DataSection | None) -> pl.DataFrame:
-    """The table with `label` and `key` or `request_id` (and `row`) alone, which may have the names of a project's data.
+    """The table with `label` and the ids of its rows alone, which may have the names of a project's data.
 
     InvalidInput if one is missing.
     """
     names = {} if section is None else {"label": section.target, "key": section.key}
     found = {asked: own for asked, own in names.items() if own in table.columns and asked not in table.columns}
     renamed = table.rename({own: asked for asked, own in found.items() if own is not None})
-    if "label" not in renamed.columns or not {"key", "request_id"} & set(renamed.columns):
+    if "label" not in renamed.columns or not {"key", "request_id", "prediction_id"} & set(renamed.columns):
         label, key = (f" or `{own}`" if own else "" for own in (names.get("label"), names.get("key")))
         raise InvalidInput(
-            f"labels need a column `label`{label}, and `key`{key} or `request_id`; they have "
+            f"labels need a column `label`{label}, and `key`{key}, `request_id` or `prediction_id`; they have "
             f"{', '.join(table.columns)[:200] or 'none'}",
             hint="rename the columns",
         )
-    return renamed.select(name for name in ("key", "request_id", "row", "label") if name in renamed.columns)
+    return renamed.select(name for name in (*_IDS, "label") if name in renamed.columns)
 
 
 def _signature(store: Store, version: ModelVersion) -> Signature:
@@ -155,6 +158,9 @@ def _told(labels: pl.DataFrame) -> pl.DataFrame:
     """Columns `key`, or `request_id` and `row`, and `label`; null where there is none or one of the wrong kind."""
     if "key" in labels.columns:
         return labels.select(pl.col("key").cast(pl.String), "label")
+    if "request_id" not in labels.columns:
+        parts = [pl.col("prediction_id").cast(pl.String).str.extract(_PREDICTION, part) for part in (1, 2)]
+        return labels.select(parts[0].alias("request_id"), parts[1].cast(pl.Int64).alias("row"), "label")
     first = pl.lit(0, pl.Int64)
     row = pl.lit(None, pl.Int64)
     if "row" in labels.columns:

@@ -23,9 +23,9 @@ def labels(
 ) -> None:
     """Bring labels of what was answered live.
 
-    The label is in the column `label` or that of the target, the id in `key`, that of `data.key`, or `request_id` (and
-    `row`). Labels may come late, twice or corrected: the last one counts. What is not understood is told; a
-    file of which not one label is, is refused.
+    The label is in the column `label` or that of the target, the id in `key`, that of `data.key`, `request_id` (and
+    `row`) or `prediction_id`. Labels may come late, twice or corrected: the last one counts. What is not understood is
+    told; a file of which not one label is, is refused.
 
     \b
     Example:

@@ -26,13 +26,15 @@ MOST: Final = 50_000
 
 
 class Label(Struct, frozen=True, forbid_unknown_fields=True):
-    """The label of one row, by the key of the row or by the request that asked for it."""
+    """The label of one row, by the key of the row, by the request that asked for it, or by the prediction."""
 
     label: str | int | float | bool | None = None
     key: str | int | None = None
     request_id: str | None = None
     row: int = 0
     """Which row of the request."""
+    prediction_id: str | None = None
+    """Both: `<request_id>-<row>`."""
 
 
 class Labels(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,13 +80,16 @@ class _Doors:
 
 
 def _table(told: Sequence[Label]) -> "pl.DataFrame":
-    """Columns `label`, and `key` or `request_id` and `row`."""
+    """Columns `label`, and `key`, `request_id` and `row`, or `prediction_id`."""
     import polars as pl
 
     by_key = [one.key is not None for one in told]
     by_request = [one.request_id is not None for one in told]
-    if any(by_key) and any(by_request):
-        raise InvalidInput("some labels have a key and some a request_id; all of one request are told in one way")
+    by_prediction = [one.prediction_id is not None for one in told]
+    if sum(map(any, (by_key, by_request, by_prediction))) > 1:
+        raise InvalidInput(
+            "some labels have a key, some a request_id or a prediction_id; all of one request are told in one way"
+        )
     values = [one.label for one in told]
     kinds = {type(value) for value in values if value is not None}
     # Words and numbers together are words, as in a file.
@@ -92,6 +97,8 @@ def _table(told: Sequence[Label]) -> "pl.DataFrame":
     columns: dict[str, list[object]] = {"label": [*labels]}
     if any(by_request):
         columns |= {"request_id": [one.request_id for one in told], "row": [one.row for one in told]}
+    elif any(by_prediction):
+        columns["prediction_id"] = [one.prediction_id for one in told]
     else:
         columns["key"] = [None if one.key is None else str(one.key) for one in told]
     return pl.DataFrame(columns, strict=False)

@@ -13,7 +13,7 @@ from boucle.protocols.native.labels import MOST, PATH
 if TYPE_CHECKING:
     from boucle.loop.labelling import LabelsTaken
 
-_FIELDS = ("key", "request_id", "row", "label")
+_FIELDS = ("key", "request_id", "row", "prediction_id", "label")
 
 
 def send_labels(
@@ -26,8 +26,9 @@ def send_labels(
 ) -> "LabelsTaken":
     """Tell the labels of rows that were answered live; what became of them.
 
-    `labels`: mappings, or a polars or pandas table, with `label` and `key`, or `request_id` and `row`. The same again
-    changes nothing. Server, store and project are found as `boucle.start_run` finds them.
+    `labels`: mappings, or a polars or pandas table, with `label` and `key`, `request_id` and `row`, or
+    `prediction_id`. The same again changes nothing. Server, store and project are found as `boucle.start_run` finds
+    them.
 
     InvalidInput if a column is missing, Refused if the token may not write.
     """
@@ -59,10 +60,10 @@ def _rows(labels: Any) -> Iterable[Mapping[str, Any]]:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    if "label" not in row or not {"key", "request_id"} & set(row):
+    if "label" not in row or not {"key", "request_id", "prediction_id"} & set(row):
         raise InvalidInput(
-            f"a row has the columns {', '.join(map(str, row))[:200] or 'none'}; it needs `label` and `key`, or "
-            "`request_id` and `row`",
+            f"a row has the columns {', '.join(map(str, row))[:200] or 'none'}; it needs `label` and `key`, "
+            "`request_id` and `row`, or `prediction_id`",
             hint="rename the columns",
         )
     told = {name: _plain(row[name]) for name in _FIELDS if name in row}
