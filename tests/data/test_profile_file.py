@@ -229,3 +229,12 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         found.append(int(json.loads(done.stdout)))
     assert found[1] < 300
     assert found[1] - found[0] < 60
+
+
+@pytest.mark.parametrize(("characters", "most"), [(20, 40_000), (200, 170_000)])
+def test_a_kept_profile_of_texts_is_as_small_as_documented(characters: int, most: int, tmp_path: Path) -> None:
+    shares = 1 / np.arange(1, 5_001)
+    names = [f"{place:05}".ljust(characters, "x") for place in range(5_000)]
+    drawn = np.random.default_rng(2).choice(names, 100_000, p=shares / shares.sum())
+    pl.DataFrame({"name": drawn}).write_parquet(tmp_path / "names.parquet")
+    assert len(to_bytes(profile_file(tmp_path / "names.parquet"))) <= most

@@ -191,9 +191,10 @@ def make_formats(folder: Path) -> None:
     _write("answers-1.json", answers)
     _write("profile-1.json", profile)
     full = full_profile(many_values(), full=True)
-    _write("profile-2.json", canonical_json(full))
+    _write("profile-3.json", canonical_json(full))
     columns: dict[str, Shape] = {"x": "number", "gaps": "number", "text": "text"}
-    _write(f"kept-{PROFILE_FORMAT}.profile", to_bytes(ProfiledTable(source="many.csv", columns=columns, profile=full)))
+    kept = ProfiledTable(source="many.csv", columns=columns, profile=full)
+    _write(f"kept-{PROFILE_FORMAT}-sampled.profile", to_bytes(kept))
     _copy(folder / "boucle.yaml", "boucle-1.yaml")
     _copy(home / "audit-head.json", "audit-head-1.json")
     _copy(home / "serving" / "orders" / "traffic.json", "traffic-1.json")
