@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from msgspec.structs import replace
 from make import serve_live
 from many import many_values
+from msgspec.structs import replace
 
 from boucle.app.main import run_command
 from boucle.data.profile_file import from_bytes
