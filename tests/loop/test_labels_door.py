@@ -55,6 +55,8 @@ def test_labels_come_over_http_once_and_what_is_wrong_with_them_is_told(living: 
     other = {"labels": [{"key": "o1800", "label": 1}, {"key": "o1800", "label": 0}, {"key": "o1801", "label": "?"}]}
     status, corrected = house.ask("POST", PATH, other)
     assert [corrected[one] for one in ("contradictory", "corrected", "not_understood")] == [1, 1, 1]
+    status, wrong = house.ask("POST", PATH, {"labels": [{"key": "o1800", "late": 1}]})
+    assert (status, "each of labels has label, key, request_id, row" in wrong["error"]["message"]) == (400, True)
     known = dict(labels_of(living.store, NAME, "live").table.iter_rows())
     assert (known["o1800"], known["o1801"]) == ("0", "0")
     entries = living.store.read(lambda conn: audit.records(conn, project_id=NAME))

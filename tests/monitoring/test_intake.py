@@ -256,6 +256,7 @@ def test_rows_far_too_late_are_counted_and_left(tmp_path: Path) -> None:
         desk.intake.read()
         desk.close()
     assert desk.intake.too_late == 1
+    assert desk.intake.after(desk.closings[-1]).too_late == 1  # also after a new start
     assert ("ancient", 0) not in [row for rows in desk.rows().values() for row in rows]
 
 
@@ -317,6 +318,7 @@ def test_a_frame_that_cannot_be_read_costs_only_itself(tmp_path: Path, caplog: p
         WindowPolicy(length="36h"),
         WindowPolicy(length_rows=10),
         WindowPolicy(rows=10, length_rows=25),
+        WindowPolicy(rows=10, every="1h"),
         WindowPolicy(rows=10, length="2d"),
     ],
 )

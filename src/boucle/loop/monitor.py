@@ -100,7 +100,7 @@ class Monitor:
         why = self._intake.cursor.refused_for
         self._refused = refusals(self._counters) if why is None else why
         self._stage: Stage | None = None
-        self._lost = 0
+        self._lost = self._intake.too_late
         self._labels = 0
         """How many batches of labels were judged."""
 
@@ -110,7 +110,7 @@ class Monitor:
         reach("log.read")
         if self._intake.too_late > self._lost:
             self._lost = self._intake.too_late
-            self._tell(f"{self._lost:,} rows came too late for any window")
+            self._tell(f"{self._lost:,} rows so far came too late for any window")
         if self._stage is not None:
             self._stage.refresh()
         while (closing := self._intake.next()) is not None:

@@ -22,7 +22,16 @@ from boucle.loop.steps import steps_of
 from boucle.loop.watch import SERVICE_METRICS
 from boucle.models.api import alias, get_version
 from boucle.models.records import CHAMPION, AliasMove
-from boucle.monitoring.api import alerts, labelled, newest_days, newest_labelled_day, performance, ranked, windows
+from boucle.monitoring.api import (
+    alerts,
+    cursor,
+    labelled,
+    newest_days,
+    newest_labelled_day,
+    performance,
+    ranked,
+    windows,
+)
 from boucle.monitoring.records import Alert, ColumnDrift, Performance, Service, Window
 from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
@@ -70,6 +79,8 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     served_rows: int
     late_rows: int
     """Of the newest windows: rows that came after their window was judged."""
+    too_late_rows: int
+    """Rows that came too late for any window, and are in none."""
     last_day: date | None
     """The newest with rows."""
     decided_through: str | None
@@ -108,6 +119,7 @@ def status(context: Context) -> StatusReport:
         stream=stream.stream if stream else None,
         served_rows=sum(window.rows for window in served),
         late_rows=sum(window.late_rows for window in asked[-NEWEST:]),
+        too_late_rows=cursor(store, name, stream.stream).too_late if stream else 0,
         last_day=asked[-1].day if asked else None,
         decided_through=stream.done_window if stream else None,
         under_way=_under_way(store, name, stream),

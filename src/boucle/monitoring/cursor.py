@@ -20,6 +20,8 @@ class Cursor(Struct, frozen=True, kw_only=True):
     """End of the newest closed window by time."""
     closed: int = 0
     """Windows by count that are closed."""
+    too_late: int = 0
+    """Rows that came too late for any window, and are in none."""
     unanswered: dict[str, tuple[int, int]] | None = None
     """Requests that were refused, and that failed, as each worker's file had counted them when the newest window
     closed; None: not known."""

@@ -103,7 +103,7 @@ class Intake:
         self._quiet = timedelta()
         """How long nothing had come when it was last looked; what this process does in between is no silence."""
         self._known: OrderedDict[str, set[str]] = OrderedDict()
-        self.too_late = 0
+        self.too_late = cursor.too_late
         """Rows that were not taken."""
 
     def read(self) -> int:
@@ -141,6 +141,7 @@ class Intake:
             segments=segments,
             done_below=done_below,
             newest=self._newest,
+            too_late=self.too_late,
         )
         if closing.span.number is not None:
             return replace(cursor, closed=closing.span.number)

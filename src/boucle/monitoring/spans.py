@@ -98,6 +98,8 @@ def problem_of(policy: WindowPolicy) -> str:
     for name, text in texts.items():
         if text is not None and not DURATION.fullmatch(text) and not (name == "allowed_lateness" and text == "0s"):
             return f"`{name}` is {text[:20]!r}; allowed is a number and `s`, `m`, `h` or `d`, as in 6h"
+    if policy.rows and policy.every != WindowPolicy().every:
+        return f"`every` is {policy.every}, and `rows` says that windows are by count; write one of them"
     every = duration(policy.every)
     if every < timedelta(minutes=1) or (_DAY % every and every % _DAY):
         return f"`every` is {policy.every}; allowed is a part of a day such as 1h, 6h, 12h, or whole days"

@@ -221,6 +221,17 @@ def test_what_cannot_be_is_said(store: Store) -> None:
         api.acknowledge(store, "p", 1, by=ADA)
 
 
+def test_an_acknowledgement_without_a_note_keeps_the_one_before(store: Store) -> None:
+    take(store, [alert("a")])
+    api.acknowledge(store, "p", 1, by=ADA, note="the feed is being mended")
+    again = api.acknowledge(store, "p", 1, by=ADA).acknowledged
+    assert again is not None
+    assert again.note == "the feed is being mended"
+    other = api.acknowledge(store, "p", 1, by=ADA, note="it is mended").acknowledged
+    assert other is not None
+    assert other.note == "it is mended"
+
+
 def test_a_route_is_told_of_what_it_asks_for(store: Store) -> None:
     rules = [AlertRule(name="pages", kinds=["decay"], severity="critical")]
     grave = SlackRoute(name="grave", url="https://chat.example.org/x", severities=["critical"])

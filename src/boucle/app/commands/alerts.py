@@ -155,6 +155,12 @@ def silence(
         from boucle.monitoring.alerting import api
 
         store = project.store()
+        if all(one is None for one in (incident, kind, subject, rule, severity, version)):
+            raise InvalidInput(
+                "a silence without a choice would hold back all; choose by `--incident`, `--kind`, `--subject`, "
+                "`--rule`, `--severity` or `--model`",
+                hint="boucle alerts silence --help",
+            )
         given = {
             "incident": None if incident is None else str(incident),
             "kind": kind,
@@ -254,6 +260,11 @@ def _until(now: datetime, lasting: str | None, until: str | None) -> datetime:
         if not DURATION.fullmatch(lasting):
             raise InvalidInput(
                 f"--for is {lasting[:20]!r}; allowed is a number and `s`, `m`, `h` or `d`, as in 2h",
+                hint="boucle alerts silence --help",
+            )
+        if not duration(lasting):
+            raise InvalidInput(
+                f"--for is {lasting[:20]!r}, which is over at once; allowed is a time above 0, as in 2h",
                 hint="boucle alerts silence --help",
             )
         return now + duration(lasting)

@@ -1,5 +1,6 @@
 """`boucle alerts routes` and `boucle alerts send`"""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,7 +45,7 @@ def routes(
             screen.print("nobody is told: boucle.yaml has no `alerts.routes`")
             return
         columns = ("route", "to", "waiting", "given up", "last arrived", "problem")
-        rows = [tuple("-" if value is None else str(value) for value in one.values()) for one in found]
+        rows = [tuple(map(_cell, one.values())) for one in found]
         screen.print(table("", columns, rows, right=("waiting", "given up")))
         if attempt is not None:
             screen.print(f"{attempt} took it")
@@ -85,6 +86,12 @@ def send(
                 screen.print(f"{route}: {problem}")
         if done.problems:
             raise typer.Exit(5)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "-" if value is None else str(value)
 
 
 def _wait(stopped: "Event") -> None:

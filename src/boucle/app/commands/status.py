@@ -57,6 +57,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
                 f"{report.late_rows:,} rows of the newest windows came after their window was judged; where that is "
                 "usual, raise monitoring.window.allowed_lateness in boucle.yaml"
             )
+        if report.too_late_rows:
+            screen.print(f"{report.too_late_rows:,} rows came too late for any window, and are in none")
         screen.print(objectives(report.objectives))
         if report.quality:
             screen.print(quality(report.quality))

@@ -98,7 +98,8 @@ def told(store: Store, project_id: str, number: int) -> list[Told]:
 
 
 def acknowledge(store: Store, project_id: str, number: int, *, by: str, note: str = "") -> Incident:
-    """Say that somebody looks after an incident: of it nobody is reminded any more. Refused if it is over."""
+    """Say that somebody looks after an incident: of it nobody is reminded any more. A note stays until there
+    is another one. Refused if it is over."""
     at = store.clock.now()
     _check_text("note", note)
 
@@ -109,7 +110,8 @@ def acknowledge(store: Store, project_id: str, number: int, *, by: str, note: st
                 f"incident {number} is over since {found.closed_at:%Y-%m-%d %H:%M} UTC; open ones can be acknowledged",
                 hint="boucle alerts list",
             )
-        changed = replace(found, acknowledged=Acknowledgement(by=by, at=at, note=note))
+        before = "" if found.acknowledged is None else found.acknowledged.note
+        changed = replace(found, acknowledged=Acknowledgement(by=by, at=at, note=note or before))
         tables.put_incidents(conn, project_id, [changed])
         _tell(conn, project_id, by, "incident.acknowledge", f"incident/{number}", {"note": note}, at)
         return changed
@@ -134,7 +136,7 @@ def silence(
         wrong = (
             f"a silence can't choose by {unknown[0]!r}" if unknown else "a silence without a choice would hold back all"
         )
-        raise InvalidInput(f"{wrong}; allowed are {', '.join(MATCHED)}", hint="boucle alerts silence --help")
+        raise InvalidInput(f"{wrong}; choose by {', '.join(MATCHED)}", hint="boucle alerts silence --help")
     if "kind" in matches and not any(fits([matches["kind"]], kind) for kind in ALERT_KINDS):
         raise InvalidInput(
             f"{matches['kind']!r} is like no kind of alert; there are {', '.join(ALERT_KINDS)}",

@@ -1,9 +1,10 @@
 """Reading requests of Boucle's own protocol, and answering them."""
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from boucle.identity.http import Request, Response
 from boucle.kernel.errors import InvalidInput
@@ -18,8 +19,17 @@ def asked(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(request.body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        allowed = ", ".join(kind.__struct_fields__)
-        raise InvalidInput(f"the body is not as it must be: {error}; its fields are {allowed}") from error
+        raise InvalidInput(f"the body is not as it must be: {error}; {_fields(kind)}") from error
+
+
+def _fields(kind: type[Struct]) -> str:
+    """The fields of a body, and of what its lists hold."""
+    told = [f"its fields are {', '.join(kind.__struct_fields__)}"]
+    for one in fields(kind):
+        for held in get_args(one.type) if get_origin(one.type) is list else ():
+            if isinstance(held, type) and issubclass(held, Struct):
+                told.append(f"each of {one.name} has {', '.join(held.__struct_fields__)}")
+    return "; ".join(told)
 
 
 def of_query(request: Request, name: str) -> str | None:
