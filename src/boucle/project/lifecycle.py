@@ -12,6 +12,7 @@ from boucle.kernel.progress import Progress
 from boucle.models.records import ModelVersion
 from boucle.pipeline.api import Pipeline, PipelineResult, StepOutcome, environment_digest, run
 from boucle.project.charge import by_luck, judge, signers, take_charge
+from boucle.project.comparable import too_few_to_compare
 from boucle.project.context import Context
 from boucle.project.needs import NeedStatus, needs_against
 from boucle.project.pipelines import first_training, measured
@@ -32,6 +33,8 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """What needs.yaml asks beside what boucle.yaml enforces; a contradiction fails nothing, and is told."""
     passed: bool
     """No failing finding blocks."""
+    loop: str = ""
+    """Why the loop could put no challenger in charge with as many rows a day; empty where it could."""
 
 
 class RunReport(Struct, frozen=True, kw_only=True):
@@ -72,6 +75,7 @@ def check_project(context: Context, progress: Progress) -> CheckReport:
         findings=findings,
         needs=needs_against(project, context.folder),
         passed=all(finding.passed or finding.on_fail != "block" for finding in findings),
+        loop=too_few_to_compare(training, project),
     )
 
 

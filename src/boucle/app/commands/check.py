@@ -61,6 +61,8 @@ def check(
                 if need.agrees is False:
                     told = f"{need.need}: needs.yaml asks for {need.asked}, boucle.yaml says {need.enforced}"
                     screen.print(f"look: {told}; correct one of the two")
+            if data.loop:
+                screen.print(f"look: {data.loop}")
             if not data.passed:
                 screen.print("next: correct what the blocking checks found, then: boucle check")
     if not ready:
