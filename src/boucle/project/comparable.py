@@ -1,4 +1,4 @@
-"""Whether a project's rows are enough for the loop to compare a challenger, as far as the first training's rows tell."""
+"""Whether rows are enough for the loop to compare a challenger, as far as those of the first training tell."""
 
 from datetime import timedelta
 
