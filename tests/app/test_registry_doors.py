@@ -382,7 +382,7 @@ def test_a_policy_from_set_to_gone_over_http(house: House) -> None:
     status, told = house.ask("PUT", place, {"policy": {"reviews": 1}, "reason": "too strict"}, who="root")
     assert (status, told["error"]["hint"]) == (
         403,
-        "boucle models policy approve gated, by a reviewer, with BOUCLE_TOKEN",
+        "boucle models policy approve gated, by a reviewer, with BOUCLE_TOKEN; or set one that asks for these too",
     )
     change = told["error"]["details"]["change"]
     assert house.ask("POST", f"{place}/reject", {"change": change}, who="grace")[1]["entered_at"] is None
