@@ -66,7 +66,8 @@ def test_a_subject_that_is_nothing_of_the_project_is_named() -> None:
 
 def test_every_figure_of_a_signal_is_known_of_its_kind() -> None:
     """What the monitor says in its signals is what rules may ask for."""
-    source = (Path(__file__).parents[2] / "src" / "boucle" / "monitoring" / "alerts.py").read_text()
+    rooms = Path(__file__).parents[2] / "src" / "boucle"
+    source = "".join((rooms / file).read_text() for file in ("monitoring/alerts.py", "loop/failures.py"))
     assert set(FIGURES) == set(ALERT_KINDS)
     assert {kind: tuple(sorted(names)) for kind, names in FIGURES.items()} == FIGURES
     for name in {one for names in FIGURES.values() for one in names} - set(FIGURES["slo"]):

@@ -22,7 +22,7 @@ from boucle.monitoring.spans import duration
 from boucle.project.problems import Path, Problem, Rename, Set, did_you_mean, listed, nearest
 
 OTHER_SUBJECTS: Final = frozenset(
-    {"columns together", "freshness", "leakage", "requests refused", "the window can be judged", "volume"}
+    {"columns together", "freshness", "leakage", "loop", "requests refused", "the window can be judged", "volume"}
 )
 """What alerts are about beside columns and metrics."""
 

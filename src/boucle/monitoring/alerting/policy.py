@@ -144,6 +144,7 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "latency": ("limit", "measured", "requests"),
     "shift": ("js", "ks", "moved", "p", "psi", "shift", "threshold", "weight"),
     "slo": ("bad", "budget_left", "burn_rate", "events", "factor", "target"),
+    "training": ("failures",),
 }
 """The figures that signals of each kind have as evidence; some have a part of them."""
 DEFAULT: Final = AlertRule(name="default")
