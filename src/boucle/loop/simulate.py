@@ -2,6 +2,7 @@
 standing. What happens, and what a training yields, is made up (`made_up`) or was recorded (`recorded`). Pure."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import takewhile
 from typing import Protocol
 
 from msgspec import Struct
@@ -156,7 +157,7 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
     first = through - world.performance_days + 1
     trained = (now.last_trained_on - world.first).days - world.labels_delay_days
     trusted = (world.drifted(n) for n in range(day, promoted, -1) if not world.quarantined(n))
-    asked, recent = policy.retrain, _trained_on(world, taken[-3 * WEEK :], day)
+    asked, recent = policy.retrain, _trained_on(world, taken, day)
     days = asked.drift_days
     return Facts(
         today=world.first + timedelta(days=day),
@@ -277,5 +278,5 @@ def _previous(world: Happening, policy: LoopSection, now: Standing, day: int, th
 
 def _trained_on(world: Happening, taken: list[Taken], day: int) -> list[date]:
     since = world.first + timedelta(days=day - WEEK + 1)
-    made = (one.decision for one in taken if isinstance(one.decision.action, Retrain))
-    return [one.day for one in made if one.day >= since]
+    newest = takewhile(lambda decision: decision.day >= since, (one.decision for one in reversed(taken)))
+    return [one.day for one in newest if isinstance(one.action, Retrain)][::-1]
