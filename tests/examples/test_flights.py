@@ -1,4 +1,4 @@
-"""The flights year as a user runs it: the command line on the example, twice side by side in two homes."""
+"""The flights year as a user runs it: the command line on the example, and once more in a home of its own."""
 
 import json
 import os
@@ -10,8 +10,6 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-
-pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 KINDS = ("loop", "frozen", "oracle")
@@ -42,20 +40,22 @@ def facts(folder: Path, *arguments: str, status: int = 0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def years(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two projects in folders of their own, both replayed from nothing."""
-    folders = [copy_example(tmp_path_factory.mktemp("year") / "flights") for _ in range(2)]
-    replays = [start(folder, "replay", "--json") for folder in folders]
-    for folder, process in zip(folders, replays, strict=True):
-        out, err = process.communicate(timeout=840)
-        assert process.returncode == 0, err
-        (folder.parent / "replay.json").write_text(out)
-    return folders
+def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in a folder of its own, replayed from nothing."""
+    return replayed(tmp_path_factory.mktemp("year"))
+
+
+def replayed(folder: Path) -> Path:
+    project = copy_example(folder / "flights")
+    out, err = (process := start(project, "replay", "--json")).communicate(timeout=840)
+    assert process.returncode == 0, err
+    (folder / "replay.json").write_text(out)
+    return project
 
 
 @pytest.fixture(scope="module")
-def report(years: list[Path]) -> Any:
-    return facts(years[0], "report")
+def report(year: Path) -> Any:
+    return facts(year, "report")
 
 
 def decisions(folder: Path) -> list[dict[str, Any]]:
@@ -63,6 +63,7 @@ def decisions(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_loop_beats_the_model_left_alone_and_comes_near_the_oracle(report: Any) -> None:
     months = report["months"]
     assert [month["month"] for month in months] == [f"2013-{month:02}" for month in range(3, 13)]
@@ -74,7 +75,9 @@ def test_the_loop_beats_the_model_left_alone_and_comes_near_the_oracle(report: A
     assert (report["mean_loop"], report["mean_frozen"]) == (pytest.approx(loop), pytest.approx(frozen))
 
 
-def test_two_years_with_one_seed_decide_the_same(years: list[Path], report: Any) -> None:
+@pytest.mark.long
+def test_two_years_with_one_seed_decide_the_same(year: Path, report: Any, tmp_path: Path) -> None:
+    years = [year, replayed(tmp_path)]
     first, second = ([one | {"outcome": None} for one in decisions(folder)] for folder in years)
     assert first == second
     bundles = [[one["bundle_digest"] for one in facts(folder, "models", "list")] for folder in years]
@@ -88,7 +91,8 @@ def test_two_years_with_one_seed_decide_the_same(years: list[Path], report: Any)
             assert one[f"auc_{kind}"] == pytest.approx(other[f"auc_{kind}"], abs=1e-6)
 
 
-def test_the_celsius_feed_is_caught_named_and_kept_out(years: list[Path], report: Any) -> None:
+@pytest.mark.slow
+def test_the_celsius_feed_is_caught_named_and_kept_out(year: Path, report: Any) -> None:
     faulty = ["2013-07-15", "2013-07-16", "2013-07-17"]
     assert [day for day in report["quarantined"] if day.startswith("2013-07")] == faulty
     found = {(alert["kind"], alert["subject"]) for alert in report["alerts"] if alert["opened_on"] == faulty[0]}
@@ -101,32 +105,36 @@ def test_the_celsius_feed_is_caught_named_and_kept_out(years: list[Path], report
     from boucle.kernel.store import Store
     from boucle.models.api import list_versions
 
-    with Store.open(years[0] / ".boucle") as store:
+    with Store.open(year / ".boucle") as store:
         newest = list_versions(store, "flights", "flights")[-1]
         days = load(store, newest.dataset_digest)["scheduled_at"].dt.date()
         assert days.max() > date(2013, 8, 1)  # type: ignore[operator]
         assert not days.is_in(pl.Series([date.fromisoformat(day) for day in faulty]).implode()).any()
 
 
-def test_the_candidate_trained_on_shuffled_labels_is_refused(years: list[Path]) -> None:
-    [drill] = [one for one in decisions(years[0]) if one["action"].get("trigger") == "drill"]
+@pytest.mark.slow
+def test_the_candidate_trained_on_shuffled_labels_is_refused(year: Path) -> None:
+    [drill] = [one for one in decisions(year) if one["action"].get("trigger") == "drill"]
     [refusal] = [
-        one for one in decisions(years[0]) if one["action"]["action"] == "refuse" and one["version"] == drill["version"]
+        one for one in decisions(year) if one["action"]["action"] == "refuse" and one["version"] == drill["version"]
     ]
     assert refusal["day"] == drill["day"] == "2013-05-20"
     assert "fails its gates: auc_roc 0.5" in refusal["action"]["reason"]
 
 
-def test_a_second_run_takes_everything_from_the_cache(years: list[Path]) -> None:
-    run = facts(years[0], "run")
+@pytest.mark.slow
+def test_a_second_run_takes_everything_from_the_cache(year: Path) -> None:
+    run = facts(year, "run")
     assert {step["state"] for step in run["steps"]} == {"cached"}
-    assert facts(years[0], "replay")["already_complete"]
+    assert facts(year, "replay")["already_complete"]
 
 
-def test_the_audit_log_holds(years: list[Path]) -> None:
-    assert facts(years[0], "audit", "verify")["problems"] == []
+@pytest.mark.slow
+def test_the_audit_log_holds(year: Path) -> None:
+    assert facts(year, "audit", "verify")["problems"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leak", ["dep_delay", "dep_time", "arr_time", "arr_delay", "air_time"])
 def test_a_declared_leak_is_refused_with_its_line(tmp_path: Path, leak: str) -> None:
     folder = with_feature(tmp_path / "flights", leak)
@@ -137,6 +145,7 @@ def test_a_declared_leak_is_refused_with_its_line(tmp_path: Path, leak: str) -> 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leak", ["dep_delay", "dep_time", "arr_time", "arr_delay"])
 def test_a_leak_that_nobody_declared_is_found(tmp_path: Path, leak: str) -> None:
     """Air time is not among them: alone it says little about being late, which is why the project declares it."""

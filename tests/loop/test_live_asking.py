@@ -42,7 +42,8 @@ def test_who_asks_is_told_what_keeps_the_training_waiting(living: Living) -> Non
 def test_a_file_that_changed_under_the_loop_is_told_by_it_once(living: Living) -> None:
     living.day()
     stopped, said, file = Event(), list[str](), living.context.folder / "boucle.yaml"
-    loop = Thread(target=run_loop, args=(living.context, living._launch, stopped, said.append))
+    arguments = (living.context, living._launch, stopped, said.append)
+    loop = Thread(target=run_loop, args=arguments, kwargs={"look_s": 0.05, "still_s": 1.0})
     loop.start()
     try:
         was, last = file.read_text(), time.monotonic() + 60
