@@ -19,10 +19,7 @@ Make = Callable[[str, Switch], Endpoint]
 
 
 class Served:
-    """Brings the endpoints up to date. For the event loop; what may wait for a disk is done in a thread.
-
-    Who comes is not answered for before it is ready, so that nobody meets an endpoint that cannot answer yet.
-    """
+    """Brings the endpoints up to date. For the event loop; what may wait for a disk is done in a thread."""
 
     def __init__(
         self, endpoints: Endpoints, board: Board, switches: Mapping[str, Switch], keyring: Keyring, make: Make
@@ -31,7 +28,6 @@ class Served:
         self._endpoints, self._board, self._keyring, self._make = endpoints, board, keyring, make
         self._switches = dict(switches)
         self._behind = True
-        self._coming: dict[str, Endpoint] = {}
         self._gone: list[tuple[float, Endpoint]] = []
 
     async def look(self) -> None:
@@ -40,11 +36,10 @@ class Served:
         if self._behind or self._board.has_changed:
             self._behind = True
             await self._change()
-        stale = [*self._endpoints.stale(), *(one for one in self._coming.values() if one.is_stale())]
+        stale = self._endpoints.stale()
         if stale:
             await asyncio.to_thread(refresh, stale)
-        for name in [name for name, one in self._coming.items() if one.is_ready]:
-            self._endpoints.add(self._coming.pop(name))
+        self._endpoints.arrive()
         if self._gone:
             await self._close_gone()
 
@@ -57,14 +52,13 @@ class Served:
         for name, switch in switches.items():
             if name not in self._switches:
                 self._keyring.add(name)  # first: nobody without a key may ask it
-                self._coming[name] = await asyncio.to_thread(self._make, name, switch)
+                self._endpoints.add(await asyncio.to_thread(self._make, name, switch))
                 self._switches[name] = switch
         self._behind = False
 
     def _remove(self, name: str) -> None:
         del self._switches[name]
-        endpoint = self._coming.pop(name, None) or self._endpoints.remove(name)
-        self._gone.append((asyncio.get_running_loop().time() + LINGER_S, endpoint))
+        self._gone.append((asyncio.get_running_loop().time() + LINGER_S, self._endpoints.remove(name)))
         self._keyring.remove(name)
 
     async def _close_gone(self) -> None:
@@ -75,7 +69,7 @@ class Served:
 
     def close(self) -> None:
         """End the prediction logs durably."""
-        for endpoint in (*self._coming.values(), *(one for _, one in self._gone)):
+        for _, endpoint in self._gone:
             endpoint.close()
         self._endpoints.close()
 
