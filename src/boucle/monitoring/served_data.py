@@ -221,9 +221,9 @@ def _new_of_many(name: str, column: pl.Series, known: CategoryProfile, limit: fl
     """New values where more were known than a profile keeps by name: by a sample of them."""
     [window] = profile(column.to_frame()).categories
     found, both = unseen(known, window), shared_values(known, window)
-    if found is None or both is None or found.share * (window.rows - window.nulls) / window.rows < limit:
+    share = 0.0 if found is None else found.share * (window.rows - window.nulls) / window.rows
+    if found is None or both is None or share < limit:
         return []
-    share = found.share * (window.rows - window.nulls) / window.rows
     odd = set(both.hashes[(both.reference == 0) & (both.window > 0)].tolist())
     values = (one for one in column.drop_nulls().unique(maintain_order=True) if hash_of(str(one)) in odd)
     samples = [{name: _cut(one)} for one in islice(values, _SAMPLES)]

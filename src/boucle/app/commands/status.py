@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from boucle.evaluation.records import Metric, Slice
     from boucle.loop.quality import WindowQuality
     from boucle.loop.report_records import ObjectiveStatus
-    from boucle.loop.status import StatusReport
+    from boucle.loop.status_records import StatusReport
     from boucle.monitoring.records import ColumnDrift
     from boucle.project.needs import NeedStatus
 
