@@ -25,6 +25,7 @@ from boucle.app.connections import make_room, tell
 from boucle.app.front import Front
 from boucle.app.monitor_metrics import Metrics
 from boucle.app.parts import read_parts
+from boucle.app.ports import hold_port
 from boucle.identity.accounts import open_door
 from boucle.identity.http import Request, Response, Route, Surface
 from boucle.protocols.control import Control
@@ -104,9 +105,10 @@ async def _run(front: Front, host: str, port: int, announce: Callable[[], None])
     for number in stopping.SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`
             loop.add_signal_handler(number, stop, number)
-    serving = loop.create_task(server.serve())
-    ready = loop.create_task(_answers(host, port))
-    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    with hold_port(host, port):  # else the connection that asks whether the port answers may meet itself
+        serving = loop.create_task(server.serve())
+        ready = loop.create_task(_answers(host, port))
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done() and not came:
         announce()
     await serving

@@ -7,19 +7,31 @@ from boucle.kernel.errors import InvalidInput, PortInUse
 
 def check_port(host: str, port: int) -> None:
     """Raise PortInUse if somebody listens there: granian would share the port without a word."""
+    hold_port(host, port).close()
+
+
+def hold_port(host: str, port: int) -> socket.socket:
+    """A socket that is bound there and does not listen; PortInUse if somebody does.
+
+    While it is open, granian can listen there, and the kernel gives the port to no connection that leaves this machine:
+    to one that is made to this very port it would be connected with itself, and seem answered.
+    """
     if not 1 <= port <= 65_535:
         raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    held = None
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((host, port))
     except OSError as error:
+        if held is not None:
+            held.close()
         another = port + 1 if port < 65_535 else port - 1
         raise PortInUse(
             f"cannot listen on {host} port {port}: {error.strerror or error}",
             hint=f"choose another: --port {another}",
         ) from error
+    return held
 
 
 def free_port(host: str) -> int:
