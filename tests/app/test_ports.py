@@ -43,9 +43,11 @@ def test_a_held_port_can_be_listened_on(free_port: int) -> None:
 
 
 def test_a_port_that_is_listened_on_is_refused(free_port: int) -> None:
-    with socket.create_server((LOCAL, free_port)):
-        with pytest.raises(PortInUse, match=f"port {free_port}: Address already in use") as refused:
-            check_port(LOCAL, free_port)
+    with (
+        socket.create_server((LOCAL, free_port)),
+        pytest.raises(PortInUse, match=f"port {free_port}: Address already in use") as refused,
+    ):
+        check_port(LOCAL, free_port)
     assert f"--port {free_port + 1}" in str(refused.value.hint)
 
 
