@@ -54,7 +54,7 @@ test-all: test ## The long proofs as well: many kills, many simulated years, oth
 	./tests/frameworks/install-frameworks tensorflow
 	./tests/install-docker
 	./tests/install-prometheus
-	$(PYTEST) -n 2 --dist loadscope -m long
+	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m long
 
 bench: .venv/.installed ## Measure Boucle beside its peers, print the ratios and write docs/performance.md
 	$(BIN)/python benchmarks/run.py $(MEMBERS)

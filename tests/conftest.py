@@ -12,6 +12,27 @@ from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
 
 
+LONGEST = (
+    "tests/soak/",
+    "tests/docs/test_console_blocks.py",
+    "tests/crash/test_recovery.py",
+    "tests/faults/test_failing_calls.py",
+    "tests/crash/test_tree.py",
+    "tests/examples/",
+    "tests/mlflow/",
+)
+"""What takes ten minutes and more, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that of two processes none is left alone with it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((place for place, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An open, empty store whose clock stands at 1 March 2013 and whose ids count from 1."""
