@@ -11,7 +11,6 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
 
-
 LONGEST = (
     "tests/soak/",
     "tests/docs/test_console_blocks.py",
