@@ -84,6 +84,24 @@ def test_a_port_that_is_taken(free_port: int, capsys: pytest.CaptureFixture[str]
     assert "boucle serve --port" in taken["message"]
 
 
+def test_secrets_of_routes_that_are_not_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "boucle.yaml").open("a", encoding="utf-8") as file:
+        file.write("alerts: {routes: [{to: webhook, name: pager, url_env: PAGER_URL, secret_env: PAGER_SECRET}]}\n")
+    monkeypatch.delenv("PAGER_URL", raising=False)
+    monkeypatch.setenv("PAGER_SECRET", "hunter2")
+    assert run_command(["doctor", "--json"]) == 0
+    said = capsys.readouterr().out
+    found = [one for one in json.loads(said)["facts"] if one["name"] == "route pager"]
+    assert [(one["value"], one["passed"]) for one in found] == [
+        ("PAGER_URL is not set here", False),
+        ("PAGER_SECRET is set", True),
+    ]
+    assert found[0]["message"] == "set PAGER_URL where `boucle monitor` or `boucle up` is started"
+    assert "hunter2" not in said
+
+
 def test_a_project_file_with_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "boucle.yaml").write_text("project: 1\n", encoding="utf-8")
     assert facts(capsys, code=5)["boucle.yaml"]["message"] == "boucle check"

@@ -26,7 +26,7 @@ def test_a_training_under_way_and_windows_that_wait_are_told(live: Path, capsys:
     assert run_command(["status", "--project", str(live)]) == 0
     assert "under way" not in (before := capsys.readouterr().out)
     assert "the loop has decided" not in before
-    assert "newest decision: hold: cool-down until 2024-01-15: trained 1 days ago" in before
+    assert "newest decision, on 2024-01-13: hold: cool-down until 2024-01-15: trained 1 days ago" in before
     assert "boucle loop explain live/2024-01-13/00" in before
     with Store.open(live / ".boucle") as store:
         held = store.read(lambda conn: tables.get_stream(conn, "orders", LIVE))

@@ -11,15 +11,20 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import asdict
 
 from boucle import __version__
 from boucle.app.environment import Fact, extras, inspect
 from boucle.kernel.errors import BoucleError
+
+if TYPE_CHECKING:
+    from boucle.monitoring.alerting.policy import Route
 
 MIN_SQLITE: Final = (3, 35)
 """Older ones lack what the queries use (RETURNING, renamed columns)."""
@@ -61,6 +66,16 @@ def examine_port(host: str, port: int) -> Fact:
         told = f"{value}: {error.strerror or error}"
         return _fact(name, told, "if that is not this project's server: boucle serve --port PORT", needed=False)
     return _fact(name, f"{value} is free")
+
+
+def examine_routes(routes: "Sequence[Route]") -> Iterator[Fact]:
+    """Whether the environment variables are set that the routes of alerts name; what they hold is not shown."""
+    for route in routes:
+        for variable in (value for name, value in asdict(route).items() if name.endswith("_env") and value):
+            is_set = bool(os.environ.get(variable, "").strip())
+            told = f"{variable} is {'set' if is_set else 'not set here'}"
+            message = "" if is_set else f"set {variable} where `boucle monitor` or `boucle up` is started"
+            yield _fact(f"route {route.name}", told, message, needed=False)
 
 
 def _fact(name: str, value: str, message: str = "", *, needed: bool = True) -> Fact:

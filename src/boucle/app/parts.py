@@ -81,7 +81,7 @@ def alone(home: Path, wait_s: float = _OUR_TURN_S) -> Iterator[None]:
                 other = read_parts(home)
                 raise Unavailable(
                     f"another `boucle up`{'' if other is None else f' (process {other.pid})'} runs the parts of {home} "
-                    "already; one of them can",
+                    "already, and they run once only",
                     hint="stop that one, or start only a further server: "
                     + " ".join(["boucle up", *(f"--without {name}" for name in NAMES), "--port PORT"]),
                 )

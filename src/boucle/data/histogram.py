@@ -120,8 +120,10 @@ def bucket_middles(bits: int, prefixes: Integers) -> NDArray[np.float64]:
     [2.5]
     """
     shift = np.int64(64 - bits)
-    low = prefixes << shift
-    halves = value_at(np.stack([low, low | ((np.int64(1) << shift) - np.int64(1))])) / 2
+    ends = np.empty((2, len(prefixes)), np.int64)
+    np.left_shift(prefixes, shift, out=ends[0])
+    np.bitwise_or(ends[0], (np.int64(1) << shift) - np.int64(1), out=ends[1])
+    halves = value_at(ends) / 2
     return np.asarray(halves[0] + halves[1])
 
 

@@ -92,8 +92,13 @@ def _under_way(store: Store, name: str, stream: Stream | None) -> list[UnderWay]
 def _newest(decisions: Sequence[Decision]) -> Newest | None:
     if not decisions:
         return None
-    action = decisions[-1].action
-    return Newest(id=decisions[-1].id, action=str(action.__struct_config__.tag), reason=action.reason)
+    newest = decisions[-1]
+    return Newest(
+        id=newest.id,
+        window=newest.window or str(newest.day),
+        action=str(newest.action.__struct_config__.tag),
+        reason=newest.action.reason,
+    )
 
 
 def _waiting(decisions: Sequence[Decision], policy: RolloutPolicy) -> Waiting | None:
@@ -234,7 +239,7 @@ def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence
     version = get_version(store, now.project_id, now.model, now.version)
     if metric == "lead_time_days":
         if not served:
-            return None, "nothing was served yet"
+            return None, "no window is over yet"
         last = get_dataset(store, version.learned_from).last_at
         if last is None:
             return None, "the project names no time column"
@@ -248,7 +253,7 @@ def _service(metric: str, served: Sequence[Window]) -> tuple[float | None, str]:
     """Over all that was served: the share of requests, or the worst window's latency."""
     asked = sum(window.service.requests for window in served)
     if not asked:
-        return None, "nothing was served yet"
+        return None, "no window is over yet"
     many = _windows(served)
     where = f"{asked:,} requests {'on' if many.endswith('days') else 'in'} {many}"
     if metric in ("availability", "error_rate"):

@@ -25,6 +25,8 @@ class Newest(Struct, frozen=True, kw_only=True):
     """The newest decision of the loop; `boucle loop explain ID` tells why."""
 
     id: str
+    window: str
+    """On which it was taken."""
     action: str
     reason: str
 

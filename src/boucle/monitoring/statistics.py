@@ -117,26 +117,27 @@ def joined_bins(reference: Counts, window: Counts, *, known: Counts | None = Non
     if not n or not m:
         return reference[:0], window[:0]
     each = reference + window if known is None else known
-    expected = each * (min(n, m) / int(each.sum()))
-    order = np.argsort(expected, kind="stable")
+    likely = each * (min(n, m) / int(each.sum()))
+    order = np.argsort(likely, kind="stable").tolist()
+    ours, theirs, expected = reference.tolist(), window.tolist(), likely.tolist()  # bins are few: numpy is slower
     groups: list[list[int]] = []
     going: list[int] = []
     rows = 0.0
-    for place in order.tolist():
+    for place in order:
         is_rare = expected[place] < _EXPECTED
         if rows >= _EXPECTED and (known is not None or not is_rare):
             groups.append(going)
             going, rows = [], 0.0
         going.append(place)
-        rows += float(expected[place])
+        rows += expected[place]
     if rows >= _EXPECTED or not groups:
         groups.append(going)
     else:  # nothing is left to join them with but the last
         groups[-1] += going
     groups.sort(key=lambda group: (len(group) > 1, group))
     return (
-        np.array([reference[group].sum() for group in groups], dtype=np.int64),
-        np.array([window[group].sum() for group in groups], dtype=np.int64),
+        np.array([sum(ours[place] for place in group) for group in groups], dtype=np.int64),
+        np.array([sum(theirs[place] for place in group) for group in groups], dtype=np.int64),
     )
 
 
@@ -146,9 +147,10 @@ def moved(reference: Counts, window: Counts) -> float:
     >>> round(moved(np.array([50, 50]), np.array([30, 70])), 4)
     0.2
     """
-    if not reference.sum() or not window.sum():
+    n, m = int(reference.sum()), int(window.sum())
+    if not n or not m:
         return 0.0
-    return float(np.abs(reference / reference.sum() - window / window.sum()).sum() / 2)
+    return float(np.abs(reference / n - window / m).sum() / 2)
 
 
 def ks(reference: Counts, window: Counts) -> float:

@@ -76,3 +76,4 @@ def _of_project(folder: Path) -> "Iterator[Fact]":
         return
     yield Fact(name=NAME, value=f"{project.project} in {folder}", passed=True, message="")
     yield health.examine_port(project.serving.host, project.serving.port)
+    yield from health.examine_routes(project.alerts.routes)

@@ -87,7 +87,9 @@ def under_way(report: "StatusReport") -> list[str]:
         where = f"as {report.waiting.step}{since}" if report.waiting.step else "for its verdict"
         lines.append(f"version {report.waiting.number} waits {where}")
     if report.decision is not None:
-        lines.append(f"newest decision: {report.decision.action}: {report.decision.reason}")
+        lines.append(
+            f"newest decision, on {report.decision.window}: {report.decision.action}: {report.decision.reason}"
+        )
         lines.append(f"  why: boucle loop explain {report.decision.id}")
     return lines
 
