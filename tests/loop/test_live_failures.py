@@ -85,7 +85,7 @@ def test_a_training_goes_by_the_file_that_it_was_decided_by(living: Living) -> N
     kept: list[Job] = []
 
     def broken(job: Job) -> object:
-        kept.append(job)
+        kept.append(living.store.read(lambda conn: tables.get_job(conn, NAME, job.id)) or job)
         file.write_text(file.read_text().replace("cooldown_days: 6", "cooldown_days: zero"))
         return start(living.context.folder, living.context.home, NAME, job.id)
 
@@ -95,7 +95,12 @@ def test_a_training_goes_by_the_file_that_it_was_decided_by(living: Living) -> N
     [training] = living.actions(Retrain)
     assert training.version is not None
     assert len(kept) == 1
-    job = living.store.read(lambda conn: tables.get_job(conn, NAME, kept[0].id))
-    assert job is not None
+    job = kept[0]
     assert job.project == replace(living.context.project, alerts=job.project.alerts if job.project else None)
+    done = living.store.read(lambda conn: tables.get_job(conn, NAME, job.id))
+    assert done is not None
+    assert done.state == "done"
+    assert done.trained is not None
+    assert (done.facts, done.policy, done.project) == (None, None, None)  # the decision has what it needs of these
+    assert training.facts is not None
     living.controller._launch = launch

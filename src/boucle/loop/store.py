@@ -10,7 +10,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
 from boucle.kernel.points import reach
+from boucle.loop.kept import as_row, from_rows
 from boucle.loop.records import Asked, Decision, Job, Stream
+from boucle.project.records import LoopSection
 
 streams = Table(
     "loop_streams",
@@ -135,6 +137,8 @@ def keep_trained(conn: Connection, project_id: str, job: Job) -> None:
 
 
 def _put_job(conn: Connection, project_id: str, job: Job) -> None:
+    if job.state in ("done", "dropped"):  # what it was decided on is in its decision, and nothing is left to do
+        job = msgspec.structs.replace(job, facts=None, policy=None, project=None)
     row = {
         "project_id": project_id,
         "id": job.id,
@@ -222,7 +226,7 @@ def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) 
     ).first()
     if found is not None:
         raise Conflict(f"decision {decision.id} is recorded already", hint="boucle replay")
-    body = msgspec.json.encode(decision).decode()
+    body = _body(conn, project_id, decision)
     values = {"project_id": project_id, "id": decision.id, "stream": decision.stream, "day": decision.day, "body": body}
     conn.execute(insert(decisions).values(values))
     reach("decision.recorded")
@@ -237,7 +241,25 @@ def decided(conn: Connection, project_id: str, stream: str, day: date | None = N
     )
     if day is not None:
         query = query.where(decisions.c.day == day)
-    return [msgspec.json.decode(row.body, type=Decision) for row in conn.execute(query)]
+    return from_rows([row.body for row in conn.execute(query)], lambda one: _policy_at(conn, project_id, one))
+
+
+def _body(conn: Connection, project_id: str, decision: Decision) -> str:
+    """What is kept of a decision; its policy is not, where the one before it has the same."""
+    query = (
+        select(decisions.c.body)
+        .where(decisions.c.project_id == project_id, decisions.c.stream == decision.stream)
+        .order_by(decisions.c.day.desc(), decisions.c.id.desc())
+        .limit(1)
+    )
+    return as_row(decision, conn.execute(query).scalar(), lambda one: _policy_at(conn, project_id, one))
+
+
+def _policy_at(conn: Connection, project_id: str, decision_id: str) -> LoopSection | None:
+    """The policy that is kept with a decision."""
+    query = select(decisions.c.body).where(decisions.c.project_id == project_id, decisions.c.id == decision_id)
+    body = conn.execute(query).scalar()
+    return None if body is None else msgspec.json.decode(body, type=Decision).policy
 
 
 def _set(conn: Connection, project_id: str, stream: str, **values: object) -> None:
