@@ -13,9 +13,13 @@ from boucle.identity.accounts import add, who_acts
 from boucle.identity.api import LOOP
 from boucle.kernel import audit
 from boucle.loop.asking import ask_to_retrain
+from boucle.loop.by_the_minute import keep_alerts
+from boucle.loop.live import LIVE
 from boucle.loop.records import Advance, Hold, Promote, Refuse, Rollback
 from boucle.loop.rollout import By, deploy_canary
 from boucle.loop.status import status
+from boucle.monitoring.alerts import Signal
+from boucle.monitoring.api import alerts
 from boucle.serving.counters import open_counters
 from boucle.serving.meter import Meter
 from boucle.serving.records import Traffic
@@ -212,3 +216,43 @@ def test_a_champion_that_fails_since_it_is_in_charge_is_rolled_back_before_the_n
     living.settle()
     assert living.champion() == 1
     assert "version 2 failed at 30 of 100 requests" in living.actions(Rollback)[-1].action.reason
+
+
+SERVED = {
+    "margin: 0.0": "margin: 0.2",
+    "decay: 0.1": "decay: 0.9",
+    "watch_days: 20": "watch_days: 20, service: true",
+}
+
+
+def watch(living: Living, *subjects: str, silent: tuple[str, ...] = (), hours: float = 0.25) -> list[str]:
+    """What the service's monitor makes of what burns, or is spent, some time later: the ids of open alerts."""
+    living.clock.advance(hours * 3600)
+    burn: dict[str, float | str] = {"burn_rate": 20.0}
+    signals = [
+        Signal(kind="slo", subject=one, message=f"{one} is bad", evidence={} if one.endswith("budget") else burn)
+        for one in subjects
+    ]
+    keep_alerts(living.store, NAME, signals, living.context.project.alerts, silent=silent)
+    living.settle()
+    return [one.id for one in alerts(living.store, NAME, LIVE, only_open=True) if one.kind == "slo"]
+
+
+@pytest.mark.parametrize("living", [SERVED], indirect=True)
+def test_a_breach_is_rolled_back_though_there_was_another_shortly_before_the_promotion(living: Living) -> None:
+    living.day()
+    first = watch(living, "availability")
+    assert watch(living, "availability") == first != []
+    assert watch(living, silent=("availability",)) == first  # nobody asked: it is not over by that
+    spent = watch(living, "availability budget")
+    assert len(spent) == 1
+    assert first != spent  # what burnt is over at once; what is spent stays so for long
+    ask_to_retrain(living.context, by="ada", why="")
+    living.settle()
+    assert living.champion() == 2
+    watch(living, "latency_p95_ms budget")
+    assert living.champion() == 2  # nobody knows which version spent it
+    again = watch(living, "availability", "availability budget")
+    assert not set(first) & set(again)
+    assert living.champion() == 1
+    assert "availability is bad" in living.actions(Rollback)[-1].action.reason

@@ -167,6 +167,24 @@ def test_no_alert_is_over_because_nothing_came() -> None:
         assert closed == ([] if closes is None else [closes]), history
 
 
+@pytest.mark.parametrize("kind", ["drift", "slo"])
+def test_a_clock_that_was_a_year_ahead_keeps_no_alert_open_for_a_year(kind: AlertKind) -> None:
+    ahead = DAY + timedelta(days=365)
+    seen = carried([], [signal("temp", kind)], stream=STREAM, day=DAY).open
+    for alerts in (
+        carried(seen, [signal("temp", kind)], stream=STREAM, day=ahead).open,  # true while the clock was wrong
+        carried(seen, [], stream=STREAM, day=ahead, silent={kind}).open,  # nothing came while it was
+        carried([], [signal("temp", kind)], stream=STREAM, day=ahead).open,  # opened then
+    ):
+        assert len(alerts) == 1
+        closed = []
+        for number in range(1, 6):
+            change = carried(alerts, [], stream=STREAM, day=DAY + timedelta(days=number))
+            alerts, closed = change.open, closed + [number for _ in change.closed]
+        assert len(closed) == 1, closed
+        assert closed[0] <= 3
+
+
 def test_hours_without_rows_keep_no_alert_open_on_days_with_rows() -> None:
     alerts = carried([], [signal("temp")], stream=STREAM, day=DAY).open
     closed = []

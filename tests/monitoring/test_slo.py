@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from boucle.governance.records import Objective
 from boucle.monitoring import slo
 from boucle.monitoring.records import SloPolicy
-from boucle.monitoring.slo import burn_rules, burning, series_of, slo_signals, slos, statuses, summed, within
+from boucle.monitoring.slo import (
+    burn_rules,
+    burning,
+    series_of,
+    slo_signals,
+    slos,
+    statuses,
+    summed,
+    unheard,
+    within,
+)
 from boucle.serving.meter import BUCKETS_S
 from boucle.serving.service_log import Minute
 
@@ -120,6 +130,19 @@ def test_a_few_requests_say_nothing() -> None:
     assert found.burning == "page"
 
 
+def test_what_nobody_asks_any_more_is_not_over_but_unheard() -> None:
+    def unheard_at(minute: float) -> set[str]:
+        """So long after an hour of failures without another question."""
+        known = series_of([*minutes(1, 1000, before=3600), *minutes(1 / 24, 900, 100)])
+        return unheard(statuses(THREE_NINES, known, POLICY, NOW + minute * 60))
+
+    assert unheard_at(2) == set()
+    for minute in (6, 90, 10 * 60, 4 * 1440):
+        assert unheard_at(minute) == {"availability"}
+    back = series_of([*minutes(1, 900, 100, before=3 * 3600), *minutes(1 / 24, 1000)])
+    assert unheard(statuses(THREE_NINES, back, POLICY, NOW)) == set()
+
+
 def test_nothing_asked_is_nothing_known() -> None:
     [found] = statuses(THREE_NINES, series_of([]), POLICY, NOW)
     assert (found.good_share, found.budget_left, found.burning) == (None, None, None)
@@ -137,13 +160,14 @@ def test_who_allows_nothing_to_fail_has_a_budget_of_one_in_a_million() -> None:
 
 def test_a_signal_says_the_rates_and_a_spent_budget_is_a_ticket() -> None:
     found = statuses(THREE_NINES, series_of(minutes(1, 900, 100)), POLICY, NOW)
-    [signal] = slo_signals(found)
+    signal, left = slo_signals(found)
     assert (signal.kind, signal.subject, signal.evidence["severity"]) == ("slo", "availability", "page")
+    assert (left.subject, left.evidence["severity"]) == ("availability budget", "ticket")
     assert "100.0 times too fast over 1h" in signal.message
     assert burning(found) == ["availability"]
     spent = statuses(THREE_NINES, series_of([*minutes(1, 900, 100, before=10 * DAY), *minutes(1, 1000)]), POLICY, NOW)
     [signal] = slo_signals(spent)
-    assert signal.evidence["severity"] == "ticket"
+    assert (signal.subject, signal.evidence["severity"]) == ("availability budget", "ticket")
     assert burning(spent, "ticket") == []
 
 

@@ -1,7 +1,7 @@
 """Alerts on service, controls and trainings, which no window tells of: judged by the minute, beside the others."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from boucle.monitoring.alerting.api import take
 from boucle.monitoring.alerting.policy import AlertsSection, by_the_minute
 from boucle.monitoring.alerts import BY_THE_MINUTE, Signal, carried
 from boucle.monitoring.records import Alert
-from boucle.monitoring.slo import slo_signals
+from boucle.monitoring.slo import is_burn, slo_signals, unheard
 from boucle.project.context import Context
 from boucle.serving.service_log import now_s
 
@@ -44,18 +44,31 @@ class ServiceWatch:
         if time.monotonic() >= self._next_controls:
             self._controls = compliance_signals(compliance(self._context))
             self._next_controls = time.monotonic() + CONTROLS_EVERY_S
-        service = slo_signals(standing_of(self._history, project, now_s()))
-        signals = [*service, *self._controls, *training_signals(self._context.store(), project.project)]
-        return keep_alerts(self._context.store(), project.project, signals, project.alerts)
+        found = standing_of(self._history, project, now_s())
+        signals = [*slo_signals(found), *self._controls, *training_signals(self._context.store(), project.project)]
+        return keep_alerts(self._context.store(), project.project, signals, project.alerts, silent=unheard(found))
 
 
-def keep_alerts(store: Store, name: str, signals: Sequence[Signal], policy: AlertsSection) -> list[Alert]:
-    """Open, keep and close the alerts that are judged by the minute, and make incidents of them; those that opened."""
-    known = [one for one in monitoring.alerts(store, name, LIVE, only_open=True) if one.kind in BY_THE_MINUTE]
+def keep_alerts(
+    store: Store, name: str, signals: Sequence[Signal], policy: AlertsSection, *, silent: Collection[str] = ()
+) -> list[Alert]:
+    """Open, keep and close the alerts that are judged by the minute, and make incidents of them; those that opened.
+
+    Those on burns close when nothing burns any more, so that the next burn is an alert of its own, unless nothing is
+    known of their metric now (`silent`); the others close after quiet days.
+    """
+    told = {one.subject for one in signals if one.kind == "slo"}
+    known = [
+        one
+        for one in monitoring.alerts(store, name, LIVE, only_open=True)
+        if one.kind in BY_THE_MINUTE and not (is_burn(one) and one.subject in silent and one.subject not in told)
+    ]
     if not known and not signals:
         return []
     at = store.clock.now()
-    change = carried(known, signals, stream=LIVE, day=at.date(), rules=by_the_minute(policy.rules))
+    moment = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    rules = by_the_minute(policy.rules)
+    change = carried(known, signals, stream=LIVE, day=at.date(), window=moment, rules=rules, at_once=is_burn)
     changed = [one for one in (*change.open, *change.closed) if one not in known]
 
     def unit(conn: Connection) -> None:
@@ -67,7 +80,7 @@ def keep_alerts(store: Store, name: str, signals: Sequence[Signal], policy: Aler
                 stream=LIVE,
                 opened=change.opened,
                 closed=change.closed,
-                window=f"{at:%Y-%m-%dT%H:%M:%SZ}",
+                window=moment,
                 policy=policy,
                 at=at,
             )

@@ -13,6 +13,7 @@ from boucle.loop.stage import Stage
 from boucle.loop.standing import Rolling, Standing
 from boucle.loop.steps import Step, steps_of
 from boucle.monitoring.api import alerts
+from boucle.monitoring.slo import is_burn
 from boucle.serving import api as serving
 from boucle.serving.records import Role, Served, Traffic
 
@@ -58,11 +59,14 @@ def service_of(stage: Stage, standing: Standing) -> list[Figures]:
 
 
 def burning_of(stage: Stage) -> dict[str, str]:
-    """What the open alerts about the service say, by their ids, where they undo a promotion; empty in a replay."""
+    """What the open alerts about the service say, by their ids, where they undo a promotion; empty in a replay.
+
+    A budget that is spent is none of them: it does not say which version spent it.
+    """
     if not stage.is_live or not stage.project.loop.rollback.service:
         return {}
     known = alerts(stage.store, stage.name, stage.held.stream, only_open=True)
-    return {one.id: one.message for one in known if one.kind in SERVICE}
+    return {one.id: one.message for one in known if one.kind in SERVICE and (one.kind != "slo" or is_burn(one))}
 
 
 def _asked(stage: Stage, number: int, role: Role = "champion") -> Served:

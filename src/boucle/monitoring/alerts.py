@@ -1,7 +1,7 @@
 """Alerts from a window: opened once per kind and subject, kept open while true, closed after quiet days, unless a rule
 of the project says otherwise. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
@@ -152,11 +152,13 @@ def carried(
     rules: Sequence[AlertRule] = (),
     memory: Memory = NOTHING,
     silent: Collection[str] = (),
+    at_once: Callable[[Alert], bool] | None = None,
 ) -> AlertChange:
     """Open alerts and a window's signals to the open alerts after it.
 
     `window` is its key, without it the day; `rows` how many it has. The first rule that fits a signal says when its
-    alert opens and closes, by the `memory` of the windows before. No alert closes of whose kind the window is `silent`.
+    alert opens and closes, by the `memory` of the windows before. No alert closes of whose kind the window is `silent`;
+    those of which `at_once` is true close with their signal.
 
     >>> signal = Signal(kind="check", subject="temp", message="too cold", evidence={})
     >>> carried([], [signal], stream="live", day=date(2013, 7, 15)).opened[0].id
@@ -170,12 +172,12 @@ def carried(
             now.setdefault((signal.kind, signal.subject), signal)
     memory = remembered(memory, key, [subject_of(*one) for one in now], length(rules), silent=silent)
     still, closed = [], []
-    for alert in open_alerts:
+    for alert in (_not_ahead(one, day) for one in open_alerts):
         if now.pop((alert.kind, alert.subject), None) is not None:
             still.append(replace(alert, seen_on=day, quiet_from=None))
         elif alert.kind in silent:
             still.append(_unheard(alert, day))
-        elif _is_over(alert, rule_for(rules, alert.kind, alert.subject), memory, day):
+        elif (at_once is not None and at_once(alert)) or _is_over(alert, rule_for(rules, alert.kind, alert.subject), memory, day):
             closed.append(replace(alert, closed_on=day))
             memory = forgotten(memory, subject_of(alert.kind, alert.subject))
         else:
@@ -194,6 +196,14 @@ def carried(
         if opens(rule_for(rules, *name), memory, subject_of(*name))
     ]
     return AlertChange([*still, *opened], opened, closed, memory)
+
+
+def _not_ahead(alert: Alert, day: date) -> Alert:
+    """The alert without days that have not come yet: a clock that was ahead once keeps none open until then."""
+    if (alert.seen_on or alert.opened_on) > day:
+        return replace(alert, seen_on=day, quiet_from=None)
+    ahead = alert.quiet_from is not None and alert.quiet_from > day + timedelta(days=1)
+    return replace(alert, quiet_from=day) if ahead else alert
 
 
 def _is_over(alert: Alert, rule: AlertRule, memory: Memory, day: date) -> bool:

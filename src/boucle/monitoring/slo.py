@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from boucle.governance.records import Objective
 from boucle.monitoring.alerts import Signal
-from boucle.monitoring.records import PERIOD_DAYS, SloPolicy
+from boucle.monitoring.records import PERIOD_DAYS, Alert, SloPolicy
 from boucle.serving.meter import BUCKETS_S
 from boucle.serving.service_log import Minute
 
@@ -28,6 +28,7 @@ METRICS: Final = frozenset({"availability", "error_rate", THROUGHPUT, *LATENCIES
 """Of an endpoint that objectives may ask for."""
 SMALLEST_BUDGET: Final = 1e-6
 """Who allows nothing to go wrong is taken to allow one event in a million."""
+_BURN_RATE: Final = "burn_rate"
 SHORTEST_S: Final = 120.0
 """Two looks of the server: a shorter window says nothing."""
 
@@ -192,29 +193,48 @@ def burning(found: Iterable[SloStatus], severity: Severity = "page") -> list[str
 
 
 def slo_signals(found: Iterable[SloStatus]) -> list[Signal]:
-    """One for each objective that burns too fast, or has nothing left."""
+    """One for each objective that burns too fast, and one for each that has nothing left: that stays so for long, and
+    hides no new burn."""
     signals = []
     for one in found:
-        if one.burning is None and (one.budget_left is None or one.budget_left > 0):
-            continue
         evidence: dict[str, float | str] = {"target": one.target, "events": one.events, "bad": one.bad}
         if one.budget_left is not None:
             evidence["budget_left"] = one.budget_left
         fired = next((burn for burn in one.burns if burn.burning), None)
-        if fired is None:
-            message = (
-                f"{one.metric} ({one.required}) has used up its budget: {one.bad:,.0f} of {one.events:,.0f} were bad"
-            )
-            evidence["severity"] = "ticket"
-        else:
+        if fired is not None:
             message = (
                 f"{one.metric} ({one.required}) burns its budget {fired.long_rate:.1f} times too fast over "
                 f"{duration(fired.long_s)}, {fired.short_rate:.1f} times over {duration(fired.short_s)}; "
                 f"{fired.factor:g} is allowed"
             )
-            evidence |= {"severity": one.burning or "", "burn_rate": fired.long_rate or 0.0, "factor": fired.factor}
-        signals.append(Signal(kind="slo", subject=one.metric, message=message, evidence=evidence))
+            burn = {"severity": one.burning or "", _BURN_RATE: fired.long_rate or 0.0, "factor": fired.factor}
+            signals.append(Signal(kind="slo", subject=one.metric, message=message, evidence=evidence | burn))
+        if one.budget_left is not None and one.budget_left <= 0:
+            message = (
+                f"{one.metric} ({one.required}) has used up its budget: {one.bad:,.0f} of {one.events:,.0f} were bad"
+            )
+            spent = evidence | {"severity": "ticket"}
+            signals.append(Signal(kind="slo", subject=f"{one.metric} budget", message=message, evidence=spent))
     return signals
+
+
+def is_burn(alert: Alert) -> bool:
+    """Whether an alert is on how fast a budget burns: it is over with the signal, as a pair of windows does not flap,
+    and the next one is another."""
+    return alert.kind == "slo" and _BURN_RATE in alert.evidence
+
+
+def unheard(found: Iterable[SloStatus]) -> set[str]:
+    """The metrics of which nothing is known now, as nobody asked: what burnt before goes on as far as anybody knows.
+
+    The shortest pair of windows that had enough requests decides.
+    """
+    silent = set()
+    for one in found:
+        heard = next((burn for burn in one.burns if burn.long_rate is not None), None)
+        if heard is None or heard.short_rate is None:
+            silent.add(one.metric)
+    return silent
 
 
 def events(slo: Slo, series: Series) -> tuple[Floats, Floats]:
