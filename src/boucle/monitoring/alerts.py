@@ -177,7 +177,9 @@ def carried(
             still.append(replace(alert, seen_on=day, quiet_from=None))
         elif alert.kind in silent:
             still.append(_unheard(alert, day))
-        elif (at_once is not None and at_once(alert)) or _is_over(alert, rule_for(rules, alert.kind, alert.subject), memory, day):
+        elif (at_once is not None and at_once(alert)) or _is_over(
+            alert, rule_for(rules, alert.kind, alert.subject), memory, day
+        ):
             closed.append(replace(alert, closed_on=day))
             memory = forgotten(memory, subject_of(alert.kind, alert.subject))
         else:
