@@ -207,7 +207,11 @@ def slo_signals(found: Iterable[SloStatus]) -> list[Signal]:
                 f"{duration(fired.long_s)}, {fired.short_rate:.1f} times over {duration(fired.short_s)}; "
                 f"{fired.factor:g} is allowed"
             )
-            burn = {"severity": one.burning or "", _BURN_RATE: fired.long_rate or 0.0, "factor": fired.factor}
+            burn: dict[str, float | str] = {
+                "severity": one.burning or "",
+                _BURN_RATE: fired.long_rate or 0.0,
+                "factor": fired.factor,
+            }
             signals.append(Signal(kind="slo", subject=one.metric, message=message, evidence=evidence | burn))
         if one.budget_left is not None and one.budget_left <= 0:
             message = (
