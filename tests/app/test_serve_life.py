@@ -1,5 +1,6 @@
 """How the server starts, switches, dies and ends."""
 
+import json
 import os
 import signal
 import socket
@@ -14,9 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from boucle.app.main import run_command
 from boucle.app.serve import serve
 from boucle.kernel.errors import InvalidInput, Refused, Unavailable
 from boucle.serving.api import InferClient, ServerProcess, read_ack, wait_acknowledged
+from boucle.serving.holding import hold
+from boucle.serving.records import Ack
+from boucle.serving.traffic import write_ack
 
 pytestmark = pytest.mark.slow
 
@@ -232,3 +237,18 @@ def test_the_worker_loads_no_database_and_no_training_library(serving_home: Home
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert "treelite" in loaded
     assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_of_a_server_that_was_killed_nobody_is_told_that_it_answers(
+    serving_home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traffic = serving_home.deploy(1)
+    write_ack(serving_home.path, "flights", Ack(generation=traffic.generation, pid=1, workers=[1]))
+    words = ["--home", str(serving_home.path), "endpoints", "--json"]
+    with hold(serving_home.path, "flights"):
+        assert run_command(words) == 0
+        assert json.loads(capsys.readouterr().out)[0]["served"] == traffic.generation
+    assert run_command(words) == 0
+    assert json.loads(capsys.readouterr().out)[0]["served"] is None
+    assert run_command(words[:-1]) == 0
+    assert "not running" in capsys.readouterr().out

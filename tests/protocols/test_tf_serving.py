@@ -92,6 +92,22 @@ def test_values_may_come_in_lists_of_one_as_bytes_or_not_at_all(door: Ask, bundl
     assert posted(door, {"instances": []}) == (200, {"predictions": []})
 
 
+def test_of_two_classes_the_higher_distance_is_the_label() -> None:
+    signature = Signature(
+        task="binary",
+        inputs=[],
+        outputs=[Output(name="score", datatype="FP64"), Output(name="label", datatype="BYTES")],
+        classes=["no", "yes"],
+        threshold=0.25,
+        margins=True,
+    )
+    answer = Answer(1, "r", 2, {"score": np.array([0.75, -2.0]), "label": ["yes", "no"]}, signature)
+    assert json.loads(tf_bodies.classes(answer))["results"] == [
+        [["no", -0.25], ["yes", 0.75]],
+        [["no", 2.5], ["yes", -2.0]],
+    ]
+
+
 WRONG: list[tuple[Any, str]] = [
     ({}, 'needs either "instances" or "inputs"'),
     ({"instances": [], "inputs": {}}, 'needs either "instances" or "inputs"'),

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from boucle.kernel.trees import digest_folder
 from boucle.serving.loading import ModelRoot
 from boucle.serving.records import Ack
 from boucle.serving.traffic import read_traffic, serving_root, traffic_file, write_ack
@@ -139,8 +140,10 @@ def test_what_the_workers_cannot_load_is_told(loads: ModelRoot, tmp_path: Path) 
         loads.is_ready("churn", generation)
     loads.unload("churn")
     assert list((serving_root(home) / "bundles").iterdir()) == []
-    with server(home, "churn"):
-        assert loads.is_ready("churn", loads.begin("churn", "churn/model"))
+    again = loads.begin("churn", "churn/model")
+    assert not loads.is_ready("churn", again), "what was said of the model before is still there"
+    write_ack(home, "churn", Ack(generation=again, pid=1))
+    assert loads.is_ready("churn", again)
 
 
 def test_a_special_file_is_refused(loads: ModelRoot, root: Path) -> None:
@@ -172,3 +175,31 @@ def test_killed_while_it_unloads_it_is_loaded_or_it_is_not(
     with server(home, "churn"):
         loads.begin("churn", "churn/model")
     assert loads.place("churn") == "churn/model"
+
+
+TAKEN = (
+    "import os, sys; from pathlib import Path; from boucle.kernel import points\n"
+    "from boucle.serving.loading import ModelRoot\n"
+    "points.listen(lambda point: point == sys.argv[3] and os._exit(9))\n"
+    "ModelRoot(Path(sys.argv[1]), Path(sys.argv[2])).begin('churn', 'churn/model')\n"
+)
+
+
+@pytest.mark.parametrize("point", ["tree.file_written", "tree.file_synced", "tree.written", "tree.named"])
+def test_killed_while_it_copies_a_bundle_it_copies_it_again(
+    loads: ModelRoot, root: Path, tmp_path: Path, point: str
+) -> None:
+    home = tmp_path / "home"
+    assert subprocess.run([sys.executable, "-c", TAKEN, home, root, point], check=False).returncode == 9
+    loads.begin("churn", "churn/model")
+    champion = read_traffic(home, "churn").champion
+    assert digest_folder(serving_root(home) / champion.path) == champion.bundle_digest
+
+
+def test_a_copy_that_is_not_what_it_should_be_is_made_anew(loads: ModelRoot, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    loads.begin("churn", "churn/model")
+    champion = read_traffic(home, "churn").champion
+    (serving_root(home) / champion.path / ".model.treelite.0123").write_bytes(b"half")
+    loads.begin("churn", "churn/model", again=True)
+    assert digest_folder(serving_root(home) / champion.path) == champion.bundle_digest

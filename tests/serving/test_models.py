@@ -138,6 +138,31 @@ def test_what_one_worker_cannot_load_no_worker_answers_with(store: Store, deploy
     assert [server.ask("flights", worker)[0] for worker in (0, 1)] == [3, 3]
 
 
+def test_a_server_that_starts_with_what_was_refused_answers_with_the_champion_before(
+    store: Store, deployer: Deploy
+) -> None:
+    deployer(1)
+    for number in (2, 3):
+        traffic = deployer(number, lift=float(number))
+        (serving_root(store.home) / traffic.champion.path / "model.treelite").unlink()
+    server = Server(store, ["flights"], workers=2)
+    for _ in range(3):
+        server.look()
+    assert [server.ask("flights", worker)[0] for worker in (0, 1)] == [1, 1]
+    assert server.supervisor.answering == ["flights"]
+    assert not server.supervisor.problems
+    ack = read_ack(store.home, "flights")
+    assert ack is not None
+    assert (ack.generation, len(ack.workers)) == (3, 2)
+    assert "version 3 should be the bundle" in (ack.error or "")
+    deployer(4, lift=4.0)
+    server.look()
+    assert server.ask("flights")[0] == 4
+    ack = read_ack(store.home, "flights")
+    assert ack is not None
+    assert ack.error is None
+
+
 def test_a_worker_that_is_started_anew_joins_what_is_in_charge(store: Store, deployer: Deploy) -> None:
     deployer(1)
     server = Server(store, ["flights"], workers=2)

@@ -6,6 +6,7 @@ from math import sqrt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from boucle.kernel.digests import digest_bytes
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
@@ -23,6 +24,24 @@ def traffic(*champions: int) -> Traffic:
     for number in champions[1:]:
         made = rollout.with_champion(made, version(number))
     return made
+
+
+def test_instead_of_what_cannot_answer_the_champions_before_do() -> None:
+    made: Traffic | None = rollout.with_canary(traffic(1, 2, 3), Canary(deployment=version(4), weight=10.0))
+    asked = []
+    while made is not None:
+        asked.append((made.champion.number, made.canary is not None))
+        made = rollout.instead(made)
+    assert asked == [(3, True), (3, False), (2, False), (1, False)]
+
+
+def test_instead_of_what_must_be_signed_nothing_answers_that_another_key_signed_or_none() -> None:
+    first, second = (replace(version(number), signer=f"key of {number}") for number in (1, 3))
+    made = replace(traffic(2), champion=second, before=[replace(second, number=7), first, version(2)])
+    found = rollout.instead(made)
+    assert found is not None
+    assert found.champion.number == 7
+    assert rollout.instead(found) is None
 
 
 def with_canary(weight: float, number: int = 2) -> Traffic:

@@ -4,7 +4,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -15,6 +17,7 @@ from boucle.kernel.digests import Digest, canonical_json, digest_bytes, digest_f
 from boucle.kernel.errors import Damaged, InvalidInput
 from boucle.kernel.paths import inside, make_folder, sync_folder, translate
 from boucle.kernel.points import reach
+from boucle.kernel.presence import Presence
 
 
 class TreeEntry(Struct, frozen=True):
@@ -64,46 +67,78 @@ def materialise(blobs: BlobStore, digest: Digest, target: Path) -> Path:
         _check_existing(digest, target)
         return target
     files = entries(blobs, digest)
+    _appear(digest, target, files, partial(_write, blobs), blobs.presence)
+    return target
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Write a copy of a folder out as the folder `target`, which is not there; it appears complete or not at all.
+
+    InvalidInput for anything but regular files and folders, Damaged if a file changes meanwhile.
+    """
+    files = listing(folder)
+    digest = digest_bytes(canonical_json(files))
+    _appear(digest, target, files, partial(_write_copy, folder))
+
+
+def _appear(
+    digest: Digest,
+    target: Path,
+    files: Sequence[TreeEntry],
+    write: Callable[[TreeEntry, Path], None],
+    presence: Presence | None = None,
+) -> None:
+    """Give a folder its name once each file is written; one that got the name meanwhile must hold the same."""
     with translate(target):
         make_folder(target.parent)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:100]}."))
         try:
             for entry in files:
-                _write(blobs, entry, temporary)
+                write(entry, temporary)
             for folder, _, _ in os.walk(temporary):
                 sync_folder(Path(folder))
             reach("tree.written")
             try:
-                with blobs.presence.naming():
-                    blobs.presence.stamp(temporary)
+                with nullcontext() if presence is None else presence.naming():
+                    if presence is not None:
+                        presence.stamp(temporary)
                     temporary.rename(target)
             except OSError:
-                if not blobs.presence.use(target):
+                if not (target.exists() if presence is None else presence.use(target)):
                     raise
                 _check_existing(digest, target)
             reach("tree.named")
             sync_folder(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return target
 
 
 def _write(blobs: BlobStore, entry: TreeEntry, folder: Path) -> None:
+    source = blobs.path(entry.digest)
+    if not _copied(source, entry, folder):
+        raise Damaged(
+            f"{entry.path!r} of a tree is damaged: blob {short(entry.digest)} in {str(source)!r} is not what it was",
+            hint=f"delete that file, then run `boucle run` to build it again: rm -f '{source}'",
+            details={"digest": entry.digest, "file": str(source), "path": entry.path},
+        )
+
+
+def _write_copy(source: Path, entry: TreeEntry, folder: Path) -> None:
+    if not _copied(source / entry.path, entry, folder):
+        raise Damaged(f"{str(source / entry.path)!r} changed while it was copied", hint="give the same command again")
+
+
+def _copied(source: Path, entry: TreeEntry, folder: Path) -> bool:
+    """Copy a file into a folder; whether it is what it should be."""
     file = inside(folder, entry.path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    source = blobs.path(entry.digest)
     with source.open("rb") as reader, file.open("xb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         reach("tree.file_written")
         os.fsync(writer.fileno())
     reach("tree.file_synced")
-    if file.stat().st_size != entry.size or digest_file(file) != entry.digest:
-        raise Damaged(
-            f"{entry.path!r} of a tree is damaged: blob {short(entry.digest)} in {str(source)!r} is not what it was",
-            hint=f"delete that file, then run `boucle run` to build it again: rm -f '{source}'",
-            details={"digest": entry.digest, "file": str(source), "path": entry.path},
-        )
+    return file.stat().st_size == entry.size and digest_file(file) == entry.digest
 
 
 def _check_existing(digest: Digest, target: Path) -> None:

@@ -68,7 +68,9 @@ def classes(answer: Answer) -> bytes:
     ]
     if answer.signature.task == "binary":
         (positive,) = scores
-        scores = [[1.0 - score for score in positive], positive]
+        # A distance has no other side but its mirror image: of two classes the higher is the label.
+        whole = 2.0 * answer.signature.threshold if answer.signature.margins else 1.0
+        scores = [[whole - score for score in positive], positive]
     rows = zip(*scores, strict=True)
     return msgspec.json.encode({"results": [list(zip(names, row, strict=True)) for row in rows]})
 

@@ -4,18 +4,19 @@ The server gets a folder of its own, which looks as the serving part of a store 
 that what is served stays what it was at the start, whatever becomes of the folders.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Refused
 from boucle.kernel.paths import make_folder, translate, write_atomic
-from boucle.kernel.trees import digest_folder, listing
+from boucle.kernel.trees import copy, digest_folder, listing
 from boucle.packaging.manifest import MANIFEST, read_manifest
 from boucle.packaging.naming import check_served_name
 from boucle.packaging.trust import Trust, refuse_changed, refuse_code, signature_file, signed_by
 from boucle.serving.records import Deployment, Traffic
-from boucle.serving.traffic import read_traffic, serving_root, write_traffic
+from boucle.serving.traffic import read_ack, read_traffic, serving_root, write_traffic
 
 
 def take_in(home: Path, folders: Sequence[Path], trust: Trust | None = None) -> list[str]:
@@ -110,8 +111,9 @@ def deploy_folder(home: Path, name: str, folder: Path, digest: Digest, *, source
     """
     root = serving_root(home)
     target = root / "bundles" / digest
-    if not (target / MANIFEST).exists():  # it is written last; the worker compares the whole
-        _copy(folder, target)
+    if not _is_copied(folder, target):
+        shutil.rmtree(target, ignore_errors=True)
+        copy(folder, target)
     if (signature := signature_file(folder)).is_file():
         write_atomic(signature_file(target), signature.read_bytes())
     before = _before(home, name)
@@ -121,17 +123,21 @@ def deploy_folder(home: Path, name: str, folder: Path, digest: Digest, *, source
     path = target.relative_to(root).as_posix()
     champion = Deployment(number=number, bundle_digest=digest, path=path, source=source)
     make_folder(root / name)
-    traffic = Traffic(endpoint=name, generation=before.generation + 1 if before else 1, champion=champion)
+    # Past whatever was acknowledged, also of a model that is gone: its old answer must not pass for this one's.
+    ack = read_ack(home, name)
+    last = max(before.generation if before else 0, ack.generation if ack else 0)
+    traffic = Traffic(endpoint=name, generation=last + 1, champion=champion)
     write_traffic(home, traffic)
     return traffic
 
 
-def _copy(folder: Path, target: Path) -> None:
-    files = [file for file in sorted(folder.rglob("*")) if not file.is_dir() and file != folder / MANIFEST]
-    for file in [*files, folder / MANIFEST]:
-        with translate(file):
-            data = file.read_bytes()
-        write_atomic(target / file.relative_to(folder), data)
+def _is_copied(folder: Path, target: Path) -> bool:
+    """Whether the copy has the files that it should have; the worker compares their bytes."""
+
+    def sizes(of: Path) -> dict[Path, int]:
+        return {file.relative_to(of): file.stat().st_size for file in of.rglob("*") if file.is_file()}
+
+    return target.is_dir() and sizes(target) == sizes(folder)
 
 
 def _before(home: Path, name: str) -> Traffic | None:

@@ -91,6 +91,20 @@ def without(traffic: Traffic, role: Role) -> Traffic:
     return replace(traffic, canary=None) if role == "canary" else replace(traffic, shadow=None)
 
 
+def instead(traffic: Traffic) -> Traffic | None:
+    """What answers where nothing does yet and this traffic cannot: without its canary, then by the champion before.
+
+    None if there is none left. A champion that must be signed is replaced only by one that the same key signed.
+    """
+    if traffic.canary is not None:
+        return replace(traffic, canary=None)
+    signer = traffic.champion.signer
+    known = [place for place, one in enumerate(traffic.before) if signer in (None, one.signer)]
+    if not known:
+        return None
+    return replace(traffic, champion=traffic.before[known[-1]], before=traffic.before[: known[-1]])
+
+
 def back_to(traffic: Traffic, number: int | None = None) -> Deployment:
     """Where rolling back leads: to the champion before, or the newest one of that number; NotFound if there is none."""
     found = [one for one in traffic.before if number in (None, one.number)]

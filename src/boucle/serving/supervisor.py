@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from boucle.kernel.errors import BoucleError
 from boucle.serving.board import Board
 from boucle.serving.records import Ack
+from boucle.serving.rollout import instead
 from boucle.serving.switch import Prepared, Switch, Turn
 from boucle.serving.traffic import forget_ack, read_traffic, traffic_file, write_ack
 
@@ -93,6 +96,8 @@ class Supervised:
         self._stamp: tuple[int, ...] | None = None
         self._seen: bytes | None = None
         self._wanted: Turn | None = None
+        self._refused: Ack | None = None
+        """Why what is in the file cannot answer."""
         self._said: Ack | None = None
         self._told = ""
 
@@ -128,6 +133,7 @@ class Supervised:
         self._stamp = stamp
         if data != self._seen:
             self._seen = data
+            self._refused = None
             self._wanted = self._switch.want(read_traffic(self._home, self.name))
 
     def _switch_over(self, wanted: Turn, said: Sequence[Prepared]) -> None:
@@ -136,11 +142,24 @@ class Supervised:
             self.in_charge, self.problem, self.damaged = True, "", False
         shadow = next((one.message for one in said if one.message), None)
         pids = [one.pid for one in said]
-        self._say(Ack(generation=wanted.traffic.generation, pid=pids[0], shadow_error=shadow, workers=pids))
+        answers = Ack(generation=wanted.traffic.generation, pid=pids[0], shadow_error=shadow, workers=pids)
+        self._say(answers if self._refused is None else replace(self._refused, workers=pids))
 
     def _refuse(self, wanted: Turn, failed: Prepared) -> None:
-        self.problem, self.damaged = failed.message, failed.damaged
-        self._say(Ack(generation=wanted.traffic.generation, pid=failed.pid, error=failed.message))
+        """Say why what is wanted cannot answer. What answers goes on; where nothing does, the champion before shall.
+
+        What is in the file stays wanted: it is tried again by the next server.
+        """
+        if self._refused is None:
+            self._refused = Ack(generation=wanted.traffic.generation, pid=failed.pid, error=failed.message)
+        other = None if self.in_charge else instead(wanted.traffic)
+        if other is None:
+            self.problem, self.damaged = failed.message, failed.damaged
+        else:
+            number = other.champion.number
+            _log.warning("endpoint %s: %s; version %d is asked to answer instead", self.name, failed.message, number)
+            self._wanted = self._switch.want(other)
+        self._say(self._refused)
 
     def _say(self, ack: Ack) -> None:
         if ack == self._said:

@@ -67,6 +67,24 @@ def test_processes_and_pieces_do_not_change_a_byte(predicted: Predicted, table: 
     assert sorted(one.name for one in tmp_path.iterdir()) == ["alone.parquet", "several.parquet", "t.csv"]
 
 
+@pytest.mark.parametrize("without", ["a", "b"])
+def test_files_of_which_only_some_have_key_and_time_make_one_result(
+    predicted: Predicted, table: Table, tmp_path: Path, without: str
+) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name in ("a", "b"):
+        rows = table(3)
+        written(rows.drop("flight_id", "scheduled_at") if name == without else rows, folder / f"{name}.csv")
+    for out in ("all.parquet", "all.csv"):
+        report = predicted(folder, out=tmp_path / out)
+        found = pl.read_csv(report.out) if out.endswith("csv") else pl.read_parquet(report.out)
+        assert found.columns == ["file", "flight_id", "scheduled_at", "probability", "label", "prediction_id"]
+        nobody = found.filter(pl.col("file") == f"{without}.csv")
+        assert (len(found), nobody["flight_id"].null_count(), nobody["scheduled_at"].null_count()) == (6, 3, 3)
+        assert found["flight_id"].null_count() == 3
+
+
 class Stopping(Silent):
     """Ends the work after so many pieces, as a signal would."""
 

@@ -1,6 +1,7 @@
 """`boucle deploy`, `boucle rollback`, `boucle endpoints`"""
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -10,7 +11,7 @@ from boucle.app.session import AsJson
 
 if TYPE_CHECKING:
     from boucle.loop.rollout import By
-    from boucle.serving.records import Deployment, Traffic
+    from boucle.serving.records import Ack, Deployment, Traffic
 
 TAKEN_UP_S: Final = 20.0
 """So long a running server is waited for."""
@@ -116,9 +117,9 @@ def endpoints(context: typer.Context, as_json: AsJson = False) -> None:
 
     from boucle.app.console import console, print_json, table
     from boucle.serving.traffic import endpoints as names
-    from boucle.serving.traffic import read_ack, read_traffic
+    from boucle.serving.traffic import read_traffic
 
-    found = [(read_traffic(home, name), read_ack(home, name)) for name in names(home)]
+    found = [(read_traffic(home, name), _said(home, name)) for name in names(home)]
     if as_json:
         print_json([{**_facts(traffic), "served": None if ack is None else ack.generation} for traffic, ack in found])
         return
@@ -160,9 +161,9 @@ def _say(found: Registry, traffic: "Traffic", *, as_json: bool) -> None:
     from boucle.app.console import console, print_json
     from boucle.kernel.errors import Unavailable
     from boucle.serving.holding import served_beside
-    from boucle.serving.traffic import read_ack, wait_acknowledged
+    from boucle.serving.traffic import wait_acknowledged
 
-    ack = read_ack(found.store.home, traffic.endpoint)
+    ack = _said(found.store.home, traffic.endpoint)
     if ack is None and served_beside(found.store.home, traffic.endpoint):
         with suppress(Unavailable):  # a server that serves chosen endpoints only leaves this one
             ack = wait_acknowledged(found.store.home, traffic.endpoint, traffic.generation, timeout_s=NEW_S)
@@ -182,6 +183,14 @@ def _say(found: Registry, traffic: "Traffic", *, as_json: bool) -> None:
             screen.print(f"  but it cannot be asked: {ack.shadow_error}")
     if ack is None:
         screen.print("  no server serves it; start one: boucle serve")
+
+
+def _said(home: Path, endpoint: str) -> "Ack | None":
+    """What the server of an endpoint said last; None where none runs: one that was killed left its word behind."""
+    from boucle.serving.holding import is_held
+    from boucle.serving.traffic import read_ack
+
+    return read_ack(home, endpoint) if is_held(home, endpoint) else None
 
 
 def _facts(traffic: "Traffic") -> dict[str, object]:

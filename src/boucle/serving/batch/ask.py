@@ -49,6 +49,12 @@ def finished(folder: Path, piece: Piece) -> Part | None:
         return None
 
 
+def columns_of(signature: Signature) -> list[str]:
+    """All columns that predictions may have, in their order: file, key and time only where there are any."""
+    optional = [one for one in (signature.key, signature.time) if one is not None]
+    return [FILE, *optional, *(one.name for one in signature.outputs), PREDICTION_ID]
+
+
 def predict_piece(
     predictor: Predictor, plan: Plan, piece: Piece, folder: Path, *, skip_bad: bool, threads: int
 ) -> Part:

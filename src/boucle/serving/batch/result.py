@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,10 +42,17 @@ def workplace(out: Path, plan_id: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_together(parts: Iterable[Path], out: Path, folder: Path) -> None:
-    """Make one file of the parts, in their order, and give it its name: Parquet, or CSV by its ending."""
+def put_together(parts: Sequence[Path], columns: Sequence[str], out: Path, folder: Path) -> None:
+    """Make one file of the parts, in their order, and give it its name: Parquet, or CSV by its ending.
+
+    `columns` are all that a part may have, in their order; one that only some parts have is empty for the others.
+    """
     temporary = folder / "result"
-    table = pl.scan_parquet(list(parts), glob=False)
+    kinds: dict[str, pl.DataType] = {}
+    for part in parts:
+        kinds |= pl.read_parquet_schema(part)
+    schema = {name: kinds[name] for name in columns if name in kinds}
+    table = pl.scan_parquet(list(parts), glob=False, schema=schema, missing_columns="insert")
     with translate(out), _numbered(temporary):
         reach("batch.parts_kept")
         if out.suffix.lower() == ".csv":

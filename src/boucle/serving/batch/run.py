@@ -15,7 +15,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.progress import Progress
 from boucle.packaging.bundle import open_bundle
-from boucle.serving.batch.ask import TOLD, begin_process, finished, part_file, predict_apart, predict_piece
+from boucle.serving.batch.ask import TOLD, begin_process, columns_of, finished, part_file, predict_apart, predict_piece
 from boucle.serving.batch.plan import PIECE_ROWS, make_plan
 from boucle.serving.batch.records import BadRow, BatchReport, Part, Piece, Plan
 from boucle.serving.batch.result import put_together, workplace, write_bad_rows
@@ -71,7 +71,7 @@ def predict_table(
         listed = out.with_name(f"{out.name}.left-out.jsonl")
         if bad or listed.exists():  # an earlier result's list would be taken for this one's
             write_bad_rows(bad, listed)
-        put_together((part_file(folder, piece) for piece in plan.pieces), out, folder)
+        put_together([part_file(folder, piece) for piece in plan.pieces], columns_of(predictor.signature), out, folder)
     return BatchReport(
         out=str(out),
         bad_rows=str(listed) if bad else None,
