@@ -13,6 +13,7 @@ from boucle.governance import api
 from boucle.governance.records import Objective, Policy
 from boucle.identity.api import GRANTS, Principal, local_principal
 from boucle.identity.http import Request, Response, Route
+from boucle.kernel.care.turns import present_since
 from boucle.kernel.errors import GatesRefused, InvalidInput, Refused
 from boucle.kernel.store import Store
 from boucle.loop.run_facts import facts_of_run
@@ -193,3 +194,20 @@ def test_the_server_says_who_began_a_run_that_comes_from_a_spool(store: Store) -
     assert store.read(lambda conn: makers(conn, "shop", [run])) == {"person:eve"}
     told = get_run(store, run)
     assert store.read(lambda conn: facts_of_run(store, conn, told))["by"] == "eve"
+
+
+@pytest.mark.parametrize("field", ["run_id", "model_id"])
+def test_what_could_be_no_id_makes_no_version_of_files_kept_elsewhere(store: Store, field: str) -> None:
+    for given in (":boom", "a b", "../a", "x" * 257, "\u00e9", "a\n"):
+        with pytest.raises(InvalidInput, match=f"{field} is"):
+            register(store, "s3://b/x", **{field: given})
+    assert register(store, "s3://b/x", **{field: "0123_run-of-another-server"}).number == 1
+
+
+def test_judging_what_was_reported_keeps_nothing_else_from_collection(store: Store, run_id: str) -> None:
+    report(store, run_id, 0.9)
+    register(store, "s3://b/x", run_id=run_id)
+    store.blobs.close()
+    api.set_policy(store, local_principal(), **WHO, policy=AUC)
+    assert api.standing(store, **WHO, number=1).report is not None
+    assert present_since(store.blobs.root) is None

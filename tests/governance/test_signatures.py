@@ -17,6 +17,7 @@ from boucle.governance.strictness import dropped, strictest, weakens
 from boucle.governance.tables import signatures
 from boucle.identity.api import local_principal
 from boucle.kernel import audit, trees
+from boucle.kernel.care.turns import present_since
 from boucle.kernel.errors import Damaged, GatesRefused, InvalidInput, Refused
 from boucle.kernel.store import Store
 from boucle.models.records import ModelVersion
@@ -48,6 +49,12 @@ def two(store: Store, candidate: Make) -> list[ModelVersion]:
     made = [candidate(name, 0.7).version for name in ("one", "two")]
     api.set_policy(store, local_principal(), **WHO, policy=SIGNED)
     return made
+
+
+def test_a_signature_that_is_kept_keeps_nothing_else_from_collection(store: Store, two: list[ModelVersion]) -> None:
+    store.blobs.close()
+    add(store, 1, signed(store, two[0]))
+    assert present_since(store.blobs.root) is None
 
 
 def refusal(store: Store, number: int) -> GatesRefused:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from boucle.app.main import run_command
+from boucle.governance.api import delete_model, rename_model
 from boucle.identity.http import Request, Response
 from boucle.kernel.store import Store
 from boucle.models.api import create_model
@@ -26,13 +27,17 @@ def fill(store: Store) -> None:
     delete_run(store, "churn", store.write(creation(store, "churn", started_ms=BEGAN_MS + 1000)).id)
     create_model(store, project_id="bought", name="m", author="person:ada")
     get_experiment(store, "chrun", 0)
+    for name in ("gone", "old"):
+        create_model(store, project_id="bought", name=name, author="person:ada")
+    delete_model(store, project_id="bought", model="gone", actor="person:ada")
+    rename_model(store, project_id="bought", model="old", new_name="new", actor="person:ada")
 
 
 def test_a_store_lists_the_projects_that_were_written_to(store: Store) -> None:
     assert list_projects(store) == []
     fill(store)
     assert list_projects(store) == [
-        Project(project="bought", experiments=0, runs=0, models=1, newest_run_at=None),
+        Project(project="bought", experiments=0, runs=0, models=2, newest_run_at=None),
         Project(project="churn", experiments=2, runs=1, models=0, newest_run_at=datetime(2013, 3, 1, tzinfo=UTC)),
     ]
     (route,) = [one for one in routes(store) if one.path == "/projects"]

@@ -18,7 +18,8 @@ def notices(store: Store, project_id: str, model: str, policy: Policy) -> list[s
     if policy.reviews and not store.read(has_users):
         told.append(f"it asks for reviews, and without users nobody can review: {FIRST_USERS}")
     for pointer, number in sorted(store.read(lambda conn: _pointers(conn, project_id, model, policy))):
-        report = report_about(store, get_version(store, project_id, model, number), policy, store.clock.now())
+        with store.visit() as here:
+            report = report_about(here, get_version(store, project_id, model, number), policy, store.clock.now())
         if not report.passed:
             told.append(
                 f"{pointer!r} points at version {number}, which does not meet it, and goes on pointing there until "

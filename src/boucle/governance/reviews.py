@@ -134,7 +134,6 @@ def waive(
     version = get_version(store, project_id, model, number)
     store.read(lambda conn: _check_not_author(conn, principal, version))
     at, waiver_id = store.clock.now(), store.ids.new("waiver")
-    report = _report_with(store, version, gate, at)
 
     def unit(conn: Connection) -> Waiver:
         known_version(conn, project_id, model, number)
@@ -156,7 +155,9 @@ def waive(
         _tell_waiver(conn, waiver)
         return waiver
 
-    return store.write(unit)
+    with store.visit() as here:
+        report = _report_with(here, version, gate, at)
+        return here.write(unit)
 
 
 def _check_waiver(model: str, number: int, gate: str, reason: str, days: float) -> None:

@@ -35,40 +35,41 @@ def add_signature(
     version = get_version(store, project_id, model, number)
     public = read_public(key.encode(), "the given key")
     _verify(store, version.bundle_digest, signature, key, f"version {number} of {model}")
-    found = Signature(
-        id=store.ids.new("signature"),
-        project_id=project_id,
-        bundle_digest=version.bundle_digest,
-        statement_digest=store.blobs.put(signature),
-        key_fingerprint=fingerprint(public),
-        key=public_pem(public).decode(),
-        added_by=actor,
-        added_at=store.clock.now(),
-    )
-
-    def unit(conn: Connection) -> Signature:
-        known_version(conn, project_id, model, number)
-        for known in tables.all_signatures(conn, project_id, version.bundle_digest):
-            if known.statement_digest == found.statement_digest:
-                return known
-        tables.add_signature(conn, found)
-        audit.append(
-            conn,
+    with store.visit() as here:
+        found = Signature(
+            id=here.ids.new("signature"),
             project_id=project_id,
-            actor=actor,
-            action="version.sign",
-            subject=f"{model}/{number}",
-            details={
-                "signature": found.id,
-                "bundle_digest": found.bundle_digest,
-                "statement_digest": found.statement_digest,
-                "key_fingerprint": found.key_fingerprint,
-            },
-            at=found.added_at,
+            bundle_digest=version.bundle_digest,
+            statement_digest=here.blobs.put(signature),
+            key_fingerprint=fingerprint(public),
+            key=public_pem(public).decode(),
+            added_by=actor,
+            added_at=here.clock.now(),
         )
-        return found
 
-    return store.write(unit)
+        def unit(conn: Connection) -> Signature:
+            known_version(conn, project_id, model, number)
+            for known in tables.all_signatures(conn, project_id, version.bundle_digest):
+                if known.statement_digest == found.statement_digest:
+                    return known
+            tables.add_signature(conn, found)
+            audit.append(
+                conn,
+                project_id=project_id,
+                actor=actor,
+                action="version.sign",
+                subject=f"{model}/{number}",
+                details={
+                    "signature": found.id,
+                    "bundle_digest": found.bundle_digest,
+                    "statement_digest": found.statement_digest,
+                    "key_fingerprint": found.key_fingerprint,
+                },
+                at=found.added_at,
+            )
+            return found
+
+        return here.write(unit)
 
 
 def signatures_of(store: Store, version: ModelVersion) -> list[Signature]:

@@ -17,7 +17,8 @@ def standing(store: Store, project_id: str, model: str, number: int) -> Standing
     """Everything about a version that decides whether it may take charge; nothing is judged for good."""
     version = get_version(store, project_id, model, number)
     found = store.read(lambda conn: tables.in_force(conn, project_id, model))
-    report = None if found is None else report_about(store, version, found.policy, store.clock.now())
+    with store.visit() as here:
+        report = None if found is None else report_about(here, version, found.policy, store.clock.now())
 
     def ask(conn: Connection) -> Standing:
         (facts,) = version_facts(conn, [version])

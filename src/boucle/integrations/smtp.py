@@ -3,6 +3,9 @@
 import smtplib
 import socket
 import ssl
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -11,13 +14,15 @@ from typing import Final
 from boucle.integrations.variables import value_of
 from boucle.integrations.words import headline, lines
 from boucle.kernel.store import Store
-from boucle.models.webhooks.calls import TIMEOUT_S, address_of, allowed, refused
+from boucle.models.webhooks.calls import TIMEOUT_S, address_of, allowed, cut_off, refused
 from boucle.models.webhooks.records import Sent
 from boucle.monitoring.alerting.policy import EmailRoute
 from boucle.monitoring.alerting.records import Notification
 
 DELIVERED: Final = 250
 """SMTP's own number for a letter that was taken."""
+_IN_ALL_S: Final = 30.0
+"""How long a letter may take: many steps, each of which has its own limit."""
 
 
 def send(store: Store, route: EmailRoute, told: Notification, delivery_id: str, now: datetime) -> Sent:
@@ -32,7 +37,8 @@ def send(store: Store, route: EmailRoute, told: Notification, delivery_id: str, 
         address = address_of(route.host, route.port, private=host.private)
         if address is None:
             return Sent(problem=refused(route.host))
-        with _connection(route, address) as server:
+        with ExitStack() as ending:
+            server = ending.enter_context(_connection(route, address, ending))
             if route.security == "starttls":
                 server.starttls(context=ssl.create_default_context())
             if user:
@@ -63,33 +69,38 @@ def letter(route: EmailRoute, told: Notification, delivery_id: str, now: datetim
     return made
 
 
-def _connection(route: EmailRoute, address: str) -> smtplib.SMTP:
-    if route.security == "tls":
-        return _Tls(route.host, route.port, address)
-    return _Plain(route.host, route.port, address)
+def _connection(route: EmailRoute, address: str, ending: ExitStack) -> smtplib.SMTP:
+    """A connection that is cut off if all of it takes too long, until `ending` is left."""
+
+    def connect(timeout: float) -> socket.socket:
+        deadline = time.monotonic() + _IN_ALL_S
+        raw = socket.create_connection((address, route.port), timeout)
+        ending.enter_context(cut_off(raw, deadline))
+        return raw
+
+    return (_Tls if route.security == "tls" else _Plain)(route.host, route.port, connect)
 
 
 class _Plain(smtplib.SMTP):
     """Connects to the address that was checked, whatever the name stands for by now; certificates are of the name."""
 
-    def __init__(self, host: str, port: int, address: str) -> None:
-        self._address = address
+    def __init__(self, host: str, port: int, connect: Callable[[float], socket.socket]) -> None:
+        self._connect = connect
         super().__init__(host, port, timeout=TIMEOUT_S)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - as the base calls it
-        return socket.create_connection((self._address, port), timeout)
+        return self._connect(timeout)
 
 
 class _Tls(smtplib.SMTP_SSL):
     """The same, encrypted from the first byte."""
 
-    def __init__(self, host: str, port: int, address: str) -> None:
-        self._address = address
+    def __init__(self, host: str, port: int, connect: Callable[[float], socket.socket]) -> None:
+        self._connect = connect
         super().__init__(host, port, timeout=TIMEOUT_S, context=ssl.create_default_context())
 
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        raw = socket.create_connection((self._address, port), timeout)
-        return self.context.wrap_socket(raw, server_hostname=host)
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - as the base calls it
+        return self.context.wrap_socket(self._connect(timeout), server_hostname=host)
 
 
 def _without(text: str, secret: str) -> str:

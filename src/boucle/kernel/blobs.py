@@ -89,6 +89,10 @@ class BlobStore:
         """Whether a blob is kept here."""
         return self._file(digest).is_file()
 
+    def use(self, digest: Digest) -> bool:
+        """Whether a blob is kept here; it then counts as used now, which spares it until this user has named it."""
+        return self.presence.use(self._file(digest))
+
     def verify(self, digest: Digest) -> None:
         """Raise Damaged if a blob's bytes are not what they were, NotFound if there are none."""
         file = self.path(digest)

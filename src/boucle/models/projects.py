@@ -40,7 +40,8 @@ def _projects(conn: Connection) -> list[Project]:
     }
     alive = experiments.c.lifecycle == "active"
     of_experiments = _counts(conn, select(experiments.c.project_id, func.count()).where(alive))
-    of_models = _counts(conn, select(registered_models.c.project_id, func.count()))
+    undeleted = registered_models.c.deleted_ms.is_(None)
+    of_models = _counts(conn, select(registered_models.c.project_id, func.count()).where(undeleted))
     return [
         Project(
             project=name,

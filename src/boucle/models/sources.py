@@ -24,6 +24,8 @@ from boucle.runs.artifacts import freeze_tree, output_named, tree_of
 from boucle.runs.logged_models import get_logged_model
 
 _MODEL_ID: Final = re.compile(r"m-[0-9a-f]{32}")
+_ID: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,255}")
+"""What an id of a run or a logged model looks like, of whatever server. What is not kept here cannot be looked up."""
 _ELSEWHERE: Final = frozenset(
     {"s3", "gs", "wasb", "wasbs", "abfs", "abfss", "dbfs", "hdfs", "viewfs", "r2", "http", "https", "hf", "ftp", "sftp"}
 )
@@ -55,8 +57,14 @@ def make_version(
 ) -> ModelVersion:
     """Register a version as a client names it, its files frozen now.
 
-    InvalidInput if the run or the logged model is not the one that the source is of.
+    InvalidInput if the run or the logged model is not the one that the source is of, or could be none.
     """
+    for field, given in (("run_id", run_id), ("model_id", model_id or "")):
+        if given and not _ID.fullmatch(given):
+            raise InvalidInput(
+                f"{field} is {given[:100]!r}; allowed are letters, digits, `_` and `-`, at most 256, with a letter or "
+                "digit at the front"
+            )
     with store.visit() as here:
         here.read(lambda conn: known_model(conn, project_id, model))
         if (tags or {}).get(PROMPT, "").lower() == "true":

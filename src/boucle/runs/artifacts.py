@@ -219,7 +219,7 @@ def freeze_tree(store: Store, entries: Sequence[TreeEntry]) -> Digest:
     blobs = store.blobs
     blobs.presence.begin()
     for digest in {entry.digest for entry in entries}:
-        if not (blobs.has(digest) and blobs.presence.use(blobs.path(digest))):
+        if not blobs.use(digest):
             raise Conflict(f"blob {short(digest)} went while its tree was frozen", hint="log the files again")
     return blobs.put(canonical_json(sorted(entries, key=lambda entry: entry.path)))
 

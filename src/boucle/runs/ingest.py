@@ -40,6 +40,7 @@ from boucle.runs.spool.records import (
 from boucle.runs.tables import datasets, run_datasets, run_params, run_tags, runs, spools
 
 _SPOOL: Final = re.compile("[0-9a-f]{32}")
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _TOLD: Final = 20
 
 
@@ -61,9 +62,6 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
         except msgspec.MsgspecError as error:
             refused.append(f"a frame before {start + behind} holds no record: {error}")
     named = dict.fromkeys(one.blob for _, one in records if isinstance(one, Artifact))
-    missing = [blob for blob in named if re.fullmatch("[0-9a-f]{64}", blob) and not store.blobs.has(Digest(blob))]
-    if missing:
-        return Taken(position=start, missing=missing)
     end, now_ms = start + found.end, to_ms(store.clock.now())
 
     def unit(conn: Connection) -> Taken:
@@ -83,7 +81,9 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
             conn.execute(update(spools).where(spools.c.id == spool).values(**values))
         return Taken(position=end, refused=(refused + batch.refused)[:_TOLD])
 
-    return store.write(unit)
+    with store.visit() as here:
+        missing = [blob for blob in named if _DIGEST.fullmatch(blob) and not here.blobs.use(Digest(blob))]
+        return Taken(position=start, missing=missing) if missing else here.write(unit)
 
 
 class _Batch:
@@ -201,7 +201,7 @@ class _Batch:
             self._conn.execute(statement.on_conflict_do_update(index_elements=["run", "name"], set_={"value": value}))
 
     def _artifact(self, record: Artifact) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", record.blob):
+        if not _DIGEST.fullmatch(record.blob):
             raise InvalidInput(f"artifact {record.path[:60]!r} names {record.blob[:80]!r}, which is no digest")
         place = artifacts.place_of_run(self._conn, self._project_id, self.run_id, checked(record.path))
         artifacts.put(self._conn, self._project_id, place, Digest(record.blob), record.size, record.at_ms)

@@ -26,13 +26,14 @@ def routes(store: Store) -> list[Route]:
 
     async def blob(request: Request) -> Response:
         """Take the bytes of an artifact, whose name is their SHA-256."""
-        incoming = await asyncio.to_thread(Incoming, store.blobs)
-        try:
-            async for piece in request.chunks():
-                await asyncio.to_thread(incoming.write, piece)
-            found = await asyncio.to_thread(incoming.finish)
-        finally:
-            await asyncio.to_thread(incoming.abort)
+        with store.visit() as here:
+            incoming = await asyncio.to_thread(Incoming, here.blobs)
+            try:
+                async for piece in request.chunks():
+                    await asyncio.to_thread(incoming.write, piece)
+                found = await asyncio.to_thread(incoming.finish)
+            finally:
+                await asyncio.to_thread(incoming.abort)
         if found != request.values["digest"]:
             raise InvalidInput(f"the bytes have the digest {found}, not {request.values['digest'][:80]!r}")
         return Response(body=msgspec.json.encode({"digest": found}))

@@ -1,7 +1,9 @@
 """A store whose clock stands still, and a receiver on this machine that keeps what it gets."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,6 +51,58 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.came.notify_all()
 
     def log_message(self, *_: object) -> None: ...
+
+
+class Dripping:
+    """Answers with one byte of a header after another, and never comes to an end by itself."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self._came = threading.Condition()
+        self._calls = 0
+        self.ended = threading.Event()
+        """Set when a caller has hung up."""
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+
+    @property
+    def is_open(self) -> bool:
+        return not self.ended.is_set()
+
+    def wait_for(self, count: int) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: self._calls >= count, timeout=20)
+
+    def __enter__(self) -> "Dripping":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            try:
+                caller = self._listener.accept()[0]
+            except OSError:
+                return
+            with caller, suppress(OSError):
+                caller.recv(65536)
+                with self._came:
+                    self._calls += 1
+                    self._came.notify_all()
+                caller.sendall(b"HTTP/1.1 200 OK\r\nx-long: ")
+                while not self._over.wait(0.05):
+                    caller.sendall(b"x")
+            self.ended.set()
 
 
 @pytest.fixture

@@ -4,16 +4,18 @@ import json
 import socket
 
 import pytest
+from sqlalchemy import select
 
 from boucle.kernel import audit
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
-from boucle.models.webhooks import api, rules
+from boucle.models.webhooks import api, calls, rules
+from boucle.models.webhooks import store as tables
 from boucle.models.webhooks.delivery import Dispatcher, try_out
 from boucle.models.webhooks.records import Webhook
 
-from .conftest import Receiver
+from .conftest import Dripping, Receiver
 
 ALIAS = "model_version_alias.created"
 
@@ -91,8 +93,6 @@ def test_what_fails_is_tried_again_with_the_same_id(store: Store, receiver: Rece
 
 
 def test_what_fails_again_and_again_is_given_up_and_shown(store: Store, receiver: Receiver, hook: Webhook) -> None:
-    from boucle.models.webhooks import store as tables
-
     tell(store)
     (delivery,) = store.read(lambda conn: tables.due(conn, 2**60, 5))
     store.write(lambda conn: tables.failed(conn, delivery.id, "it answered 500", None))
@@ -103,8 +103,6 @@ def test_what_fails_again_and_again_is_given_up_and_shown(store: Store, receiver
 
 @pytest.mark.usefixtures("hook")
 def test_one_of_two_processes_delivers(store: Store) -> None:
-    from boucle.models.webhooks import store as tables
-
     tell(store)
     (delivery,) = store.read(lambda conn: tables.due(conn, 2**60, 5))
     claims = [store.write(lambda conn: tables.claim(conn, delivery, 2**60)) for _ in range(2)]
@@ -135,6 +133,8 @@ def test_an_address_is_checked_when_it_is_connected_to(
         "::1",
         "::ffff:192.168.0.1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::a9fe:a9fe",
+        "::127.0.0.1",
         "0.0.0.0",
     ):
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
@@ -142,6 +142,48 @@ def test_an_address_is_checked_when_it_is_connected_to(
         sent = try_out(store, "p", hook.id)
         assert (sent.status, "may be called" in (sent.problem or "")) == (None, True), address
     assert receiver.got == []
+
+
+@pytest.mark.parametrize("address", ["fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe%eth0", "::169.254.169.254"])
+def test_what_tells_machines_their_secrets_is_never_called(address: str) -> None:
+    assert not rules.may_call(address, private=True)
+
+
+@pytest.mark.usefixtures("hook")
+def test_a_receiver_that_drips_is_cut_off_and_holds_up_nobody_else(
+    store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "TIMEOUT_S", 2.0)
+    with Dripping() as dripping:
+        slow = made(store, dripping.url, name="slow")
+        for version in ("1", "2"):
+            tell(store, version)
+        dispatcher = Dispatcher(store)
+        dispatcher.start()
+        dripping.wait_for(1)
+        receiver.wait_for(2)
+        assert dripping.is_open, "the other webhook got both while this one still dripped"
+        assert dripping.ended.wait(20), "it was never cut off"
+        dispatcher.stop()
+    assert api.waiting(store) == {slow.id: (2, 0)}
+    problems = store.read(lambda conn: conn.scalars(select(tables.webhook_deliveries.c.problem)).all())
+    assert set(problems) == {"TimeoutError: it took too long", None}
+
+
+def test_what_waits_for_a_disabled_webhook_waits_until_it_is_enabled(
+    store: Store, receiver: Receiver, hook: Webhook
+) -> None:
+    tell(store)
+    (delivery,) = store.read(lambda conn: tables.due(conn, 2**60, 5))
+    api.update(store, "p", hook.id, status="DISABLED", actor="person:ada")
+    assert store.read(lambda conn: tables.due(conn, 2**60, 5)) == []
+    assert store.write(lambda conn: tables.claim(conn, delivery, 2**60)) is None
+    api.update(store, "p", hook.id, status="ACTIVE", actor="person:ada")
+    dispatcher = Dispatcher(store)
+    dispatcher.start()
+    receiver.wait_for(1)
+    dispatcher.stop()
+    assert api.waiting(store) == {}
 
 
 def test_a_host_that_is_forbidden_later_is_called_no_more(store: Store, receiver: Receiver, hook: Webhook) -> None:

@@ -6,8 +6,10 @@ See the threat model in `boucle.models.webhooks.rules`.
 import http.client
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import SplitResult
 
@@ -18,6 +20,7 @@ from boucle.models.webhooks import store as tables
 from boucle.models.webhooks.records import Host, Sent
 
 TIMEOUT_S: Final = 10.0
+"""How long a message may take in all, from the first byte out to the last one in."""
 _ANSWER_BYTES: Final = 4096
 
 
@@ -60,16 +63,45 @@ def _post(parts: SplitResult, body: bytes, headers: dict[str, str], *, private: 
     raw = socket.create_connection((address, port), timeout=TIMEOUT_S)
     connection = http.client.HTTPConnection(name, port)
     try:
-        connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=name) if secure else raw
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target, body, headers)
-        raw_left = max(deadline - time.monotonic(), 0.1)
-        connection.sock.settimeout(raw_left)
-        answer = connection.getresponse()
-        return Sent(status=answer.status, body=answer.read(_ANSWER_BYTES).decode(errors="replace"))
+        with cut_off(raw, deadline):
+            connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=name) if secure else raw
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("POST", target, body, headers)
+            answer = connection.getresponse()
+            return Sent(status=answer.status, body=answer.read(_ANSWER_BYTES).decode(errors="replace"))
     finally:
         connection.close()
         raw.close()
+
+
+@contextmanager
+def cut_off(raw: socket.socket, deadline: float) -> Iterator[None]:
+    """Shut a connection at a moment of `time.monotonic`, whatever is being done with it: TimeoutError then.
+
+    A socket's own timeout counts anew with each byte, so a receiver that drips would hold its caller for ever.
+    """
+    over = threading.Event()
+    # A socket of its own for the same connection: TLS takes the first one over.
+    with raw.dup() as same:
+
+        def shut() -> None:
+            over.set()
+            with suppress(OSError):
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(deadline - time.monotonic(), 0), shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, http.client.HTTPException):
+            if not over.is_set():
+                raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if over.is_set():  # what was read by then looks whole, and may be the half of a header
+            raise TimeoutError("it took too long")
 
 
 def address_of(name: str, port: int, *, private: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""Sending messages to webhooks: one thread that looks for what is due, tries it, and tries it again.
+"""Sending messages to webhooks: one thread looks for what is due, others try it, one for each webhook at a time.
 
 At least once: a process that is killed between an answer and its note sends again, with the same id. Several processes
 may do this on one store; each delivery is claimed before it is tried.
@@ -6,7 +6,6 @@ may do this on one store; each delivery is claimed before it is tried.
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from boucle.kernel.clock import to_ms
@@ -22,6 +21,8 @@ _LOOK_S: Final = 1.0
 _CLAIM_MS: Final = 60_000
 """Longer than an attempt takes: who claims a delivery and dies holds it up by no more than this."""
 _AT_ONCE: Final = 8
+_END_S: Final = 5.0
+"""How long a stop waits for what is being tried: less than an attempt may take."""
 _EXAMPLE: Final = {"name": "example", "version": "1", "alias": "example", "key": "example", "value": "example"}
 _log: Final = logging.getLogger("boucle.webhooks")
 
@@ -31,7 +32,12 @@ class Dispatcher:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._changed = threading.Condition()
+        self._busy: set[str] = set()
+        """Webhooks that are being called, each by a thread of its own."""
+        self._freed = False
+        """Whether one of them can be called again."""
         self._thread = threading.Thread(target=self._serve, name="webhooks", daemon=True)
 
     def start(self) -> None:
@@ -39,23 +45,69 @@ class Dispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is being tried; the rest is in the store and goes on at the next start."""
-        self._stopped.set()
+        """Begin nothing more, and give what is being tried a moment to end.
+
+        The rest is in the store and goes on at the next start; so does what does not end, by the same id.
+        """
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._busy, _END_S)
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_END_S)
 
     def _serve(self) -> None:
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="webhook") as pool:
-            while not self._stopped.wait(_LOOK_S):
-                try:
-                    list(pool.map(self._try, self._due()))
-                except BoucleError as error:  # such as a full disk: what is due stays due
-                    _log.warning("webhooks wait: %s", error.message)
-                except Exception:  # noqa: BLE001 - the edge of this thread, which must outlive a mistake
-                    _log.exception("webhooks wait: internal error")
+        while self._may_go_on():
+            try:
+                for delivery in self._due():
+                    self._begin(delivery)
+            except BoucleError as error:  # such as a full disk: what is due stays due
+                _log.warning("webhooks wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - the edge of this thread, which must outlive a mistake
+                _log.exception("webhooks wait: internal error")
+
+    def _may_go_on(self) -> bool:
+        """After a while, or as soon as a webhook can be called again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._freed, _LOOK_S)
+            self._freed = False
+            return not self._stopped
 
     def _due(self) -> list[Delivery]:
-        return self._store.read(lambda conn: tables.due(conn, to_ms(self._store.clock.now()), _AT_ONCE))
+        with self._changed:
+            busy = sorted(self._busy)
+        now_ms, free = to_ms(self._store.clock.now()), _AT_ONCE - len(busy)
+        return self._store.read(lambda conn: tables.due(conn, now_ms, free, but=busy)) if free else []
+
+    def _begin(self, delivery: Delivery) -> None:
+        """Try one delivery aside: so that a slow receiver holds up nobody but itself."""
+        with self._changed:
+            if self._stopped:
+                return
+            self._busy.add(delivery.webhook_id)
+        try:
+            threading.Thread(target=self._try_aside, args=(delivery,), name="webhook", daemon=True).start()
+        except RuntimeError:  # no more threads: what is due stays due
+            self._end(delivery, is_free=False)
+            raise
+
+    def _try_aside(self, delivery: Delivery) -> None:
+        is_free = False
+        try:
+            self._try(delivery)
+            is_free = True
+        except BoucleError as error:
+            _log.warning("webhooks wait: %s", error.message)
+        except Exception:  # noqa: BLE001 - the edge of this thread
+            _log.exception("webhooks wait: internal error")
+        finally:
+            self._end(delivery, is_free=is_free)
+
+    def _end(self, delivery: Delivery, *, is_free: bool) -> None:
+        with self._changed:
+            self._busy.discard(delivery.webhook_id)
+            self._freed |= is_free
+            self._changed.notify_all()
 
     def _try(self, delivery: Delivery) -> None:
         until = to_ms(self._store.clock.now()) + _CLAIM_MS

@@ -25,6 +25,13 @@ _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
 _LONGEST_URL: Final = 500
 
+_NEVER: Final = tuple(map(ipaddress.IPv6Network, ("fd00:ec2::/32", "fd20:ce::/32", "64:ff9b:1::/48")))
+"""Where AWS and Google tell machines their secrets, beside the link-local addresses; and what a translator of the own
+network makes IPv4 addresses of, nobody else knows which."""
+_WRAPPING: Final = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96")))
+"""IPv6 addresses whose last 32 bits are an IPv4 address that the connection may go to."""
+_NOBODY, _ITSELF = ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1")
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -91,9 +98,11 @@ def may_call(address: str, *, private: bool) -> bool:
     True
     >>> may_call("169.254.169.254", private=True), may_call("::ffff:127.0.0.1", private=False)
     (False, False)
+    >>> may_call("fd00:ec2::254", private=True), may_call("fd12::1", private=True), may_call("::1", private=True)
+    (False, True, True)
     """
     one = _plain(ipaddress.ip_address(address.partition("%")[0]))
-    if one.is_link_local or one.is_multicast or one.is_unspecified:
+    if one.is_link_local or one.is_multicast or one.is_unspecified or any(one in net for net in _NEVER):
         return False
     if one.is_global:
         return True
@@ -121,11 +130,7 @@ def wait_ms(attempts: int) -> int:
 
 def _plain(address: Address) -> Address:
     """The IPv4 address that an IPv6 address wraps, if it does."""
-    if isinstance(address, ipaddress.IPv6Address):
-        nat64 = address in ipaddress.IPv6Network("64:ff9b::/96")
-        return (
-            address.ipv4_mapped
-            or address.sixtofour
-            or (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if nat64 else address)
-        )
-    return address
+    if not isinstance(address, ipaddress.IPv6Address) or address in (_NOBODY, _ITSELF):
+        return address
+    wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if any(address in net for net in _WRAPPING) else None
+    return address.ipv4_mapped or address.sixtofour or wrapped or address

@@ -1,7 +1,7 @@
 """Tables of webhooks, of the hosts they may call, and of what is on its way."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import (
@@ -68,6 +68,9 @@ webhook_deliveries = Table(
     Index("ix_webhook_deliveries_next", "next_ms"),
 )
 """What has not arrived. One without `next_ms` was given up, and stays until its webhook is deleted."""
+
+_ENABLED: Final = webhook_deliveries.c.webhook_id.in_(select(webhooks.c.id).where(webhooks.c.status == "ACTIVE"))
+"""What waits for a disabled webhook waits on, until it is enabled or deleted."""
 
 
 def add(conn: Connection, webhook: Webhook, secret: str | None) -> None:
@@ -143,14 +146,16 @@ def enqueue(conn: Connection, project_id: str, deliveries: Sequence[Delivery]) -
         conn.execute(insert_or_ignore(webhook_deliveries).on_conflict_do_nothing(), rows)
 
 
-def due(conn: Connection, at_ms: int, limit: int) -> list[Delivery]:
-    """What is to be tried now, the longest due first."""
-    query = (
-        select(webhook_deliveries)
-        .where(webhook_deliveries.c.next_ms <= at_ms)
-        .order_by(webhook_deliveries.c.next_ms, webhook_deliveries.c.id)
-        .limit(limit)
+def due(conn: Connection, at_ms: int, limit: int, *, but: Collection[str] = ()) -> list[Delivery]:
+    """What is to be tried now, the longest due first: one for each enabled webhook but some."""
+    by_age = (webhook_deliveries.c.next_ms, webhook_deliveries.c.id)
+    turn = func.row_number().over(partition_by=webhook_deliveries.c.webhook_id, order_by=by_age).label("turn")
+    waiting = (
+        select(webhook_deliveries, turn)
+        .where(webhook_deliveries.c.next_ms <= at_ms, _ENABLED, webhook_deliveries.c.webhook_id.not_in(but))
+        .subquery()
     )
+    query = select(waiting).where(waiting.c.turn == 1).order_by(waiting.c.next_ms, waiting.c.id).limit(limit)
     return [
         Delivery(id=row.id, webhook_id=row.webhook_id, body=row.body, attempts=row.attempts, next_ms=row.next_ms)
         for row in conn.execute(query)
@@ -158,10 +163,13 @@ def due(conn: Connection, at_ms: int, limit: int) -> list[Delivery]:
 
 
 def claim(conn: Connection, delivery: Delivery, until_ms: int) -> tuple[Webhook, str | None] | None:
-    """Take a due delivery for oneself until a moment; its webhook and secret, or None if somebody else was first."""
+    """Take a due delivery for oneself until a moment; its webhook and secret.
+
+    None if somebody else was first, or the webhook was disabled meanwhile.
+    """
     mine = (webhook_deliveries.c.id == delivery.id) & (webhook_deliveries.c.next_ms == delivery.next_ms)
     taken = conn.execute(
-        update(webhook_deliveries).where(mine).values(next_ms=until_ms, attempts=delivery.attempts + 1)
+        update(webhook_deliveries).where(mine, _ENABLED).values(next_ms=until_ms, attempts=delivery.attempts + 1)
     ).rowcount
     if not taken:
         return None

@@ -177,15 +177,15 @@ class _Doors:
         with ExitStack() as ending:
             visitor = ending.enter_context(self.store.visit())
             incoming = ending.enter_context(visitor.blobs.receive())
-            waiting: list[bytes] = []
+            waiting = bytearray()
             async for piece in request.chunks():
-                waiting.append(piece)
-                if sum(map(len, waiting)) >= PIECE_BYTES:
-                    await asyncio.to_thread(incoming.write, b"".join(waiting))
+                waiting += piece
+                if len(waiting) >= PIECE_BYTES:
+                    await asyncio.to_thread(incoming.write, bytes(waiting))
                     waiting.clear()
 
             def finish() -> None:
-                incoming.write(b"".join(waiting))
+                incoming.write(bytes(waiting))
                 digest, now_ms = incoming.finish(), to_ms(visitor.clock.now())
                 visitor.write(lambda conn: artifacts.put(conn, request.project, place, digest, incoming.size, now_ms))
 
