@@ -17,15 +17,18 @@ _IN_URL: Final = re.compile(r"(\w+://)[^/\s@]+@")
 _LONGEST: Final = 8000
 
 
-def process_tags(folder: Path, argv: Sequence[str]) -> dict[str, str]:
-    """By which command, where, in which process and Python; also the seed of Python's hashes where one is set."""
+def process_tags(folder: Path | None, argv: Sequence[str]) -> dict[str, str]:
+    """By which command, where, in which process and Python; also the seed of Python's hashes where one is set.
+
+    No `folder` is one that was deleted under the process.
+    """
     hash_seed = os.environ.get("PYTHONHASHSEED", "")
     found = {
         **({"boucle.hash_seed": hash_seed} if hash_seed.isdecimal() else {}),
         "mlflow.source.name": argv[0] if argv and argv[0] else "python",
         "mlflow.source.type": "NOTEBOOK" if "ipykernel" in sys.modules else "LOCAL",
         "boucle.command": without_secrets(" ".join(masked(argv))),
-        "boucle.folder": str(folder),
+        **({} if folder is None else {"boucle.folder": str(folder)}),
         "boucle.host": os.uname().nodename,
         "boucle.process": str(os.getpid()),
         "boucle.python": sys.version.split()[0],

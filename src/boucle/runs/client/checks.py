@@ -7,11 +7,13 @@ from typing import Final, SupportsFloat, SupportsIndex
 
 from boucle.kernel.errors import InvalidInput
 from boucle.runs import limits
+from boucle.runs.artifact_paths import checked
 from boucle.runs.spool.records import ParamValue
 
 LARGEST_STEP: Final = 2**53
 MOST_AT_ONCE: Final = 10_000
-_BAD_PATH: Final = re.compile(r"[\0-\x1f\x7f\\]")
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
+"""What no store keeps in a text: a null character, and half of a surrogate pair."""
 
 
 def as_metrics(metrics: Mapping[str, SupportsFloat] | str, value: SupportsFloat | None) -> dict[str, SupportsFloat]:
@@ -34,13 +36,29 @@ def checked_step(step: SupportsIndex) -> int:
     except TypeError as error:
         raise InvalidInput(f"step is {step!r}; allowed are whole numbers") from error
     if abs(number) > LARGEST_STEP:
-        raise InvalidInput(f"step is {number}; allowed are -2**53 to 2**53")
+        raise InvalidInput(f"step has {number.bit_length()} bits; allowed are -2**53 to 2**53")
     return number
 
 
-def shortened(params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    """Params whose texts are cut to what a store takes."""
-    return {name: value[:500] if isinstance(value, str) else value for name, value in params.items()}
+def checked_moment(at_ms: SupportsIndex) -> int:
+    """Milliseconds since 1970 as a plain whole number."""
+    try:
+        number = operator.index(at_ms)
+    except TypeError as error:
+        raise InvalidInput(f"at_ms is {at_ms!r}; allowed are whole milliseconds since 1970") from error
+    if not 0 <= number <= limits.MAX_INT64:
+        raise InvalidInput("at_ms is out of range; allowed are milliseconds since 1970, 0 to 2**63 - 1")
+    return number
+
+
+def storable(value: object) -> ParamValue:
+    """An argument of a call as a param that a store takes: long texts are cut, what no text holds becomes a `?`.
+
+    >>> storable("a\\0b"), len(str(storable("x" * 7000)))
+    ('a?b', 6000)
+    """
+    plain = _plain(value)
+    return _NO_TEXT.sub("?", plain)[: limits.MAX_PARAM] if isinstance(plain, str) else plain
 
 
 def check_text(what: str, text: str, longest: int) -> None:
@@ -70,13 +88,29 @@ def checked_params(params: Mapping[str, object]) -> dict[str, ParamValue]:
         raise InvalidInput(f"params are {params!r}; allowed are names with values", hint='run.log_params({"depth": 3})')
     for name, value in params.items():
         check_name(name)
-        plain = value if isinstance(value, str | int | float | bool | None) else str(value)
-        if isinstance(plain, int) and not -(2**63) <= plain < 2**63:
-            plain = str(plain)
+        plain = _plain(value)
         if isinstance(plain, str):
-            check_text(f"param {name!r}", plain, 6000)
+            check_text(f"param {name!r}", plain, limits.MAX_PARAM)
         found[name] = plain
     return found
+
+
+def _plain(value: object) -> ParamValue:
+    """A value as a param; those of NumPy and of classes of one's own as what they stand for."""
+    if isinstance(value, bool | None):
+        return value
+    if isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**63 else _digits(value)
+    if isinstance(value, float):
+        return float(value)
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(int(number))
+    except ValueError:  # Python writes no number of so many digits
+        return hex(number)
 
 
 def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -95,16 +129,10 @@ def artifact_name(name: str) -> str:
     """A name of an artifact that stays within the run."""
     if not isinstance(name, str):
         raise InvalidInput(f"artifact name is {name!r}; allowed is text")
-    parts = name.split("/")
-    if not name or len(name) > 500 or _BAD_PATH.search(name) or any(one in ("", ".", "..") for one in parts):
-        raise InvalidInput(
-            f"artifact name {name!r} is no relative path; allowed are names such as plots/roc.png, without . and .."
-        )
-    check_text("artifact name", name, 500)
-    return name
+    return checked(name)
 
 
-def seed_facts(seed: object, params: Mapping[str, object]) -> tuple[dict[str, int], dict[str, str]]:
+def seed_facts(seed: object, params: Mapping[str, object]) -> tuple[dict[str, ParamValue], dict[str, str]]:
     """The seed of a run as a param and as a tag.
 
     >>> seed_facts(7, {"depth": 3})
@@ -113,7 +141,7 @@ def seed_facts(seed: object, params: Mapping[str, object]) -> tuple[dict[str, in
     if seed is None:
         return {}, {}
     try:
-        number = operator.index(seed)  # type: ignore[arg-type]  # that is the question
+        number = _plain(operator.index(seed))  # type: ignore[arg-type]  # that is the question
     except TypeError as error:
         raise InvalidInput(f"seed is {seed!r}; allowed are whole numbers") from error
     if params.get("seed", number) != number:

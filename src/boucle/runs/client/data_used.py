@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from boucle.kernel.errors import InvalidInput
+from boucle.runs.client.checks import check_text
 from boucle.runs.code_version import without_credentials
 from boucle.runs.spool.records import Dataset
 
@@ -17,8 +18,10 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 def describe(name: str, data: object, context: str) -> Dataset:
     """The record of a file, a folder, a table, an array or a digest. InvalidInput for anything else."""
-    if not name.strip() or len(name) > 500:
-        raise InvalidInput(f"dataset name {name[:60]!r}; allowed are 1 to 500 characters")
+    check_text("dataset name", name, 500)
+    if not name.strip():
+        raise InvalidInput("a dataset name is empty; allowed are 1 to 500 characters")
+    check_text("context", context, 500)
     if isinstance(data, str) and _DIGEST.fullmatch(data):
         return Dataset(name, data, "boucle", f"boucle:{data}", None, context)
     if isinstance(data, str) and "://" in data:
@@ -28,8 +31,13 @@ def describe(name: str, data: object, context: str) -> Dataset:
         )
     if isinstance(data, str | os.PathLike):
         path = Path(data)
-        return Dataset(name, _of_path(path), "local", str(path.absolute()), None, context)
+        return Dataset(name, _of_path(path), "local", _as_text(path.absolute()), None, context)
     return Dataset(name, _of_table(data), "code", type(data).__module__.partition(".")[0], _schema(data), context)
+
+
+def _as_text(path: Path) -> str:
+    """A path as it can be kept: names of files may hold bytes that are no text."""
+    return str(path).encode(errors="replace").decode()
 
 
 def _of_path(path: Path) -> str:

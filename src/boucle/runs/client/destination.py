@@ -55,10 +55,21 @@ def destination(url: str | None, home: str | Path | None, project: str | None) -
             return Destination(url=url.rstrip("/"), project=project)
     from boucle.kernel.settings import resolve, value_of
 
-    folder = _project_folder()
+    here = current_folder()
+    if here is None:
+        return Destination(home=_home_of_nowhere(home), project=project or "default")
+    folder = _project_folder(here)
     flags = {"home": None if home is None else str(home)}
-    found = value_of(resolve(flags, os.environ, folder or Path.cwd()), "home")
+    found = value_of(resolve(flags, os.environ, folder or here), "home")
     return Destination(home=found, project=project or _project_named(folder))
+
+
+def current_folder() -> Path | None:
+    """The current folder; None if it was deleted under the process."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def spool_root(given: str | Path | None) -> Path:
@@ -83,8 +94,18 @@ def url_of_environment() -> str | None:
     return tracking if tracking.startswith(("http://", "https://")) else None
 
 
-def _project_folder() -> Path | None:
-    here = Path.cwd()
+def _home_of_nowhere(home: str | Path | None) -> str:
+    """The store of a process without a current folder."""
+    given = Path(home or os.environ.get("BOUCLE_HOME") or ".boucle")
+    if not given.is_absolute():
+        raise InvalidInput(
+            f"the current folder was deleted, so there is no {str(given)!r} in it",
+            hint='say where runs go: boucle.start_run(home="/path/to/store")',
+        )
+    return str(given)
+
+
+def _project_folder(here: Path) -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / "boucle.yaml").is_file()), None)
 
 

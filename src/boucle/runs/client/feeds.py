@@ -16,6 +16,7 @@ from typing import Final
 from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.runs.client.destination import spool_root
 from boucle.runs.client.targets import LOADING, NotLetIn, Target
+from boucle.runs.spool.frames import HEADER_BYTES, LARGEST
 from boucle.runs.spool.records import Taken
 from boucle.runs.spool.spool import Spool, forget_blob
 
@@ -23,7 +24,8 @@ SYNC_S: Final = 0.5
 """A power cut costs what was logged since the last sync began: half a second, and what the disk takes for it."""
 SEND_S: Final = 0.2
 """How long frames are gathered before they are sent, unless somebody waits for them."""
-BATCH_BYTES: Final = 1 << 20
+BATCH_BYTES: Final = LARGEST + HEADER_BYTES
+"""Room for the largest frame: one that no read holds whole would hold up all that follows."""
 LONGEST_PAUSE_S: Final = 30.0
 REPLAY_S: Final = 5.0
 _dice: Final = random.Random()
@@ -154,7 +156,7 @@ class Threads:
         if self.dropped or any(feed.spool.dropped for feed in self.feeds):
             lost = self.dropped + sum(feed.spool.dropped for feed in self.feeds)
             _log.error(
-                "tracking lost %d records of this process: files that could not be read, or no room for them", lost
+                "tracking lost %d records of this process: they could not be read or stored, or had no room", lost
             )
 
     def sync_now(self) -> None:
@@ -177,7 +179,7 @@ class Threads:
     def _send(self, feed: Feed) -> None:
         try:
             while feed.send():
-                self._note(feed)
+                self._note()
             if feed.failures:
                 _log.warning("%s takes records again", feed.where)
             feed.failures = 0
@@ -185,7 +187,7 @@ class Threads:
                 self._end(feed)
         except Exception as error:  # noqa: BLE001 - the edge of the thread: nothing may stop it, the spool keeps all
             self._fail(feed, error)
-        self._note(feed)
+        self._note()
 
     def _end(self, feed: Feed) -> None:
         feed.gone = True
@@ -221,8 +223,7 @@ class Threads:
                 f"boucle: training goes on, nothing is lost: {kept}\n"
             )
 
-    def _note(self, feed: Feed) -> None:
-        del feed
+    def _note(self) -> None:
         with self.changed:
             self.changed.notify_all()
 

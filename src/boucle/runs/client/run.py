@@ -18,6 +18,7 @@ from boucle.runs.client.checks import (
     artifact_name,
     as_metrics,
     check_name,
+    checked_moment,
     checked_params,
     checked_step,
     checked_tags,
@@ -37,6 +38,7 @@ from boucle.runs.spool.records import (
     Params,
     ParamValue,
     Tags,
+    in_parts,
 )
 from boucle.runs.spool.spool import Spool
 
@@ -99,19 +101,26 @@ class ActiveRun:
                 break
         if type(step) is not int or not -LARGEST_STEP <= step <= LARGEST_STEP:
             step = checked_step(step)
-        if not self._write(ENCODER.encode((POINTS, at_ms or time.time_ns() // 1_000_000, step, metrics))):
+        at_ms = time.time_ns() // 1_000_000 if at_ms is None else checked_moment(at_ms)
+        payload = ENCODER.encode((POINTS, at_ms, step, metrics))
+        if len(payload) > LARGEST:  # thousands of long names
+            for part in in_parts(metrics):
+                self.log(part, step=step, at_ms=at_ms)
+        elif not self._write(payload):
             self._check_open()
         newest.update(metrics)  # type: ignore[arg-type]  # checked above
 
     def log_params(self, params: Mapping[str, ParamValue]) -> None:
         """Log params; one that has a value already keeps it."""
         found = checked_params(params)
-        self._add(Params(found))
+        for part in in_parts(found):
+            self._add(Params(part))
         self._params = {**found, **self._params}
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; one that is there already gets the new value."""
-        self._add(Tags(checked_tags(tags)))
+        for part in in_parts(checked_tags(tags)):
+            self._add(Tags(part))
 
     def log_file(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Keep a copy of a file as an artifact, called `name` or as the file is. Takes as long as copying does.
@@ -123,16 +132,7 @@ class ActiveRun:
         except TypeError as error:
             raise InvalidInput(f"path is {path!r}; allowed is the path of a file") from error
         self._check_open()
-        artifact = artifact_name(name or source.name)
-        try:
-            if not source.is_file():  # a pipe would be waited for
-                self._feed.spool.lose(f"artifact {artifact} could not be kept: {str(source)!r} is no file")
-                return
-            digest, size = self._feed.spool.put_file(source)
-        except OSError as error:
-            self._feed.spool.lose(f"artifact {artifact} could not be kept: {error}")
-            return
-        self._add(Artifact(artifact, digest, size, time.time_ns() // 1_000_000))
+        self._keep(source, artifact_name(name or source.name))
 
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as an artifact."""
@@ -144,11 +144,9 @@ class ActiveRun:
             with tempfile.NamedTemporaryFile(prefix="boucle-") as file:
                 file.write(text.encode(errors="replace"))
                 file.flush()
-                digest, size = self._feed.spool.put_file(Path(file.name))
+                self._keep(Path(file.name), artifact)
         except OSError as error:
-            self._feed.spool.lose(f"artifact {artifact} could not be kept: {error}")
-            return
-        self._add(Artifact(artifact, digest, size, time.time_ns() // 1_000_000))
+            self.lose(f"artifact {artifact} could not be kept: {error}")
 
     def log_dataset(self, name: str, data: object, context: str = "training") -> str:
         """Log which data the run used, by the digest of their content, which it returns.
@@ -220,6 +218,10 @@ class ActiveRun:
         }
         return as_html(self.name, facts, self._params.copy(), self._newest.copy())
 
+    def lose(self, message: str) -> None:
+        """Count what could not be logged, and tell the first time why."""
+        self._own_spool().lose(message)
+
     def beside(self, work: Callable[[], None]) -> None:
         """Do something in a thread that the run's end waits for a little."""
         thread = threading.Thread(target=work, name="boucle-beside", daemon=True)
@@ -228,8 +230,8 @@ class ActiveRun:
 
     def _open(self) -> None:
         spool = Spool(self._root, self._destination.encoded(), ENCODER.encode(self._begin))
-        self._write = spool.append
         self._feed = Feed(spool, open_target(self._destination), str(self._destination))
+        self._write = spool.append
         self._threads.add(self._feed, self._root, self._destination.server)
 
     def reopen(self, threads: Threads) -> None:
@@ -243,11 +245,29 @@ class ActiveRun:
             self._write = self._write_first
 
     def _write_first(self, payload: bytes) -> bool:
-        """Open this process's own spool when there is something to put into it."""
-        with self._gate:
-            if self._write == self._write_first:
-                self._open()
+        self._own_spool()
         return self._write(payload)
+
+    def _own_spool(self) -> Spool:
+        """The spool of this process; a forked child opens one when there is something to put into it."""
+        if self._write == self._write_first:
+            with self._gate:
+                if self._write == self._write_first:
+                    self._open()
+        return self._feed.spool
+
+    def _keep(self, source: Path, artifact: str) -> None:
+        """Copy a file into the spool, and name it."""
+        spool = self._own_spool()
+        try:
+            if not source.is_file():  # a pipe would be waited for
+                spool.lose(f"artifact {artifact} could not be kept: {str(source)!r} is no file")
+                return
+            digest, size = spool.put_file(source)
+        except OSError as error:
+            spool.lose(f"artifact {artifact} could not be kept: {error}")
+            return
+        self._add(Artifact(artifact, digest, size, time.time_ns() // 1_000_000))
 
     def _add(self, record: Params | Tags | Artifact | Dataset | End) -> None:
         payload = ENCODER.encode(record)
@@ -268,6 +288,8 @@ class ActiveRun:
                 found[name] = float(value)
             except (TypeError, ValueError) as error:
                 raise InvalidInput(f"metric {name!r} is {value!r}; allowed are numbers") from error
+            except OverflowError as error:
+                raise InvalidInput(f"metric {name!r} is too large; allowed are numbers up to 1.8e308") from error
         if len(found) > MOST_AT_ONCE:
             raise InvalidInput(f"{len(found):,} metrics at once; allowed are {MOST_AT_ONCE:,}")
         if len(self._newest) >= MOST_NAMES:  # names that never end must not fill the memory

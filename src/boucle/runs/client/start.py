@@ -2,8 +2,8 @@
 
 import atexit
 import functools
-import getpass
 import inspect
+import logging
 import os
 import sys
 import time
@@ -14,22 +14,25 @@ from typing import Final, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from boucle.identity.principals import account_name
 from boucle.kernel.clock import SystemClock
+from boucle.kernel.errors import BoucleError
 from boucle.kernel.ids import RandomIds
 from boucle.runs.checked_out import as_mlflow_calls_it, checked_out
 from boucle.runs.client import checks
-from boucle.runs.client.destination import Destination, destination, spool_root
+from boucle.runs.client.destination import Destination, current_folder, destination, spool_root
 from boucle.runs.client.feeds import Threads
 from boucle.runs.client.run import ActiveRun
 from boucle.runs.client.targets import LOADING
 from boucle.runs.limits import check_title
 from boucle.runs.process import process_tags
-from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue
+from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue, in_parts
 
 P = ParamSpec("P")
 R = TypeVar("R")
 END_S: Final = 10.0
 """How long a process that ends waits for destinations that take what they are sent."""
+_log: Final = logging.getLogger(__name__)
 
 
 class _Process:
@@ -72,23 +75,31 @@ def start_run(
     for what, text in (("experiment", experiment or "Default"), ("name", title)):
         checks.check_text(what, text, 250)
         check_title(text, what)
-    user = _user()
+    user = account_name()
     known = checks.checked_params({} if params is None else params)
     seed_param, seed_tag = checks.seed_facts(seed, known)
     given = checks.checked_tags({} if tags is None else tags)
-    folder = Path.cwd()
-    traced = {**process_tags(folder, sys.argv), **as_mlflow_calls_it(checked_out(folder))}
+    folder = current_folder()
+    traced = {**process_tags(folder, sys.argv), **as_mlflow_calls_it(checked_out(folder) if folder else {})}
+    of_run = {"mlflow.user": user, "mlflow.runName": title, **traced, **seed_tag, **given}
+    # The first record is in every file of the spool again, so what is much follows in records of its own.
+    first_params, *more_params = in_parts({**known, **seed_param})
+    first_tags, *more_tags = in_parts(of_run)
     begin = Begin(
         run=run_id,
         experiment=experiment or "Default",
         name=title,
         user=user,
         started_ms=time.time_ns() // 1_000_000,
-        params={**known, **seed_param},
-        tags={"mlflow.user": user, "mlflow.runName": title, **traced, **seed_tag, **given},
+        params=first_params,
+        tags=first_tags,
         is_owner=True,
     )
     run = _adopt(ActiveRun(begin, where, spool_root(spool), _process.threads))
+    for params in more_params:
+        run.log_params(params)
+    for tags in more_tags:
+        run.set_tags(tags)
     run.beside(functools.partial(_trace, run, folder))
     return run
 
@@ -126,14 +137,14 @@ def tracked(
                 bound = signature.bind(*args, **kwargs)
                 bound.apply_defaults()
                 plain = {
-                    key: value
+                    key: checks.storable(value)
                     for key, value in bound.arguments.items()
                     if isinstance(value, str | int | float | bool | None) and key != "run"
                 }
-                run.log_params(checks.shortened(plain))
+                run.log_params(plain)
                 result = inner(*args, **kwargs)
                 if isinstance(result, dict):
-                    run.log({k: v for k, v in result.items() if isinstance(k, str) and isinstance(v, int | float)})
+                    _log_result(run, result)
                 return result
 
         return call
@@ -141,22 +152,26 @@ def tracked(
     return decorate if function is None else decorate(function)
 
 
+def _log_result(run: ActiveRun, result: dict[object, object]) -> None:
+    """Log the numbers of a result as metrics. It is good whether tracking takes them or not."""
+    at_ms = time.time_ns() // 1_000_000
+    for name, value in result.items():
+        if isinstance(name, str) and isinstance(value, int | float):
+            try:
+                run.log(name, value, at_ms=at_ms)
+            except BoucleError as error:
+                run.lose(f"{name[:60]!r} of the result of {run.name!r} is not logged: {error.message}")
+
+
 def _adopt(run: ActiveRun) -> ActiveRun:
     _process.runs.add(run)
     return run
 
 
-def _trace(run: ActiveRun, folder: Path) -> None:
+def _trace(run: ActiveRun, folder: Path | None) -> None:
     with LOADING:
         from boucle.runs.client.trace import trace
     trace(run, folder)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user id without an account
-        return "unknown"
 
 
 def _ends_as() -> EndStatus:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-def trace(run: "ActiveRun", folder: Path) -> None:
+def trace(run: "ActiveRun", folder: Path | None) -> None:
     """Add to a run what can be found out; whatever fails is left out."""
     for part in (_code, _environment):
         try:
@@ -27,9 +27,8 @@ def trace(run: "ActiveRun", folder: Path) -> None:
             _log.debug("%s of a run is not known: %s", part.__name__, error)
 
 
-def _code(run: "ActiveRun", folder: Path) -> None:
-    tags = code_tags(folder)
-    if not tags:
+def _code(run: "ActiveRun", folder: Path | None) -> None:
+    if folder is None or not (tags := code_tags(folder)):
         return
     run.set_tags(tags)
     changes = uncommitted(folder)
@@ -37,7 +36,7 @@ def _code(run: "ActiveRun", folder: Path) -> None:
         run.log_text(without_secrets(changes), "boucle/code.diff")
 
 
-def _environment(run: "ActiveRun", folder: Path) -> None:
+def _environment(run: "ActiveRun", folder: Path | None) -> None:
     del folder
     document, digest = environment_document()
     run.log_text(document, "boucle/environment.json")

@@ -1,11 +1,15 @@
 """What the frames of a spool say, in msgpack: the language between the client and the store."""
 
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct, msgpack
 
 ParamValue: TypeAlias = str | int | float | bool | None
 EndStatus = Literal["finished", "failed", "interrupted"]
+V = TypeVar("V")
+PART_BYTES: Final = 64 << 10
+"""The most that names and values in one record take, unless it is a single one."""
 POINTS: Final = 1
 """The tag of `Points`, which the client writes without making the record."""
 
@@ -75,6 +79,23 @@ class End(Struct, frozen=True, array_like=True, tag=6):
 Record: TypeAlias = Begin | Points | Params | Tags | Artifact | Dataset | End
 ENCODER: Final = msgpack.Encoder()
 DECODER: Final = msgpack.Decoder(Record)
+
+
+def in_parts(values: Mapping[str, V]) -> list[dict[str, V]]:
+    """Names with values as they fit into records: one part at least, which may be empty.
+
+    >>> [len(part) for part in in_parts({f"p{number}": "x" * 6000 for number in range(25)})]
+    [10, 10, 5]
+    """
+    parts: list[dict[str, V]] = [{}]
+    size = 0
+    for name, value in values.items():
+        size += (more := len(ENCODER.encode((name, value))))
+        if size > PART_BYTES and parts[-1]:
+            parts.append({})
+            size = more
+        parts[-1][name] = value
+    return parts
 
 
 class Taken(Struct, frozen=True, kw_only=True):
