@@ -55,6 +55,7 @@ any_facts = st.builds(
         metric_at_promotion=st.floats(0.5, 0.9),
         promoted_on=days,
         previous=st.none() | st.just(3),
+        barred=st.sampled_from(["", "", "it was rejected"]),
     ),
     challenger=st.none()
     | st.builds(

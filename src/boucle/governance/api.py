@@ -38,7 +38,7 @@ from boucle.governance.reviews import review_change, review_version, waive
 from boucle.governance.signatures import add_signature, signatures_of
 from boucle.governance.standing import standing
 from boucle.kernel.digests import Digest, short
-from boucle.kernel.errors import Conflict, Refused
+from boucle.kernel.errors import Conflict, NotFound, Refused
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
 from boucle.models import aliases, events
@@ -69,6 +69,7 @@ __all__ = [
     "review_change",
     "review_version",
     "rollback",
+    "rollback_barred",
     "set_alias",
     "set_policy",
     "set_stage",
@@ -180,8 +181,7 @@ def rollback(
     Conflict if it points there already, Refused if no such permit was used or the policy changed since.
     """
     version = get_version(store, project_id, model, number)
-    found = policy_on(store, project_id, model)
-    evidence = None if found is None else evidence_of(store, version, found.policy).digest
+    evidence = _evidence(store, version)
     at, permit_id = store.clock.now(), store.ids.new("permit")
 
     def unit(conn: Connection) -> AliasMove:
@@ -207,6 +207,23 @@ def rollback(
     move = store.write(unit)
     reach("alias.rolled_back")
     return move
+
+
+def rollback_barred(store: Store, *, project_id: str, model: str, alias: str, number: int) -> str:
+    """Why `rollback` to a version would be refused now; empty if it would not be."""
+    try:
+        version = get_version(store, project_id, model, number)
+        forgiven = store.read(lambda conn: any(one.waivers for one in permits.used(conn, version, alias)))
+        evidence = _evidence(store, version) if forgiven else None
+        store.read(lambda conn: _earlier_permit(conn, version, alias, store.clock.now(), evidence))
+    except (NotFound, Refused) as error:
+        return error.message
+    return ""
+
+
+def _evidence(store: Store, version: ModelVersion) -> Digest | None:
+    found = policy_on(store, version.project_id, version.model)
+    return None if found is None else evidence_of(store, version, found.policy).digest
 
 
 def list_reports(store: Store, project_id: str, model: str, number: int) -> list[GateReport]:

@@ -20,7 +20,7 @@ from boucle.data.records import DataSection, Task
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
 from boucle.loop.retrain import append_logged, first_learned, since
-from boucle.models.api import get_version
+from boucle.models.api import get_kept
 from boucle.monitoring.api import classes_in, inputs, labelled, outputs
 from boucle.packaging.api import PROBABILITY, open_kept, predict_table, scores_in
 from boucle.pipeline.api import Pipeline, Step, StepContext
@@ -75,7 +75,7 @@ def scores(context: StepContext) -> Scored:
     task = frozen.signature.task
 
     def threshold_of(number: int) -> float:
-        version = get_version(store, params.project_id, params.project_id, number)
+        version = get_kept(store, params.project_id, params.project_id, number)
         return open_kept(store, version.bundle_digest).signature.threshold
 
     served = {column.name: column.to_numpy() for column in outputs(rows).iter_columns() if column.name != "label"}

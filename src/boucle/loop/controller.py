@@ -9,7 +9,7 @@ import logging
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from threading import Event
 from typing import Final
 
@@ -23,9 +23,9 @@ from boucle.loop import store as tables
 from boucle.loop.facts import challenger_of, service_facts
 from boucle.loop.following import follow_live
 from boucle.loop.live import LIVE, live_stage, live_stream
-from boucle.loop.reconcile import finish, reconcile
+from boucle.loop.reconcile import end_of, finish, reconcile
 from boucle.loop.records import Decision, Hold, Job, Retrain, Stream, Trained
-from boucle.loop.rules import of_service
+from boucle.loop.rules import held_back, of_service
 from boucle.loop.stage import Stage
 from boucle.loop.verdicts import verdicts
 from boucle.loop.watch import performance_if_any
@@ -146,13 +146,7 @@ class Controller:
 
     def _due(self) -> list[Window]:
         """Closed windows that were not decided on, oldest first."""
-        found = windows(self._store, self._name, LIVE, self._done_day, None)
-        if self._done is None:
-            return found
-        if "#" in self._done:
-            last = int(self._done.rpartition("#")[2])
-            return sorted((one for one in found if (one.number or 0) > last), key=lambda one: one.number or 0)
-        return [one for one in found if one.key > (self._done or "")]
+        return following(windows(self._store, self._name, LIVE, self._done_day, None), self._done)
 
     def _staged(self) -> Stage | None:
         """The stage, once there is a window; what a process before this one left undone is taken up."""
@@ -272,18 +266,41 @@ class Controller:
         follow_live(stage)
 
 
+def following(found: list[Window], done: str | None) -> list[Window]:
+    """Of windows that are given oldest first, those after one of a key: of its own kind, by time or by count, in their
+    order; then those of the other kind, which boucle.yaml asks for since, that end later than it."""
+    if done is None:
+        return found
+    place = int(done.rpartition("#")[2]) if "#" in done else None
+    last = next((one for one in found if one.key == done), None)
+    alike = [one for one in found if (one.number is None) == (place is None)]
+    others = [one for one in found if (one.number is None) != (place is None)]
+    if place is None:
+        later = [one for one in alike if one.key > done]
+    else:
+        later = sorted((one for one in alike if (one.number or 0) > place), key=lambda one: one.number or 0)
+    return later + [one for one in others if last is None or _end(one) > _end(last)]
+
+
+def _end(window: Window) -> datetime:
+    return window.ends_at or end_of(window.day)
+
+
 def _news(stage: Stage, day: date) -> tuple[str | None, tuple[str, int] | None]:
-    """What can change between windows: the oldest wish, and what follows for champion and challenger, if not a hold."""
+    """What can change between windows: the oldest wish, and what follows for champion and challenger: no hold but
+    that of a rollback."""
     asked, now, policy = stage.asked(), stage.standing(), stage.project.loop
     wish = None if asked is None else asked.id
-    back = next((one for one in of_service(service_facts(stage, now, day), policy) if one.action is not None), None)
+    service = service_facts(stage, now, day)
+    back = next((one for one in of_service(service, policy) if one.action is not None), None)
     if back is not None:
         return wish, (back.name, now.champion)
+    held = next(((one.name, now.champion) for one in held_back(service, policy) if one.action is not None), None)
     if now.challenger is None:
-        return wish, None
+        return wish, held
     waiting = challenger_of(stage, now, now.challenger, day, labels=False)
-    facts = replace(service_facts(stage, now, day), challenger=waiting, asked=asked)
+    facts = replace(service, challenger=waiting, asked=asked)
     due = next((one for one in verdicts(facts, policy) if one.action is not None), None)
     if due is None or isinstance(due.action, Hold):
-        return wish, None
+        return wish, held
     return wish, (due.name, 0 if waiting.rollout is None else waiting.rollout.step)

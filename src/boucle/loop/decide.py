@@ -5,7 +5,8 @@ The first of these that applies is the whole answer; a day brings at most one ac
 1. *rollback*: the version before is surely better on the rows served since the promotion;
 2. *verdict* on a waiting challenger: refused by its gates, promoted or refused on the comparison, or waiting for rows;
 3. *hold*: a retraining is due, but today's rows are quarantined or the last training is too recent;
-4. *retrain*: performance decayed, or drift persists.
+4. *retrain*: performance decayed, or drift persists;
+5. *hold*: a rollback is due that governance does not permit.
 
 No clock, no store: the same facts and policy give the same actions, so a history can be decided again and compared.
 """

@@ -9,6 +9,7 @@ from boucle.evaluation.records import Comparison
 from boucle.governance import api as governance
 from boucle.governance.api import explain, list_reports
 from boucle.governance.records import GateReport, Objective
+from boucle.kernel.errors import NotFound
 from boucle.loop.compared import compared
 from boucle.loop.looks import look
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Looked, Retrain
@@ -17,6 +18,7 @@ from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import WEEK
+from boucle.models.records import CHAMPION
 from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
 
@@ -72,7 +74,15 @@ def champion_of(stage: Stage, standing: Standing) -> ChampionFacts:
         promoted_on=standing.promoted_on,
         previous=standing.previous,
         burned=standing.burned,
+        barred=_barred(stage, standing.previous),
     )
+
+
+def _barred(stage: Stage, previous: int | None) -> str:
+    if previous is None:
+        return ""
+    asked = {"project_id": stage.name, "model": stage.name, "alias": CHAMPION, "number": previous}
+    return governance.rollback_barred(stage.store, **asked)
 
 
 def service_facts(stage: Stage, standing: Standing, day: date) -> Facts:
@@ -131,13 +141,18 @@ def challenger_of(stage: Stage, standing: Standing, number: int, day: date, *, l
     """A challenger that waits; without `labels` what takes a while is left out, see `boucle.loop.rolling`."""
     report = list_reports(stage.store, stage.name, stage.name, number)[-1]
     passed, needs = report.passed, list[str]()
+    said = explain(report)
     if stage.is_live:
-        report, passed, needs = _now(stage, number, report)
+        try:
+            report, passed, needs = _now(stage, number, report)
+            said = explain(report)
+        except NotFound as error:  # a person deleted it
+            passed, said = False, error.message
     found = look(stage, standing.champion, number, day, anew=labels) if passed else Looked(comparison=None, slices=[])
     return ChallengerFacts(
         number=number,
         gates_passed=passed,
-        gates_message=explain(report),
+        gates_message=said,
         comparison=found.comparison,
         slices=found.slices,
         needs=needs,

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from boucle.kernel.store import Store
-from boucle.models.api import get_version
+from boucle.models.api import get_kept
 from boucle.monitoring.api import inputs, labelled
 from boucle.packaging.api import Predictor, open_kept, predict_table
 
@@ -35,7 +35,7 @@ class History:
     def predictor(self, number: int) -> Predictor:
         """The bundle of a version, opened once."""
         if number not in self._predictors:
-            version = get_version(self._store, self._project_id, self._project_id, number)
+            version = get_kept(self._store, self._project_id, self._project_id, number)
             self._predictors[number] = open_kept(self._store, version.bundle_digest)
         return self._predictors[number]
 

@@ -15,7 +15,7 @@ from boucle.loop import store as tables
 from boucle.loop.reconcile import train
 from boucle.loop.records import Stream, Trained
 from boucle.loop.stage import Stage
-from boucle.models.api import alias, get_version
+from boucle.models.api import alias, get_kept, get_version
 from boucle.models.records import CHAMPION
 from boucle.monitoring.api import windows
 from boucle.project.context import Context
@@ -110,6 +110,6 @@ def train_job(context: Context, job_id: str, progress: Progress) -> Trained:
 
 def _found(store: Store, name: str, number: int) -> dict[str, ParamValue]:
     """The parameters with which the first version was trained, which its run has."""
-    run_id = get_version(store, name, name, number).run_id
+    run_id = get_kept(store, name, name, number).run_id
     run = store.read(lambda conn: find_run(conn, run_id))
     return dict(run.params) if run is not None else {}

@@ -22,7 +22,7 @@ from boucle.loop import store as tables
 from boucle.loop.facts import objective_of
 from boucle.loop.live import LIVE
 from boucle.loop.records import Decision, Figures, Retrain, SliceCompared, Stream
-from boucle.models.api import get_version
+from boucle.models.api import get_kept
 from boucle.monitoring.api import drifted_columns, inputs, labelled, quarantine_columns, windows
 from boucle.packaging.api import open_kept, predict_table
 from boucle.project.context import Context
@@ -222,7 +222,7 @@ def _measured(
         for one in taken
         if isinstance(one.action, Retrain) and one.action.trigger != "drill" and one.version is not None
     }
-    models = {n: open_kept(store, get_version(store, name, name, n).bundle_digest) for n in trained}
+    models = {n: open_kept(store, get_kept(store, name, name, n).bundle_digest) for n in trained}
     signature = models[stream.first_version].signature
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
     table = labelled(store, name, stream.stream, None, None)
@@ -255,7 +255,7 @@ def _measured(
 def _known(
     store: Store, name: str, number: int, trained: int, first: date, metric: str, scores: dict[int, float]
 ) -> Known:
-    version = get_version(store, name, name, number)
+    version = get_kept(store, name, name, number)
     report = list_reports(store, name, name, number)[-1]
     last = get_dataset(store, version.learned_from).last_at
     return Known(

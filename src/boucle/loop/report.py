@@ -20,7 +20,7 @@ from boucle.loop.lineage import lineage
 from boucle.loop.records import Advance, Decision, Hold, Promote, Refuse, Retrain, Rollback, Stream
 from boucle.loop.report_records import DriftCell, Mark, MarkKind, Month, Report, Week
 from boucle.loop.status import objectives
-from boucle.models.api import alias, get_version, list_versions
+from boucle.models.api import alias, get_kept, list_versions
 from boucle.models.records import CHAMPION
 from boucle.monitoring.api import alerts, quarantine_columns, windows
 from boucle.monitoring.records import Alert, Window
@@ -48,7 +48,7 @@ def collect(context: Context, progress: Progress) -> Report:
     decided = store.read(lambda conn: tables.decided(conn, name, stream.stream))
     raised = alerts(store, name, stream.stream)
     scored = score_baselines(context, _baseline_params(context, stream, served), progress)
-    task = open_kept(store, get_version(store, name, name, stream.first_version).bundle_digest).signature.task
+    task = open_kept(store, get_kept(store, name, name, stream.first_version).bundle_digest).signature.task
     metric = metric_for(task, context.project.loop.metric, context.project.training.metric)
     months = _months(scored, served, decided, raised, metric)
     means = {kind: _mean([getattr(month, kind) for month in months]) for kind in ("loop", "frozen", "oracle")}
@@ -84,7 +84,7 @@ def collect(context: Context, progress: Progress) -> Report:
 def _baseline_params(context: Context, stream: Stream, served: Sequence[Window]) -> BaselineParams:
     """The first version's own data, bundle and parameters; what was served later changes the cache's key."""
     store, name = context.store(), context.project.project
-    version = get_version(store, name, name, stream.first_version)
+    version = get_kept(store, name, name, stream.first_version)
     return BaselineParams(
         project_id=name,
         stream=stream.stream,

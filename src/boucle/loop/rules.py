@@ -3,8 +3,10 @@
 `decide` takes the first whose conditions all hold; `explain` shows all of them. There is no second version of a rule.
 """
 
+from msgspec.structs import replace
+
 from boucle.loop.conditions import Condition, Rule, above, at_least, at_most, is_so, not_asked, numbers, rule
-from boucle.loop.records import Facts, Retrain, Rollback
+from boucle.loop.records import Facts, Hold, Retrain, Rollback
 from boucle.loop.steps import more_errors
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import holds, triggers
@@ -16,8 +18,24 @@ def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
     """Every rule in the order in which they are asked."""
     asked = triggers(facts, policy)
     due = next((one.action for one in asked if isinstance(one.action, Retrain)), None)
-    back = [_rollback(facts, policy), *of_service(facts, policy)]
-    return [*back, *verdicts(facts, policy), *holds(facts, policy.retrain, due), *asked]
+    back = _back(facts, policy)
+    return [*back, *verdicts(facts, policy), *holds(facts, policy.retrain, due), *asked, *held_back(facts, policy)]
+
+
+def _back(facts: Facts, policy: LoopSection) -> list[Rule]:
+    return [_rollback(facts, policy), *of_service(facts, policy)]
+
+
+def held_back(facts: Facts, policy: LoopSection) -> list[Rule]:
+    """What is said where a rollback is due that governance does not permit. It comes last: a new version may help."""
+    champion = facts.champion
+    if not champion.barred:
+        return []
+    free = replace(facts, champion=replace(champion, barred=""))
+    due = next((one.action for one in _back(free, policy) if one.action is not None), None)
+    reason = f"version {champion.previous} cannot be put back in charge: {champion.barred}"
+    hold = Hold(reason=reason + ("" if due is None else f"; due: {due.reason}"))
+    return [rule("hold: rollback", [is_so("a rollback is due", due is not None), _is_barred(facts, True)], hold)]
 
 
 def _rollback(facts: Facts, policy: LoopSection) -> Rule:
@@ -77,7 +95,12 @@ def _burning(facts: Facts, policy: LoopSection) -> Rule:
 
 def _may_go_back(facts: Facts, policy: LoopSection) -> list[Condition]:
     watched = (facts.today - facts.champion.promoted_on).days
-    return [
+    conditions = [
         is_so("a version to go back to", facts.champion.previous is not None),
         at_most("days since the promotion", "champion.promoted_on", watched, policy.rollback.watch_days),
     ]
+    return [*conditions, _is_barred(facts, False)] if facts.champion.barred else conditions
+
+
+def _is_barred(facts: Facts, asked: bool) -> Condition:
+    return is_so("governance refuses the version before", bool(facts.champion.barred), asked)

@@ -25,7 +25,7 @@ from boucle.loop.records import Asked, Decision, Job, Looked, Retrain, Stream
 from boucle.loop.reference import PREDICTION, Reference, day_profiles, reference_of, without
 from boucle.loop.reference_windows import ReferenceWindows
 from boucle.loop.standing import Standing, after, standing, without_rollout
-from boucle.models.api import alias, get_version
+from boucle.models.api import alias, get_kept
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
 from boucle.monitoring.records import WindowPolicy
@@ -88,8 +88,8 @@ class Stage:
         return ceil(self.project.monitoring.labels_delay_days)
 
     def version(self, number: int) -> ModelVersion:
-        """A version of the project's model."""
-        return get_version(self.store, self.name, self.name, number)
+        """A version of the project's model; a person may have deleted it since."""
+        return get_kept(self.store, self.name, self.name, number)
 
     @property
     def task(self) -> Task:

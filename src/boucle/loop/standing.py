@@ -77,8 +77,9 @@ def after(before: Standing, decision: Decision) -> Standing:
             now = replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
             return replace(now, waits_since=decision.day, failures=0, failed_on=None, failed_request=None)
         case Promote(number=number, burned=burned):
-            now = without_rollout(before)
-            now = replace(now, promoted_on=decision.day, previous=before.champion, challenger=None)
+            # A person may have put another one in charge than the decisions say.
+            was = before.champion if decision.facts is None else decision.facts.champion.number
+            now = replace(without_rollout(before), promoted_on=decision.day, previous=was, challenger=None)
             return replace(now, champion=number, burned=burned)
         case Advance(number=number, step=step, at=at, before=asked):
             rolling = Rolling(number=number, step=step, since=at, before=asked)

@@ -1,10 +1,24 @@
 """The loop's own tables: streams with their fencing epoch, and decisions."""
 
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Boolean, Column, Connection, Date, Integer, Row, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from boucle.kernel.database import metadata
@@ -49,6 +63,10 @@ jobs = Table(
     Column("attempts", Integer, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+_WRITTEN: Final = literal_column("rowid")
+"""Rows in the order in which they were first written. Ids do not sort so: `/100` comes before `/99`, and the day of a
+window by count may be earlier than that of the window before."""
 
 
 def get_stream(conn: Connection, project_id: str, stream: str) -> Stream | None:
@@ -161,8 +179,8 @@ def get_job(conn: Connection, project_id: str, job_id: str) -> Job | None:
 
 
 def list_jobs(conn: Connection, project_id: str, stream: str, *, unfinished: bool = False) -> list[Job]:
-    """The jobs of a stream in the order of their ids; only those that are not over, if that is asked."""
-    query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream).order_by(jobs.c.id)
+    """The jobs of a stream in the order they were begun; only those that are not over, if that is asked."""
+    query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream).order_by(_WRITTEN)
     if unfinished:
         query = query.where(jobs.c.state.in_(("running", "trained")))
     return [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
@@ -201,7 +219,7 @@ def newest_trainings(conn: Connection, project_id: str, stream: str, *, newest: 
         select(jobs.c.body)
         .where(jobs.c.project_id == project_id, jobs.c.stream == stream, jobs.c.kind == "retrain")
         .where(jobs.c.state.in_(("trained", "done")), jobs.c.id.not_like(f"{stream}/asked/%"))
-        .order_by(jobs.c.id.desc())
+        .order_by(_WRITTEN.desc())
         .limit(newest)
     )
     found = [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
@@ -234,11 +252,8 @@ def commit(conn: Connection, project_id: str, held: Stream, decision: Decision) 
 
 def decided(conn: Connection, project_id: str, stream: str, day: date | None = None) -> list[Decision]:
     """The decisions of a stream, or those of one day, in the order they were taken."""
-    query = (
-        select(decisions.c.body)
-        .where(decisions.c.project_id == project_id, decisions.c.stream == stream)
-        .order_by(decisions.c.day, decisions.c.id)
-    )
+    of_stream = (decisions.c.project_id == project_id, decisions.c.stream == stream)
+    query = select(decisions.c.body).where(*of_stream).order_by(_WRITTEN)
     if day is not None:
         query = query.where(decisions.c.day == day)
     return from_rows([row.body for row in conn.execute(query)], lambda one: _policy_at(conn, project_id, one))

@@ -26,6 +26,7 @@ __all__ = [
     "describe_model",
     "describe_version",
     "ever_pointed_at",
+    "get_kept",
     "get_model",
     "get_version",
     "history",
@@ -209,6 +210,12 @@ def get_model(store: Store, project_id: str, name: str) -> RegisteredModel:
 def get_version(store: Store, project_id: str, model: str, number: int) -> ModelVersion:
     """One version; NotFound tells of those that exist."""
     return store.read(lambda conn: known_version(conn, project_id, model, number))
+
+
+def get_kept(store: Store, project_id: str, model: str, number: int) -> ModelVersion:
+    """One version, also one that was deleted: what it was made of is kept. NotFound if the number was never given."""
+    kept = store.read(lambda conn: tables.find_kept(conn, project_id, model, number))
+    return kept or get_version(store, project_id, model, number)
 
 
 def list_models(store: Store, project_id: str) -> list[RegisteredModel]:

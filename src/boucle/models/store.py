@@ -108,6 +108,13 @@ def find_version(conn: Connection, project_id: str, model: str, number: int) -> 
     return rows[0] if rows else None
 
 
+def find_kept(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:
+    """One version, or None; one that was deleted as well, for its row is kept."""
+    of_number = _of(model_versions, project_id, model) & (model_versions.c.number == min(number, _LARGEST))
+    row = conn.execute(select(*_COLUMNS).where(of_number)).mappings().first()
+    return None if row is None else version_of(row)
+
+
 def find_same(
     conn: Connection, project_id: str, model: str, bundle_digest: Digest, evaluation_digest: Digest
 ) -> ModelVersion | None:
