@@ -81,8 +81,8 @@ def champion_of(stage: Stage, standing: Standing) -> ChampionFacts:
 def _barred(stage: Stage, previous: int | None) -> str:
     if previous is None:
         return ""
-    asked = {"project_id": stage.name, "model": stage.name, "alias": CHAMPION, "number": previous}
-    return governance.rollback_barred(stage.store, **asked)
+    name = stage.name
+    return governance.rollback_barred(stage.store, project_id=name, model=name, alias=CHAMPION, number=previous)
 
 
 def service_facts(stage: Stage, standing: Standing, day: date) -> Facts:

@@ -64,7 +64,7 @@ jobs = Table(
     Column("body", Text, nullable=False),
 )
 
-_WRITTEN: Final = literal_column("rowid")
+_WRITTEN: Final = literal_column("rowid", Integer)
 """Rows in the order in which they were first written. Ids do not sort so: `/100` comes before `/99`, and the day of a
 window by count may be earlier than that of the window before."""
 
