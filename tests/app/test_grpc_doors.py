@@ -1,5 +1,7 @@
 """gRPC as HTTP has it: over TLS, by keys and their rates."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,20 @@ def test_keys_and_their_rates_count_over_grpc_too(serving_home: Home, port: int)
         paced = [outcome(channel, question(), authorization=f"Bearer {slow}")[0] for _ in range(5)]
         assert paced[0] == "OK"
         assert "RESOURCE_EXHAUSTED" in paced
+
+
+def test_a_server_that_ends_answers_calls_until_nobody_calls_any_more(serving_home: Home, port: int) -> None:
+    serving_home.deploy(1)
+    server = ServerProcess(serving_home.path, "flights", arguments=["--grpc-port", str(port)])
+    with server, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert outcome(channel, question())[0] == "OK"
+        status: list[int | None] = []
+        ending = threading.Thread(target=lambda: status.append(server.stop()))
+        ending.start()
+        said, pause, until = set(), threading.Event(), time.monotonic() + 1.5
+        while time.monotonic() < until:  # many times as long as the server waits for one that is silent
+            said.add(outcome(channel, question())[0])
+            pause.wait(0.02)
+        ending.join(30)
+    assert said == {"OK"}
+    assert status == [0]

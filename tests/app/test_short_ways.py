@@ -145,6 +145,20 @@ def test_a_head_that_says_more_takes_the_long_way(ask: Asked, more: dict[str, st
     assert ask.route.short == 3
 
 
+def test_a_body_is_counted_off_where_it_was_counted_though_the_endpoint_is_another_by_then(ask: Asked) -> None:
+    before, after = ask.route.gate, Counting()
+
+    class Replaced(Exchange):
+        async def __call__(self) -> bytes:
+            assert before.coming == 1
+            ask.route.gate = after
+            return await super().__call__()
+
+    scope = Scope(HEAD, "POST", "/x", "127.0.0.1:5", None)
+    asyncio.run(ask.front.__rsgi__(scope, Replaced(3)))  # type: ignore[arg-type] # a dict in the headers' place
+    assert (before.coming, after.coming) == (0, 0)
+
+
 def test_what_it_leaves_finds_its_body_on_the_long_way(ask: Asked) -> None:
     ask.route.declines = True
     assert ask() == 200

@@ -61,6 +61,14 @@ def is_well(served: Served) -> None:
 
 ARROW = written("write_ipc_stream", TABLE)
 
+
+def long_texts(*names: str) -> bytes:
+    """A table with columns that each name one text of 60,000 characters 700 times, which is 42 MB."""
+    column = pl.Series(["x" * 60_000], dtype=pl.Enum(["x" * 60_000])).gather([0] * 700)
+    frame = pl.DataFrame({"carrier": ["AA"] * 700, "temp": np.zeros(700)})
+    return written("write_ipc_stream", frame.with_columns(column.alias(name) for name in names))
+
+
 REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     (PARQUET, LONG_TEXTS.read_bytes, "bytes of text; at most"),
     (PARQUET, lambda: written("write_parquet", TABLE.clear(100_001)), "100,001 rows in one request"),
@@ -68,6 +76,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     (PARQUET, lambda: written("write_parquet", TABLE)[:-9], "the Parquet file cannot be read"),
     (PARQUET, lambda: written("write_parquet", TABLE.with_columns(temp=pl.lit("x"))), "has the type String"),
     (STREAM, lambda: written("write_ipc_stream", texts()), "bytes of text; at most"),
+    (STREAM, lambda: long_texts("carrier", "flight_id"), "84,000,000 bytes of text; at most"),
     (STREAM, lambda: written("write_ipc_stream", TABLE, compression="zstd"), "the Arrow stream is compressed"),
     (STREAM, lambda: written("write_ipc_stream", TABLE.clear(100_001)), "100,001 rows in one request"),
     (STREAM, lambda: ARROW[:-40], "not all of one"),
@@ -87,6 +96,16 @@ def test_tables_that_unfold_or_cannot_be_read_are_refused(
     assert answer.status_code == 400, answer.text
     assert message in answer.json()["message"]
     is_well(served)
+    assert served.memory_kb() - before < 100_000
+
+
+def test_columns_that_the_model_does_not_know_cost_nothing(served: Served) -> None:
+    is_well(served)
+    before = served.memory_kb()
+    body, headers = long_texts(*map("unknown{}".format, range(30))), {"content-type": STREAM}
+    answer = served.client.post("/arrow/models/flights/predict", content=body, headers=headers)
+    assert (answer.status_code, "unknown input 'unknown0'" in answer.json()["error"]) == (400, True)
+    assert served.client.post("/invocations", content=body, headers=headers).status_code == 200
     assert served.memory_kb() - before < 100_000
 
 

@@ -154,6 +154,17 @@ def test_unknown_members_are_passed_over(door: Ask) -> None:
     asked(door, body_of({**CARRIER, "parameters": {"content_type": "str"}}, {**TEMP, "new": None}))
 
 
+def test_null_is_like_a_member_that_is_left_out(door: Ask) -> None:
+    expected = asked(door, body_of())["outputs"]
+    assert asked(door, body_of(parameters=None))["outputs"] == expected
+    assert asked(door, body_of(parameters=None, id=None, outputs=None))["outputs"] == expected
+    column = {**TEMP, "shape": [len(TEMP["data"]), 1]}
+    assert asked(door, body_of(CARRIER, column, parameters=None))["outputs"] == expected
+    assert asked(door, body_of({**CARRIER, "parameters": None}, TEMP))["outputs"] == expected
+    wanted = [{"name": one["name"], "parameters": None} for one in expected]
+    assert asked(door, body_of(outputs=wanted, parameters=None))["outputs"] == expected
+
+
 BAD_BODIES = [
     (b"", "the body is not JSON"),
     (b"\xff\xfe", "the body is not JSON|not as the protocol says"),

@@ -1,10 +1,12 @@
 """Canary and shadow at an endpoint: who answers, what is logged, and that a shadow never shows."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ from boucle.serving.prediction_log import read_frames
 from boucle.serving.question import Question
 from boucle.serving.records import PredictionFrame
 from boucle.serving.rollout import pick
+from boucle.serving.shadow import MOST_BYTES, Mirror, Mirrored
 from boucle.serving.traffic import log_folder, read_ack, serving_root
 
 Deploy = Callable[..., Any]
@@ -32,7 +35,7 @@ def endpoint(store: Store, deployer: Deploy) -> Iterator[Endpoint]:
     endpoint.close()
 
 
-def ask(endpoint: Endpoint, request_id: str, key: str | None = None, number: str | None = None) -> Answer:
+def ask(endpoint: Endpoint, request_id: str, key: str | int | None = None, number: str | None = None) -> Answer:
     columns: dict[str, Any] = {"carrier": ["AA"], "temp": [80.0]}
     if key is not None:
         columns["flight_id"] = [key]
@@ -56,6 +59,17 @@ def test_a_canary_answers_its_keys_and_is_logged_as_one(store: Store, endpoint: 
     assert ask(endpoint, "by number", number="2").number == 2
     logged = frames(store, endpoint)
     assert {(frame.number, frame.role) for frame in logged} == {(1, "champion"), (2, "canary")}
+
+
+def test_a_key_that_is_a_number_meets_the_version_that_its_text_meets(
+    store: Store, endpoint: Endpoint, deployer: Deploy
+) -> None:
+    other = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
+    deploy_canary(store, "flights", other, weight=50.0)
+    endpoint.refresh()
+    met = [ask(endpoint, f"number/{key}", key).number for key in range(40)]
+    assert set(met) == {1, 2}
+    assert [ask(endpoint, f"text/{key}", str(key)).number for key in range(40)] == met
 
 
 def test_a_canary_with_other_columns_is_refused(
@@ -113,3 +127,36 @@ def test_a_shadow_that_fails_shows_to_nobody(store: Store, endpoint: Endpoint, d
     assert [frame.role for frame in frames(store, endpoint)] == ["champion"] * 400
     answered, _, failed, passed_over = endpoint.shadow_totals()
     assert (answered, failed + passed_over) == (0, 400)
+
+
+def test_what_waits_for_a_shadow_is_bounded_in_bytes(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
+    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
+    endpoint.refresh()
+    lineup = endpoint.lineup
+    assert lineup is not None
+    assert lineup.shadow is not None
+    begun, may_go_on, kept = threading.Event(), threading.Event(), []
+
+    def keep(mirrored: Mirrored, *_: Any) -> None:
+        begun.set()
+        assert may_go_on.wait(30)
+        kept.append(mirrored.question.request_id)
+
+    mirror = Mirror(endpoint.models, keep, max_rows=100_000)
+
+    def shown(name: str, text: str, rows: int) -> Mirrored:
+        question = Question({"carrier": [text] * rows, "temp": [80.0] * rows}, name)
+        outputs = {"probability": np.zeros(rows), "label": ["late"] * rows}
+        assert lineup is not None
+        assert lineup.shadow is not None
+        return Mirrored(question, 1, lineup.champion.predictor.signature, outputs, lineup.shadow)  # type: ignore[union-attr]
+
+    large = shown("large", "x" * 60_000, 2_000)
+    assert large.size_bytes > MOST_BYTES, "one that is larger than the bound is shown where nothing waits"
+    mirror.show(large)
+    assert begun.wait(30)
+    mirror.show(shown("passed over", "AA", 1))
+    may_go_on.set()
+    mirror.close(30)
+    assert kept == ["large"]
+    assert list(mirror.counts) == [1, 2_000, 0, 1]

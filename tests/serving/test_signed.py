@@ -146,3 +146,10 @@ def test_a_running_server_says_once_that_its_champion_lacks_a_signature(
     add(registered)
     watch._look_at_champion()
     assert read_traffic(registered.home, "flights").champion.signer is not None
+
+
+def test_who_took_charge_while_a_server_started_answers(registered: Store, deployer: Deploy) -> None:
+    deployer(2, lift=1.0)
+    governance.set_alias(registered, **WHO, alias="champion", number=1, actor="person:ada")
+    StoreWatch(registered.home, "flights")._look_at_champion()
+    assert read_traffic(registered.home, "flights").champion.number == 1

@@ -209,10 +209,11 @@ class Front:
 
 async def _quickly(quick: Quick, head: Headers, protocol: Any) -> tuple[bytes, Answer | None]:
     """The body, and what the short way answers."""
-    quick.gate.coming += 1
+    gate = quick.gate  # another one once the endpoint is replaced, which may be while the body comes
+    gate.coming += 1
     try:
         content = await waited(protocol())
     finally:
-        quick.gate.coming -= 1
+        gate.coming -= 1
     answer = quick.answer(content, head)
     return content, answer if answer is None or isinstance(answer, Response) else await answer

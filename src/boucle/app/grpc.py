@@ -1,5 +1,6 @@
 """The worker's second listener: the Open Inference Protocol over gRPC. Loaded only where it is asked for."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,8 +30,12 @@ async def listen(
     max_body_bytes: int,
     tls: tuple[str, str] | None = None,
     observers: "Observers | None" = None,
+    asked_late: Callable[[], None] | None = None,
 ) -> "Any":
-    """A server that answers at `HOST:PORT`; workers share the port. Stop it with `await server.stop(grace)`."""
+    """A server that answers at `HOST:PORT`; workers share the port. Stop it with `await server.stop(grace)`.
+
+    `asked_late` is called for each call that comes once the server ends.
+    """
     import grpc.aio
 
     from boucle.app.observed_grpc import ObservedCalls
@@ -46,7 +51,7 @@ async def listen(
             ("grpc.max_send_message_length", -1),
         ],
     )
-    server.add_generic_rpc_handlers((Service(endpoints, door).handlers(),))
+    server.add_generic_rpc_handlers((Service(endpoints, door, asked_late).handlers(),))
     if tls is None:
         server.add_insecure_port(address)
     else:

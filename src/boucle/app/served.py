@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from boucle.kernel.errors import BoucleError
@@ -14,6 +15,8 @@ from boucle.serving.switch import Switch
 
 LINGER_S: Final = 2.0
 """How long an endpoint that is gone is kept at least, so that whoever was being answered is."""
+AT_ONCE: Final = 2
+"""How many endpoints get ready side by side: one whose model takes long keeps no other from its traffic."""
 _log: Final = logging.getLogger("boucle.worker")
 Make = Callable[[str, Switch], Endpoint]
 
@@ -29,16 +32,22 @@ class Served:
         self._switches = dict(switches)
         self._behind = True
         self._gone: list[tuple[float, Endpoint]] = []
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="refresh")
+        self._refreshing: dict[Endpoint, Future[None]] = {}
 
     async def look(self) -> None:
-        """Take up what came, let go what went, and follow the traffic of all."""
+        """Take up what came, let go what went, and follow the traffic of all.
+
+        It waits for no model: one that is being loaded is looked after beside it.
+        """
         self._keyring.look()
         if self._behind or self._board.has_changed:
             self._behind = True
             await self._change()
-        stale = self._endpoints.stale()
-        if stale:
-            await asyncio.to_thread(refresh, stale)
+        self._refreshing = {one: work for one, work in self._refreshing.items() if not work.done()}
+        for one in self._endpoints.stale():
+            if one not in self._refreshing:
+                self._refreshing[one] = self._threads.submit(refresh, [one])
         self._endpoints.arrive()
         if self._gone:
             await self._close_gone()
@@ -63,7 +72,7 @@ class Served:
 
     async def _close_gone(self) -> None:
         now = asyncio.get_running_loop().time()
-        for one in [one for one in self._gone if one[0] < now and one[1].is_quiet]:
+        for one in [one for one in self._gone if one[0] < now and one[1].is_quiet and one[1] not in self._refreshing]:
             self._gone.remove(one)
             await asyncio.to_thread(one[1].close)
 

@@ -28,7 +28,8 @@ class StoreWatch:
         self._home, self._model = home, model
         self._people = generation_of(home)
         self._known: bytes | None = None
-        self._head = self._read_head()
+        self._head: bytes | None = None
+        """Of the audit log when the champion was looked at last: who starts the server looked before that."""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._told = ""

@@ -148,6 +148,7 @@ class Worker:
                 max_body_bytes=limit,
                 tls=self._settings.tls,
                 observers=self._observers,
+                asked_late=partial(self._board.asked, self._number),
             )
             self._grpc = loop.run_until_complete(listening)
         self._following = loop.create_task(self._follow(os.getppid()))

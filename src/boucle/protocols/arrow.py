@@ -17,7 +17,7 @@ from boucle.protocols.arrow_stream import STREAM, check_stream
 from boucle.protocols.asking import ask, named
 from boucle.serving.endpoint import Answer
 from boucle.serving.endpoints import Endpoints
-from boucle.serving.question import Column
+from boucle.serving.question import Column, check_names
 
 PREFIX: Final = "/arrow"
 
@@ -29,7 +29,7 @@ def surface(endpoints: Endpoints, *, max_body_bytes: int = MAX_BODY_BYTES) -> Su
         endpoint = named(endpoints, request.values["model"], request.headers, check_type)
 
         def read(signature: Signature, body: bytes) -> dict[str, Column]:
-            return of_arrow(signature, body, max_rows=endpoint.max_rows)
+            return of_arrow(signature, body, max_rows=endpoint.max_rows, all_known=True)
 
         return await ask(
             request,
@@ -59,12 +59,17 @@ def check_type(headers: Headers) -> None:
     frame_columns.check_installed()
 
 
-def of_arrow(signature: Signature, body: bytes, *, max_rows: int) -> dict[str, Column]:
-    """The columns of an Arrow IPC stream. InvalidInput says what is wrong with it."""
+def of_arrow(signature: Signature, body: bytes, *, max_rows: int, all_known: bool = False) -> dict[str, Column]:
+    """The columns of an Arrow IPC stream that the signature names. InvalidInput says what is wrong with it.
+
+    Others are passed over; with `all_known` they are refused.
+    """
     check_stream(body, max_rows=max_rows)
     polars = frame_columns.loaded()
     try:
         frame = polars.read_ipc_stream(io.BytesIO(body))
+        if all_known:
+            check_names(frame.columns, signature)
         return frame_columns.of_frame(frame, signature)
     except InvalidInput:
         raise

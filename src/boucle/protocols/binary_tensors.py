@@ -41,7 +41,7 @@ def pieces(tensors: Sequence[Tensor], data: memoryview) -> list[memoryview | Non
     found: list[memoryview | None] = []
     at = 0
     for tensor in tensors:
-        size = tensor.parameters.get("binary_data_size")
+        size = (tensor.parameters or {}).get("binary_data_size")
         if size is None:
             found.append(None)
             continue

@@ -43,15 +43,43 @@ def check_installed() -> None:
 
 
 def of_frame(frame: "polars.DataFrame", signature: Signature) -> dict[str, Column]:
-    """The table's columns, numbers as float64 with NaN for null. InvalidInput names a column of the wrong type."""
-    known = {one.name: one for one in signature.inputs}
-    return {series.name: _column(series, known.get(series.name)) for series in frame.iter_columns()}
+    """The table's columns, numbers as float64 with NaN for null; those that the signature does not name are left out.
+
+    InvalidInput names a column of the wrong type.
+    """
+    inputs = {one.name: one for one in signature.inputs}
+    columns: dict[str, Column] = {}
+    size = 0
+    for series in frame.iter_columns():
+        name = series.name
+        if name in inputs or name in (signature.key, signature.time):
+            size += _text_bytes(series)
+            if size > MAX_TEXT_BYTES:
+                raise InvalidInput(
+                    f"the table has, up to input {name!r}, {size:,} bytes of text; at most {MAX_TEXT_BYTES:,}"
+                )
+            columns[name] = _column(series, inputs.get(name))
+    return columns
 
 
 def to_frame(answer: Answer) -> "polars.DataFrame":
     """An answer as a table."""
     frame: polars.DataFrame = loaded().DataFrame(answer.outputs)
     return frame
+
+
+def _text_bytes(series: "polars.Series") -> int:
+    """How many bytes a column's texts are once each row has its own; nothing is unfolded for it."""
+    import polars as pl
+
+    texts, rows = series, None
+    if series.dtype in (pl.Categorical, pl.Enum):
+        counted = series.alias("text").value_counts(name="rows")
+        texts, rows = counted["text"].cast(pl.String), counted["rows"].cast(pl.UInt64)
+    elif series.dtype != pl.String:
+        return 0
+    sizes = texts.str.len_bytes().cast(pl.UInt64)
+    return int((sizes if rows is None else sizes * rows).sum() or 0)
 
 
 def _column(series: "polars.Series", one: Input | None) -> Column:
@@ -65,11 +93,7 @@ def _column(series: "polars.Series", one: Input | None) -> Column:
             raise InvalidInput(f"input {series.name!r} has the type {str(dtype)[:80]}; allowed is a numeric one")
         return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
     if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-        texts = series.cast(pl.String)
-        size = int(texts.str.len_bytes().cast(pl.UInt64).sum() or 0)
-        if size > MAX_TEXT_BYTES:
-            raise InvalidInput(f"input {series.name!r} has {size:,} bytes of text; at most {MAX_TEXT_BYTES:,}")
-        return list(texts.to_list())
+        return list(series.cast(pl.String).to_list())
     if kind is None and dtype.is_integer():
         return list(series.to_list())
     if kind is None and isinstance(dtype, pl.Datetime):

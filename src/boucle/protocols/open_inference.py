@@ -40,7 +40,6 @@ T = TypeVar("T")
 _KINDS: Final = {"number": "FP64", "category": "BYTES", "tensor": "FP64"}
 
 
-_NONE: Final[dict[str, Any]] = {}
 _NO_SIZES: Final[Mapping[str, int]] = {}
 
 
@@ -48,7 +47,7 @@ class WantedOutput(Struct, frozen=True):
     """One output that the client asks for."""
 
     name: str
-    parameters: dict[str, Any] = _NONE
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(Struct, frozen=True):
@@ -57,7 +56,7 @@ class InferRequest(Struct, frozen=True):
     inputs: list[Tensor]
     id: str | None = None
     outputs: list[WantedOutput] | None = None
-    parameters: dict[str, Any] = _NONE
+    parameters: dict[str, Any] | None = None
 
 
 class _Output(Struct, gc=False):
@@ -306,10 +305,12 @@ def check_wanted(signature: Signature, names: list[str]) -> list[str] | None:
 
 def _binary(signature: Signature, request: InferRequest) -> frozenset[str]:
     """The outputs that are asked for as binary data: each by itself, or all by the request's parameter."""
-    all_of_them = request.parameters.get("binary_data_output") is True
+    all_of_them = (request.parameters or {}).get("binary_data_output") is True
     if not request.outputs:
         return frozenset(one.name for one in signature.outputs) if all_of_them else frozenset()
-    return frozenset(one.name for one in request.outputs if one.parameters.get("binary_data", all_of_them) is True)
+    return frozenset(
+        one.name for one in request.outputs if (one.parameters or {}).get("binary_data", all_of_them) is True
+    )
 
 
 def _columns(

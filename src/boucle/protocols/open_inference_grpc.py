@@ -53,9 +53,11 @@ _Call: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 class Service:
     """What each call does. Messages are built from `open_inference_messages`."""
 
-    def __init__(self, endpoints: Endpoints, door: Door) -> None:
+    def __init__(self, endpoints: Endpoints, door: Door, asked_late: Callable[[], None] | None = None) -> None:
+        """`asked_late` is called for each call that comes once the server ends."""
         self._endpoints = endpoints
         self._door = door
+        self._asked_late = asked_late
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """All calls of the service, each with the policy of its route over HTTP."""
@@ -74,6 +76,8 @@ class Service:
         request_type = MESSAGES[f"{name}Request"]
 
         async def answered(data: bytes, context: Context) -> bytes:
+            if self._asked_late is not None and self._endpoints.ends:
+                self._asked_late()
             try:
                 self._admit(policy, context)
                 answer = await call(_parsed(request_type, data), context)

@@ -7,7 +7,7 @@ folder below the model root. What a request may say besides (configurations, fil
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
@@ -27,7 +27,7 @@ class IndexRequest(Struct, frozen=True):
 class ChangeRequest(Struct, frozen=True):
     """Body of a request to load or unload a model."""
 
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
 
 
 _INDEX: Final = msgspec.json.Decoder(IndexRequest)
@@ -74,7 +74,7 @@ class Repository:
 
     async def _asked(self, request: Request) -> str:
         head.check_json(request.headers)
-        said = _decoded(_CHANGE, await request.read(self._limit), ChangeRequest()).parameters
+        said = _decoded(_CHANGE, await request.read(self._limit), ChangeRequest()).parameters or {}
         if unknown := sorted(set(said) - _HARMLESS):
             raise InvalidInput(f"parameter {unknown[0][:100]!r} is not understood; a bundle says all of a model itself")
         return request.values["model"]

@@ -42,7 +42,7 @@ class Tensor(Struct, frozen=True):
     shape: list[int]
     datatype: str
     data: msgspec.Raw = msgspec.Raw()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 def column_of(tensor: Tensor, width: int = 1) -> list[Item]:
@@ -74,7 +74,7 @@ def rows_of(tensor: Tensor) -> int:
     where, shape = f"input {tensor.name!r}", tensor.shape
     if tensor.datatype not in _FLAT:
         raise InvalidInput(f"{where}: unknown datatype {tensor.datatype!r}; allowed are {', '.join(DATATYPES)}")
-    if "shared_memory_region" in tensor.parameters:
+    if "shared_memory_region" in (tensor.parameters or ()):
         raise InvalidInput(f"{where}: shared memory is not read here; send the data in the body")
     if not shape or any(size < 0 for size in shape) or any(size != 1 for size in shape[1:]):
         raise InvalidInput(f"{where}: shape {shape} is not one column; allowed are [n] and [n, 1]")

@@ -238,9 +238,10 @@ class Endpoint:
         traffic = lineup.traffic
         if lineup.canary is None or traffic.canary is None:
             return lineup.champion
-        column = traffic.canary.key or self.models.signature(lineup.champion).key
+        entity = self.models.signature(lineup.champion).key
+        column = traffic.canary.key or entity
         values = question.columns.get(column) if column else None
-        key = None if values is None else one_key(values)
+        key = None if values is None else one_key(values, is_entity=column == entity)
         return (
             lineup.canary if pick(traffic, question.request_id if key is None else key) == "canary" else lineup.champion
         )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from boucle.identity.api import compose, hash_of, is_secret
-from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound
+from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import make_folder, write_atomic
 from boucle.serving.records import ApiKey, ApiKeys
@@ -110,6 +110,8 @@ class Keyring:
         self._stamps: dict[str, tuple[int, ...]] = {}
         self._holders: dict[str, Holder] = {}
         self._locked: frozenset[str] = frozenset()
+        self._told: dict[str, str] = {}
+        """By endpoint: why its keys cannot be read."""
         self._next = 0
         for name, file in self._files:
             self._look_at(name, file)
@@ -126,6 +128,7 @@ class Keyring:
         self._files = [one for one in self._files if one[0] != endpoint]
         self._locked -= {endpoint}
         self._stamps.pop(endpoint, None)
+        self._told.pop(endpoint, None)
         self._holders = {key_id: one for key_id, one in self._holders.items() if one.endpoint != endpoint}
 
     def look(self) -> None:
@@ -165,15 +168,21 @@ class Keyring:
             return
         if stamp == self._stamps.get(name, ()):
             return
-        self._stamps[name] = stamp
         others = {key_id: one for key_id, one in self._holders.items() if one.endpoint != name}
-        is_open = not stamp
+        is_open, is_read = not stamp, True
         if stamp:
             try:
                 found_keys = read_keys(self._home, name)
                 others |= {one.id: Holder(name, one) for one in found_keys.keys}
                 is_open = found_keys.open and not found_keys.keys
-            except BoucleError as error:  # what cannot be read opens nothing
-                _log.warning("endpoint %s answers nobody: %s", name, error.message)
+            except (BoucleError, OSError) as error:  # what cannot be read opens nothing
+                if self._told.get(name) != (why := str(error)):
+                    self._told[name] = why
+                    _log.warning("endpoint %s answers nobody: %s", name, why)
+                is_read = not isinstance(error, Unavailable | OSError)  # these pass: it is read again in the next round
+            else:
+                self._told.pop(name, None)
+        if is_read:
+            self._stamps[name] = stamp
         self._locked = self._locked - {name} if is_open else self._locked | {name}
         self._holders = others

@@ -30,6 +30,10 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _DOOR, _NUMBER, _STATUS, _REQUESTS, _ROWS, _SECONDS, _FIRST_BUCKET = range(7)
 _BLOCKS: Final = (at.COUNT - at.SERIES) // _BLOCK
+_ENDINGS: Final = (200, 400, 500)
+"""Statuses under which the last blocks count what has no block of its own, as no version's."""
+_ANY: Final = "other"
+"""The version of answers there; what was refused has none anyway."""
 
 Key = tuple[str, int, int]
 """Door, version's number (of a failure: of the version that failed; 0 where it was the request), HTTP status."""
@@ -143,13 +147,16 @@ class Meter:
         self._view[at.WAITING], self._view[at.GENERATION], self._view[at.VERSION] = waiting, generation, number
 
     def _place(self, key: Key) -> int:
-        """A block for a new series; the last one is for all that find none."""
-        door = key[0] if key[0] in DOORS else "other"
-        if (place := self._places.get((door, *key[1:]))) is None:
-            place = at.SERIES + min(len(set(self._places.values())), _BLOCKS - 1) * _BLOCK
-            self._view[place + _DOOR] = DOORS.index(door) + 1
-            self._view[place + _NUMBER], self._view[place + _STATUS] = key[1:]
-            self._places[(door, *key[1:])] = place
+        """A block for a new series; the last ones are for all that find none, by how they ended."""
+        kept = (key[0] if key[0] in DOORS else "other", *key[1:])
+        used = len(set(self._places.values()))
+        if kept not in self._places and used >= _BLOCKS - len(_ENDINGS):
+            kept = ("other", 0, max(one for one in _ENDINGS if one <= max(key[2], _ENDINGS[0])))
+        if (place := self._places.get(kept)) is None:
+            place = at.SERIES + used * _BLOCK
+            self._view[place + _DOOR] = DOORS.index(kept[0]) + 1
+            self._view[place + _NUMBER], self._view[place + _STATUS] = kept[1:]
+            self._places[kept] = place
         self._places[key] = place
         return place
 
@@ -258,7 +265,7 @@ def _add_requests(name: str, views: list[View], requests: Any, errors: Any, rows
             summed[key] = [one + more for one, more in zip(summed[key], view[place : place + _BLOCK], strict=True)]
     by_version: Counter[str] = Counter()
     for (door, number, status), block in sorted(summed.items()):
-        version = str(number) if number else ""
+        version = str(number) if number else _ANY if status == 200 else ""
         requests.add_metric([name, door, version, str(status)], block[_REQUESTS])
         if status == 200:
             by_version[version] += int(block[_ROWS])

@@ -1,6 +1,6 @@
 """What a client asks, and whether a signature can answer it: pure, the same for every protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Final, TypeAlias, TypeGuard, cast
@@ -67,7 +67,7 @@ def check(question: Question, signature: Signature, *, max_rows: int) -> Checked
         return checked
     columns = question.columns
     check_id(question.request_id)
-    _check_names(columns, signature)
+    check_names(columns, signature)
     rows = _rows(columns, max_rows)
     inputs = {one.name: _input(one, columns[one.name]) for one in signature.inputs}
     event_time, entity_key = moments_and_keys(columns, signature)
@@ -85,7 +85,8 @@ def check_id(request_id: str) -> None:
         raise InvalidInput(f"a request id has 1 to {MAX_ID} characters, this one has {len(request_id):,}")
 
 
-def _check_names(columns: dict[str, Column], signature: Signature) -> None:
+def check_names(columns: Collection[str], signature: Signature) -> None:
+    """InvalidInput if a signature takes no column of one of these names, or needs one that is not among them."""
     needed = [one.name for one in signature.inputs]
     optional = [name for name in (signature.key, signature.time) if name is not None]
     known = set(needed).union(optional)

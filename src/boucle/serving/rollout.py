@@ -142,19 +142,24 @@ def share(salt: str, key: str) -> float:
     return int.from_bytes(drawn) / 2**64 * 100
 
 
-def one_key(values: "Column") -> str | None:
+def one_key(values: "Column", *, is_entity: bool = False) -> str | None:
     """The key of a question: that of all its rows; None where they differ or there is none, so that the request's id
     counts. A question is answered by one version wholly.
 
+    An entity's key is the text that it is logged as: one door has whole numbers, another their digits. A number that
+    the model takes is 7 by one door and 7.0 by another.
+
     >>> one_key(["a", "a"]), one_key(["a", "b"]), one_key([]), one_key([None])
     ('a', None, None, None)
+    >>> one_key([7]), one_key([7], is_entity=True), one_key(["7"], is_entity=True)
+    ('7.0', '7', '7')
     """
     if not len(values) or values[0] is None:
         return None
     first = values[0]
     if any(value != first for value in values[1:]):
         return None
-    return str(first) if isinstance(first, str) else repr(float(first))  # 7 by one door is 7.0 by another
+    return str(first) if is_entity or isinstance(first, str) else repr(float(first))
 
 
 def _refuse_champion(traffic: Traffic, deployment: Deployment) -> None:

@@ -14,11 +14,13 @@ import numpy as np
 
 from boucle.packaging.records import Signature
 from boucle.serving.models import Model, Models
-from boucle.serving.question import Checked, Question, Values, check
+from boucle.serving.question import Checked, Column, Question, Values, check
 from boucle.serving.records import Compared
 
 MOST_WAITING: Final = 256
 """Questions that wait for the shadow; beyond it they are passed over."""
+MOST_BYTES: Final = 64 << 20
+"""What they may keep in memory together, about; beyond it they are passed over, too. One alone may keep more."""
 COUNTED: Final = (
     ("boucle_shadow_answers_total", "Questions that a shadow answered."),
     ("boucle_shadow_differing_rows_total", "Rows of which a shadow's answer was another one."),
@@ -26,6 +28,9 @@ COUNTED: Final = (
     ("boucle_shadow_passed_over_total", "Questions that a shadow was not asked because too many waited."),
 )
 """What is counted, in the order of the counts."""
+_VALUE_BYTES: Final = 64
+"""A place in a list, and the object of Python there."""
+_LOOKED_AT: Final = 500
 _ANSWERED, _DIFFERING, _FAILED, _PASSED_OVER = range(len(COUNTED))
 _log: Final = logging.getLogger("boucle.worker")
 
@@ -39,6 +44,11 @@ class Mirrored(NamedTuple):
     signature: Signature
     outputs: dict[str, Values]
     shadow: Model
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it keeps in memory."""
+        return sum(map(_size_bytes, (*self.question.columns.values(), *self.outputs.values())))
 
 
 Keep = Callable[[Mirrored, Checked, dict[str, Values], Compared, float], None]
@@ -67,9 +77,11 @@ class Mirror:
         self._tally = tally
         self._models, self._keep, self._max_rows = models, keep, max_rows
         self.counts = [0] * len(COUNTED) if counts is None else counts
-        self._waiting: queue.Queue[Mirrored | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[tuple[Mirrored, int] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._told: str | None = None
+        self._shown_bytes = self._done_bytes = 0
+        """Of all questions so far: each is counted by one thread only, and the difference is what waits."""
 
     def show(self, mirrored: Mirrored) -> None:
         """Have the shadow asked in a while; passes it over if too many wait. Never raises."""
@@ -77,7 +89,11 @@ class Mirror:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
                 self._thread.start()
-            self._waiting.put_nowait(mirrored)
+            size_bytes, waiting_bytes = mirrored.size_bytes, self._shown_bytes - self._done_bytes
+            if waiting_bytes and waiting_bytes + size_bytes > MOST_BYTES:
+                raise queue.Full
+            self._waiting.put_nowait((mirrored, size_bytes))
+            self._shown_bytes += size_bytes
         except (queue.Full, RuntimeError):  # RuntimeError: no thread can be had
             self.counts[_PASSED_OVER] += 1
 
@@ -91,7 +107,9 @@ class Mirror:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (mirrored := self._waiting.get()) is not None:
+        while (waiting := self._waiting.get()) is not None:
+            mirrored, size_bytes = waiting
+            del waiting
             try:
                 self._ask(mirrored)
             except Exception as error:  # noqa: BLE001 - what is wrong with a shadow must not show
@@ -101,6 +119,8 @@ class Mirror:
                 if self._told != str(error):
                     self._told = str(error)
                     _log.warning("the shadow, version %d, cannot answer: %s", mirrored.shadow.number, error)
+            del mirrored
+            self._done_bytes += size_bytes
 
     def _ask(self, mirrored: Mirrored) -> None:
         started = time.perf_counter()
@@ -113,6 +133,19 @@ class Mirror:
         if self._tally is not None:
             self._tally(mirrored.shadow.number, failed=False)
         self.counts[_DIFFERING] += compared.differing_rows
+
+
+def _size_bytes(values: Column | Values) -> int:
+    """About what a column keeps in memory; of many texts some are looked at.
+
+    >>> _size_bytes(np.zeros((10, 2))), _size_bytes(["four", None]), _size_bytes(["x" * 1000] * 100_000)
+    (160, 132, 106400000)
+    """
+    if isinstance(values, np.ndarray):
+        return int(values.nbytes)
+    some = values[:: max(1, len(values) // _LOOKED_AT)]
+    texts = sum(len(value) for value in some if isinstance(value, str))
+    return len(values) * _VALUE_BYTES + texts * len(values) // max(1, len(some))
 
 
 def exposition(totals: Iterable[tuple[str, list[int]]]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.serving.board import Board
 from boucle.serving.records import Ack
 from boucle.serving.rollout import instead
@@ -130,11 +130,16 @@ class Supervised:
             data = self._file.read_bytes()
         except OSError:  # gone, or not to be read just now: what answers goes on answering
             return
-        self._stamp = stamp
         if data != self._seen:
-            self._seen = data
+            try:
+                self._wanted = self._switch.want(read_traffic(self._home, self.name))
+            except Unavailable:  # just now: it is read again in the next round
+                raise
+            except BoucleError:
+                self._stamp, self._seen, self._refused = stamp, data, None
+                raise
             self._refused = None
-            self._wanted = self._switch.want(read_traffic(self._home, self.name))
+        self._stamp, self._seen = stamp, data
 
     def _switch_over(self, wanted: Turn, said: Sequence[Prepared]) -> None:
         if self._switch.word >> 1 != wanted.number:
