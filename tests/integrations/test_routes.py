@@ -6,7 +6,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -177,6 +177,47 @@ def test_a_letter_goes_encrypted_through_a_real_mail_server(
     assert first["References"] == last["References"]
     assert "is over" in last["Subject"]
     assert SECRET not in caplog.text
+
+
+def test_who_is_refused_beside_others_is_told_and_gets_it_later_alone(
+    store: Store, mail_server: Controller, mailbox: Mailbox, clock: FixedClock
+) -> None:
+    mailbox.refuses = {"bob@example.org": "450 try later"}
+    sender, section = dispatcher(store, letters(mail_server.port))
+    happen(store, section, [alert()])
+    happen(store, section, [], [alert()])
+    done = sender.once()
+    assert (done.arrived, done.problems) == (1, {"mail": "bob@example.org was refused: 450 try later"})
+    clock.advance(3)
+    assert sender.once().problems == done.problems
+    mailbox.refuses = {}
+    clock.advance(5)
+    assert sender.once().problems == {}
+    assert [(one["X-RcptTo"], "is over" in one["Subject"]) for one in mailbox.letters] == [
+        ("ada@example.org", False),
+        ("bob@example.org", False),
+        ("ada@example.org, bob@example.org", True),
+    ]
+    assert mailbox.letters[0]["Message-ID"] == mailbox.letters[1]["Message-ID"]
+
+
+@pytest.mark.parametrize(("answer", "tries"), [("550 no such user", 1), ("450 try later", outbox.MAX_IN_PART)])
+def test_a_recipient_who_never_takes_it_holds_up_the_others_for_half_an_hour_at_most(
+    store: Store, mail_server: Controller, mailbox: Mailbox, clock: FixedClock, answer: str, tries: int
+) -> None:
+    mailbox.refuses = {"bob@example.org": answer}
+    sender, section = dispatcher(store, letters(mail_server.port))
+    happen(store, section, [alert()])
+    began, tried = clock.now(), 0
+    while store.read(lambda conn: outbox.is_waiting(conn, PROJECT, 1, "mail")):
+        tried += bool(sender.once().problems)
+        clock.advance(30)
+    assert tried == tries
+    assert clock.now() - began < timedelta(minutes=40)
+    assert [one["X-RcptTo"] for one in mailbox.letters] == ["ada@example.org"]
+    [told] = api.told(store, PROJECT, 1)
+    assert told.problem == f"bob@example.org was refused: {answer}"
+    assert told.arrived_at is not None
 
 
 def test_a_wrong_password_is_told_without_it(

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from boucle.integrations import alertmanager, slack, smtp, webhook
 from boucle.kernel.clock import Clock, SteadyClock, to_ms
@@ -76,13 +77,18 @@ class Dispatcher:
         nothing more is tried."""
         queued = settle_if_due(self._store, self._name, self._policy)
         arrived = 0
+        failed: set[str] = set()
         problems: dict[str, str] = {}
-        while due := [one for one in self._due() if one.route not in problems]:
+        while due := [one for one in self._due() if one.route not in failed]:
             for waiting in due:
-                sent = None if waiting.route in problems else self._try(waiting)
-                if sent is not None and sent.arrived:
+                sent = None if waiting.route in failed else self._try(waiting)
+                if sent is None:
+                    continue
+                if sent.arrived:
                     arrived += 1
-                elif sent is not None:
+                else:
+                    failed.add(waiting.route)
+                if sent.problem or not sent.arrived:  # of a letter, some recipients may not have it
                     problems[waiting.route] = _problem(sent)
         return Round(queued=queued, arrived=arrived, problems=problems)
 
@@ -128,15 +134,27 @@ class Dispatcher:
         if not self._store.write(lambda conn: outbox.claim(conn, waiting, until)):
             return None
         sent = self._send(waiting)
-        if sent.arrived:
-            self._store.write(lambda conn: outbox.arrived(conn, waiting, self._store.clock.now()))
-            return sent
         attempts = waiting.attempts + 1
+        if sent.arrived:
+            self._note_arrival(waiting, sent, attempts)
+            return sent
         problem = _problem(sent)
         again = to_ms(self._wall.now()) + wait_ms(attempts) if attempts < outbox.MAX_ATTEMPTS else None
         _log.warning("route %s, attempt %s: %s%s", waiting.route, attempts, problem, "" if again else "; given up")
         self._store.write(lambda conn: outbox.failed(conn, waiting, problem, again))
         return sent
+
+    def _note_arrival(self, waiting: Waiting, sent: Sent, attempts: int) -> None:
+        """It arrived, if not at all recipients of a letter: then it stays for those who may take it later."""
+        at, problem = self._store.clock.now(), sent.problem
+        if problem:
+            _log.warning("route %s, attempt %s: %s", waiting.route, attempts, problem)
+        if problem and isinstance(sent, smtp.Mailed) and sent.again and attempts < outbox.MAX_IN_PART:
+            rest = replace(msgspec.json.decode(waiting.body, type=Notification), only=sent.again)
+            again = to_ms(self._wall.now()) + wait_ms(attempts)
+            self._store.write(lambda conn: outbox.arrived_in_part(conn, waiting, at, problem, again, rest))
+        else:
+            self._store.write(lambda conn: outbox.arrived(conn, waiting, at, problem))
 
     def _send(self, waiting: Waiting) -> Sent:
         route = self._routes.get(waiting.route)

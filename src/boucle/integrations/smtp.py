@@ -4,12 +4,14 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Final
+
+from msgspec import field
 
 from boucle.integrations.variables import value_of
 from boucle.integrations.words import headline, lines
@@ -23,6 +25,15 @@ DELIVERED: Final = 250
 """SMTP's own number for a letter that was taken."""
 _IN_ALL_S: Final = 30.0
 """How long a letter may take: many steps, each of which has its own limit."""
+_FOR_GOOD: Final = 500
+"""From this number on a server means that it will never take a letter for an address."""
+
+
+class Mailed(Sent, frozen=True, kw_only=True):
+    """What became of a letter; if one recipient took it, it has arrived, and the `problem` names those who did not."""
+
+    again: list[str] = field(default_factory=list)
+    """Of those to whom it is to be sent once more."""
 
 
 def send(store: Store, route: EmailRoute, told: Notification, delivery_id: str, now: datetime) -> Sent:
@@ -43,12 +54,16 @@ def send(store: Store, route: EmailRoute, told: Notification, delivery_id: str, 
                 server.starttls(context=ssl.create_default_context())
             if user:
                 server.login(user, password)
-            server.send_message(letter(route, told, delivery_id, now))
+            recipients = told.only or route.recipients
+            left = server.send_message(letter(route, told, delivery_id, now), to_addrs=recipients)
+    except smtplib.SMTPRecipientsRefused as error:
+        # Who of a letter's recipients is left was named before: some took it.
+        return _mailed(error.recipients, password, arrived=bool(told.only))
     except smtplib.SMTPAuthenticationError as error:
         return Sent(problem=f"the mail server refused the user and password ({error.smtp_code})")
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
         return Sent(problem=_without(f"{type(error).__name__}: {error}", password)[:500])
-    return Sent(status=DELIVERED)
+    return _mailed(left, password, arrived=True)
 
 
 def letter(route: EmailRoute, told: Notification, delivery_id: str, now: datetime) -> EmailMessage:
@@ -79,6 +94,16 @@ def _connection(route: EmailRoute, address: str, ending: ExitStack) -> smtplib.S
         return raw
 
     return (_Tls if route.security == "tls" else _Plain)(route.host, route.port, connect)
+
+
+def _mailed(left: Mapping[str, tuple[int, bytes]], password: str, *, arrived: bool) -> Mailed:
+    """A letter that the server did not take for these recipients."""
+    said = [f"{one} was refused: {code} {text.decode(errors='replace')}" for one, (code, text) in left.items()]
+    return Mailed(
+        status=DELIVERED if arrived else None,
+        problem=_without("; ".join(said), password)[:500] or None,
+        again=[one for one, (code, _) in left.items() if code < _FOR_GOOD],
+    )
 
 
 class _Plain(smtplib.SMTP):

@@ -14,7 +14,15 @@ from boucle.kernel.errors import InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
 from boucle.monitoring.alerting import api, outbox
 from boucle.monitoring.alerting.grouping import MOST_MEMBERS, next_incidents
-from boucle.monitoring.alerting.policy import AlertRule, AlertsSection, Route, SlackRoute, WebhookRoute
+from boucle.monitoring.alerting.notices import notification
+from boucle.monitoring.alerting.policy import (
+    AlertmanagerRoute,
+    AlertRule,
+    AlertsSection,
+    Route,
+    SlackRoute,
+    WebhookRoute,
+)
 from boucle.monitoring.alerting.records import Incident, Notification, Waiting
 from boucle.monitoring.alerting.telling import settle, settle_if_due
 from boucle.monitoring.records import Alert
@@ -381,6 +389,25 @@ def test_a_notification_holds_the_newest_alerts_and_says_how_many_there_are(stor
     told = msgspec.json.decode(one.body, type=Notification)
     assert (len(told.incident.alerts), told.alerts) == (100, 150)
     assert store.read(lambda conn: settle(conn, "p", policy(HOOK), store.clock.now())) == 0
+
+
+def test_who_is_told_what_is_hears_of_all_that_is_open(store: Store) -> None:
+    """However much else came and went since."""
+    route = AlertmanagerRoute(name="am", url="http://127.0.0.1:9093")
+    section = policy(route)
+    take(store, [alert("first")], section=section)
+    for number in range(120):
+        one = alert(f"c{number:03d}")
+        take(store, [one], section=section)
+        take(store, [], [one], section=section)
+    told = notification("repeated", api.incident(store, "p", 1), "p", route, store.clock.now())
+    assert (len(told.incident.alerts), told.alerts) == (100, 121)
+    assert [one.subject for one in told.incident.alerts if one.closed_at is None] == ["first"]
+    assert told.incident.alerts[-1].subject == "c119"
+    take(store, [alert(f"o{number:03d}") for number in range(130)], section=section)
+    told = notification("repeated", api.incident(store, "p", 1), "p", route, store.clock.now())
+    assert len(told.incident.alerts) == 131
+    assert all(one.closed_at is None for one in told.incident.alerts)
 
 
 def test_a_silence_of_a_kind_that_does_not_exist_is_refused(store: Store) -> None:

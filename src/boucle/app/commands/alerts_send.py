@@ -109,7 +109,7 @@ def _try(store: "Store", name: str, policy: "AlertsSection", route: str) -> None
         raise NotFound(f"boucle.yaml has no route {route[:80]!r}; there are: {known}", hint="boucle alerts routes")
     wall = SteadyClock()
     sent = tell(store, chosen, example(name, wall.now()), store.ids.new_hex(), wall)
-    if not sent.arrived:
+    if sent.problem or not sent.arrived:
         raise Unavailable(
             f"route {route} did not take it: {sent.problem or f'it answered {sent.status}'}",
             hint="boucle alerts routes",
@@ -128,7 +128,7 @@ def _standing(store: "Store", name: str, policy: "AlertsSection") -> list[dict[s
             "waiting": counts.get(one.name, (0, 0, None))[0],
             "given_up": counts.get(one.name, (0, 0, None))[1],
             "arrived_at": told[one.name].arrived_at if one.name in told else None,
-            "problem": counts.get(one.name, (0, 0, None))[2],
+            "problem": counts.get(one.name, (0, 0, None))[2] or (told[one.name].problem if one.name in told else None),
         }
         for one in policy.routes
     ]

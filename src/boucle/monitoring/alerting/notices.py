@@ -11,7 +11,7 @@ from boucle.monitoring.alerting.records import Event, Incident, Member, Notifica
 from boucle.monitoring.spans import duration
 
 MOST_ALERTS: Final = 100
-"""Of an incident in one notification: those that opened last."""
+"""Of an incident in one notification: those that opened last; where the receiver is told what is, all that are open."""
 
 
 def due(
@@ -68,5 +68,15 @@ def told_of(incident: Incident, route: Route) -> list[Member]:
 def notification(event: Event, incident: Incident, project: str, route: Route, now: datetime) -> Notification:
     """What the route is told: of the alerts that it tells of."""
     chosen = told_of(incident, route)
-    shown = replace(incident, alerts=chosen[-MOST_ALERTS:])
+    shown = replace(incident, alerts=_shown(chosen, route))
     return Notification(event=event, at=now, project=project, incident=shown, alerts=len(chosen))
+
+
+def _shown(chosen: list[Member], route: Route) -> list[Member]:
+    """The alerts that are told, in their order: a receiver of what is would take one as over that it is not told."""
+    if not is_state(route):
+        return chosen[-MOST_ALERTS:]
+    room = MOST_ALERTS - sum(one.closed_at is None for one in chosen)
+    over = [one.id for one in chosen if one.closed_at is not None]
+    left_out = set(over[: max(0, len(over) - max(0, room))])
+    return [one for one in chosen if one.closed_at is None or one.id not in left_out]

@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from boucle.monitoring.alerting.records import Told, Waiting
+from boucle.monitoring.alerting.records import Notification, Told, Waiting
 from boucle.monitoring.alerting.store import alert_outbox, alert_told
 
 MAX_ATTEMPTS: Final = 30
 """Within some twenty hours, the time between two doubled up to an hour."""
+MAX_IN_PART: Final = 11
+"""What arrived at some recipients is tried so often for the others, within half an hour: what follows waits for it."""
 
 
 def told_in(conn: Connection, project_id: str) -> dict[tuple[int, str], Told]:
@@ -117,10 +119,20 @@ def claim(conn: Connection, waiting: Waiting, until_ms: int) -> bool:
     return bool(taken.rowcount)
 
 
-def arrived(conn: Connection, waiting: Waiting, at: datetime) -> None:
-    """Forget what has arrived, and note when."""
+def arrived(conn: Connection, waiting: Waiting, at: datetime, problem: str | None = None) -> None:
+    """Forget what has arrived, and note when, and whom it did not reach."""
     conn.execute(delete(alert_outbox).where(alert_outbox.c.id == waiting.id))
-    _note(conn, waiting, at, None)
+    _note(conn, waiting, at, problem)
+
+
+def arrived_in_part(
+    conn: Connection, waiting: Waiting, at: datetime, problem: str, next_ms: int, rest: Notification
+) -> None:
+    """Note that something has arrived, and keep what is to be sent to the others."""
+    same = alert_outbox.c.id == waiting.id
+    values = {"problem": problem[:1000], "next_ms": next_ms, "body": msgspec.json.encode(rest)}
+    conn.execute(update(alert_outbox).where(same).values(values))
+    _note(conn, waiting, at, problem[:1000])
 
 
 def failed(conn: Connection, waiting: Waiting, problem: str, next_ms: int | None) -> None:

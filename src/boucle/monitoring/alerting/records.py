@@ -126,7 +126,10 @@ class Notification(Struct, frozen=True, kw_only=True):
     project: str
     incident: Incident
     alerts: int
-    """How many alerts it has; `incident.alerts` holds at most `MOST_ALERTS` of them."""
+    """How many alerts it has; `incident.alerts` holds at most `MOST_ALERTS` of them, or of what is a state all that are
+    open."""
+    only: list[str] = field(default_factory=list)
+    """Of a letter that arrived at some: the recipients to whom it is sent again."""
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
