@@ -1,5 +1,7 @@
 """Who sees a token when what others left is sent."""
 
+import base64
+import pickle
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,8 +10,10 @@ from typing import Any
 
 import pytest
 
+import boucle
 from boucle.app.main import run_command
-from boucle.runs.client.destination import Destination
+from boucle.kernel.errors import InvalidInput
+from boucle.runs.client.destination import Destination, destination
 from boucle.runs.client.leftovers import replay
 from boucle.runs.spool.frames import frame
 from boucle.runs.spool.records import ENCODER, Begin
@@ -109,3 +113,84 @@ def test_a_training_program_sends_its_token_to_its_own_server_only(
     process.communicate(timeout=60)
     assert {*mine.seen} == {"Bearer boucle_a_secret"}
     assert {*other.seen} == {None}
+
+
+def basic(login: str) -> str:
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+_LOGS_IN = """
+import os, signal, sys, boucle
+os.environ["BOUCLE_TOKEN"] = "boucle_of_another"
+run = boucle.start_run("e", url=sys.argv[1])
+run.log("loss", 1.0)
+print(run._repr_html_(), run, flush=True)
+signal.pause()
+"""
+
+
+def test_a_login_in_an_address_is_sent_there_and_shown_and_kept_nowhere(
+    listeners: list[Listener],
+    root: Path,
+    program: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine, other = listeners
+    leave(root, 1, other.url)
+    with_login = mine.url.replace("http://", "http://bob:boucle_a%2Fsecret@")
+    process = program(_LOGS_IN, with_login)
+    assert mine.came.wait(60)
+    assert other.came.wait(60)
+    process.kill()
+    out, err = process.communicate(timeout=60)
+    assert ({*mine.seen}, {*other.seen}) == ({basic("bob:boucle_a/secret")}, {None})
+    assert mine.url in out
+    assert "put a name and a token that are valid there into its address" in err
+    mine.seen.clear()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{with_login}/")
+    assert run_command(["sync"]) == 5
+    told = "".join(capsys.readouterr())
+    assert {*mine.seen} == {basic("bob:boucle_a/secret")}
+    kept = [file.read_bytes() for file in root.rglob("*") if file.is_file()]
+    assert kept
+    for text in (out, err, told, *(one.decode(errors="replace") for one in kept)):
+        assert "secret" not in text
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_run_and_a_registry_hold_no_login(listeners: list[Listener]) -> None:
+    mine, other = listeners
+    with_login = mine.url.replace("http://", "http://bob:boucle_a_secret@")
+    run = boucle.start_run(url=with_login)
+    assert b"secret" not in pickle.dumps(run)
+    run.finish(timeout=0.1)
+    mine.seen.clear()
+    for url in (with_login, other.url):
+        registry = boucle.Registry(url=url)
+        with pytest.raises(boucle.BoucleError) as refused:
+            registry.approve("m", 1)
+        assert not any("secret" in text for text in (repr(registry), str(refused.value), refused.value.hint or ""))
+    assert ({*mine.seen}, {*other.seen}) == ({basic("bob:boucle_a_secret")}, {None})
+
+
+@pytest.mark.parametrize(
+    ("url", "project", "words"),
+    [
+        ("ftp://bob:secret@host", None, "allowed are http:// and https:// addresses"),
+        ("bob:secret@host", None, "allowed are http:// and https:// addresses"),
+        ("http://bob:se/cret@host", None, "allowed are http:// and https:// addresses"),
+        ("http://host:x", None, "allowed are http:// and https:// addresses"),
+        ("http://[::1", None, "allowed are http:// and https:// addresses"),
+        ("http://bob:secret@host/p/a/", "b", "of project 'a', and project is 'b'"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_without_its_password(url: str, project: str | None, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words) as told:
+        destination(url, None, project)
+    assert not any(part in str(told.value) for part in ("secret", "cret@", ":se"))
+
+
+def test_an_address_may_name_the_project_that_is_named_again() -> None:
+    assert destination("http://host/p/a/", None, "a") == destination("http://host/p/a", None, None)
+    assert destination("http://host", None, "a").project == "a"

@@ -139,7 +139,7 @@ class Registry:
         base = parts.path.rstrip("/") + (f"/p/{self._where.project}" if self._where.project else "")
         place = re.sub(r"{(\w+)}", lambda found: quote(values[found[1]], safe=""), path)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        headers = {"content-type": "application/json", **authorization(self._token)}
+        headers = {"content-type": "application/json", **authorization(self._where.server, self._token)}
         try:
             connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
             try:

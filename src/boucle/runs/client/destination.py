@@ -5,7 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,10 @@ from msgspec import Struct
 from boucle.kernel.errors import InvalidInput
 
 _PROJECT: Final = re.compile(r"""^project:\s*["']?([\w.-]+)""", re.MULTILINE)
+_OF_PROJECT: Final = re.compile(r"/p/([^/]+)$")
+_LOGIN: Final = re.compile(r"(?<=^http://)[^/\s]*@|(?<=^https://)[^/\s]*@")
+_logins: Final[dict[tuple[str, str], str]] = {}
+"""Names and passwords that stood in addresses, by server. They are in no file, no message and no copy of a run."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
 
 
@@ -25,15 +29,12 @@ class Destination(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None is the server's default."""
 
     def __str__(self) -> str:
-        return str(self.url or self.home)
+        return _LOGIN.sub("", self.url) if self.url else str(self.home)
 
     @property
     def server(self) -> tuple[str, str] | None:
         """Scheme, host and port: who sees a token that is sent there; None for a store."""
-        if self.url is None:
-            return None
-        parts = urlsplit(self.url)
-        return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
+        return None if self.url is None else _server(self.url)
 
     def encoded(self) -> bytes:
         return msgspec.json.encode(self)
@@ -46,13 +47,11 @@ def destination(url: str | None, home: str | Path | None, project: str | None) -
             f"project is {project!r}; allowed are 1 to 100 letters, digits, _, . and -, a letter or digit first"
         )
     if url is not None and home is not None:
-        raise InvalidInput(f"url is {url!r} and home is {str(home)!r}; it is one of both: leave one out")
+        raise InvalidInput(f"url is {_shown(url)!r} and home is {str(home)!r}; it is one of both: leave one out")
     if home is None:
         url = url or url_of_environment()
         if url is not None:
-            if not re.match(r"https?://[^/]", url):
-                raise InvalidInput(f"url is {url!r}; allowed are http:// and https:// addresses")
-            return Destination(url=url.rstrip("/"), project=project)
+            return _at(url.rstrip("/"), project)
     from boucle.kernel.settings import resolve, value_of
 
     here = current_folder()
@@ -103,6 +102,48 @@ def _home_of_nowhere(home: str | Path | None) -> str:
             hint='say where runs go: boucle.start_run(home="/path/to/store")',
         )
     return str(given)
+
+
+def login_at(server: tuple[str, str]) -> str | None:
+    """`name:password` for a server whose address came with them, here or in the environment; None without."""
+    return _logins.get(server) or _login_in(url_of_environment() or "", server)
+
+
+def _at(url: str, project: str | None) -> Destination:
+    """The server at an address, which may name a project and who asks."""
+    plain = _LOGIN.sub("", url)
+    try:
+        is_one = re.match(r"https?://[^/]", plain) and urlsplit(plain).port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InvalidInput(f"url is {_shown(url)!r}; allowed are http:// and https:// addresses")
+    named = _OF_PROJECT.search(plain)
+    if named and project not in (None, named[1]):
+        raise InvalidInput(
+            f"url is {_shown(url)!r}, of project {named[1]!r}, and project is {project!r}; it is one of both",
+            hint=f"leave project out, or give the address without {named[0]}",
+        )
+    server = _server(plain)
+    if login := _login_in(url, server):
+        _logins[server] = login
+    return Destination(url=plain, project=None if named else project)
+
+
+def _shown(url: str) -> str:
+    """An address, however it is written, without what may be a password."""
+    return re.sub(r"^(\w+://)?.*@", r"\1[masked]@", url)
+
+
+def _server(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.rpartition("@")[2].lower()
+
+
+def _login_in(url: str, server: tuple[str, str]) -> str | None:
+    """Name and password in an address, if it is one of that server."""
+    found = _LOGIN.search(url)
+    return unquote(found[0][:-1]) if found and _server(_LOGIN.sub("", url)) == server else None
 
 
 def _project_folder(here: Path) -> Path | None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from boucle.kernel.errors import BoucleError, Refused, Unauthenticated, Unavailable
-from boucle.runs.client.destination import Destination
+from boucle.runs.client.destination import Destination, login_at
 from boucle.runs.spool.records import Taken
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class HttpTarget:
     def __init__(self, destination: Destination, *, known: bool) -> None:
         self._known = known
         parts = urlsplit(destination.url or "")
-        self._url = destination.url
+        self._url = str(destination)
+        self._server = destination.server
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
         self._base = parts.path.rstrip("/") + (f"/p/{destination.project}" if destination.project else "")
@@ -78,7 +79,7 @@ class HttpTarget:
     def _ask(self, method: str, path: str, body: object, size: int | None = None) -> bytes:
         with LOADING:
             import http.client
-        headers = {"content-type": "application/octet-stream", **(authorization() if self._known else {})}
+        headers = {"content-type": "application/octet-stream", **(authorization(self._server) if self._known else {})}
         if size is not None:
             headers["content-length"] = str(size)
         try:
@@ -93,7 +94,7 @@ class HttpTarget:
             raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
         if answer.status in (401, 403):
             message, hint = _told(data)
-            way_in = hint if answer.status == 403 else _way_in() if self._known else self._way_to_be_known()
+            way_in = hint if answer.status == 403 else _way_in(self._server) if self._known else self._way_to_be_known()
             raise NotLetIn(f"{self._url} answers {answer.status}: {message}", hint=way_in)
         if answer.status != 200:
             raise Unavailable(f"{self._url} answers {answer.status}: {_told(data)[0]}")
@@ -150,17 +151,24 @@ class StoreTarget:
         return self._store
 
 
-def authorization(token: str | None = None) -> dict[str, str]:
-    """The header that says who asks: by a token, or as the environment has it."""
+def authorization(server: tuple[str, str] | None, token: str | None = None) -> dict[str, str]:
+    """The header that says who asks a server: by a token, as its address has it, or as the environment has it."""
+    login = None if token or server is None else login_at(server)
+    if login:
+        return _basic(login)
     token = token or os.environ.get("BOUCLE_TOKEN") or os.environ.get("MLFLOW_TRACKING_TOKEN")
     if token:
         return {"authorization": f"Bearer {token}"}
     name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     if name and password:
-        import base64
-
-        return {"authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+        return _basic(f"{name}:{password}")
     return {}
+
+
+def _basic(login: str) -> dict[str, str]:
+    import base64
+
+    return {"authorization": f"Basic {base64.b64encode(login.encode(errors='replace')).decode()}"}
 
 
 def _told(data: bytes) -> tuple[str, str | None]:
@@ -176,10 +184,12 @@ def _told(data: bytes) -> tuple[str, str | None]:
     return str(inner.get("message", inner))[:500], None if hint is None else str(hint)[:500]
 
 
-def _way_in() -> str:
+def _way_in(server: tuple[str, str] | None) -> str:
     """What to do so that a server knows who asks."""
     prints = "`boucle users token NAME` on the server's machine prints one"
-    if not authorization():
+    if server is not None and login_at(server):
+        return f"put a name and a token that are valid there into its address, or BOUCLE_TOKEN and no login; {prints}"
+    if not authorization(server):
         return f"set BOUCLE_TOKEN (or MLFLOW_TRACKING_TOKEN) to a token of an author; {prints}"
     known = ("BOUCLE_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
     return f"set {next(one for one in known if os.environ.get(one))} to a token that is valid there; {prints}"
