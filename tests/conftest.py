@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.ids import SequentialIds
 from boucle.kernel.store import Store
+
+settings.load_profile("ci")  # hypothesis' own: the same examples everywhere, and none that is late fails
 
 LONGEST = (
     "tests/soak/",

@@ -1,8 +1,7 @@
 """What the tests of the worker and the server share; other tests here need nothing from it."""
 
 import importlib.util
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +13,7 @@ from boucle.kernel.store import Store
 from boucle.serving.api import counters_folder, deploy, log_folder, read_frames
 from boucle.serving.counters import wait_logged
 from boucle.serving.records import Traffic
+from held_ports import held_port
 
 COLUMNS: dict[str, list[float | str | None]] = {"carrier": ["AA", "UA", None], "temp": [80.0, None, 71.0]}
 
@@ -118,19 +118,16 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def free_port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture
-def other_port(free_port: int) -> int:
+def other_port() -> Iterator[int]:
     """Another one."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = int(probe.getsockname()[1])
-        if port != free_port:
-            return port
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

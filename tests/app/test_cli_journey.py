@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from boucle.app.main import run_command
+from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -179,9 +180,7 @@ def test_audit_verify(replayed: Path) -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_serve_until_stopped(ran: Path, stop: signal.Signals) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "boucle", "serve", "--project", str(ran), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout

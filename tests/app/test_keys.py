@@ -92,7 +92,7 @@ def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None
     url, home = served
     assert ask(url)[0] == 200, "without any key this machine may ask"
     mine, _ = add_key(home, "flights", "app", per_second=None, now_ms=0)
-    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(24)))
     status, error, headers = ask(url)
     assert "endpoint 'flights' is asked with a key" in error
     assert "www-authenticate" in headers
@@ -100,7 +100,7 @@ def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None
     assert ask(url, "eu")[0] == 200, "an endpoint without keys stays open to this machine"
     assert ask(url, "eu", key=mine)[0] == 403, "but a key opens no endpoint of others"
     other, _ = add_key(home, "eu", "app", per_second=None, now_ms=0)
-    wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(24)))
     status, error, _ = ask(url, "eu", key=mine)
     assert status == 403
     assert "is for endpoint 'flights', not for 'eu'" in error
@@ -108,29 +108,29 @@ def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None
     for wrong in ("x", mine[:-1] + ("0" if mine[-1] != "0" else "1"), other.replace("boucle_", "boucle_0", 1), ""):
         assert ask(url, key=wrong)[0] == 401
     remove_key(home, "eu", "app")
-    wait_until(lambda: all(ask(url, "eu", key=other)[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url, "eu", key=other)[0] == 401 for _ in range(24)))
     assert ask(url, "eu")[0] == 401, "what lost its last key is closed"
     with pytest.raises(Conflict, match="has keys: app"):
         open_again(home, "flights")
     open_again(home, "eu")
-    wait_until(lambda: all(ask(url, "eu")[0] == 200 for _ in range(8)))
+    wait_until(lambda: all(ask(url, "eu")[0] == 200 for _ in range(24)))
     with pytest.raises(NotFound, match="without a key already"):
         open_again(home, "eu")
     again, _ = add_key(home, "eu", "app", per_second=None, now_ms=0)
-    wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url, "eu")[0] == 401 for _ in range(24)))
     assert ask(url, "eu", key=again)[0] == 200
     remove_key(home, "eu", "app")
     remove_key(home, "flights", "app")
     assert mine not in keys_file(home, "flights").read_text()
     keys_file(home, "flights").unlink()
     keys_file(home, "eu").unlink()
-    wait_until(lambda: all(ask(url)[0] == 200 and ask(url, "eu")[0] == 200 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 200 and ask(url, "eu")[0] == 200 for _ in range(24)))
 
 
 def test_a_rate_holds_over_all_workers(served: tuple[str, Path]) -> None:
     url, home = served
     key, _ = add_key(home, "flights", "slow", per_second=5, now_ms=0)
-    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(24)))
     began = time.monotonic()
     answers = [ask(url, key=key) for _ in range(40)]
     seconds = time.monotonic() - began
@@ -142,13 +142,13 @@ def test_a_rate_holds_over_all_workers(served: tuple[str, Path]) -> None:
         assert "may ask 5 times a second" in busy[0][1]
         assert int(busy[0][2]["retry-after"]) >= 1
     keys_file(home, "flights").unlink()
-    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(24)))
 
 
 def test_keys_do_not_mix_between_requests_at_the_same_time(served: tuple[str, Path]) -> None:
     url, home = served
     key, _ = add_key(home, "flights", "one", per_second=None, now_ms=0)
-    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 401 for _ in range(24)))
     seen: dict[str, set[int]] = {"with": set(), "without": set()}
 
     def asking(name: str, given: str | None) -> None:
@@ -163,7 +163,7 @@ def test_keys_do_not_mix_between_requests_at_the_same_time(served: tuple[str, Pa
         thread.join()
     keys_file(home, "flights").unlink()
     assert seen == {"with": {200}, "without": {401}}
-    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(24)))
 
 
 def test_keys_that_cannot_be_read_open_nothing(served: tuple[str, Path]) -> None:
@@ -173,10 +173,10 @@ def test_keys_that_cannot_be_read_open_nothing(served: tuple[str, Path]) -> None
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 0x41
     file.write_bytes(data)
-    wait_until(lambda: all(ask(url, key=key)[0] == 401 for _ in range(8)))
+    wait_until(lambda: all(ask(url, key=key)[0] == 401 for _ in range(24)))
     assert ask(url)[0] == 401
     file.unlink()
-    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(8)))
+    wait_until(lambda: all(ask(url)[0] == 200 for _ in range(24)))
 
 
 def test_https_is_answered_with_the_given_certificate(serving_home: Home) -> None:

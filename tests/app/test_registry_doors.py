@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from boucle.kernel.errors import (
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.packaging.signing import new_key, private_pem, public_pem, read_private, sign
+from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 STRICT = Policy(reviews=1)
@@ -75,8 +75,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with Store.open(folder / ".boucle") as store:
         roles = {"root": "admin", "trainer": "author", "grace": "reviewer", "rea": "reader"}
         tokens = {name: accounts.add(store, name, role, actor=ADMIN).text for name, role in roles.items()}
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "boucle", "up", "--port", str(port)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -447,10 +446,8 @@ def test_the_sdk_without_a_server_or_a_store(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(NothingStored):
         boucle.Registry().versions("flights")
     assert list(tmp_path.iterdir()) == []
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     with pytest.raises(Unavailable, match="cannot be reached"):
-        boucle.Registry(f"http://127.0.0.1:{port}").versions("flights")
+        boucle.Registry(f"http://127.0.0.1:{free_port()}").versions("flights")
 
 
 def test_the_commands_from_a_policy_to_its_history(

@@ -7,7 +7,6 @@ import base64
 import http.client
 import itertools
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +28,7 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Refused
 from boucle.kernel.store import Store
 from boucle.protocols.control import Control
+from held_ports import free_port
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 ACTOR: Final = "person:root"
@@ -165,7 +165,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     errors = home.parent / "stderr"
     with errors.open("wb") as stream:
         command = [sys.executable, "-m", "boucle", "up", "--port", "PORT", "--home", str(home)]
-        port = _free_port()
+        port = free_port()
         command[command.index("PORT")] = str(port)
         process = subprocess.Popen(command, cwd=home.parent, stdout=subprocess.PIPE, stderr=stream, text=True)
         assert process.stdout is not None
@@ -181,11 +181,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def bearer(token: str) -> str:
     return f"Bearer {token}"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Client:

@@ -133,7 +133,7 @@ def test_models_are_loaded_and_unloaded_as_sagemaker_asks(tmp_path: Path, bundle
             assert list(asked) == [(200, {})] * 12
         assert {one["modelName"] for one in call("GET", models)[1]["models"]} >= set(more)
         assert call("DELETE", f"{models}/one") == (200, {})
-        wait_until(lambda: [invoked(url, "one")[0] for _ in range(8)] == [404] * 8)
+        wait_until(lambda: [invoked(url, "one")[0] for _ in range(24)] == [404] * 24)
         assert call("DELETE", f"{models}/one")[0] == 404
         assert call("POST", models, {"model_name": "one", "url": "fraud/model"}) == (200, {})
         wait_until(lambda: invoked(url, "one")[0] == 200)

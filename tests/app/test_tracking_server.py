@@ -3,11 +3,9 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import boucle
 from boucle.kernel.store import Store
 from boucle.runs.api import get_run, metric_history
 from boucle.runs.artifacts import all_of
+from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +27,7 @@ class Up:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
 

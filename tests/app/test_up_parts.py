@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from boucle.app.ports import check_port
+from boucle.kernel.errors import PortInUse
 from boucle.serving.api import InferClient
 
 pytestmark = pytest.mark.slow
@@ -93,11 +95,14 @@ def test_the_parts_wait_for_a_version_and_are_started_again_and_end_in_order(
         assert not any(alive(pid) for pid in pids)
     with up(folder, free_port) as process:
         wait_until(lambda: _answers(free_port), "it starts again")
-        wait_until(lambda: all(one["pid"] for one in parts(free_port).values()), "with its parts")
+        wait_until(
+            lambda: len(found := parts(free_port)) == 3 and all(one["pid"] for one in found.values()), "with its parts"
+        )
         pids = [one["pid"] for one in parts(free_port).values()]
         process.kill()
         process.wait()
         wait_until(lambda: not any(alive(pid) for pid in pids), "killed, it takes them along")
+        wait_until(lambda: _is_free(other_port), "and the endpoint its worker")
     clock, out = {"BOUCLE_CLOCK": "2024-01-01T00:00:00Z*3600"}, tmp_path / "out"
     with socket.create_server(("127.0.0.1", other_port)), up(folder, free_port, out=out, **clock):
         wait_until(lambda: _answers(free_port), "it starts by another clock")
@@ -110,6 +115,14 @@ def test_a_part_that_is_not_known_is_refused(tmp_path: Path) -> None:
 
     assert run_command(["up", "--project", str(tmp_path), "--without", "monitoring"]) == 2
     assert not (tmp_path / ".boucle").exists()
+
+
+def _is_free(port: int) -> bool:
+    try:
+        check_port("127.0.0.1", port)
+    except PortInUse:
+        return False
+    return True
 
 
 def _answers(port: int) -> bool:

@@ -4,10 +4,8 @@ import itertools
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +17,7 @@ from boucle.loop.store import latest_stream
 from boucle.serving.api import InferClient, counters_folder, log_folder, read_frames, wait_logged
 from boucle.serving.log_parts import parts
 from boucle.serving.prediction_log import PredictionLog
+from held_ports import free_port
 
 from . import live as live_loop
 from . import purged, writer
@@ -172,11 +171,6 @@ def in_steps(folder: Path) -> None:
     file = folder / "boucle.yaml"
     steps = "  rollout: {shadow_hours: 1, canary: [20], step_hours: 1, step_requests: 5}\nreplay:"
     file.write_text(file.read_text().replace("replay:", steps, 1))
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _nothing(_: Path) -> None:

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from boucle.serving.api import InferClient
+from held_ports import free_port
 
 from .conftest import PATIENCE_S, Ground, copy
 from .found import check, facts
-from .scenes import KINDS, NAME, change_code, free_port, logged
+from .scenes import KINDS, NAME, change_code, logged
 
 pytestmark = pytest.mark.long
 

@@ -12,11 +12,12 @@ import pytest
 from boucle.kernel.engines import wal_bytes
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
+from held_ports import free_port
 
 from . import hammer
 from .conftest import PATIENCE_S, Child, Ground, copy
 from .found import check, facts
-from .scenes import NAME, change_code, free_port
+from .scenes import NAME, change_code
 
 pytestmark = pytest.mark.slow
 

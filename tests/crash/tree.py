@@ -29,10 +29,11 @@ from boucle.monitoring.api import labels_of, served_ids
 from boucle.project.context import open_context
 from boucle.project.lifecycle import run_project
 from boucle.serving.api import InferClient, counters_folder, read_ack, read_traffic, wait_logged
+from held_ports import free_port
 
 from .conftest import PATIENCE_S, Child, Ground
 from .found import NAME, facts
-from .scenes import KINDS, free_port, logged
+from .scenes import KINDS, logged
 
 
 def feed_of(folder: Path) -> Feed:

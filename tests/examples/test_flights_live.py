@@ -2,11 +2,12 @@
 
 import importlib.util
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from held_ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -24,8 +25,7 @@ def lived(folder: Path, *, days: int, day_s: float) -> Any:
     folder.mkdir()
     for name in ("boucle.yaml", "flights.py"):
         shutil.copy(EXAMPLE / name, folder / name)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     file = folder / "boucle.yaml"
     file.write_text(file.read_text() + f"serving: {{port: {port}}}\n")
     spec = importlib.util.spec_from_file_location("flights_live", EXAMPLE / "live.py")

@@ -1,6 +1,5 @@
 """A store whose clock stands still, real receivers on this machine, and an incident to tell of."""
 
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from boucle.models.webhooks.api import allow_host
 from boucle.monitoring.alerting.api import take
 from boucle.monitoring.alerting.policy import AlertsSection, Route
 from boucle.monitoring.records import Alert
+from held_ports import free_port
 
 PROJECT = "flights"
 
@@ -166,11 +166,6 @@ def mail_server(mailbox: Mailbox, certificate: ssl.SSLContext) -> Iterator[Contr
     server.start()
     yield server
     server.stop()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture

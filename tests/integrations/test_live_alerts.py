@@ -21,9 +21,10 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.store import Store
 from boucle.models.webhooks.api import allow_host
 from boucle.monitoring.alerting.policy import AlertmanagerRoute
+from held_ports import free_port
 
 from ..crash import live, project  # noqa: TID252 - the same small project, lived through in one process
-from .conftest import PROJECT, Receiver, alert, dispatcher, free_port, happen
+from .conftest import PROJECT, Receiver, alert, dispatcher, happen
 
 ALERTS = """
 alerts:

@@ -17,8 +17,9 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.store import Store
 from boucle.monitoring.alerting import api, outbox
 from boucle.monitoring.alerting.policy import AlertmanagerRoute, EmailRoute, SlackRoute, WebhookRoute
+from held_ports import free_port
 
-from .conftest import PROJECT, Mailbox, Receiver, alert, dispatcher, free_port, happen
+from .conftest import PROJECT, Mailbox, Receiver, alert, dispatcher, happen
 
 SECRET = "s3cret"
 Start = Callable[[], Receiver]

@@ -1,7 +1,6 @@
 """Labels over HTTP: at a real server with users, from the SDK and the command line."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from boucle.kernel import audit
 from boucle.kernel.errors import InvalidInput, Refused, Unauthenticated
 from boucle.kernel.store import Store
 from boucle.monitoring.api import labels_of
+from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 PATH = f"/p/{NAME}/api/v1/labels"
@@ -30,8 +30,7 @@ def house(living: Living) -> Iterator[House]:
     roles = {"root": "admin", "trainer": "author", "rea": "reader"}
     with Store.open(living.context.home) as store:  # by the clock of today, as the server's
         tokens = {name: accounts.add(store, name, role, actor="root").text for name, role in roles.items()}
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     home = living.context.home
     command = [sys.executable, "-m", "boucle", "--home", str(home), "up", "--port", str(port)]
     process = subprocess.Popen(command, cwd=home.parent.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,12 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE_S = 120.0
-
-
-def free_port() -> int:
-    """A port that nobody listened at a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def mlflow_command(programs: Path, folder: Path, port: int) -> list[str]:

@@ -18,6 +18,7 @@ from boucle.packaging.api import open_bundle, package, predict_table
 from boucle.packaging.records import PackagingSection
 from boucle.training.api import fit, task_of
 from boucle.training.records import TrainingSection
+from held_ports import free_port
 
 from . import servers
 
@@ -88,7 +89,7 @@ def test_mlflow_loads_a_bundle_and_answers_as_boucle(
 def test_mlflow_serves_a_bundle(
     mlflow_programs: Path, folder: Path, expected: dict[str, list[Any]], tmp_path: Path
 ) -> None:
-    port = servers.free_port()
+    port = free_port()
     programs = mlflow_programs
     command = [
         str(programs / "mlflow"),
@@ -140,7 +141,7 @@ ASKED: list[tuple[str, Any]] = [
 
 
 def test_both_servers_answer_the_same_requests(mlflow_programs: Path, folder: Path, tmp_path: Path) -> None:
-    ports = servers.free_port(), servers.free_port()
+    ports = free_port(), free_port()
     theirs = [str(mlflow_programs / "mlflow"), "models", "serve", "-m", str(folder), "-p", str(ports[0])]
     ours = [sys.executable, "-m", "boucle", "serve", str(folder), "--port", str(ports[1])]
     with (

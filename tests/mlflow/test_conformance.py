@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from held_ports import free_port
+
 from . import compare, raw, servers
 
 pytestmark = pytest.mark.long
@@ -28,7 +30,7 @@ def both(play: Any, mlflow_programs: Path, tmp_path_factory: pytest.TempPathFact
     """All scenes and raw requests, played on each server; one server runs at a time."""
     seen = []
     for kind in ("mlflow", "boucle"):
-        folder, port = tmp_path_factory.mktemp(kind), servers.free_port()
+        folder, port = tmp_path_factory.mktemp(kind), free_port()
         command = (
             servers.mlflow_command(mlflow_programs, folder, port)
             if kind == "mlflow"

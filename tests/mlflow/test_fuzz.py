@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from held_ports import free_port
+
 from . import raw, servers
 from .asking import Answer, Asker
 
@@ -73,7 +75,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder, port = tmp_path_factory.mktemp("fuzz"), servers.free_port()
+    folder, port = tmp_path_factory.mktemp("fuzz"), free_port()
     with servers.running(servers.boucle_command(folder, port), port, folder) as server:
         ask = Asker(server.url)
         yield Target(folder, ask)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from held_ports import free_port
+
 from . import servers
 from .asking import Asker
 
@@ -97,7 +99,7 @@ class Writer(threading.Thread):
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_under_load_it_keeps_what_it_answered(tmp_path: Path, rounds: int) -> None:
     moment = random.Random(rounds)
-    port = servers.free_port()
+    port = free_port()
     command = servers.boucle_command(tmp_path, port)
     server = servers.start(command, port, tmp_path)
     up, over = threading.Event(), threading.Event()

@@ -22,6 +22,7 @@ from boucle.runs.experiments import DEFAULT
 from boucle.runs.inbox import Inbox
 from boucle.runs.search.runs import search_runs
 from boucle.runs.views import load_views
+from held_ports import free_port
 
 from . import servers
 from .asking import Asker
@@ -228,7 +229,7 @@ def driven(make: Callable[[], World]) -> type[Machine]:
 @pytest.fixture(scope="module")
 def over_http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Machine]]:
     folder: Path = tmp_path_factory.mktemp("machine")
-    port = servers.free_port()
+    port = free_port()
     with servers.running(servers.boucle_command(folder, port), port, folder) as server:
         yield driven(lambda: Served(server.url))
 

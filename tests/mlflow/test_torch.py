@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from held_ports import free_port
+
 from . import compare, servers
 
 pytestmark = pytest.mark.long
@@ -18,7 +20,7 @@ def test_autologging_of_pytorch_is_seen_as_on_mlflow(play: Any, tmp_path: Path) 
     programs = HERE.parents[1] / "build" / "mlflow-torch" / "bin"
     seen = []
     for kind in ("mlflow", "boucle"):
-        folder, port = tmp_path / kind, servers.free_port()
+        folder, port = tmp_path / kind, free_port()
         command = (
             servers.mlflow_command(programs, folder, port) if kind == "mlflow" else servers.boucle_command(folder, port)
         )

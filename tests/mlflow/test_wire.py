@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from held_ports import free_port
+
 from . import replay, servers
 
 pytestmark = pytest.mark.slow
@@ -13,7 +15,7 @@ WIRE = Path(__file__).parent / "wire"
 
 
 def test_the_recorded_requests_are_answered_as_recorded(tmp_path: Path) -> None:
-    port = servers.free_port()
+    port = free_port()
     exchanges = json.loads((WIRE / "tour.json").read_text())
     with servers.running(servers.boucle_command(tmp_path, port), port, tmp_path) as server:
         odd = replay.replayed(server.url, exchanges)

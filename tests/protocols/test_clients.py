@@ -2,7 +2,6 @@
 
 import json
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import boucle
 from boucle.kernel import trees
 from boucle.kernel.store import Store
 from boucle.serving.api import ServerProcess, counters_folder, deploy, log_folder, read_frames, wait_logged
+from held_ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -209,9 +209,3 @@ def test_the_same_model_answers_as_at_mlserver(mlserver: str, tmp_path: Path) ->
     wide = [ours[name] for name in ours if name.startswith("probability")]
     probability = wide[-1] if wide else None
     assert probability == pytest.approx(theirs[:, 1].tolist(), abs=1e-9), list(ours)
-
-
-def free_port() -> int:
-    """A port that nobody listened at a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

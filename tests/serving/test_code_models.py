@@ -109,7 +109,7 @@ def test_who_would_wait_too_long_is_turned_away(endpoint: Endpoint) -> None:
     found = asyncio.run(ask())
     answered = [one for one in found if isinstance(one, float)]
     assert answered == [2.0 * value for value in range(len(answered))]
-    assert 2 <= len(answered) <= 10
+    assert 1 <= len(answered) <= 10
     turned_away = found[len(answered) :]
     assert all(isinstance(one, Busy) and one.retry_after_s for one in turned_away)
 

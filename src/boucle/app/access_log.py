@@ -78,8 +78,9 @@ class AccessLog:
     def _write_on(self) -> None:
         while True:
             self._due.wait()
-            over = self._over.wait(_TOGETHER_S)
+            self._over.wait(_TOGETHER_S)
             self._due.clear()
+            over = self._over.is_set()  # only now: `close` may come at any moment, and sets `due` behind it
             self._write()
             if over:
                 return

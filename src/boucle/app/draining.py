@@ -10,19 +10,19 @@ from typing import Final
 
 from boucle.serving.board import Board
 
-QUIET_S: Final = 0.2
-"""Who heard that the server is not ready has stopped asking after so long without a request."""
 _LOOK_S: Final = 0.02
+_QUIET_LOOKS: Final = 10
+"""Who heard that the server is not ready has stopped asking when so many looks in a row find no request. Not seconds:
+of a machine that stood still for a moment nobody could ask anything."""
 
 
 def drain(board: Board, most_s: float) -> None:
     """For the server: have the workers say that it ends, and wait until nobody asks any more, at most so long."""
     board.end()
-    waiting = Event()
-    until = quiet = time.monotonic()
-    until += most_s
-    asked = board.asked_late()
-    while (now := time.monotonic()) < min(until, quiet + QUIET_S):
+    waiting, until = Event(), time.monotonic() + most_s
+    asked, quiet = board.asked_late(), 0
+    while time.monotonic() < until and quiet < _QUIET_LOOKS:
         waiting.wait(_LOOK_S)
+        quiet += 1
         if (count := board.asked_late()) != asked:
-            asked, quiet = count, now
+            asked, quiet = count, 0

@@ -26,7 +26,7 @@ from boucle.app.body import ALL_BYTES
 from boucle.app.draining import drain
 from boucle.app.limits import limits as limits_of
 from boucle.app.log_keeping import keeping_logs
-from boucle.app.ports import address, check_port
+from boucle.app.ports import address, check_port, hold_port
 from boucle.app.roster import Following, Roster
 from boucle.app.service_keeping import keeping_service
 from boucle.app.tls import Tls, check_tls, is_ready
@@ -142,6 +142,7 @@ def serve(
     supervisor = Supervisor(home, endpoints, board)
     roster = Roster(home, following, supervisor, where)
     with ExitStack() as stack:
+        stack.enter_context(hold_port(host, port))  # while no worker listens it is nobody else's
         stack.callback(roster.close)
         roster.hold(endpoints, held)
         watch = _Watch(supervisor, roster, where, announce or _say)

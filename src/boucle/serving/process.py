@@ -50,6 +50,7 @@ class ServerProcess:
         self._timeout_s = timeout_s
         self._arguments = list(arguments)
         self._process: subprocess.Popen[bytes] | None = None
+        self._place: socket.socket | None = None
 
     @property
     def pid(self) -> int:
@@ -60,7 +61,9 @@ class ServerProcess:
 
     def __enter__(self) -> str:
         make_folder(self.log_file.parent)
-        port = self._port or _free_port(self._host)
+        if self._port is None:
+            self._place = _held_port(self._host)
+        port = self._port if self._place is None else int(self._place.getsockname()[1])
         command = [sys.executable, "-m", "boucle.app.serve", "--home", str(self._home), "--endpoint", self.endpoint]
         command += ["--host", self._host, "--port", str(port), "--with-parent", *self._arguments]
         passed = () if self._held is None else (self._held.descriptor,)
@@ -88,6 +91,9 @@ class ServerProcess:
     def stop(self) -> int | None:
         """Ask the server to finish what it answers and end, and wait for it; its exit status. Twice is harmless."""
         process, self._process = self._process, None
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
         if process is None:
             return None
         process.terminate()
@@ -120,20 +126,23 @@ class ServerProcess:
         read = b""
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not read.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
+            while b"\n" not in read and (left := deadline - time.monotonic()) > 0:
                 if selector.select(left):
                     piece = os.read(self._process.stdout.fileno(), 4096)
                     if not piece:
                         self._process.wait(timeout=5)
                         break
                     read += piece
-        return read.decode(errors="replace")
+        return read.partition(b"\n")[0].decode(errors="replace")  # behind it may be a line of the access log
 
     def _end_of_log(self) -> str:
         data = self.log_file.read_bytes()[-_TAIL_BYTES:]
         return data.decode(errors="replace").strip() or "it said nothing"
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        return int(listener.getsockname()[1])
+def _held_port(host: str) -> socket.socket:
+    """A free port: bound and not listened on, so that it is given to nobody else before a worker listens."""
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    return held
