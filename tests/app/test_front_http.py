@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-
 from held_ports import free_port
 
 pytestmark = pytest.mark.slow

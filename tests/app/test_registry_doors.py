@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from held_ports import free_port
 
 import boucle
 from boucle.app.main import run_command
@@ -31,7 +32,6 @@ from boucle.kernel.errors import (
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.packaging.signing import new_key, private_pem, public_pem, read_private, sign
-from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 STRICT = Policy(reviews=1)

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
+from held_ports import free_port
 
 from boucle.app import control
 from boucle.app.router import Router
@@ -28,7 +29,6 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Refused
 from boucle.kernel.store import Store
 from boucle.protocols.control import Control
-from held_ports import free_port
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 ACTOR: Final = "person:root"

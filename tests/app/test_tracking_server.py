@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from held_ports import free_port
 
 import boucle
 from boucle.kernel.store import Store
 from boucle.runs.api import get_run, metric_history
 from boucle.runs.artifacts import all_of
-from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 import polars as pl
+from held_ports import free_port
 
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
 from boucle.serving.api import InferClient, counters_folder, log_folder, read_frames, wait_logged
 from boucle.serving.log_parts import parts
 from boucle.serving.prediction_log import PredictionLog
-from held_ports import free_port
 
 from . import live as live_loop
 from . import purged, writer

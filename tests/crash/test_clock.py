@@ -14,9 +14,9 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+from held_ports import free_port
 
 from boucle.serving.api import InferClient
-from held_ports import free_port
 
 from .conftest import PATIENCE_S, Ground, copy
 from .found import check, facts

@@ -8,11 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from held_ports import free_port
 
 from boucle.kernel.engines import wal_bytes
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
-from held_ports import free_port
 
 from . import hammer
 from .conftest import PATIENCE_S, Child, Ground, copy

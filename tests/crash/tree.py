@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from held_ports import free_port
 
 from boucle.data.api import load
 from boucle.kernel.errors import BoucleError
@@ -29,7 +30,6 @@ from boucle.monitoring.api import labels_of, served_ids
 from boucle.project.context import open_context
 from boucle.project.lifecycle import run_project
 from boucle.serving.api import InferClient, counters_folder, read_ack, read_traffic, wait_logged
-from held_ports import free_port
 
 from .conftest import PATIENCE_S, Child, Ground
 from .found import NAME, facts

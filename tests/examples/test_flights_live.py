@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from held_ports import free_port
 
 pytestmark = pytest.mark.long

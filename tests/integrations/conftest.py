@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from held_ports import free_port
 
 from boucle.integrations.dispatch import Dispatcher
 from boucle.kernel.clock import FixedClock
@@ -24,7 +25,6 @@ from boucle.models.webhooks.api import allow_host
 from boucle.monitoring.alerting.api import take
 from boucle.monitoring.alerting.policy import AlertsSection, Route
 from boucle.monitoring.records import Alert
-from held_ports import free_port
 
 PROJECT = "flights"
 

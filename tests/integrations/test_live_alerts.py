@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from held_ports import free_port
 
 from boucle.app.main import run_command
 from boucle.integrations.dispatch import Dispatcher
@@ -21,7 +22,6 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.store import Store
 from boucle.models.webhooks.api import allow_host
 from boucle.monitoring.alerting.policy import AlertmanagerRoute
-from held_ports import free_port
 
 from ..crash import live, project  # noqa: TID252 - the same small project, lived through in one process
 from .conftest import PROJECT, Receiver, alert, dispatcher, happen

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiosmtpd.controller import Controller
+from held_ports import free_port
 
 from boucle.integrations.alertmanager import alerts as postable
 from boucle.integrations.example import example
@@ -17,7 +18,6 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.store import Store
 from boucle.monitoring.alerting import api, outbox
 from boucle.monitoring.alerting.policy import AlertmanagerRoute, EmailRoute, SlackRoute, WebhookRoute
-from held_ports import free_port
 
 from .conftest import PROJECT, Mailbox, Receiver, alert, dispatcher, happen
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from held_ports import free_port
 from living import NAME, Living
 from tests.app.test_registry_doors import House
 
@@ -17,7 +18,6 @@ from boucle.kernel import audit
 from boucle.kernel.errors import InvalidInput, Refused, Unauthenticated
 from boucle.kernel.store import Store
 from boucle.monitoring.api import labels_of
-from held_ports import free_port
 
 pytestmark = pytest.mark.slow
 PATH = f"/p/{NAME}/api/v1/labels"

@@ -12,13 +12,13 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from held_ports import free_port
 
 from boucle.data.records import Features
 from boucle.packaging.api import open_bundle, package, predict_table
 from boucle.packaging.records import PackagingSection
 from boucle.training.api import fit, task_of
 from boucle.training.records import TrainingSection
-from held_ports import free_port
 
 from . import servers
 

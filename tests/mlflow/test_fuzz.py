@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from held_ports import free_port
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from held_ports import free_port
 
 from . import raw, servers
 from .asking import Answer, Asker

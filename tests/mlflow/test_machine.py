@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from held_ports import free_port
 from hypothesis.stateful import run_state_machine_as_test
 
 from boucle.governance import api as governance
@@ -22,7 +23,6 @@ from boucle.runs.experiments import DEFAULT
 from boucle.runs.inbox import Inbox
 from boucle.runs.search.runs import search_runs
 from boucle.runs.views import load_views
-from held_ports import free_port
 
 from . import servers
 from .asking import Asker

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from held_ports import free_port
 
 from . import compare, servers

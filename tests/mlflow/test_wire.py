@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from held_ports import free_port
 
 from . import replay, servers

@@ -16,12 +16,12 @@ import polars as pl
 import pytest
 import tritonclient.grpc as of_grpc
 import tritonclient.http as of_http
+from held_ports import free_port
 
 import boucle
 from boucle.kernel import trees
 from boucle.kernel.store import Store
 from boucle.serving.api import ServerProcess, counters_folder, deploy, log_folder, read_frames, wait_logged
-from held_ports import free_port
 
 pytestmark = pytest.mark.long
 
