@@ -14,7 +14,9 @@ from held_ports import free_port
 
 from boucle.integrations.alertmanager import alerts as postable
 from boucle.integrations.example import example
+from boucle.integrations.variables import url_of
 from boucle.kernel.clock import FixedClock
+from boucle.kernel.errors import Unavailable
 from boucle.kernel.store import Store
 from boucle.monitoring.alerting import api, outbox
 from boucle.monitoring.alerting.policy import AlertmanagerRoute, EmailRoute, SlackRoute, WebhookRoute
@@ -261,6 +263,20 @@ def test_slack_shows_text_as_it_is(store: Store, receivers: Start, monkeypatch: 
     told = json.loads(body)
     assert "&lt;!channel&gt; &amp; so on Bcc" in told["text"]
     assert told["attachments"][0]["color"] == "#b45309"
+
+
+def test_what_a_variable_holds_is_not_told_where_it_is_no_address(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for held in ("hooks.example.org/T0/SECRET", "https://h:0/SECRET", "https://ada:SECRET@h/", "https://[SECRET"):
+        monkeypatch.setenv("SLACK_URL", held)
+        with pytest.raises(Unavailable, match="what the environment variable SLACK_URL holds is no address") as raised:
+            url_of(None, "SLACK_URL")
+        assert "SECRET" not in f"{raised.value.message} {raised.value.hint}"
+    sender, section = dispatcher(store, SlackRoute(name="chat", url_env="SLACK_URL"))
+    happen(store, section, [alert()])
+    assert "SLACK_URL holds is no address" in sender.once().problems["chat"]
+    assert "SECRET" not in caplog.text
 
 
 def test_alertmanager_gets_what_is_open_again_and_again_and_its_end(

@@ -84,3 +84,10 @@ def test_only_governance_can_move_an_alias() -> None:
         if re.search(r"models(\.| import .*)\b(aliases|removal)\b", file.read_text())
     }
     assert {name for name in importers if not name.startswith("governance/")} == {"models/removal.py"}
+
+
+def test_a_number_that_no_version_has_is_not_found(store: Store) -> None:
+    api.create_model(store, project_id="p", name="m", author="person:ada")
+    for number in (0, -1, 1, 2**63, -(10**20), 10**400):
+        with pytest.raises(NotFound):
+            api.get_version(store, "p", "m", number)

@@ -129,7 +129,7 @@ async def _answers(host: str, port: int) -> None:
 
 def _plain(control: Control) -> Surface:
     """What belongs to no protocol; its errors tell of every path that nobody else claims."""
-    page = _page(control).encode()
+    page = _page().encode()
 
     async def health(_: Request) -> Response:
         return Response(200, b"OK", "text/plain; charset=utf-8")
@@ -166,9 +166,8 @@ dt { font-weight: 600 } dd { margin: 0 0 1rem } code { background: #eef2f5; bord
 """
 
 
-def _page(control: Control) -> str:
+def _page() -> str:
     """What a person sees who opens the address in a browser. Public, so it says nothing of what is stored."""
-    del control
     addresses = (
         ("MLflow's clients", "MLFLOW_TRACKING_URI=<this address>"),
         ("one project's", "MLFLOW_TRACKING_URI=<this address>/p/NAME"),

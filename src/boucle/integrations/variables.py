@@ -2,7 +2,8 @@
 
 import os
 
-from boucle.kernel.errors import Unavailable
+from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.models.webhooks.rules import split_url
 
 
 def value_of(name: str) -> str:
@@ -17,5 +18,18 @@ def value_of(name: str) -> str:
 
 
 def url_of(url: str | None, variable: str | None) -> str:
-    """An address that stands in boucle.yaml, or in a variable."""
-    return url if url is not None else value_of(variable or "")
+    """An address that stands in boucle.yaml, or in a variable; Unavailable if the variable holds none.
+
+    What it holds is often a secret, so no message repeats it.
+    """
+    if url is not None:
+        return url
+    held = value_of(variable or "")
+    try:
+        split_url(held)
+    except InvalidInput:
+        raise Unavailable(
+            f"what the environment variable {variable} holds is no address; it begins with https:// and a host does",
+            hint=f"set {variable} to a whole address where `boucle monitor` or `boucle up` is started",
+        ) from None
+    return held

@@ -102,7 +102,7 @@ def delete_model(conn: Connection, project_id: str, name: str, at_ms: int) -> No
 
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:
     """One version, or None; one that was deleted is none."""
-    if number > _LARGEST:
+    if not 0 < number <= _LARGEST:
         return None
     rows = _versions(conn, project_id, model, model_versions.c.number == number)
     return rows[0] if rows else None

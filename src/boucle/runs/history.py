@@ -14,7 +14,7 @@ from boucle.kernel.store import Store
 from boucle.runs import hot_points as sql
 from boucle.runs.hot_points import PointRow
 from boucle.runs.hot_writer import no_run
-from boucle.runs.limits import MAX_INT64, MIN_INT64
+from boucle.runs.limits import MAX_INT64, MIN_INT64, distinct_experiments
 from boucle.runs.records import RunId
 from boucle.runs.tables import datasets, run_datasets, run_metrics, runs
 
@@ -133,10 +133,11 @@ def sampled(
 
 def used_datasets(store: Store, project_id: str, experiment_ids: Sequence[int]) -> list[UsedDataset]:
     """Datasets of experiments, once for each context that they were used in; at most 1,000."""
+    experiments = distinct_experiments(experiment_ids)
     query = (
         select(datasets.c.experiment_id, datasets.c.name, datasets.c.fingerprint, run_datasets.c.tags)
         .join(run_datasets, run_datasets.c.dataset == datasets.c.id)
-        .where(datasets.c.project_id == project_id, datasets.c.experiment_id.in_(experiment_ids))
+        .where(datasets.c.project_id == project_id, datasets.c.experiment_id.in_(experiments))
         .distinct()
         .order_by(datasets.c.experiment_id, datasets.c.name, datasets.c.fingerprint)
     )

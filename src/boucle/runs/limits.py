@@ -4,6 +4,7 @@ alike (https://github.com/mlflow/mlflow, `mlflow/utils/validation.py`).
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from boucle.kernel.errors import InvalidInput
@@ -32,6 +33,10 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What moves a terminal's cursor or breaks a line; in a name it would forge what is shown."""
 _CHARACTERS: Final = re.compile(r"[/\w.\- :]*")
 _SHOWN: Final = 100
+_FLOAT_BITS: Final = 1023
+"""Whole numbers of so many bits are floats, too."""
+MAX_EXPERIMENTS: Final = 10_000
+"""That one search may name."""
 
 
 def check_name(name: str, where: str) -> None:
@@ -94,16 +99,41 @@ def check_title(text: str, where: str) -> None:
         raise InvalidInput(f"{where} is {text[:_SHOWN]!r}, with a control character; allowed is one line of text")
 
 
+def shown(number: int) -> str:
+    """A whole number as a message tells it, however many digits it has.
+
+    >>> shown(-5), shown(10**30), shown(-(10**400))
+    ('-5', '1e+30', '-1e+308 or less')
+    """
+    if number.bit_length() <= _FLOAT_BITS:
+        return f"{number:.6g}"
+    return "1e+308 or more" if number > 0 else "-1e+308 or less"
+
+
 def check_moment(milliseconds: int, where: str) -> None:
     """Raise InvalidInput for a moment before 1970 or past 64 bits."""
     if not 0 <= milliseconds <= MAX_INT64:
-        raise InvalidInput(f"{where} is {milliseconds:.6g}; allowed are milliseconds since 1970, 0 to 2**63 - 1")
+        raise InvalidInput(f"{where} is {shown(milliseconds)}; allowed are milliseconds since 1970, 0 to 2**63 - 1")
 
 
 def check_step(step: int, where: str) -> None:
     """Raise InvalidInput for a step that does not fit 64 bits."""
     if not MIN_INT64 <= step <= MAX_INT64:
-        raise InvalidInput(f"{where} is {step:.6g}; allowed are -2**63 to 2**63 - 1")
+        raise InvalidInput(f"{where} is {shown(step)}; allowed are -2**63 to 2**63 - 1")
+
+
+def distinct_experiments(ids: Iterable[int]) -> list[int]:
+    """The experiments that a search names, each once, in order; InvalidInput for too many, or what can be no id."""
+    found = sorted(set(ids))
+    for one in found[:1] + found[-1:]:
+        if not MIN_INT64 <= one <= MAX_INT64:
+            raise InvalidInput(f"experiment_ids names {shown(one)}; ids are at most 2**63 - 1")
+    if len(found) > MAX_EXPERIMENTS:
+        raise InvalidInput(
+            f"experiment_ids names {len(found):,} experiments; allowed are at most {MAX_EXPERIMENTS:,}",
+            hint="search them in several requests",
+        )
+    return found
 
 
 def check_batch(metrics: int, params: int, tags: int) -> None:

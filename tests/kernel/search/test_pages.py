@@ -16,6 +16,11 @@ def test_a_token_gives_back_its_keys(keys: list[SortValue]) -> None:
     assert decode_token(encode_token(mark, keys), mark, len(keys)) == keys
 
 
+def test_a_made_up_token_with_a_number_that_no_database_keeps_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="not one that a search gave"):
+        decode_token(encode_token("00ff", [2**64 - 1, "a"]), "00ff", 2)
+
+
 def test_a_token_of_another_query_is_refused() -> None:
     token = encode_token(query_mark("a"), [1])
     with pytest.raises(InvalidInput, match="of another search"):

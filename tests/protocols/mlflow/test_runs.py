@@ -250,6 +250,9 @@ def test_long_values_are_cut_as_mlflow_cuts_them(doors: Doors) -> None:
         {"timestamp": -1},
         {"timestamp": 2**63},
         {"timestamp": 10**40},
+        {"timestamp": 10**400},
+        {"timestamp": -(10**400)},
+        {"step": 10**400},
         {"timestamp": "soon"},
         {"step": 2**63},
         {"step": -(2**63) - 1},
@@ -263,6 +266,34 @@ def test_a_wrong_metric_is_an_error_of_the_client(doors: Doors, fields: dict[str
     run_id = doors.run()["info"]["run_id"]
     message = {"run_id": run_id, "key": "a", "value": 1.0, "timestamp": 1, "step": 0} | fields
     assert _code(doors.post("runs/log-metric", message)) == _INVALID
+
+
+def test_a_number_of_any_size_is_an_error_of_the_client(doors: Doors) -> None:
+    run_id = doors.run()["info"]["run_id"]
+    for huge in (10**20, 10**400):
+        assert _code(doors.post("runs/create", {"start_time": huge})) == _INVALID
+        assert _code(doors.post("runs/update", {"run_id": run_id, "end_time": huge})) == _INVALID
+        output = {"run_id": run_id, "models": [{"model_id": "m", "step": huge}]}
+        assert _code(doors.post("runs/outputs", output)) == _INVALID
+        for path in ("get-history-bulk", "get-history-bulk-interval"):
+            asked = {"run_id": run_id, "run_ids": run_id, "metric_key": "a"}
+            assert _code(doors.get(f"metrics/{path}", **asked, max_results=huge)) == _INVALID
+        assert _code(doors.get("metrics/get-history", run_id=run_id, metric_key="a", max_results=-huge)) == _INVALID
+        for path in ("runs/search", "experiments/search-datasets"):
+            assert _code(doors.post(path, {"experiment_ids": [str(huge)[:40]]})) == _INVALID
+    assert _code(doors.post("runs/search", {"experiment_ids": [str(n) for n in range(300_000)]})) == _INVALID
+    assert (
+        doors.made("runs/search", {"experiment_ids": [str(n) for n in range(10_000)], "filter": "metrics.a > 0"}) == {}
+    )
+
+
+@pytest.mark.parametrize("comparator", ["LIKE", "ILIKE"])
+def test_a_pattern_that_is_too_long_is_an_error_of_the_client(doors: Doors, comparator: str) -> None:
+    for pattern in ("%a" * 30_000, "*" * 20_000):
+        asked = {"experiment_ids": ["0"], "filter": f"attributes.run_name {comparator} '{pattern}'"}
+        assert _code(doors.post("runs/search", asked)) == _INVALID
+    whole = {"experiment_ids": ["0"], "filter": f"attributes.run_name {comparator} '{'*' * 16_000}'"}
+    assert doors.made("runs/search", whole) == {}
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff", b'{"value": 1e400}', b"[" * 90_000, b'{"a":' * 90_000])

@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
+from boucle.kernel.errors import InvalidInput
 from boucle.kernel.search.pages import SortValue
 from boucle.kernel.search.records import Clause, FamilyName, Value
 
+_LONGEST_PATTERN: Final = 50_000
+"""Bytes of a pattern, as SQLite takes it: a `*` is three."""
 _GLOB: Final = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
 
 
@@ -79,6 +82,10 @@ def compare(
             return column > value
         case ">=":
             return column >= value
+        case "LIKE" | "ILIKE" if len(pattern := str(value).translate(_GLOB).encode()) > _LONGEST_PATTERN:
+            raise InvalidInput(
+                f"the pattern behind {comparator} has {len(pattern):,} bytes; allowed are at most {_LONGEST_PATTERN:,}"
+            )
         case "LIKE" if dialect == "sqlite":
             return column.op("GLOB", is_comparison=True)(str(value).translate(_GLOB))
         case "LIKE":
@@ -116,8 +123,3 @@ def ordered(terms: Sequence[Term]) -> list[ColumnElement[Any]]:
 def unindexed(column: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
     """The column, but SQLite looks for no index on it."""
     return UnaryExpression(column, operator=custom_op("+")) if dialect == "sqlite" else column
-
-
-def everything(conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
-    """All of them; true if there are none."""
-    return and_(true(), *conditions)

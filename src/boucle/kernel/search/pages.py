@@ -16,6 +16,8 @@ from boucle.kernel.errors import InvalidInput
 
 SortValue = str | int | float | None
 _LONGEST: Final = 256 * 1024
+_LARGEST: Final = 2**63 - 1
+"""What a database keeps; MessagePack goes further, above it only."""
 
 
 class _Token(Struct, array_like=True, forbid_unknown_fields=True):
@@ -45,6 +47,8 @@ def decode_token(token: str, query: str, count: int) -> list[SortValue]:
             raise ValueError
         raw = base64.b64decode(token.encode() + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found = msgspec.msgpack.decode(raw, type=_Token)
+        if any(isinstance(key, int) and key > _LARGEST for key in found.keys):
+            raise ValueError
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         shown = token if len(token) <= 40 else f"{token[:40]}..."
         raise InvalidInput(f"page_token {shown!r} is not one that a search gave", hint=hint) from None

@@ -1,6 +1,5 @@
 """MLflow's routes of logged models. Their files are answered in `artifacts.py`."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from sqlalchemy import Connection
 from boucle.identity.http import Request, Response, Route
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
+from boucle.protocols.mlflow.entities import number
 from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import KeyValue, asked, missing
 from boucle.runs import logged_models
@@ -207,7 +207,7 @@ def _metric(model_id: str, metric: logged_models.ModelMetric) -> dict[str, Any]:
     return _present(
         {
             "key": metric.name,
-            "value": metric.value if math.isfinite(metric.value) else _NOT_FINITE[str(metric.value)],
+            "value": number(metric.value),
             "timestamp": metric.at_ms,
             "step": metric.step,
             "model_id": model_id,
@@ -216,9 +216,6 @@ def _metric(model_id: str, metric: logged_models.ModelMetric) -> dict[str, Any]:
             "dataset_digest": metric.dataset_fingerprint,
         }
     )
-
-
-_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:

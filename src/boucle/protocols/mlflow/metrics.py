@@ -18,7 +18,7 @@ from boucle.protocols.mlflow.messages import Named, asked, missing
 from boucle.runs import history
 from boucle.runs.history import Begin
 from boucle.runs.hot_points import PointRow
-from boucle.runs.limits import MAX_INT64, MIN_INT64, check_step
+from boucle.runs.limits import MAX_INT64, MIN_INT64, check_step, shown
 from boucle.runs.read_ahead import ReadAhead
 
 
@@ -65,7 +65,7 @@ def routes(store: Store) -> list[Route]:
         _check_key(message.metric_key)
         limit = message.max_results
         if limit is not None and limit <= 0:
-            raise InvalidInput(f"max_results is {limit:.6g}; it must be a positive integer")
+            raise InvalidInput(f"max_results is {shown(limit)}; it must be a positive integer")
         limit = min(limit or history.MOST, history.MOST)
         begin = _begin(message.page_token) if message.page_token else None
         place = (request.project, message.run, message.metric_key)
@@ -156,7 +156,7 @@ def _check_runs(run_ids: Sequence[str], field: str) -> None:
 
 def _within(limit: int, largest: int) -> int:
     if not 1 <= limit <= largest:
-        raise InvalidInput(f"max_results is {limit:.6g}; it must be between 1 and {largest}")
+        raise InvalidInput(f"max_results is {shown(limit)}; it must be between 1 and {largest}")
     return limit
 
 

@@ -12,6 +12,7 @@ from boucle.kernel.search.pages import query_mark
 from boucle.kernel.search.paging import Page, begin_after, check_limit, fetch, page_of
 from boucle.kernel.search.parser import check_orders, parse_filter, parse_key
 from boucle.kernel.search.records import Key, Order
+from boucle.runs.limits import distinct_experiments
 from boucle.runs.search.columns import LOGGED_MODEL
 from boucle.runs.search.languages import LOGGED_MODELS
 from boucle.runs.tables import logged_model_metrics, logged_models
@@ -64,7 +65,7 @@ def search_logged_models(
         terms.append(Term(logged_models.c.created_ms, descending=True))
     if _ID not in keys:
         terms.append(Term(logged_models.c.id))
-    wanted = sorted(set(experiment_ids))
+    wanted = distinct_experiments(experiment_ids)
     mark = query_mark("logged models", project_id, wanted, filter_text, list(datasets), list(order_by))
     query = select(logged_models.c.seq).where(
         logged_models.c.project_id == project_id,

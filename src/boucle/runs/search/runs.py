@@ -18,6 +18,7 @@ from boucle.kernel.search.pages import SortValue, query_mark
 from boucle.kernel.search.paging import Page, Row, begin_after, check_limit, fetch, page_of
 from boucle.kernel.search.parser import parse_filter, parse_orders
 from boucle.kernel.search.records import Filter, Key, Order
+from boucle.runs.limits import distinct_experiments
 from boucle.runs.search.columns import RUN
 from boucle.runs.search.drivers import fewest, members
 from boucle.runs.search.languages import RUNS
@@ -54,7 +55,7 @@ def search_runs(
     check_limit(max_results, MOST_RUNS)
     clauses = parse_filter(filter_text, RUNS)
     orders = parse_orders(order_by, RUNS)
-    experiments = sorted(set(experiment_ids))
+    experiments = distinct_experiments(experiment_ids)
     search = _Search(conn, project_id, experiments, _lifecycles(view), clauses, orders, few)
     mark = query_mark("runs", project_id, experiments, filter_text, view, list(order_by))
     begin = begin_after(page_token, mark, search.terms)
