@@ -106,7 +106,7 @@ def test_a_package_takes_it_along(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run_command(["verify", str(image / "orders"), "--key", "ada.pub"]) == 0
     file = (image / "Dockerfile").read_text()
     for name in ("orders", "orders.sig", "orders.evidence"):
-        assert f"COPY {name} /opt/ml/model/{name}\n" in file
+        assert f'COPY ["{name}", "/opt/ml/model/{name}"]\n' in file
     again = tmp_path / "again"
     assert run_command(["package", str(image / "orders"), "--image", str(again)]) == 0
     assert (again / "orders.evidence" / "card.md").read_bytes() == (image / "orders.evidence" / "card.md").read_bytes()

@@ -106,10 +106,25 @@ def test_a_column_that_no_row_has_is_missing_and_not_empty() -> None:
     assert columns_in([], ["a"]) == {"a": []}
 
 
-@pytest.mark.parametrize("name", ["2013", "Größe", "boucle", "!"])
+@pytest.mark.parametrize("name", ["2013", "Größe", "boucle", "!", "class", "json", "import"])
 def test_a_name_that_no_package_can_have_is_refused(name: str) -> None:
     if name == "Größe":
         assert package_name(name) == "gr_e"
         return
     with pytest.raises(InvalidInput, match="no package can be called as the model"):
         package_name(name)
+
+
+def test_a_folder_for_an_image_takes_every_name_that_a_model_may_have(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["package", str(bundle), "--image"]
+    assert run_command([*words, str(tmp_path / "image"), "--name", "taxi $fares [1]"]) == 0
+    file = (tmp_path / "image" / "Dockerfile").read_text()
+    assert 'COPY ["taxi \\\\$fares [[]1]", "/opt/ml/model/taxi \\\\$fares [1]"]\n' in file
+    assert 'title="taxi \\$fares [1]"' in file
+    assert "docker build -t taxi-fares-1 " in capsys.readouterr().out
+    for name in ("../x", ".", "a/b"):
+        assert run_command([*words, str(tmp_path / "other"), "--name", name]) == 2
+        assert "a model cannot be called" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -163,3 +163,9 @@ def test_what_it_leaves_finds_its_body_on_the_long_way(ask: Asked) -> None:
     ask.route.declines = True
     assert ask() == 200
     assert (ask.route.long, ask.route.short) == (2, 2)
+
+
+def test_what_is_forgotten_takes_the_long_way_once(ask: Asked) -> None:
+    ask.front.forget()
+    assert [ask(), ask()] == [200, 200]
+    assert (ask.route.long, ask.route.short) == (2, 3)

@@ -107,6 +107,12 @@ def test_the_server_says_what_it_refuses(folder: Path, capsys: pytest.CaptureFix
     assert "--allow-code is for bundle folders" in capsys.readouterr().err
 
 
+def test_no_image_is_made_of_code(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["package", str(folder), "--image", str(tmp_path / "image")]) == 3
+    assert "an image is made of models that are data" in capsys.readouterr().err
+    assert not (tmp_path / "image").exists()
+
+
 def test_a_classifier_that_answers_labels_only_is_kept_with_scores_that_say_so(tmp_path: Path) -> None:
     model = Nearest().fit(ROWS, np.where(ROWS[:, 0] > 0, "high", "low"))
     predictor = open_bundle(kept(model, tmp_path / "b", ROWS), TRUST)

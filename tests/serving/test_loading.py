@@ -12,6 +12,7 @@ import pytest
 
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.trees import digest_folder
+from boucle.packaging.trust import signature_file
 from boucle.serving.loading import ModelRoot
 from boucle.serving.records import Ack
 from boucle.serving.traffic import read_traffic, serving_root, traffic_file, write_ack
@@ -146,6 +147,39 @@ def test_what_the_workers_cannot_load_is_told(loads: ModelRoot, tmp_path: Path) 
     assert loads.is_ready("churn", again)
 
 
+def test_what_is_replaced_leaves_no_bundle_and_no_signature(loads: ModelRoot, root: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for place in ("churn/model", "fraud"):
+        signature_file(root / place).write_text("a signature")
+    loads.begin("one", "churn/model")
+    before = loads.before("one")
+    assert before is not None
+    loads.begin("one", "fraud", again=True)
+    assert len(kept(home)) == 4
+    loads.replaced(before)
+    now = read_traffic(home, "one").champion.bundle_digest
+    assert kept(home) == [now, f"{now}.sig"]
+    loads.put_back(read_traffic(home, "one"))
+    assert kept(home) == [now, f"{now}.sig"]
+    loads.unload("one")
+    assert kept(home) == []
+
+
+def test_what_could_not_be_loaded_again_leaves_no_bundle(loads: ModelRoot, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    loads.begin("one", "fraud")
+    before = loads.before("one")
+    assert before is not None
+    loads.begin("one", "churn/model", again=True)
+    loads.put_back(before)
+    assert kept(home) == [before.champion.bundle_digest]
+
+
+def kept(home: Path) -> list[str]:
+    """What lies where bundles are kept."""
+    return sorted(one.name for one in (serving_root(home) / "bundles").iterdir())
+
+
 def test_a_special_file_is_refused(loads: ModelRoot, root: Path) -> None:
     os.mkfifo(root / "fraud" / "pipe")
     with pytest.raises(InvalidInput, match="link or a special file"):
@@ -160,7 +194,7 @@ KILLED = (
 )
 
 
-@pytest.mark.parametrize("point", ["model.unwanted", "model.forgotten"])
+@pytest.mark.parametrize("point", ["model.unwanted", "model.forgotten", "model.bundle_gone", "model.signature_gone"])
 def test_killed_while_it_unloads_it_is_loaded_or_it_is_not(
     loads: ModelRoot, root: Path, tmp_path: Path, point: str
 ) -> None:

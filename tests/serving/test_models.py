@@ -1,6 +1,8 @@
 """Many models in one worker: loaded when they are asked, let go when memory is short."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -100,6 +102,21 @@ def test_a_model_that_is_larger_than_the_bound_is_loaded_alone(many: Store) -> N
     for name in NAMES:
         server.ask(name)
         assert len(server.models[0].loaded()) == 1
+
+
+def test_an_endpoint_that_is_closed_holds_no_model(many: Store) -> None:
+    server = Server(many, NAMES)
+    server.look()
+    server.ask("model-1")
+    predictor = weakref.ref(server.models[0].loaded()[0].predictor)
+    endpoint = server.workers[0].remove("model-1")
+    gc.disable()  # what waits for the collector waits long in a worker
+    try:
+        endpoint.close()
+        assert predictor() is None
+    finally:
+        gc.enable()
+    assert not endpoint.is_ready
 
 
 def test_no_worker_switches_before_all_are_ready(store: Store, deployer: Deploy) -> None:

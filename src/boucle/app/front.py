@@ -90,6 +90,10 @@ class Front:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = loop.create_task(sweep(self._idle_s))
 
+    def forget(self) -> None:
+        """Let go of what was remembered of requests: what answered some of them is gone."""
+        self._short.forget()
+
     def beside(self, work: Callable[[], object]) -> None:
         """Do something of no consequence to any request, as long as none wants its thread."""
         self._pool.submit(work)

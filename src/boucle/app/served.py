@@ -25,10 +25,17 @@ class Served:
     """Brings the endpoints up to date. For the event loop; what may wait for a disk is done in a thread."""
 
     def __init__(
-        self, endpoints: Endpoints, board: Board, switches: Mapping[str, Switch], keyring: Keyring, make: Make
+        self,
+        endpoints: Endpoints,
+        board: Board,
+        switches: Mapping[str, Switch],
+        keyring: Keyring,
+        make: Make,
+        forget: Callable[[], None],
     ) -> None:
-        """`switches` are those of the endpoints that are there already."""
+        """`switches` are those of the endpoints that are there already; `forget` is called when one is gone."""
         self._endpoints, self._board, self._keyring, self._make = endpoints, board, keyring, make
+        self._forget = forget
         self._switches = dict(switches)
         self._behind = True
         self._gone: list[tuple[float, Endpoint]] = []
@@ -69,6 +76,7 @@ class Served:
         del self._switches[name]
         self._gone.append((asyncio.get_running_loop().time() + LINGER_S, self._endpoints.remove(name)))
         self._keyring.remove(name)
+        self._forget()
 
     async def _close_gone(self) -> None:
         now = asyncio.get_running_loop().time()

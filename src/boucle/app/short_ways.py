@@ -5,10 +5,12 @@ long way, if the Host was let in before, and if the same door lets in who asks; 
 its beginning. What is looked up there by many steps is known here by the whole path.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from boucle.identity.api import Door, permit
 from boucle.identity.http import JSON, Headers, Quick
+from boucle.kernel.errors import BoucleError
 
 if TYPE_CHECKING:
     from boucle.app.front import Scope
@@ -53,12 +55,17 @@ class ShortWays:
         permit(match.door.route.policy, self._door.principal_of(None, scope.client.rsplit(":", 1)[0].strip("[]")))
         return quick, headers
 
+    def forget(self) -> None:
+        """Forget all paths: some endpoint is gone, of which they hold models. Who still answers is learned again."""
+        self._known.clear()
+
     def learn(self, scope: "Scope", match: "Match") -> None:
         """Remember a path and a host that the long way has let in and answered."""
         make, hosts = match.door.route.quick, scope.headers.get_all("host")
         if make is None or len(scope.path) > _LONGEST or len(hosts) != 1 or len(hosts[0]) > _LONGEST:
             return
         if scope.path not in self._known and len(self._known) < _MOST:
-            self._known[scope.path] = match, make(match.values)
+            with suppress(BoucleError):  # what answered is gone meanwhile
+                self._known[scope.path] = match, make(match.values)
         if len(self._hosts) < _MOST:
             self._hosts.add(hosts[0])

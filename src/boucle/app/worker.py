@@ -116,7 +116,7 @@ class Worker:
 
         each = (make(name, switch, lazy=settings.lazy) for name, switch in switches.items())
         self.endpoints = Endpoints(each, admission)
-        self._served = Served(self.endpoints, board, switches, keyring, make)
+        self._served = Served(self.endpoints, board, switches, keyring, make, lambda: self._front.forget())
         root = None if settings.model_root is None else ModelRoot(home, Path(settings.model_root), settings.trust)
         doors = surfaces(self.endpoints, max_body_bytes=settings.max_body_bytes, root=root)
         otherwise: OpenDoor | LocalDoor | UserDoor = LocalDoor()

@@ -4,15 +4,19 @@ The image answers on port 8080, as `boucle serve` does, for a user without right
 it is. What is installed is locked, but for the system below, which `--build-arg BASE=` names.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from boucle.kernel.digests import Digest
-from boucle.kernel.errors import Conflict
+from boucle.kernel.errors import Conflict, Refused
 from boucle.kernel.paths import make_folder, write_atomic
 from boucle.packaging.lock import locked
 from boucle.packaging.manifest import read_manifest
+from boucle.packaging.naming import check_served_name
+from boucle.packaging.records import CODE
 from boucle.packaging.wheel_of_bundle import write_own_wheel
 
 USER_ID: Final = 10001
@@ -27,8 +31,7 @@ RUN python3 -m venv /opt/boucle \
         --requirement /tmp/boucle/requirements.txt /tmp/boucle/{wheel} \\
     && /opt/boucle/bin/pip uninstall --yes pip setuptools wheel \\
     && rm -rf /tmp/boucle
-COPY {name} /opt/ml/model/{name}
-{beside}LABEL org.opencontainers.image.title="{name}" dev.boucle.bundle="{digest}"
+{copied}LABEL org.opencontainers.image.title={title} dev.boucle.bundle="{digest}"
 ENV PATH=/opt/boucle/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER {user}:{user}
 EXPOSE 8080
@@ -45,10 +48,17 @@ def write_context(
     """Write the folder for `docker build`, which is new or empty, and name it: Dockerfile, lock, wheel, bundle.
 
     `beside` are signature and attestations, by what follows the bundle folder's name: `.sig`, `.evidence/card.md`.
+    Refused for a model that is code: who starts the image would have to say whose code is trusted.
     """
+    check_served_name(name, "a model")
+    manifest = read_manifest(bundle)
+    if any(isinstance(stage, CODE) for stage in manifest.stages):
+        raise Refused(
+            f"{str(bundle)!r} holds a model that is code; an image is made of models that are data",
+            hint="serve it where you say whose code is trusted: boucle serve FOLDER --allow-code --signed-by FILE",
+        )
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder")
-    manifest = read_manifest(bundle)
     make_folder(folder)
     wheel = write_own_wheel(folder)
     pins = locked(["boucle"], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
@@ -69,7 +79,20 @@ def write_context(
         python=manifest.python,
         wheel=wheel.name,
         user=USER_ID,
-        beside="".join(f"COPY {one} /opt/ml/model/{one}\n" for one in more),
+        copied="".join(_copy(one) for one in [name, *more]),
+        title=f'"{_kept(name)}"',
     )
     write_atomic(folder / "Dockerfile", filled.encode())
     return folder
+
+
+def _copy(name: str) -> str:
+    """The line that copies a file or folder into the image, in the form that takes any name."""
+    pattern = re.sub(r"([*?\[])", r"[\1]", name)  # COPY takes patterns
+    words = (_kept(pattern), _kept(f"/opt/ml/model/{name}"))
+    return f"COPY {json.dumps(words, ensure_ascii=False)}\n"
+
+
+def _kept(text: str) -> str:
+    """A word of which a Dockerfile takes no sign for a variable or a quote."""
+    return re.sub(r"([$'\"])", r"\\\1", text)

@@ -1,6 +1,8 @@
 """A bundle as a wheel: `pip install`, then `from churn import predict`."""
 
+import keyword
 import re
+import sys
 from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
@@ -71,9 +73,11 @@ def package_name(model: str) -> str:
     'customer_churn_v2'
     """
     name = re.sub(r"[^a-z0-9]+", "_", model.lower()).strip("_")
-    if not name.isidentifier() or name == "boucle":
+    taken = name == "boucle" or keyword.iskeyword(name) or name in sys.stdlib_module_names
+    if not name.isidentifier() or taken:
         raise InvalidInput(
-            f"no package can be called as the model {model!r} is; allowed are letters, digits and _, a letter first",
+            f"no package can be called as the model {model!r} is; allowed are letters, digits and _, a letter "
+            "first, and no word or module of Python",
             hint="give another with --name",
         )
     return name

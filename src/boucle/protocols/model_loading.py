@@ -42,6 +42,8 @@ class Loader:
             else:
                 await asyncio.to_thread(root.put_back, before)
             raise
+        if before is not None:
+            await asyncio.to_thread(root.replaced, before)
 
     async def unload(self, name: str) -> None:
         """Unload a model; who was being answered by it is answered. NotFound if it is not loaded."""

@@ -368,9 +368,12 @@ class Endpoint:
         return exposition([(self.name, counters_folder(self.home, self.name))])
 
     def close(self) -> None:
-        """Write what waits to be logged, and end the prediction log durably."""
+        """Write what waits to be logged, end the prediction log durably, and let go of the models at once: the endpoint
+        itself is in cycles, which wait long for the collector.
+        """
         for one in self._batchers.values():
             one.close()
         self.mirror.close()
+        self._following.close()
         self.log.close()
         self.counters.close()

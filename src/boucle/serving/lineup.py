@@ -44,6 +44,9 @@ class Following(Protocol):
     def refresh(self) -> bool:
         """Get ready what is wanted, and say so or why not; False if nothing changed."""
 
+    def close(self) -> None:
+        """Let go of all models: nobody answers any more."""
+
 
 def prepare(models: Models, traffic: Traffic, *, load: bool) -> tuple[Lineup, str]:
     """The line-up of some traffic, and why its shadow is not in it, if so.
@@ -117,6 +120,11 @@ class FollowingFile:
                 self._owed = None
             return changed
 
+    def close(self) -> None:
+        """Let go of all models."""
+        with self._refreshing:
+            self._lineup = None
+
     def _take_up(self) -> Ack:
         traffic = read_traffic(self._home, self._name)
         pid = os.getpid()
@@ -176,6 +184,11 @@ class FollowingSwitch:
             answering, newest = self._word >> 1, self._prepared
             self._ready = {turn: one for turn, one in self._ready.items() if turn in (answering, newest)}
             return changed
+
+    def close(self) -> None:
+        """Let go of all models."""
+        with self._refreshing:
+            self._ready, self._lineup = {}, None
 
     def _prepare_wanted(self) -> None:
         wanted = self._switch.wanted()

@@ -21,7 +21,7 @@ from boucle.kernel.paths import inside, make_folder, translate
 from boucle.kernel.points import reach
 from boucle.packaging.manifest import MANIFEST
 from boucle.packaging.naming import check_served_name
-from boucle.packaging.trust import Trust
+from boucle.packaging.trust import Trust, signature_file
 from boucle.serving.folders import bundle_of, deploy_folder
 from boucle.serving.records import Traffic
 from boucle.serving.traffic import endpoints, read_ack, read_traffic, serving_root, traffic_file, write_traffic
@@ -48,10 +48,16 @@ class ModelRoot:
             return None
 
     def put_back(self, before: Traffic) -> None:
-        """Have a model answer by what it was."""
+        """Have a model answer by what it was; the bundle that was to come is taken away."""
         with self._turn():
             now = read_traffic(self._home, before.endpoint)
             write_traffic(self._home, replace(before, generation=now.generation + 1))
+            self._take_away(now)
+
+    def replaced(self, before: Traffic) -> None:
+        """Take away the bundle that a model had, now that it answers by another one."""
+        with self._turn():
+            self._take_away(before)
 
     def begin(self, name: str, place: str, *, again: bool = False) -> int:
         """Have the server get the bundle in a folder ready to answer; what `is_ready` is asked with.
@@ -119,11 +125,15 @@ class ModelRoot:
         return turn(serving_root(self._home) / "loading.lock")
 
     def _take_away(self, traffic: Traffic) -> None:
-        """The bundle of a model that is gone, if no other has it. The workers have what they need of it in memory."""
+        """A bundle that a model had and its signature, if nobody has it. The workers have what they need in memory."""
         others = (read_traffic(self._home, one).champion.path for one in endpoints(self._home))
         if traffic.champion.path in set(others):
             return
-        shutil.rmtree(inside(serving_root(self._home), traffic.champion.path), ignore_errors=True)
+        folder = inside(serving_root(self._home), traffic.champion.path)
+        shutil.rmtree(folder, ignore_errors=True)
+        reach("model.bundle_gone")
+        signature_file(folder).unlink(missing_ok=True)
+        reach("model.signature_gone")
 
 
 def _may_be_called(name: str) -> bool:

@@ -1,5 +1,6 @@
 """`boucle package`"""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,8 @@ def package(
         else:
             assert image is not None
             written = write_context(bundle, digest, model, image, beside)
-            next_step = f"docker build -t {model} {written}; docker run -p 8080:8080 {model}"
+            tag = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "model"
+            next_step = f"docker build -t {tag} {shlex.quote(str(written))}; docker run -p 8080:8080 {tag}"
     if as_json:
         from boucle.app.console import print_json
 
