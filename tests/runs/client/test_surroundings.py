@@ -46,6 +46,25 @@ def test_a_program_whose_folder_was_deleted_has_runs(
     boucle.start_run().finish()
 
 
+def test_a_folder_whose_name_is_no_text_has_runs_elsewhere(
+    home: Path, tmp_path: Path, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    with boucle.start_run(home=home) as run:
+        run.log("loss", 0.5)
+    assert get_run(opened, run.id).metrics == {"loss": 0.5}
+    with pytest.raises(InvalidInput, match="whose name is no text"):
+        boucle.start_run()
+
+
+def test_a_folder_of_spools_that_leads_nowhere_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUCLE_SPOOL", "~nobody-of-this-name/spool")
+    with pytest.raises(InvalidInput, match="'~nobody-of-this-name/spool', which leads nowhere"):
+        boucle.start_run(home=home)
+
+
 _CHILD = """
 import os, sys, boucle
 run = boucle.start_run(home=sys.argv[1])

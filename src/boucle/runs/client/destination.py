@@ -60,7 +60,7 @@ def destination(url: str | None, home: str | Path | None, project: str | None) -
     folder = _project_folder(here)
     flags = {"home": None if home is None else str(home)}
     found = value_of(resolve(flags, os.environ, folder or here), "home")
-    return Destination(home=found, project=project or _project_named(folder))
+    return Destination(home=_as_text(found), project=project or _project_named(folder))
 
 
 def current_folder() -> Path | None:
@@ -74,7 +74,13 @@ def current_folder() -> Path | None:
 def spool_root(given: str | Path | None) -> Path:
     """The folder of spools: given, BOUCLE_SPOOL, or below the user's state folder, where all processes find it."""
     if given or os.environ.get("BOUCLE_SPOOL"):
-        return Path(given or os.environ["BOUCLE_SPOOL"]).expanduser().absolute()
+        wanted = Path(given or os.environ["BOUCLE_SPOOL"])
+        try:
+            return wanted.expanduser().absolute()
+        except (RuntimeError, FileNotFoundError) as error:  # nobody of that name; no current folder
+            raise InvalidInput(
+                f"the folder of spools is {str(wanted)!r}, which leads nowhere", hint="give a path that begins with /"
+            ) from error
     state = os.environ.get("XDG_STATE_HOME")
     if state and Path(state).is_absolute():
         return Path(state) / "boucle" / "spool"
@@ -101,7 +107,19 @@ def _home_of_nowhere(home: str | Path | None) -> str:
             f"the current folder was deleted, so there is no {str(given)!r} in it",
             hint='say where runs go: boucle.start_run(home="/path/to/store")',
         )
-    return str(given)
+    return _as_text(str(given))
+
+
+def _as_text(home: str) -> str:
+    """The path of a store, which spools must be able to say."""
+    try:
+        home.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"the store is {home!r}, whose name is no text, so that nothing can be tracked into it",
+            hint='say where runs go: boucle.start_run(home="/path/to/store")',
+        ) from error
+    return home
 
 
 def login_at(server: tuple[str, str]) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.runs.client.destination import spool_root
 from boucle.runs.client.targets import LOADING, NotLetIn, Target
 from boucle.runs.spool.frames import HEADER_BYTES, LARGEST
@@ -108,6 +108,14 @@ def send_batch(target: Target, spool: str, begin: int, data: bytes, folder: Path
     for blob in blobs.values():
         forget_blob(blob)
     return again
+
+
+def _is_usual(root: Path | None) -> bool:
+    """Whether a folder of spools is the one that commands look into by themselves."""
+    try:
+        return root == spool_root(None)
+    except InvalidInput:
+        return False
 
 
 class Threads:
@@ -214,7 +222,7 @@ class Threads:
                 return
             self._asked.add(feed.where)
         root = None if feed.spool.folder is None else feed.spool.folder.parent
-        command = "boucle sync" if root == spool_root(None) else f"boucle sync --spool {root}"
+        command = "boucle sync" if _is_usual(root) else f"boucle sync --spool {root}"
         kept = "it waits in memory" if root is None else f"it waits in {root}, and `{command}` sends it then"
         if sys.stderr is not None:  # a program without a terminal or file for it
             sys.stderr.write(
