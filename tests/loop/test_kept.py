@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
-from boucle.loop.records import ChampionFacts, Decision, Facts, Hold, Job, Stream
+from boucle.loop.records import ChampionFacts, Decision, Facts, Hold, Job, Retrain, Stream, Trained
 from boucle.project.records import LoopSection, RetrainPolicy
 
 POLICY, OTHER = LoopSection(), LoopSection(retrain=RetrainPolicy(cooldown_days=3))
@@ -77,21 +77,30 @@ def test_rows_that_repeat_their_policy_are_read_and_gone_on_from(store: Store) -
 
 
 @pytest.mark.parametrize("state", ["done", "dropped"])
-def test_a_job_that_is_over_does_not_keep_what_it_was_decided_on(store: Store, state: Any) -> None:
-    held = begun(store)
-    job = Job(
-        id="live/2024-01-01/00",
+def test_of_a_job_that_is_over_nothing_is_kept_but_what_a_training_came_to(store: Store, state: Any) -> None:
+    held, trained = begun(store), Trained(number=2, outcome="version 2: gates passed")
+    waits = job("live/2024-01-01/00", Hold(reason="not yet"))
+    trains = replace(job("live/2024-01-01/01", Retrain(reason="asked", trigger="manual")), trained=trained)
+    for one in (waits, trains):
+        store.write(lambda conn, one=one: tables.put_job(conn, "p", held, one))  # type: ignore[misc]
+        assert store.read(lambda conn, one=one: tables.get_job(conn, "p", one.id)) == one  # type: ignore[misc]
+    assert store.read(lambda conn: tables.list_jobs(conn, "p", "live")) == [waits, trains]
+    for one in (waits, trains):
+        over = replace(one, state=state)
+        store.write(lambda conn, over=over: tables.put_job(conn, "p", held, over))  # type: ignore[misc]
+    kept = replace(trains, state=state, facts=None, policy=None)
+    assert store.read(lambda conn: tables.list_jobs(conn, "p", "live")) == [kept]
+
+
+def job(job_id: str, action: Hold | Retrain) -> Job:
+    return Job(
+        id=job_id,
         stream="live",
         day=date(2024, 1, 1),
         window="2024-01-01",
-        action=Hold(reason="not yet"),
+        action=action,
         state="running",
         epoch=1,
         facts=FACTS,
         policy=POLICY,
     )
-    store.write(lambda conn: tables.put_job(conn, "p", held, job))
-    assert store.read(lambda conn: tables.get_job(conn, "p", job.id)) == job
-    store.write(lambda conn: tables.put_job(conn, "p", held, replace(job, state=state)))
-    over = replace(job, state=state, facts=None, policy=None)
-    assert store.read(lambda conn: tables.get_job(conn, "p", job.id)) == over

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     insert,
     literal_column,
     select,
@@ -25,7 +26,7 @@ from boucle.kernel.database import metadata
 from boucle.kernel.errors import Conflict
 from boucle.kernel.points import reach
 from boucle.loop.kept import as_row, from_rows
-from boucle.loop.records import Asked, Decision, Job, Stream
+from boucle.loop.records import Asked, Decision, Job, Retrain, Stream
 from boucle.project.records import LoopSection
 
 streams = Table(
@@ -155,7 +156,10 @@ def keep_trained(conn: Connection, project_id: str, job: Job) -> None:
 
 
 def _put_job(conn: Connection, project_id: str, job: Job) -> None:
-    if job.state in ("done", "dropped"):  # what it was decided on is in its decision, and nothing is left to do
+    if job.state in ("done", "dropped"):  # its decision has what it was decided on; trainings alone are asked for again
+        if not isinstance(job.action, Retrain):
+            conn.execute(delete(jobs).where(jobs.c.project_id == project_id, jobs.c.id == job.id))
+            return
         job = msgspec.structs.replace(job, facts=None, policy=None, project=None)
     row = {
         "project_id": project_id,
