@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from boucle.kernel.store import Store
 from boucle.models.api import get_kept
-from boucle.monitoring.api import inputs, labelled
+from boucle.monitoring.api import KnownLabels, inputs, labelled, labels_known, newest_labelled_day
 from boucle.packaging.api import Predictor, open_kept, predict_table
 
 Outputs = dict[str, NDArray[np.float64] | list[str]]
@@ -22,7 +22,10 @@ class History:
         self._store = store
         self._project_id = project_id
         self._stream = stream
+        self._labels = KnownLabels(store, project_id, stream)
         self._days: dict[date, pl.DataFrame] = {}
+        self._empty: dict[date, int] = {}
+        """Days without labelled rows, and how many batches of labels there were when these were looked for."""
         self._answers: dict[tuple[int, date], Outputs] = {}
         self._predictors: dict[int, Predictor] = {}
         self._thresholds: dict[int, float] = {}
@@ -31,6 +34,17 @@ class History:
         """The labelled, not quarantined rows of each day in [first, last] that has some."""
         span = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         return [(day, frame) for day in span if (frame := self._day(day)).height]
+
+    def newest_labelled(self, through: date) -> date | None:
+        """The newest day up to another of which a served row has its label, quarantined or not."""
+        return newest_labelled_day(
+            self._store,
+            self._project_id,
+            self._stream,
+            through,
+            include_quarantined=True,
+            since=self._labels.since,
+        )
 
     def predictor(self, number: int) -> Predictor:
         """The bundle of a version, opened once."""
@@ -62,13 +76,15 @@ class History:
 
     def forget(self, *, before: date, versions: Collection[int | None]) -> None:
         """Let go of the days before one and of all bundles but these; whoever asks again finds them in the store."""
+        self._labels.forget(before=before)
         self._days = {day: frame for day, frame in self._days.items() if day >= before}
+        self._empty = {day: known for day, known in self._empty.items() if day >= before}
         self._answers = {asked: answer for asked, answer in self._answers.items() if asked[1] >= before}
         self._predictors = {number: kept for number, kept in self._predictors.items() if number in versions}
 
     def renew(self) -> None:
         """Let go of all rows, because labels may have come for them."""
-        self._days, self._answers = {}, {}
+        self._days, self._empty, self._answers = {}, {}, {}
 
     def _answer(self, number: int, day: date, frame: pl.DataFrame) -> Outputs:
         if (number, day) not in self._answers:
@@ -76,12 +92,18 @@ class History:
         return self._answers[number, day]
 
     def _day(self, day: date) -> pl.DataFrame:
-        if day not in self._days:
-            frame = labelled(self._store, self._project_id, self._stream, day, day)
-            if frame.is_empty():  # its labels may still come
-                return frame
+        if day in self._days:
+            return self._days[day]
+        known = labels_known(self._store, self._project_id, self._stream)
+        if self._empty.get(day) == known:
+            return pl.DataFrame()
+        asked = (self._store, self._project_id, self._stream)
+        frame = labelled(*asked, day, day, since=self._labels.since)
+        if frame.is_empty():  # its labels may still come
+            self._empty[day] = known
+        else:
             self._days[day] = frame
-        return self._days[day]
+        return frame
 
 
 def concatenate(parts: list[Outputs]) -> Outputs:

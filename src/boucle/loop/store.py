@@ -268,7 +268,7 @@ def _body(conn: Connection, project_id: str, decision: Decision) -> str:
     query = (
         select(decisions.c.body)
         .where(decisions.c.project_id == project_id, decisions.c.stream == decision.stream)
-        .order_by(decisions.c.day.desc(), decisions.c.id.desc())
+        .order_by(_WRITTEN.desc())
         .limit(1)
     )
     return as_row(decision, conn.execute(query).scalar(), lambda one: _policy_at(conn, project_id, one))

@@ -138,8 +138,7 @@ def performance(stage: Stage, day: date) -> Performance | None:
 def _newest_labelled(stage: Stage, last: date) -> date | None:
     if stage.history.rows(last, last):
         return last
-    asked = (stage.store, stage.name, stage.held.stream)
-    return monitoring.newest_labelled_day(*asked, last, include_quarantined=True)
+    return stage.history.newest_labelled(last)
 
 
 def _over(stage: Stage, day: date, last: date) -> Performance | None:

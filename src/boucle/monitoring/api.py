@@ -29,6 +29,7 @@ from boucle.monitoring.history import (
     window_profiles,
     windows,
 )
+from boucle.monitoring.known_labels import KnownLabels
 from boucle.monitoring.labelled_days import newest_labelled_day
 from boucle.monitoring.labels import Labels, joined
 from boucle.monitoring.performance import by_slice, classes_in, newest_days, performance, with_interval
@@ -52,6 +53,7 @@ __all__ = [
     "AlertChange",
     "Calibration",
     "Expected",
+    "KnownLabels",
     "Labels",
     "Signal",
     "add_labels",

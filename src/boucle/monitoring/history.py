@@ -24,7 +24,7 @@ from boucle.monitoring import store as tables
 from boucle.monitoring.alerting.hysteresis import Memory
 from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
-from boucle.monitoring.labels import Labels
+from boucle.monitoring.labels import Labels, NewestLabels
 from boucle.monitoring.records import Alert, LabelBatch, Window
 from boucle.monitoring.spans import Span
 from boucle.monitoring.windows import frames_to_table
@@ -245,10 +245,18 @@ def add_labels(
 
 def labels_of(store: Store, project_id: str, stream: str, *, arrived_from: date | None = None) -> Labels:
     """All labels of a stream, those that arrived on or after a day, and how many ids got contradicting ones."""
-    batches = store.read(
-        lambda connection: tables.find_labels(connection, project_id, stream, arrived_from=arrived_from)
-    )
-    return label_rules.combined([_read(store, batch) for batch in batches])
+    batches = label_batches(store, project_id, stream, arrived_from=arrived_from)
+    return label_rules.combined([read_labels(store, batch) for batch in batches])
+
+
+def label_batches(store: Store, project_id: str, stream: str, *, arrived_from: date | None = None) -> list[LabelBatch]:
+    """The batches of a stream that arrived on or after a day, in the order in which they came."""
+    return store.read(lambda connection: tables.find_labels(connection, project_id, stream, arrived_from=arrived_from))
+
+
+def read_labels(store: Store, batch: LabelBatch) -> pl.DataFrame:
+    """The labels of a batch: columns `key`, or `request_id` and `row`, and `label`."""
+    return pl.read_parquet(BytesIO(store.blobs.get(batch.digest)))
 
 
 def labels_known(store: Store, project_id: str, stream: str) -> int:
@@ -263,12 +271,17 @@ def labelled(
     first: date | None = None,
     last: date | None = None,
     include_quarantined: bool = False,
+    *,
+    since: Callable[[date], NewestLabels | Labels] | None = None,
 ) -> pl.DataFrame:
     """The predictions of those days whose label is known by now, with it in the column `label`.
 
-    A label can't arrive before the day of its event, so that a few days read only the batches since.
+    A label can't arrive before the day of its event, so that a few days read only the batches since: by `since`, if
+    whoever asks knows them already.
     """
     served = predictions(store, project_id, stream, first, last, include_quarantined)
+    if since is not None and first is not None:
+        return label_rules.joined(served, since(first))
     return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=first))
 
 
@@ -296,10 +309,6 @@ def save_alerts(
 def alert_memory(store: Store, project_id: str, stream: str) -> Memory:
     """In which of the newest windows signals came, as far as the rules look back."""
     return store.read(lambda connection: get_memory(connection, project_id, stream))
-
-
-def _read(store: Store, batch: LabelBatch) -> pl.DataFrame:
-    return pl.read_parquet(BytesIO(store.blobs.get(batch.digest)))
 
 
 def _digests(

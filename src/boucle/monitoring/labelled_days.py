@@ -1,10 +1,12 @@
 """The newest day of a stream that has labels, however late they came."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Final
 
 from boucle.kernel.store import Store
 from boucle.monitoring.history import labelled, labels_known
+from boucle.monitoring.labels import Labels, NewestLabels
 
 _STEPS: Final = (1, 2, 4, 8, 16, 32, 64)
 """Days that are looked through at a time: most labels are not late."""
@@ -13,15 +15,22 @@ LATEST_DAYS: Final = sum(_STEPS)
 
 
 def newest_labelled_day(
-    store: Store, project_id: str, stream: str, through: date, *, include_quarantined: bool = False
+    store: Store,
+    project_id: str,
+    stream: str,
+    through: date,
+    *,
+    include_quarantined: bool = False,
+    since: Callable[[date], NewestLabels | Labels] | None = None,
 ) -> date | None:
-    """The newest day up to `through` of which a served row has its label; None where there is none."""
+    """The newest day up to `through` of which a served row has its label; None where there is none. `since` as in
+    `labelled`."""
     if not labels_known(store, project_id, stream):
         return None
     last = through
     for days in _STEPS:
         first = last - timedelta(days=days - 1)
-        rows = labelled(store, project_id, stream, first, last, include_quarantined)
+        rows = labelled(store, project_id, stream, first, last, include_quarantined, since=since)
         if rows.height:
             return rows.select(rows["event_time"].dt.date().max()).item()  # type: ignore[no-any-return]
         last = first - timedelta(days=1)
