@@ -18,7 +18,10 @@ class KnownLabels:
         self._store, self._project_id, self._stream = store, project_id, stream
         self._asked = date.max
         """The oldest day that was asked for since the last `forget`."""
-        self._begin(date.max)
+        self._first, self._newest = date.max, 0
+        self._batches: list[LabelBatch] = []
+        self._kept: NewestLabels | None = NO_LABELS
+        """None where they can only be told for each day: labels of several kinds, or a clock that was set back."""
 
     def since(self, day: date) -> NewestLabels | Labels:
         """The labels that arrived on or after a day: as `labels_of` has them, without counting contradictions."""
@@ -35,22 +38,17 @@ class KnownLabels:
         """Let go of the labels that arrived before a day, unless somebody asked for them since the last time."""
         first, self._asked = min(before, self._asked), date.max
         if self._kept is None:
-            self._begin(date.max)
+            self._first, self._newest, self._batches, self._kept = date.max, 0, [], NO_LABELS
         elif first > self._first:
             gone = self._place_of(first)
             self._first, self._batches = first, self._batches[gone:]
             self._kept = _moved(_from_place(self._kept, gone), -gone)
 
-    def _begin(self, first: date) -> None:
-        self._first, self._newest = first, 0
-        self._batches: list[LabelBatch] = []
-        self._kept: NewestLabels | None = NO_LABELS
-        """None where they can only be told for each day: labels of several kinds, or a clock that was set back."""
-
     def _read(self) -> None:
         """Read the batches that came since, and those of older days that were not asked for before."""
         found = history.label_batches(self._store, self._project_id, self._stream, arrived_from=self._first)
-        known, kept = self._batches, self._kept
+        known: list[LabelBatch] = self._batches
+        kept: NewestLabels | None = self._kept
         place = found.index(known[0]) if known and known[0] in found else 0
         end = place + len(known)
         if found[place:end] != known:  # the oldest are not kept any more
