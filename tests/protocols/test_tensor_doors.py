@@ -222,8 +222,8 @@ def test_over_grpc(tensors: Endpoint) -> None:
     raw.inputs.add(name="image", datatype="FP32", shape=ROWS.shape)
     raw.raw_input_contents.append(ROWS.astype("<f4").tobytes())
     for sent in (made, raw):
-        read = columns_of(signature, MESSAGES["ModelInferRequest"].FromString(sent.SerializeToString()))
+        read = columns_of(signature, MESSAGES["ModelInferRequest"].FromString(sent.SerializeToString()), 100)
         assert np.asarray(read["image"]) == pytest.approx(ROWS, abs=1e-6)
     raw.inputs[0].shape[:] = [7, 4]
     with pytest.raises(InvalidInput, match=r"shape \[7, 4\] is not \[-1, 2, 2\]"):
-        columns_of(signature, MESSAGES["ModelInferRequest"].FromString(raw.SerializeToString()))
+        columns_of(signature, MESSAGES["ModelInferRequest"].FromString(raw.SerializeToString()), 100)

@@ -110,19 +110,12 @@ class StreamBody:
 
     def release(self) -> None:
         """Count it no longer: the request is answered, and nothing needs its bytes."""
-        global _held
-        _held -= self._held
+        _let_go(self._held)
         self._held = 0
 
     def _hold(self, size_bytes: int) -> None:
         """Count bytes that are kept in memory; Unavailable if all bodies together get too much."""
-        global _held
-        if _held + size_bytes > ALL_BYTES:
-            raise Unavailable(
-                f"bodies of {_held:,} bytes are being answered here already, and allowed are {ALL_BYTES:,}",
-                hint="send it again in a moment",
-            )
-        _held += size_bytes
+        _hold(size_bytes)
         self._held += size_bytes
 
     def _take(self) -> None:
@@ -131,6 +124,37 @@ class StreamBody:
         if self._taken:
             raise RuntimeError("a body can be read once")
         self._taken = True
+
+
+class Held:
+    """Around answering what came by another way than HTTP, and counts as a body there. Unavailable like that."""
+
+    __slots__ = ("_size_bytes",)
+
+    def __init__(self, size_bytes: int) -> None:
+        _hold(size_bytes)
+        self._size_bytes = size_bytes
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        _let_go(self._size_bytes)
+
+
+def _hold(size_bytes: int) -> None:
+    global _held
+    if _held + size_bytes > ALL_BYTES:
+        raise Unavailable(
+            f"bodies of {_held:,} bytes are being answered here already, and allowed are {ALL_BYTES:,}",
+            hint="send it again in a moment",
+        )
+    _held += size_bytes
+
+
+def _let_go(size_bytes: int) -> None:
+    global _held
+    _held -= size_bytes
 
 
 async def unzipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

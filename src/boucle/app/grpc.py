@@ -38,6 +38,7 @@ async def listen(
     """
     import grpc.aio
 
+    from boucle.app.body import Held
     from boucle.app.observed_grpc import ObservedCalls
     from boucle.protocols.open_inference_grpc import Service
 
@@ -51,7 +52,7 @@ async def listen(
             ("grpc.max_send_message_length", -1),
         ],
     )
-    server.add_generic_rpc_handlers((Service(endpoints, door, asked_late).handlers(),))
+    server.add_generic_rpc_handlers((Service(endpoints, door, Held, asked_late).handlers(),))
     if tls is None:
         server.add_insecure_port(address)
     else:

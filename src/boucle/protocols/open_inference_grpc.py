@@ -8,6 +8,7 @@ HTTP, but for Host and Origin: a web page cannot make such a call.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
@@ -48,15 +49,22 @@ _STATUS: Final[list[tuple[type[BoucleError], grpc.StatusCode]]] = [
 ]
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Call: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+Held: TypeAlias = Callable[[int], AbstractContextManager[None]]
 
 
 class Service:
     """What each call does. Messages are built from `open_inference_messages`."""
 
-    def __init__(self, endpoints: Endpoints, door: Door, asked_late: Callable[[], None] | None = None) -> None:
-        """`asked_late` is called for each call that comes once the server ends."""
+    def __init__(
+        self, endpoints: Endpoints, door: Door, held: Held, asked_late: Callable[[], None] | None = None
+    ) -> None:
+        """`held` counts the bytes of a call until it is answered, or raises Unavailable where they are too many.
+
+        `asked_late` is called for each call that comes once the server ends.
+        """
         self._endpoints = endpoints
         self._door = door
+        self._held = held
         self._asked_late = asked_late
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -80,8 +88,9 @@ class Service:
                 self._asked_late()
             try:
                 self._admit(policy, context)
-                answer = await call(_parsed(request_type, data), context)
-                return bytes(answer.SerializeToString())
+                with self._held(len(data)):
+                    answer = await call(_parsed(request_type, data), context)
+                    return bytes(answer.SerializeToString())
             except BoucleError as error:
                 await _refuse(error, context)
                 raise
@@ -117,20 +126,27 @@ class Service:
         endpoint = self._endpoints.get(request.model_name)
         number = request.model_version or None
         started = endpoint.timer()
+        size = request.ByteSize()
         with endpoint.reading(DOOR, started):
-            is_large = request.ByteSize() > INLINE_BYTES
-            args = (endpoint.signature(number), request)
-            columns = await asyncio.to_thread(columns_of, *args) if is_large else columns_of(*args)
-            wanted = check_wanted(endpoint.signature(number), [one.name for one in request.outputs])
-        left_s = context.time_remaining()
-        deadline = None if left_s is None else started + left_s
-        answer = await endpoint.ask(Question(columns, request.id, DOOR, deadline), number, started=started)
-        context.set_trailing_metadata(named(answer.request_id))
-        return response(endpoint.name, answer, wanted, raw=bool(request.raw_input_contents))
+            taken = endpoint.heavy.taken(size) if size > INLINE_BYTES else nullcontext()
+        with taken:
+            with endpoint.reading(DOOR, started):
+                args = (endpoint.signature(number), request, endpoint.max_rows)
+                is_large = size > INLINE_BYTES
+                columns = await endpoint.heavy.read(size, columns_of, *args) if is_large else columns_of(*args)
+                wanted = check_wanted(endpoint.signature(number), [one.name for one in request.outputs])
+            left_s = context.time_remaining()
+            deadline = None if left_s is None else started + left_s
+            answer = await endpoint.ask(Question(columns, request.id, DOOR, deadline), number, started=started)
+            context.set_trailing_metadata(named(answer.request_id))
+            return response(endpoint.name, answer, wanted, raw=bool(request.raw_input_contents))
 
 
-def columns_of(signature: Signature, request: Any) -> dict[str, Column]:
-    """The inputs of a ModelInferRequest. InvalidInput names the tensor, and the row where one value is wrong."""
+def columns_of(signature: Signature, request: Any, max_rows: int) -> dict[str, Column]:
+    """The inputs of a ModelInferRequest. InvalidInput names the tensor, and the row where one value is wrong.
+
+    More rows than allowed are not unfolded: a value of a few bytes takes ten times as many in memory.
+    """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise InvalidInput(f"{len(raw)} raw contents came for {len(request.inputs)} inputs; allowed is one for each")
@@ -142,6 +158,8 @@ def columns_of(signature: Signature, request: Any) -> dict[str, Column]:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
         if raw and sent.HasField("contents"):
             raise InvalidInput(f"input {tensor.name!r}: it has contents and raw contents; allowed is one of them")
+        if tensor.shape and tensor.shape[0] > max_rows:
+            raise InvalidInput(f"{tensor.shape[0]:,} rows in one request; at most {max_rows:,} are allowed")
         one = kinds.get(tensor.name)
         column, width = as_column(tensor, one)
         values = column_of_bytes(column, memoryview(raw[place])) if raw else _contents(column, sent.contents, width)
