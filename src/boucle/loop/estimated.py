@@ -12,7 +12,7 @@ from boucle.evaluation.records import Metric
 from boucle.loop.expected import Errors, matrix
 from boucle.loop.stage import Stage
 from boucle.monitoring import api as monitoring
-from boucle.monitoring.calibration import calibrated
+from boucle.monitoring.calibration import calibrated, to_one
 from boucle.monitoring.error_estimate import estimate_error
 from boucle.monitoring.estimate import estimate_classes
 from boucle.packaging.api import PROBABILITY
@@ -74,8 +74,7 @@ def _classes(stage: Stage, predictions: pl.DataFrame, asked: Sequence[str]) -> d
             rule = rules.get(output.removeprefix(_OF_CLASSES))
             if rule is not None:
                 chances[rows, at] = calibrated(rule, scores[rows, at])
-    whole = chances.sum(axis=1, keepdims=True)
-    chances = np.where(whole > 0, chances / np.where(whole > 0, whole, 1.0), scores)
+    chances = to_one(chances, scores)
     return {metric: estimate_classes(metric, scores, chances) for metric in asked}
 
 

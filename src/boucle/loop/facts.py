@@ -10,6 +10,7 @@ from boucle.governance import api as governance
 from boucle.governance.api import explain, list_reports
 from boucle.governance.records import GateReport, Objective
 from boucle.kernel.errors import NotFound
+from boucle.kernel.store import Store
 from boucle.loop.compared import compared
 from boucle.loop.looks import look
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Looked, Retrain
@@ -19,7 +20,7 @@ from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
 from boucle.loop.triggers import WEEK
 from boucle.models.records import CHAMPION
-from boucle.monitoring.api import drifted_columns, quarantine_columns, windows
+from boucle.monitoring.api import drifted_by_day, quarantine_columns, windows
 from boucle.monitoring.records import Performance, Window
 
 FOR_PERSONS: Final = frozenset({"reviews", "signature"})
@@ -30,15 +31,6 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
     """The facts at the end of the day of a window."""
     day, standing, asked = window.day, stage.standing(), stage.project.loop.retrain
     metric = stage.metric
-    trusted = windows(
-        stage.store,
-        stage.name,
-        stage.held.stream,
-        standing.promoted_on + timedelta(days=1),
-        day,
-        include_quarantined=False,
-        newest=asked.drift_days,
-    )
     return Facts(
         today=day,
         metric=metric,
@@ -47,7 +39,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         last_trained_on=standing.last_trained_on,
         performance=None if performance is None else performance.metrics[metric],
         performance_rows=0 if performance is None else performance.rows,
-        drifted=[drifted_columns(one) for one in trusted],
+        drifted=drifted_days(stage.store, stage.name, stage.held.stream, standing.promoted_on, day, asked.drift_days),
         quarantined_today=quarantine_columns(window),
         previous_comparison=None if standing.previous is None else _previous(stage, standing, standing.previous, day),
         at=window.ends_at,
@@ -76,6 +68,21 @@ def champion_of(stage: Stage, standing: Standing) -> ChampionFacts:
         burned=standing.burned,
         barred=_barred(stage, standing.previous),
     )
+
+
+def drifted_days(store: Store, name: str, stream: str, promoted_on: date, day: date, count: int) -> list[list[str]]:
+    """What drifted on the newest days since a promotion that have trusted windows, oldest first."""
+
+    def trusted(first: date, last: date, newest: int | None = None) -> list[Window]:
+        return windows(store, name, stream, first, last, include_quarantined=False, newest=newest)
+
+    found = trusted(promoted_on + timedelta(days=1), day, count + 1)
+    if len({one.day for one in found}) < len(found):  # windows are shorter than days
+        found, on = [], day
+        while on > promoted_on and len({one.day for one in found}) < count:
+            found += [one for one in trusted(on, on) if one.day == on]
+            on -= timedelta(days=1)
+    return list(drifted_by_day(found).values())[-count:]
 
 
 def _barred(stage: Stage, previous: int | None) -> str:

@@ -23,7 +23,7 @@ from boucle.loop.facts import objective_of
 from boucle.loop.live import LIVE
 from boucle.loop.records import Decision, Figures, Retrain, SliceCompared, Stream
 from boucle.models.api import get_kept
-from boucle.monitoring.api import drifted_columns, inputs, labelled, quarantine_columns, windows
+from boucle.monitoring.api import drifted_by_day, inputs, labelled, quarantine_columns, windows
 from boucle.packaging.api import open_kept, predict_table
 from boucle.project.context import Context
 from boucle.training.api import numbers_of, with_new_classes
@@ -183,11 +183,9 @@ def record(context: Context, progress: Progress) -> Record:
     first, last = served[0].day, served[-1].day
     taken = store.read(lambda conn: tables.decided(conn, name, stream.stream))
     quarantined: dict[int, list[str]] = {}
-    drifted: dict[int, list[str]] = {}
     for window in served:
         at = (window.day - first).days
         quarantined[at] = sorted({*quarantined.get(at, []), *quarantine_columns(window)})
-        drifted[at] = sorted({*drifted.get(at, []), *drifted_columns(window)})
     versions, rows, metric = _measured(context, stream, taken, first, progress)
     return Record(
         stream=stream.stream,
@@ -201,7 +199,7 @@ def record(context: Context, progress: Progress) -> Record:
         first_version=stream.first_version,
         labelled=rows,
         quarantined={day: columns for day, columns in quarantined.items() if columns},
-        drifted={day: columns for day, columns in drifted.items() if columns},
+        drifted={(day - first).days: sorted(names) for day, names in drifted_by_day(served).items() if names},
         versions=versions,
         decisions=taken,
         estimated={(one.day - first).days: one.estimated[metric].value for one in served if metric in one.estimated},

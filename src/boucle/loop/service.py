@@ -72,11 +72,6 @@ def service_report(context: Context) -> ServiceReport:
     )
 
 
-def service_standing(home: Path, project: Project, now: float | None = None) -> list[SloStatus]:
-    """Where the service objectives of a project stand, at a moment in seconds since the epoch; None is now."""
-    return standing_of(ServiceHistory(home, project.project), project, now_s() if now is None else now)
-
-
 def service_usage(context: Context) -> tuple[list[SloStatus], Usage]:
     """Where the objectives stand now, and what the period took."""
     project, now = context.project, now_s()

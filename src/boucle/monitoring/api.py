@@ -37,6 +37,7 @@ from boucle.monitoring.retention import expire
 from boucle.monitoring.store import put_alerts, put_cursor
 from boucle.monitoring.windows import (
     build_window,
+    drifted_by_day,
     drifted_columns,
     frames_to_table,
     inputs,
@@ -67,6 +68,7 @@ __all__ = [
     "column_drift",
     "cursor",
     "decay_alerts",
+    "drifted_by_day",
     "drifted_columns",
     "estimate",
     "expire",

@@ -55,6 +55,10 @@ def calibrated(rule: Calibration, scores: ArrayLike) -> Numbers:
 
 def calibrated_classes(rules: Sequence[Calibration], scores: Numbers) -> Numbers:
     """The chances of more than two classes, (n_rows, n_classes): each against all others, then to a sum of 1."""
-    chances = np.column_stack([calibrated(rule, scores[:, k]) for k, rule in enumerate(rules)])
+    return to_one(np.column_stack([calibrated(rule, scores[:, k]) for k, rule in enumerate(rules)]), scores)
+
+
+def to_one(chances: Numbers, scores: Numbers) -> Numbers:
+    """Chances of classes as shares of their sum, (n_rows, n_classes); the scores where all of them are 0."""
     whole = chances.sum(axis=1, keepdims=True)
     return np.where(whole > 0, chances / np.where(whole > 0, whole, 1.0), scores)

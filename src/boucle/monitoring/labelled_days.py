@@ -9,9 +9,7 @@ from boucle.monitoring.history import labelled, labels_known
 from boucle.monitoring.labels import Labels, NewestLabels
 
 _STEPS: Final = (1, 2, 4, 8, 16, 32, 64)
-"""Days that are looked through at a time: most labels are not late."""
-LATEST_DAYS: Final = sum(_STEPS)
-"""Labels that are later than this are not looked for."""
+"""Days that are looked through at a time: most labels are not late. Those later than all of them are not looked for."""
 
 
 def newest_labelled_day(

@@ -169,9 +169,14 @@ class Window(Struct, frozen=True, kw_only=True):
         ...        service=Service(requests=0, errors=0, latency_p50_ms=0, latency_p95_ms=0, latency_p99_ms=0)).key
         '2013-07-15'
         """
-        if self.number is not None:
-            return f"{self.day}#{self.number:08d}"
-        return str(self.day) if self.begins_at is None else f"{self.begins_at:%Y-%m-%dT%H:%M:%SZ}"
+        return window_key(self.day, self.begins_at, self.number)
+
+
+def window_key(day: date, begins_at: datetime | None, number: int | None) -> str:
+    """The name of a window within its stream: by count, of a day, or of another span of time."""
+    if number is not None:
+        return f"{day}#{number:08d}"
+    return str(day) if begins_at is None else f"{begins_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class Alert(Struct, frozen=True, kw_only=True):

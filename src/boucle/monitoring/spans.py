@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from boucle.kernel.errors import InvalidInput
-from boucle.monitoring.records import WindowPolicy
+from boucle.monitoring.records import WindowPolicy, window_key
 
 DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -43,9 +43,7 @@ class Span(Struct, frozen=True, kw_only=True):
         >>> day_span(date(2013, 7, 15)).key
         '2013-07-15'
         """
-        if self.number is not None:
-            return f"{self.day}#{self.number:08d}"
-        return str(self.day) if self.is_day else f"{self.begins_at:%Y-%m-%dT%H:%M:%SZ}"
+        return window_key(self.day, None if self.is_day else self.begins_at, self.number)
 
 
 class Plan(Struct, frozen=True, kw_only=True):

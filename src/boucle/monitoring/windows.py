@@ -1,7 +1,9 @@
 """From the prediction log's frames to a day's table, and from that to its window. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from typing import Any, Final
 
 import polars as pl
@@ -103,6 +105,17 @@ def quarantine_columns(window: Window) -> list[str]:
 def drifted_columns(window: Window) -> list[str]:
     """The columns that drifted, in the reference's order."""
     return [column.column for column in window.drift if column.drifted]
+
+
+def drifted_by_day(windows: Iterable[Window]) -> dict[date, list[str]]:
+    """By the day on which windows begin, in the order of the days: the columns that drifted in half of them or more."""
+    days: dict[date, list[list[str]]] = {}
+    for window in sorted(windows, key=lambda one: one.day):
+        days.setdefault(window.day, []).append(drifted_columns(window))
+    return {
+        day: [name for name, times in Counter(chain(*found)).items() if 2 * times >= len(found)]
+        for day, found in days.items()
+    }
 
 
 def inputs(table: pl.DataFrame) -> pl.DataFrame:
