@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -158,6 +159,43 @@ def test_usual_is_by_the_hour_of_the_week_where_that_is_known() -> None:
     assert volume_findings(1_000, night, before, 0.5) != []
     assert volume_findings(0, noon, before[:3], 0.5) == []  # nothing is usual yet
     assert volume_findings(0, noon, before, None) == []
+
+
+HOURLY = timedelta(hours=1)
+
+
+def volumes_of(local: ZoneInfo, weeks: int, first: datetime, every: timedelta = HOURLY) -> list[tuple[datetime, int]]:
+    """Windows of people who work from 8 to 18 by their own clock, five days a week, and hardly at other times."""
+
+    def rows(at: datetime) -> int:
+        quarters = [(at + n * timedelta(minutes=15)).astimezone(local) for n in range(every // timedelta(minutes=15))]
+        return sum(250 if one.hour in range(8, 18) and one.weekday() < 5 else 5 for one in quarters)
+
+    moments = [first + n * every for n in range(weeks * 7 * 24 * HOURLY // every)]
+    return [(at, rows(at)) for at in moments]
+
+
+@pytest.mark.parametrize("every", [HOURLY, timedelta(hours=6)], ids=str)
+def test_hours_of_work_are_no_alarm_from_the_first_day_on_nor_when_clocks_are_set(every: timedelta) -> None:
+    began = datetime(2024, 9, 16, tzinfo=UTC)
+    found = volumes_of(ZoneInfo("Europe/Paris"), 10, began, every)  # clocks are set back on 27 October
+    told = [
+        at
+        for place, (at, rows) in enumerate(found)
+        if volume_findings(rows, at, found[max(0, place - 8 * 7 * 24 * HOURLY // every) : place], 0.5, length=every)
+    ]
+    # The first weekend of which enough days are known is the second one, and like the one before.
+    assert told == []
+
+
+def test_an_outage_of_an_hour_is_an_alarm_also_in_the_second_week() -> None:
+    found = volumes_of(ZoneInfo("Europe/Paris"), 2, datetime(2024, 9, 16, tzinfo=UTC))
+    for place in (24 * 9 + 10, 24 * 11 + 12):
+        at, usual = found[place]
+        assert usual == 1_000
+        assert volume_findings(0, at, found[:place], 0.5, length=HOURLY) != []
+        assert volume_findings(20, at, found[:place], 0.5, length=HOURLY) != []
+        assert volume_findings(usual, at, found[:place], 0.5, length=HOURLY) == []
 
 
 def test_an_outage_does_not_become_usual_however_long_it_lasts() -> None:

@@ -11,7 +11,9 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
 from boucle.monitoring import api
+from boucle.monitoring import store as tables
 from boucle.monitoring.cursor import Cursor
+from boucle.monitoring.spans import Span
 from boucle.serving.records import PredictionFrame
 
 DAY = date(2013, 7, 15)
@@ -104,6 +106,24 @@ def test_predictions_of_a_span_of_days(store: Store) -> None:
     assert table["out.label"].to_list() == ["1", "0", "1", "0"]
 
 
+@pytest.mark.parametrize("hours", [1, 6, 24, 48])
+def test_a_window_that_ends_at_midnight_has_no_part_of_the_day_after(store: Store, hours: int) -> None:
+    begins = datetime(2013, 7, 13, tzinfo=UTC)
+    for number in range(96 // hours):
+        at = begins + timedelta(hours=number * hours)
+        span, table = Span(begins_at=at, ends_at=at + timedelta(hours=hours)), api.frames_to_table([])
+        window = api.build_window(at.date(), table, findings=[], drift=[], span=span)
+        api.keep_window(
+            store, project_id=PROJECT, stream=STREAM, window=window, profile=profile(pl.DataFrame()), predictions=table
+        )
+    found = api.windows(store, PROJECT, STREAM, DAY, DAY)
+    assert len(found) == max(1, 24 // hours)
+    assert len(api.windows(store, PROJECT, STREAM, DAY, None)) == max(1, 48 // hours)
+    gone = store.write(lambda conn: tables.remove_before(conn, PROJECT, STREAM, DAY))
+    assert gone["monitoring_windows"] == max(1, 48 // hours)
+    assert api.windows(store, PROJECT, STREAM, None, None)[0] == found[0]
+
+
 def test_a_stream_without_windows_is_empty(store: Store) -> None:
     assert api.windows(store, PROJECT, STREAM) == []
     assert api.predictions(store, PROJECT, STREAM).height == 0
@@ -151,6 +171,10 @@ def test_the_same_labels_again_are_fine_and_contradictions_are_counted(store: St
     add(store, DAY, {"x": 1, "y": 0})  # an old batch, sent again after a crash
     labels = api.labels_of(store, PROJECT, STREAM)
     assert labels.contradictions == 1
+    add(store, DAY, {"x": 2}, late=6)
+    assert api.labels_of(store, PROJECT, STREAM).contradictions == 1  # an id, however many labels it was given
+    add(store, DAY, {"x": 0}, late=7)
+    labels = api.labels_of(store, PROJECT, STREAM)
     assert dict(labels.table.iter_rows()) == {f"{DAY}/x": 0, f"{DAY}/y": 0}
 
 

@@ -39,7 +39,8 @@ def served_findings(
         first = span.day - timedelta(weeks=WEEKS)
         volumes = monitoring.volumes(stage.store, stage.name, stage.held.stream, first)
         before = [(at, rows) for at, rows in volumes if at < span.begins_at]
-        found += volume_findings(predictions.height, span.begins_at, before, policy.volume)
+        length = span.ends_at - span.begins_at
+        found += volume_findings(predictions.height, span.begins_at, before, policy.volume, length=length)
     found += freshness_findings(predictions, policy.freshness)
     if policy.skew and section.key is not None and not seen.is_empty():
         trained = load(stage.store, stage.version(stage.standing().champion).learned_from)

@@ -132,8 +132,9 @@ def _last(batches: list[pl.DataFrame], ids: Mapping[str, pl.DataType | type[pl.D
         return pl.DataFrame(schema={**ids, LABEL: pl.Null, TOLD: pl.Int64}), 0
     table = pl.concat(batches, how="vertical_relaxed")
     last = table.unique([*ids], keep="last", maintain_order=True)
-    # Same id and label again is no contradiction; two different labels of an id are.
-    return last, table.unique([*ids, LABEL]).height - last.height
+    # Same id and label again is no contradiction; two different labels of an id are, however many there are.
+    different = table.unique([*ids, LABEL]).group_by(*ids).len()
+    return last, different.filter(pl.col("len") > 1).height
 
 
 def _beside(

@@ -23,6 +23,8 @@ from boucle.serving.refusals import FAULTS
 WEEKS: Final = 8
 """What is usual is looked for in so many weeks before."""
 _WEEK: Final = timedelta(days=7)
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 _SAME_HOUR, _ANY, _NEWEST = 3, 7, 14
 _NOISE_SIGMAS: Final = 6.0
 _SAMPLES: Final = 3
@@ -67,14 +69,22 @@ def input_findings(
 
 
 def volume_findings(
-    rows: int, begins_at: datetime, before: Sequence[tuple[datetime, int]], share: float | None
+    rows: int,
+    begins_at: datetime,
+    before: Sequence[tuple[datetime, int]],
+    share: float | None,
+    *,
+    length: timedelta = _DAY,
 ) -> list[Finding]:
     """Whether far fewer or far more rows came than usual: than in windows of the same hour of the week, or, where there
-    are fewer than three of them, than in the newest ones that have rows. Where no rows came for a week, nothing is
-    usual of that.
+    are fewer than three of them, than in the newest ones of that hour of the day that have rows. Where no rows came for
+    a week, nothing is usual of that.
+
+    In a window shorter than a day that must be so against an hour earlier and an hour later as well, since clocks are
+    set twice a year, and against the little that is known of the same hour of the week.
 
     `before`: when earlier windows began and how many rows they have, oldest first. `share`: 0.5 finds less than
-    half and more than twice as many, if that is beyond what chance does to counts.
+    half and more than twice as many, if that is beyond what chance does to counts. `length`: of a window.
 
     >>> from datetime import UTC
     >>> days = [(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=n), 100) for n in range(10)]
@@ -83,21 +93,18 @@ def volume_findings(
     """
     if share is None:
         return []
-    asked = [at for at, count in before if count]
-    same = [
-        count
-        for at, count in before
-        if not (begins_at - at) % _WEEK
-        and begins_at - at <= WEEKS * _WEEK
-        and (count or any(at - _WEEK <= one < at for one in asked))
-    ]
-    newest = [count for _, count in before if count][-_NEWEST:]
-    known = same if len(same) >= _SAME_HOUR else newest if len(newest) >= _ANY else []
-    if not known:
+    known = dict(before)
+    usual = _usual(begins_at, known)
+    if usual is None:
         return []
-    usual = float(np.median(known))
-    beyond_chance = abs(rows - usual) > _NOISE_SIGMAS * np.sqrt(max(usual, 1.0))
-    if not beyond_chance or share * usual <= rows <= usual / share:
+    allowed = [usual]
+    if length < _DAY:
+        # Of a long window an hour is a part, which is as in the window beside it.
+        part, step = min(1.0, _HOUR / length), max(_HOUR, length)
+        beside = (_usual(begins_at + by, known) for by in (-step, step))
+        allowed += [(1 - part) * usual + part * one for one in beside if one is not None]
+        allowed += [float(np.median(same)) for same in [_same_hour(begins_at, known)] if same]
+    if not all(_is_odd(rows, one, share) for one in allowed):
         return []
     return [_finding("volume", None, rows, rows, f"{rows:,} rows came, {usual:,.0f} are usual")]
 
@@ -165,6 +172,32 @@ def skew_findings(
             samples = rows.head(_SAMPLES).to_dicts()
             found.append(_finding(f"skew({name})", name, int(odd.sum()), both.height, told, samples))
     return found
+
+
+def _usual(begins_at: datetime, before: Mapping[datetime, int]) -> float | None:
+    """How many rows windows that begin then usually have; None where too few are known."""
+    same = _same_hour(begins_at, before)
+    if len(same) >= _SAME_HOUR:
+        return float(np.median(same))
+    days = (begins_at - n * _DAY for n in range(1, 7 * WEEKS + 7))
+    newest = list(islice((before[at] for at in days if before.get(at)), _NEWEST))
+    return float(np.median(newest)) if len(newest) >= _ANY else None
+
+
+def _same_hour(begins_at: datetime, before: Mapping[datetime, int]) -> list[int]:
+    """The rows of windows of the same hour of the week, but for those after a week without any."""
+    weeks = [begins_at - n * _WEEK for n in range(1, WEEKS + 1)]
+    return [
+        before[at]
+        for at in weeks
+        if at in before and (before[at] or any(count for one, count in before.items() if at - _WEEK <= one < at))
+    ]
+
+
+def _is_odd(rows: int, usual: float, share: float) -> bool:
+    """Whether a count is further from what is usual than allowed, and than chance has it."""
+    beyond_chance = abs(rows - usual) > _NOISE_SIGMAS * np.sqrt(max(usual, 1.0))
+    return bool(beyond_chance) and not share * usual <= rows <= usual / share
 
 
 def _wrong_type(name: str, sent: pl.Series, seen: pl.Series, known: NumericProfile | CategoryProfile) -> Finding | None:

@@ -1,7 +1,7 @@
 """The tables of windows, label batches and alerts. Times are ISO 8601 text in UTC; days are `2013-07-15`."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 from sqlalchemy import (
@@ -262,7 +262,7 @@ def newest_days(connection: Connection, project_id: str) -> dict[str, date]:
 def remove_before(connection: Connection, project_id: str, stream: str, day: date) -> dict[str, int]:
     """Take away a stream's windows of earlier days, and the labels that arrived earlier; how many rows by table."""
     counts = {}
-    still = or_(monitoring_windows.c.until.is_(None), monitoring_windows.c.until <= day.isoformat())
+    still = or_(monitoring_windows.c.until.is_(None), monitoring_windows.c.until <= _midnight(day))
     for table, column, over in ((monitoring_windows, "day", still), (monitoring_labels, "arrived_at", true())):
         older = delete(table).where(*_of(table, project_id, stream), table.c[column] < day.isoformat(), over)
         counts[table.name] = connection.execute(older).rowcount
@@ -304,12 +304,17 @@ def _chosen(
     table = monitoring_windows
     conditions = [*_of(table, project_id, stream)]
     if first is not None:
-        conditions.append(or_(table.c.day >= first.isoformat(), table.c.until > first.isoformat()))
+        conditions.append(or_(table.c.day >= first.isoformat(), table.c.until > _midnight(first)))
     if last is not None:
         conditions.append(table.c.day < (last + timedelta(days=1)).isoformat())
     if not include_quarantined:
         conditions.append(table.c.quarantined.is_(False))
     return conditions
+
+
+def _midnight(day: date) -> str:
+    """When a day begins: a window that ends then has no part of it."""
+    return as_text(datetime.combine(day, time(), UTC))
 
 
 def _of(table: Table, project_id: str, stream: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
