@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from boucle.governance.api import rename_model
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest
-from boucle.kernel.errors import NotFound
+from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.models import api
+from boucle.models import store as tables
 from boucle.models.records import ModelVersion
 
 
@@ -91,3 +93,23 @@ def test_a_number_that_no_version_has_is_not_found(store: Store) -> None:
     for number in (0, -1, 1, 2**63, -(10**20), 10**400):
         with pytest.raises(NotFound):
             api.get_version(store, "p", "m", number)
+
+
+@pytest.mark.parametrize("name", ["\u6a21" * 86, "%2e%2e", "50%25", "a\u2215b", " .. ", "a%2Fb", "\uff0e\uff0e"])
+def test_a_model_gets_no_name_by_which_its_files_cannot_be_fetched(store: Store, name: str) -> None:
+    with pytest.raises(InvalidInput, match="Invalid model name"):
+        api.create_model(store, project_id="p", name=name, author="person:ada")
+    api.create_model(store, project_id="p", name="old", author="person:ada")
+    with pytest.raises(InvalidInput, match="Invalid model name"):
+        rename_model(store, project_id="p", model="old", new_name=name, actor="person:ada")
+
+
+@pytest.mark.parametrize("name", ["50% off", "\u6a21" * 85, "flights, by day", "\u00e9t\u00e9 (2)", "a+b&c?d#e"])
+def test_a_name_that_is_read_as_it_is_written_may_be_any(store: Store, name: str) -> None:
+    assert api.create_model(store, project_id="p", name=name, author="person:ada").name == name
+
+
+def test_a_model_that_has_such_a_name_already_keeps_it(store: Store) -> None:
+    api.create_model(store, project_id="p", name="50", author="person:ada")
+    store.write(lambda conn: tables.rename_model(conn, "p", "50", "50%25", 1) and None)
+    assert api.get_model(store, "p", "50%25").name == "50%25"

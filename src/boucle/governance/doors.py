@@ -192,7 +192,7 @@ def rename_model(store: Store, *, project_id: str, model: str, new_name: str, ac
 
     Conflict for a name that any other model has or had.
     """
-    names.check_model(new_name)
+    names.check_new_model(new_name)
     at = store.clock.now()
 
     def unit(conn: Connection) -> None:

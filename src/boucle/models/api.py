@@ -61,7 +61,7 @@ def create_model(
 
     The name of one that was deleted may be used again: its numbers go on, and its policy is still there.
     """
-    names.check_model(name)
+    names.check_new_model(name)
     for key, value in (tags or {}).items():
         names.check_tag(key, value)
     at = store.clock.now()

@@ -2,9 +2,11 @@
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from boucle.kernel.errors import InvalidInput
 from boucle.models.records import STAGES, Stage
+from boucle.runs.artifact_paths import refusal
 
 _MODEL_CHARS: Final = 256
 _KEY_CHARS: Final = 250
@@ -30,6 +32,24 @@ def check_model(name: str) -> None:
         raise InvalidInput(f"Invalid value {name!r} for parameter 'name': it must be printable, no path and no '\\'")
     if len(name) > _MODEL_CHARS:
         raise InvalidInput(f"a model's name has {len(name)} characters; at most {_MODEL_CHARS} are allowed")
+
+
+def check_new_model(name: str) -> None:
+    """InvalidInput unless a model may get this name: one by which its files can be fetched, too.
+
+    The name is a part of their addresses, which clients decode. Models that have other names keep them.
+
+    >>> check_new_model("50% off")
+    >>> check_new_model("50%25")
+    Traceback (most recent call last):
+    boucle.kernel.errors.InvalidInput: Invalid model name '50%25'. It would be read as '50%' in addresses.
+    """
+    check_model(name)
+    if unquote(name) != name:
+        raise InvalidInput(f"Invalid model name {name!r}. It would be read as {unquote(name)!r} in addresses.")
+    reason = refusal(name)
+    if reason is not None:
+        raise InvalidInput(f"Invalid model name {name!r}. Files could not be fetched by it: it {reason}.")
 
 
 def check_alias(alias: str, *, new: bool = False) -> None:

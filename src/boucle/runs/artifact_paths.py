@@ -50,7 +50,7 @@ names such as plots/roc.png
     """
     if not path and empty:
         return path
-    reason = _refusal(path)
+    reason = refusal(path)
     if reason is None:
         return path
     shown = path if len(path) <= 100 else f"{path[:100]}..."
@@ -93,7 +93,12 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 9
 
 
-def _refusal(path: str) -> str | None:
+def refusal(path: str) -> str | None:
+    """Why something is no name of an artifact, said of it; None if it is one.
+
+    >>> refusal("a//b"), refusal("a/b")
+    ('has an empty part between two slashes', None)
+    """
     if not path:
         return "is empty"
     if len(path) > LONGEST:
