@@ -89,7 +89,7 @@ class ActiveRun:
         value: SupportsFloat | None = None,
         *,
         step: SupportsIndex = 0,
-        at_ms: int | None = None,
+        at_ms: SupportsIndex | None = None,
     ) -> None:
         """Log values of metrics at a step: `run.log({"loss": 0.3}, step=5)` or `run.log("loss", 0.3, step=5)`."""
         if type(metrics) is not dict:
