@@ -1,18 +1,22 @@
 """A server compacts its log by a process beside it; `boucle compact` does it where no server runs."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from boucle.app.limits import log_of
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.main import run_command
 from boucle.kernel.digests import Digest
+from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
-from boucle.serving.api import hold, log_folder
-from boucle.serving.log_parts import parts
+from boucle.serving.api import hold, log_folder, read_frames
+from boucle.serving.log_parts import parts, read_bound
 from boucle.serving.prediction_log import PredictionLog
 from boucle.serving.records import LogSection, PredictionFrame
 
@@ -74,3 +78,48 @@ def test_compact_leaves_served_endpoints_to_their_server(tmp_path: Path, capsys:
     assert run_command(["backup", str(tmp_path / "b.tar"), "--home", str(home)]) == 0
     assert run_command(["restore", str(tmp_path / "b.tar"), "--home", str(tmp_path / "again")]) == 0
     assert [one.name for one in parts(log_folder(tmp_path / "again", "flights"))] == [one.name for one in parts(folder)]
+
+
+def test_without_polars_the_oldest_segments_go_beyond_the_bound(tmp_path: Path) -> None:
+    folder = log_folder(tmp_path, "flights")
+    log = PredictionLog(folder, segment_bytes=1_000_000)
+    text = "x" * 100_000
+    for number in range(40):
+        assert log.append(
+            PredictionFrame(
+                request_id=f"q{number}",
+                endpoint="flights",
+                number=1,
+                bundle_digest=Digest("a" * 64),
+                served_at=1_772_000_000.0,
+                latency_ms=1.0,
+                rows=3,
+                inputs={"note": [text] * 3},
+                outputs={"value": [2.0] * 3},
+            )
+        )
+    log.close()
+    killed = (
+        "import os, sys; from pathlib import Path; from boucle.kernel import points\n"
+        "from boucle.serving.log_bound import drop_oldest\n"
+        "points.listen(lambda point: point == sys.argv[2] and os._exit(9))\n"
+        "drop_oldest(Path(sys.argv[1]), 'flights', 2)\n"
+        "assert 'polars' not in sys.modules\n"
+    )
+    ends = [
+        subprocess.run([sys.executable, "-c", killed, tmp_path, point], check=False).returncode
+        for point in ("log.segment_counted", "log.segment_dropped", "none")
+    ]
+    assert ends == [9, 9, 0]
+    assert sum(file.stat().st_size for file in folder.glob("segment-*.log")) <= 2_000_000
+    left = [frame.request_id for frame, _ in read_frames(folder)]
+    assert left[-1] == "q39"
+    assert read_bound(folder).dropped_rows == 3 * (40 - len(left)) > 0
+
+
+def test_what_is_kept_of_a_log_is_said_by_an_option() -> None:
+    section = log_of(["max_mb=5", "sample=0.5", "redact=a,b"], LogSection(drop=["c"]))
+    assert section == LogSection(max_mb=5, sample=0.5, redact=["a", "b"], drop=["c"])
+    for wrong in ("max_mb=0", "max_mb=x", "sample=2", "sample=nan", "what=1"):
+        with pytest.raises(InvalidInput):
+            log_of([wrong])

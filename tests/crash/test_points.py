@@ -46,6 +46,7 @@ OWNERS: Final = {
     "serving/counters.py": "the file that a worker counts in",
     "serving/holding.py": "the lock file of an endpoint's server, which holds its address",
     "serving/loading.py": "forgets a model that a client had a server load",
+    "serving/log_bound.py": "takes away segments beyond the bound of a log that nothing compacts",
     "serving/prediction_log.py": "frames are appended to segments",
     "serving/process.py": "opens the file that a server prints to",
     "serving/traffic.py": "forgets the acknowledgement of a server that has ended",

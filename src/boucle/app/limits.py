@@ -1,11 +1,11 @@
-"""Limits of a server as a command line gives them: `NAME=VALUE`, by the names of `serving.limits` in boucle.yaml."""
+"""Limits of a server and its log as a command line gives them: `NAME=VALUE`, by the names that boucle.yaml has."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from boucle.kernel.errors import InvalidInput
-from boucle.serving.records import LimitsSection
+from boucle.serving.records import LimitsSection, LogSection
 
 
 def limits(given: Sequence[str], otherwise: LimitsSection | None = None) -> LimitsSection:
@@ -42,3 +42,26 @@ def limits(given: Sequence[str], otherwise: LimitsSection | None = None) -> Limi
             raise InvalidInput(f"{text[:100]!r}: allowed is {word} {limit.allowed}")
         values[name] = number
     return msgspec.convert(values, LimitsSection)
+
+
+def log_of(given: Sequence[str], otherwise: LogSection | None = None) -> LogSection:
+    """What is kept of the prediction log, likewise by the names of `serving.log`; columns are parted by commas.
+
+    >>> log_of(["max_mb=500", "drop=name,city"]).drop
+    ['name', 'city']
+    """
+    values = msgspec.to_builtins(otherwise or LogSection())
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in values:
+            raise InvalidInput(
+                f"{text[:100]!r} is not said of a log; allowed are {', '.join(values)}", hint="--log max_mb=500"
+            )
+        values[name] = [one for one in value.split(",") if one] if name in ("redact", "drop") else value
+    try:
+        section = msgspec.convert(values, LogSection, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"--log: {error}", hint="--log max_mb=500") from error
+    if not 0 < section.sample <= 1 or (section.max_mb is not None and section.max_mb < 1):
+        raise InvalidInput("--log: allowed is a sample above 0, at most 1, and a max_mb of 1 or more")
+    return section

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from boucle.kernel.errors import BoucleError
+from boucle.serving.log_bound import drop_oldest
 from boucle.serving.log_parts import parts
 from boucle.serving.prediction_log import closed_segments
 from boucle.serving.records import LogSection
@@ -36,12 +37,13 @@ def keeping_logs(
     """Compact the logs of endpoints now and then while the block runs; without a section they are left as they are.
 
     Tables are loaded by the other process only, and only while it works. What goes wrong there is told and tried again.
-    Where the library for them is not installed (`boucle[serve]`), the logs stay as they are, too.
+    Where the library for them is not installed (`boucle[serve]`), the oldest segments go beyond a bound.
     """
-    if section is None or find_spec("polars") is None:
+    compacts = find_spec("polars") is not None
+    if section is None or not (compacts or section.max_mb):
         yield
         return
-    keeper = _Keeper(home, endpoints, section, look_s)
+    keeper = (_Keeper if compacts else _Dropper)(home, endpoints, section, look_s)
     thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
     try:
@@ -100,6 +102,23 @@ class _Keeper:
         _, said = self._process.communicate()
         if self._process.returncode and not self._over.is_set():
             _log.warning("the prediction log could not be compacted: %s", said.decode(errors="replace").strip()[-500:])
+
+
+class _Dropper(_Keeper):
+    """Keeps logs within their bound where nothing can compact them."""
+
+    def _is_due(self, endpoint: str) -> bool:
+        try:
+            files = log_folder(self._home, endpoint).glob("segment-*.log")
+            return sum(file.stat().st_size for file in files) > (self._section.max_mb or 0) * 1_000_000
+        except OSError:
+            return False
+
+    def _compact(self, endpoint: str) -> None:
+        try:
+            drop_oldest(self._home, endpoint, self._section.max_mb or 0)
+        except BoucleError as error:
+            _log.warning("the prediction log could not be kept within its bound: %s", error.message)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -48,6 +48,10 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A limit of serving.limits, such as deadline_ms=250; may be repeated."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What is kept of the prediction log, as serving.log: max_mb=500."),
+    ] = None,
     access_log: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write a line of JSON for each request; - is standard output."),
@@ -116,6 +120,7 @@ def serve(
         access_log=access_log,
         anyone=anyone,
         limits=limit or [],
+        log=log or [],
     )
     if folders or model_root:
         _serve_folders(session, folders or [], given, signed_by or [], allow_code=allow_code, model_root=model_root)
@@ -145,6 +150,7 @@ class _Given:
     access_log: str | None
     anyone: bool
     limits: list[str]
+    log: list[str]
 
 
 def _serve_folders(
@@ -157,11 +163,10 @@ def _serve_folders(
     model_root: Path | None,
 ) -> None:
     from boucle.app.commands.signing import public_keys
-    from boucle.app.limits import limits
+    from boucle.app.limits import limits, log_of
     from boucle.app.serve import serve as answer
     from boucle.packaging.trust import Trust
     from boucle.serving.folders import take_in
-    from boucle.serving.records import LogSection
     from boucle.serving.traffic import endpoints
 
     trust = Trust(keys=public_keys(keys) if keys else [], allow_code=allow_code)
@@ -180,7 +185,7 @@ def _serve_folders(
             workers=given.workers or 1,
             memory_mb=given.memory_mb,
             anyone=given.anyone,
-            log=LogSection(),
+            log=log_of(given.log),
             trust=trust,
             tls=given.tls,
             names=given.names,
@@ -218,7 +223,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
         project.close()
 
         from boucle.app.console import console
-        from boucle.app.limits import limits
+        from boucle.app.limits import limits, log_of
         from boucle.app.serve import serve as answer
         from boucle.app.store_watch import StoreWatch
 
@@ -236,7 +241,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,
             anyone=given.anyone,
-            log=section.log,
+            log=log_of(given.log, section.log),
             store=StoreWatch(home, name if name in names else None),
             access_log=given.access_log,
             limits=limits(given.limits, section.limits),
