@@ -104,3 +104,17 @@ def job(job_id: str, action: Hold | Retrain) -> Job:
         facts=FACTS,
         policy=POLICY,
     )
+
+
+def test_decisions_are_read_on_from_where_one_was(store: Store) -> None:
+    held = begun(store)
+    assert store.read(lambda conn: tables.decided_since(conn, "p", "live", 0)) == (0, [])
+    taken = [decision(day, POLICY) for day in (1, 3, 2)]
+    for one in taken[:2]:
+        store.write(lambda conn, one=one: tables.commit(conn, "p", held, one))  # type: ignore[misc]
+    place, found = store.read(lambda conn: tables.decided_since(conn, "p", "live", 0))
+    assert found == taken[:2]
+    store.write(lambda conn: tables.commit(conn, "p", held, taken[2]))
+    last, found = store.read(lambda conn: tables.decided_since(conn, "p", "live", place))
+    assert found == taken[2:]
+    assert store.read(lambda conn: tables.decided_since(conn, "p", "live", last)) == (last, [])

@@ -13,7 +13,7 @@ from boucle.kernel.store import Store
 from boucle.monitoring import api
 from boucle.monitoring import store as tables
 from boucle.monitoring.cursor import Cursor
-from boucle.monitoring.spans import Span
+from boucle.monitoring.spans import Span, day_span
 from boucle.serving.records import PredictionFrame
 
 DAY = date(2013, 7, 15)
@@ -209,3 +209,16 @@ def test_alerts_are_kept_by_id(store: Store) -> None:
     api.save_alerts(store, project_id=PROJECT, stream=STREAM, alerts=change.closed)
     assert api.alerts(store, PROJECT, STREAM, only_open=True) == []
     assert [alert.closed_on for alert in api.alerts(store, PROJECT, STREAM)] == [DAY + timedelta(days=2)]
+
+
+def test_what_is_asked_often_is_answered_without_reading_windows(store: Store) -> None:
+    assert api.first_day(store, PROJECT, STREAM) is None
+    for days in range(4):
+        keep(store, DAY + timedelta(days=days))
+    assert api.first_day(store, PROJECT, STREAM) == DAY
+    assert [api.count_windows(store, PROJECT, STREAM, first) for first in (None, DAY + timedelta(days=3))] == [4, 1]
+    keep(store, DAY)
+    assert api.count_windows(store, PROJECT, STREAM, None) == 4
+    before, kept = day_span(DAY + timedelta(days=3)), api.profiles(store, PROJECT, STREAM)
+    found = [api.newest_profiles(store, PROJECT, STREAM, before, most) for most in (0, 2, 9)]
+    assert found == [[*kept.values()][3 - most : 3] for most in (0, 2, 3)]

@@ -12,7 +12,7 @@ from boucle.loop.facts import gather
 from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.records import Asked, Hold, Job, Retrain
 from boucle.loop.watch import performance_if_any
-from boucle.monitoring.api import windows
+from boucle.monitoring.api import first_day, windows
 from boucle.project.context import Context
 
 LONGEST: Final = 500
@@ -28,11 +28,11 @@ def waits_for(context: Context) -> str:
         return "no loop runs; next: boucle up"
     if any(isinstance(job.action, Retrain) for job in jobs):
         return "a training is under way, and comes first"
-    known = windows(store, name, LIVE)
-    decided = [one for one in known if stream.done_through is not None and one.day <= stream.done_through]
-    if not decided:
+    first, through = first_day(store, name, LIVE), stream.done_through
+    decided = windows(store, name, LIVE, None, through, newest=1) if through is not None else []
+    if first is None or not decided:
         return "the loop has not decided on any window yet"
-    stage, newest = live_stage(context, stream, known[0].day), decided[-1]
+    stage, newest = live_stage(context, stream, first), decided[-1]
     try:
         facts = gather(stage, newest, performance_if_any(stage, newest.day))
     except BoucleError as error:

@@ -29,7 +29,7 @@ from boucle.loop.rules import held_back, of_service
 from boucle.loop.stage import Stage
 from boucle.loop.verdicts import verdicts
 from boucle.loop.watch import performance_if_any
-from boucle.monitoring.api import windows
+from boucle.monitoring.api import count_windows, first_day, windows
 from boucle.monitoring.records import Window
 from boucle.project.changed_file import ChangedFile
 from boucle.project.context import Context
@@ -107,6 +107,8 @@ class Controller:
         self._store, self._name = context.store(), context.project.project
         self._done = held.done_window
         self._done_day = held.done_through
+        self._nothing_due: tuple[int, str | None] | None = None
+        """How many windows there were, and the last that was decided on, when nothing was due."""
         self._stage: Stage | None = None
         self._trainings: dict[str, subprocess.Popen[bytes]] = {}
         self._renewed = time.monotonic()
@@ -146,15 +148,21 @@ class Controller:
 
     def _due(self) -> list[Window]:
         """Closed windows that were not decided on, oldest first."""
-        return following(windows(self._store, self._name, LIVE, self._done_day, None), self._done)
+        # Asked every half a second, while a day may have more than a thousand windows.
+        now = count_windows(self._store, self._name, LIVE, self._done_day), self._done
+        if now == self._nothing_due:
+            return []
+        due = following(windows(self._store, self._name, LIVE, self._done_day, None), self._done)
+        self._nothing_due = None if due else now
+        return due
 
     def _staged(self) -> Stage | None:
         """The stage, once there is a window; what a process before this one left undone is taken up."""
         if self._stage is None:
-            first = windows(self._store, self._name, LIVE)[:1]
-            if not first:
+            first = first_day(self._store, self._name, LIVE)
+            if first is None:
                 return None
-            self._stage = live_stage(self._context, self._held, first[0].day)
+            self._stage = live_stage(self._context, self._held, first)
             self._follow(self._stage)
             for job in self._stage.jobs():
                 self._take_up(job)

@@ -17,7 +17,7 @@ from boucle.loop.records import Stream, Trained
 from boucle.loop.stage import Stage
 from boucle.models.api import alias, get_kept, get_version
 from boucle.models.records import CHAMPION
-from boucle.monitoring.api import windows
+from boucle.monitoring.api import first_day
 from boucle.project.context import Context
 from boucle.project.folder import NAME
 from boucle.project.yaml_file import read_project
@@ -97,7 +97,7 @@ def train_job(context: Context, job_id: str, progress: Progress) -> Trained:
         raise NotFound(f"there is no job {job_id!r}", hint="boucle status")
     if job.trained is not None:
         return job.trained
-    stage = live_stage(context, stream, windows(store, name, LIVE)[0].day, progress)
+    stage = live_stage(context, stream, first_day(store, name, LIVE) or job.day, progress)
     try:
         trained = train(stage, job)
     except (InvalidInput, Refused, Damaged) as error:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from functools import reduce
 from math import ceil
 from typing import Final
 
@@ -71,6 +72,8 @@ class Stage:
         self._calibrations: dict[int, Calibration | None] = {}
         self._expected: dict[int, Expected] = {}
         self._standing: Standing | None = None
+        self._fold: tuple[int, Standing] | None = None
+        """What the decisions come to up to a place, see `decided_since`."""
         self._began: tuple[date, Standing] | None = None
         self.looked: dict[tuple[int, int], Looked] = {}
         """What was found of a champion and a challenger, see `boucle.loop.looks`."""
@@ -123,11 +126,11 @@ class Stage:
     def standing(self, *, before: date | None = None) -> Standing:
         """Who is in charge and what waits; `before` a day: as it began, whatever was decided on it already.
 
-        The decisions are read once, since no other process can add any. Live, people move the alias as well, so it is
+        Each decision is read once. Live, people move the alias as well, so it is
         read again after `refresh`; and a day begins with whoever is in charge.
         """
         if self._standing is None:
-            self._standing = self._folded(self.decisions())
+            self._standing = self._decided()
             if self.is_live:
                 self._standing = self._as_it_is(self._standing)
         if before is None or self.is_live:
@@ -202,6 +205,14 @@ class Stage:
                 decided = replace(decided, challenger=None)
         under_way = [job.day for job in self.jobs() if isinstance(job.action, Retrain)]
         return replace(decided, last_trained_on=max([decided.last_trained_on, *under_way]))
+
+    def _decided(self) -> Standing:
+        """The fold of all decisions, which goes on from where it was when it was asked for last."""
+        written, now = self._fold or (0, self._folded([]))
+        written, found = self.store.read(lambda conn: tables.decided_since(conn, self.name, self.held.stream, written))
+        now = reduce(after, found, now)
+        self._fold = written, now
+        return now
 
     def _folded(self, decisions: list[Decision]) -> Standing:
         return standing(decisions, first_version=self.held.first_version, first_day=self.first_day)

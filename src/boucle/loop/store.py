@@ -263,6 +263,19 @@ def decided(conn: Connection, project_id: str, stream: str, day: date | None = N
     return from_rows([row.body for row in conn.execute(query)], lambda one: _policy_at(conn, project_id, one))
 
 
+def decided_since(conn: Connection, project_id: str, stream: str, written: int) -> tuple[int, list[Decision]]:
+    """The decisions of a stream after a place, in the order they were taken, and the place of the last one; 0 is before
+    the first."""
+    query = (
+        select(_WRITTEN.label("place"), decisions.c.body)
+        .where(decisions.c.project_id == project_id, decisions.c.stream == stream, written < _WRITTEN)
+        .order_by(_WRITTEN)
+    )
+    rows = conn.execute(query).all()
+    found = from_rows([row.body for row in rows], lambda one: _policy_at(conn, project_id, one))
+    return (rows[-1].place if rows else written), found
+
+
 def _body(conn: Connection, project_id: str, decision: Decision) -> str:
     """What is kept of a decision; its policy is not, where the one before it has the same."""
     query = (

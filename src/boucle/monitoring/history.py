@@ -94,6 +94,17 @@ def windows(
     )
 
 
+def first_day(store: Store, project_id: str, stream: str) -> date | None:
+    """The day on which a stream's first window begins; None if it has none."""
+    key = store.read(lambda connection: tables.first_window(connection, project_id, stream))
+    return None if key is None else date.fromisoformat(key[:_A_DAY])
+
+
+def count_windows(store: Store, project_id: str, stream: str, first: date | None) -> int:
+    """How many windows have a part of the days from one on."""
+    return store.read(lambda connection: tables.count_windows(connection, project_id, stream, first))
+
+
 def profiles(
     store: Store,
     project_id: str,
@@ -115,8 +126,9 @@ def profiles(
 
 def newest_profiles(store: Store, project_id: str, stream: str, before: Span, most: int) -> list[Profile]:
     """The profiles of at most so many windows that are kept before one, oldest first."""
-    digests = _digests(store, "profile_digest", project_id, stream, None, before.day, True)
-    chosen = [digest for key, digest in digests.items() if key < before.key][-most:] if most else []
+    if not most:
+        return []
+    chosen = store.read(lambda connection: tables.newest_profiles(connection, project_id, stream, before.key, most))
     return [msgspec.json.decode(store.blobs.get(digest), type=Profile) for digest in chosen]
 
 

@@ -156,6 +156,28 @@ def find_digests(
     return {row.day: Digest(row.digest) for row in connection.execute(query)}
 
 
+def first_window(connection: Connection, project_id: str, stream: str) -> str | None:
+    """The key of a stream's first window."""
+    table = monitoring_windows
+    query = select(table.c.day).where(*_of(table, project_id, stream)).order_by(table.c.day).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def newest_profiles(connection: Connection, project_id: str, stream: str, before: str, most: int) -> list[Digest]:
+    """The profiles of the newest windows before one of a key, oldest first."""
+    table = monitoring_windows
+    query = select(table.c.profile_digest).where(*_of(table, project_id, stream), table.c.day < before)
+    found = connection.execute(query.order_by(table.c.day.desc()).limit(most))
+    return [Digest(row.profile_digest) for row in found][::-1]
+
+
+def count_windows(connection: Connection, project_id: str, stream: str, first: date | None) -> int:
+    """How many windows there are from a day on."""
+    query = select(func.count()).select_from(monitoring_windows)
+    return int(connection.execute(query.where(*_chosen(project_id, stream, first, None, True))).scalar_one())
+
+
 def find_window(connection: Connection, project_id: str, stream: str, key: str) -> tuple[Window, Digest] | None:
     """A window by its key, with its predictions."""
     table = monitoring_windows
