@@ -1,6 +1,6 @@
 """The prediction log becomes windows: each row once, whatever the order, the delay, the repetition and the kill."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -15,8 +15,10 @@ from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.intake import MOST_EMPTY, Closing, Intake, together
 from boucle.monitoring.records import WindowPolicy
 from boucle.monitoring.spans import plan_of
+from boucle.serving.compaction import compact
 from boucle.serving.prediction_log import PredictionLog
 from boucle.serving.records import LogSection, PredictionFrame
+from boucle.serving.traffic import log_folder
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -41,6 +43,7 @@ class Desk:
             self.cursor,
             is_foreign=lambda request: request.startswith("replay-"),
             kept_requests=self._requests,
+            kept_between=self._between,
             clock=self.clock,
             hiccup=self.hiccup,
         )
@@ -49,6 +52,11 @@ class Desk:
         if not key:
             return {one for table in list(self.windows.values())[-3:] for one in table["request_id"]}
         return set(self.windows[key]["request_id"]) if key in self.windows else set()
+
+    def _between(self, first: date, last: date) -> set[str]:
+        inside = pl.col("event_time").dt.date().is_between(first, last)
+        found = [one for one in self.windows.values() if len(one.filter(inside))]
+        return {request for one in found for request in one["request_id"]}
 
     def close(self, most: int = 1000, *, killed: bool = False) -> None:
         """Keep what is due; `killed` right after the transaction, before the reader hears of it."""
@@ -274,9 +282,6 @@ def test_shadows_and_replays_are_nobody_s_traffic(tmp_path: Path) -> None:
 
 
 def test_what_was_compacted_before_it_was_read_is_read_from_there(tmp_path: Path) -> None:
-    from boucle.serving.compaction import compact
-    from boucle.serving.traffic import log_folder
-
     folder = log_folder(tmp_path, "orders")
     desk = Desk(folder, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
     first, second = logs(folder, 2)
@@ -385,6 +390,23 @@ def test_any_order_of_reading_and_any_kill_give_windows_of_the_same_rows(
             begins = START + timedelta(hours=hour // 6 * 6)
             expected.setdefault(f"{begins:%Y-%m-%dT%H:%M:%SZ}", set()).add((f"r{number}", row))
     assert desk.rows() == {key: sorted(rows) for key, rows in sorted(expected.items())}
+
+
+def test_windows_by_count_have_each_request_once_also_after_their_segment_was_compacted(tmp_path: Path) -> None:
+    folder = log_folder(tmp_path, "orders")
+    desk = Desk(folder, WindowPolicy(rows=2), FixedClock(START + timedelta(days=50)))
+    first, second = logs(folder, 2)
+    for number in range(15):
+        (second if number % 3 else first).append(frame(f"r{number}", number / 4, number / 4))
+        desk.look()
+    first.append(frame("r15", 30, 30))
+    first.close()
+    compact(tmp_path, "orders", LogSection())
+    desk.begin()  # away while it was compacted
+    desk.look()
+    assert sorted(row for rows in desk.rows().values() for row in rows) == sorted(
+        (f"r{number}", row) for number in range(16) for row in range(2)
+    )
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -90,6 +90,7 @@ class Monitor:
             monitoring.cursor(self._store, self._name, LIVE),
             is_foreign=lambda request: request.startswith("replay-"),
             kept_requests=self._kept_requests,
+            kept_between=lambda first, last: monitoring.requests_between(self._store, self._name, LIVE, first, last),
             clock=self._store.clock,
             hiccup=timedelta(seconds=HICCUP_S * rate()),
         )

@@ -183,6 +183,13 @@ def newest_requests(store: Store, project_id: str, stream: str, most: int) -> se
     return {request for table in tables_of for request in table["request_id"]}
 
 
+def requests_between(store: Store, project_id: str, stream: str, first: date, last: date) -> set[str]:
+    """The requests of all windows that have a part of these days."""
+    digests = _digests(store, "predictions_digest", project_id, stream, first, last, True)
+    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests.values())
+    return {request for table in tables_of for request in table["request_id"]}
+
+
 def served_ids(store: Store, project_id: str, stream: str) -> pl.DataFrame:
     """Every row of the kept windows by what labels may name it: columns request_id, row, entity_key."""
     digests = _digests(store, "predictions_digest", project_id, stream, None, None, True)

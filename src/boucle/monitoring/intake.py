@@ -10,7 +10,7 @@ A row is named by its request's id and its place in the request; a request that 
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -83,16 +83,19 @@ class Intake:
         *,
         is_foreign: Callable[[str], bool],
         kept_requests: Callable[[str], set[str]],
+        kept_between: Callable[[date, date], set[str]],
         clock: Clock,
         hiccup: timedelta = timedelta(),
     ) -> None:
         """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of the
-        closed window of a key, or of the newest few windows for an empty key. A silence shorter than `hiccup` says
+        closed window of a key, or of the newest few windows for an empty key; `kept_between` those of all windows that
+        have a part of these days. A silence shorter than `hiccup` says
         nothing: a process waited for its turn."""
         self.cursor = cursor
         self._plan = plan
         self._tail = LogTail(folder, cursor.segments, cursor.done_below)
         self._is_foreign, self._kept_requests, self._clock = is_foreign, kept_requests, clock
+        self._kept_between = kept_between
         self._open: dict[datetime, _Pane] = {}
         self._late: dict[datetime, _Pane] = {}
         self._counted: list[_Pane] = []
@@ -180,7 +183,7 @@ class Intake:
         if isinstance(newest, datetime):
             self._newest = newest if self._newest is None else max(newest, self._newest)
         if self._plan.rows:
-            return self._take_counted(table, piece.places)
+            return self._take_counted(table, piece.places, is_again=piece.is_again)
         every = self._plan.every // timedelta(microseconds=1)
         monday = self._plan.span_of(datetime.fromisoformat("1970-01-05T00:00:00+00:00")).begins_at
         from_monday = (pl.col("event_time") - pl.lit(monday)).dt.total_microseconds()
@@ -203,9 +206,13 @@ class Intake:
         if new.height:
             self._late.setdefault(begins, _Pane(self._plan.span_of(begins))).add(new, places)
 
-    def _take_counted(self, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> int:
+    def _take_counted(self, table: pl.DataFrame, places: dict[str, tuple[int, int]], *, is_again: bool) -> int:
         """Whole requests, in the order in which they were read, until the open window is full."""
         known = self._requests_of("")
+        first, last = table["event_time"].min(), table["event_time"].max()
+        if is_again and isinstance(first, datetime) and isinstance(last, datetime):
+            # What was read of the segment is in any number of windows, but in such as have its times.
+            known = known | self._kept_between(first.date(), last.date())
         parts = table.partition_by("request_id", as_dict=True)
         for one in sorted((key[0] for key in parts), key=lambda name: places[name]):
             if one in known or any(one in pane.requests for pane in self._counted):

@@ -25,6 +25,8 @@ class Piece(Struct, frozen=True):
     rows: pl.DataFrame
     places: dict[str, tuple[int, int]]
     """Of each request its segment, and from where in it that is to be read to find it again."""
+    is_again: bool = False
+    """Some of them were read before: their segment was compacted meanwhile, and is whole here."""
 
 
 class LogTail:
@@ -105,7 +107,7 @@ class LogTail:
                 ["request_id", "row"], maintain_order=True
             )
             if table.height:
-                yield Piece(table, dict.fromkeys(mine, (segment, start)))
+                yield Piece(table, dict.fromkeys(mine, (segment, start)), is_again=start > 0)
         self._at[segment] = DONE
 
     def _tell(self, damage: LogDamage) -> None:

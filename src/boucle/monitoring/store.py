@@ -187,10 +187,11 @@ def find_window(connection: Connection, project_id: str, stream: str, key: str) 
 
 
 def newest_predictions(connection: Connection, project_id: str, stream: str, most: int) -> list[Digest]:
-    """The predictions of the newest windows."""
+    """The predictions of the newest windows: of those by count by their numbers, as events may come in any order."""
     table = monitoring_windows
-    query = select(table.c.predictions_digest).where(*_of(table, project_id, stream)).order_by(table.c.day.desc())
-    return [Digest(row.predictions_digest) for row in connection.execute(query.limit(most))]
+    query = select(table.c.predictions_digest).where(*_of(table, project_id, stream))
+    newest = query.order_by(table.c.window["number"].as_integer().desc(), table.c.day.desc())
+    return [Digest(row.predictions_digest) for row in connection.execute(newest.limit(most))]
 
 
 def get_cursor(connection: Connection, project_id: str, stream: str) -> Cursor:
