@@ -14,6 +14,8 @@ from typing import Final
 from boucle.app import start
 
 MODELS: Final = Path("/opt/ml/model")
+LOG_MB: Final = 1000
+"""Bound of each model's prediction log, which goes with the container."""
 _PORTS: Final = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT", "PORT")
 
 
@@ -25,6 +27,7 @@ def main() -> None:
         case [] | ["serve"]:
             folders = sorted(str(one.parent) for one in MODELS.glob("*/boucle.json"))
             sys.argv[1:] = ["serve", *folders, "--host", "0.0.0.0", "--port", port(), "--anyone"]
+            sys.argv += ["--log", f"max_mb={LOG_MB}"]
     start.main()
 
 
