@@ -64,7 +64,10 @@ def test_calls_past_the_room_of_all_bodies_are_refused_until_there_is_room(endpo
 
     refused, *others = asyncio.run(scene())
     told = others.pop(2)
-    assert told == (grpc.StatusCode.INVALID_ARGUMENT, "100,001 rows in one request; at most 100,000 are allowed")
+    assert told == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "input 'carrier': 100,001 rows in one request; at most 100,000 are allowed",
+    )
     assert refused[0] == grpc.StatusCode.UNAVAILABLE
     assert "allowed are 268,435,456" in refused[1]
     assert others == [(grpc.StatusCode.OK, "")] * 502

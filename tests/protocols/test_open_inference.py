@@ -154,6 +154,13 @@ def test_unknown_members_are_passed_over(door: Ask) -> None:
     asked(door, body_of({**CARRIER, "parameters": {"content_type": "str"}}, {**TEMP, "new": None}))
 
 
+def test_more_rows_than_allowed_are_refused_before_their_values_are_read(door: Ask, endpoint: Endpoint) -> None:
+    many = endpoint.max_rows + 1
+    answer = door("POST", INFER, body_of(CARRIER, {**TEMP, "shape": [many], "data": ["no number"]}), {})
+    assert answer.status == 400
+    assert f"{many:,} rows in one request; at most {endpoint.max_rows:,} are allowed" in answer.body.decode()
+
+
 def test_null_is_like_a_member_that_is_left_out(door: Ask) -> None:
     expected = asked(door, body_of())["outputs"]
     assert asked(door, body_of(parameters=None))["outputs"] == expected
@@ -183,7 +190,7 @@ BAD_BODIES = [
     (body_of(CARRIER, {**TEMP, "datatype": "BYTES", "data": ["1", "2"]}), "allowed is a numeric datatype"),
     (body_of(CARRIER, {**TEMP, "data": [80.0, "warm"]}), "input 'temp', row 1: \"warm\" is not a number"),
     (body_of(CARRIER, {**TEMP, "shape": [3], "data": [1, 2, 3]}), "inputs differ in length"),
-    (body_of(CARRIER, {**TEMP, "shape": [2**62]}), "has 4611686018427387904 values, `data` has 2"),
+    (body_of(CARRIER, {**TEMP, "shape": [2**62]}), "4,611,686,018,427,387,904 rows in one request"),
     (body_of(outputs=[{"name": "score"}]), "unknown output 'score'; allowed are probability, label"),
     (body_of({**CARRIER, "data": ["AA", "x" * 10_000_000]}, TEMP), "row 1: 10,000,000 characters of text; at most"),
     (body_of().replace(b'"UA"', b'"\\ud800"'), "not JSON|cannot be read|not as the protocol"),

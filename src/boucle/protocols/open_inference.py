@@ -25,7 +25,7 @@ from boucle.protocols.open_inference_quick import QuickInfer
 from boucle.protocols.open_inference_repository import Repository
 from boucle.protocols.open_inference_typed import TypedReader
 from boucle.protocols.rows import has_tokens, without_tokens
-from boucle.protocols.tensors import MALFORMED, Tensor, as_column, column_of
+from boucle.protocols.tensors import MALFORMED, Tensor, as_column, check_rows, column_of
 from boucle.serving.endpoint import Answer, Endpoint
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.loading import ModelRoot
@@ -156,7 +156,7 @@ class Doors:
         size = len(body)
         with endpoint.reading(door, started):
             taken = endpoint.heavy.taken(size) if size > INLINE_BYTES else nullcontext()
-        given = (signature, body, length)
+        given = (signature, body, length, endpoint.max_rows)
         with taken:
             with endpoint.reading(door, started):
                 asked = await endpoint.heavy.read(size, read, *given) if size > INLINE_BYTES else read(*given)
@@ -228,10 +228,10 @@ class Asked(Struct, frozen=True):
     """The outputs that are asked for as binary data."""
 
 
-def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
+def read(signature: Signature, body: bytes, length: str | None = None, max_rows: int | None = None) -> Asked:
     """A body, as far as it can be read without the model. InvalidInput names what is wrong with it.
 
-    `length` is the header that says where binary tensor data begins.
+    `length` is the header that says where binary tensor data begins. More rows than `max_rows` are not unfolded.
     """
     data: list[memoryview | None] | None = None
     if length is None:
@@ -241,7 +241,8 @@ def read(signature: Signature, body: bytes, length: str | None = None) -> Asked:
         request = _decoded(_REQUESTS, body)
         data = pieces(request.inputs, behind)
     wanted = check_wanted(signature, [one.name for one in request.outputs or ()])
-    return Asked(_columns(signature, request.inputs, data), request.id or "", wanted, _binary(signature, request))
+    columns = _columns(signature, request.inputs, data, max_rows)
+    return Asked(columns, request.id or "", wanted, _binary(signature, request))
 
 
 def written(model: str, answer: Answer, wanted: list[str] | None) -> bytes:
@@ -314,13 +315,18 @@ def _binary(signature: Signature, request: InferRequest) -> frozenset[str]:
 
 
 def _columns(
-    signature: Signature, tensors: list[Tensor], data: list[memoryview | None] | None = None
+    signature: Signature,
+    tensors: list[Tensor],
+    data: list[memoryview | None] | None = None,
+    max_rows: int | None = None,
 ) -> dict[str, Column]:
     kinds = {one.name: one for one in signature.inputs}
     columns: dict[str, Column] = {}
     for place, tensor in enumerate(tensors):
         if tensor.name in columns:
             raise InvalidInput(f"input {tensor.name!r} comes twice")
+        if max_rows is not None:
+            check_rows(tensor, max_rows)
         piece, one = data[place] if data else None, kinds.get(tensor.name)
         column, width = as_column(tensor, one)
         values = column_of(column, width) if piece is None else column_of_bytes(column, piece)

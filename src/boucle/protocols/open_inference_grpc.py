@@ -22,7 +22,7 @@ from boucle.protocols.binary_tensors import column_of_bytes, encoded
 from boucle.protocols.head import named
 from boucle.protocols.open_inference import EXTENSIONS, INLINE_BYTES, as_kind, check_wanted, metadata
 from boucle.protocols.open_inference_messages import MESSAGES, SERVICE
-from boucle.protocols.tensors import Tensor, as_column, check_range, rows_of
+from boucle.protocols.tensors import Tensor, as_column, check_range, check_rows, rows_of
 from boucle.serving.endpoint import Answer
 from boucle.serving.endpoints import Endpoints
 from boucle.serving.question import Column, Question, Value
@@ -145,7 +145,7 @@ class Service:
 def columns_of(signature: Signature, request: Any, max_rows: int) -> dict[str, Column]:
     """The inputs of a ModelInferRequest. InvalidInput names the tensor, and the row where one value is wrong.
 
-    More rows than allowed are not unfolded: a value of a few bytes takes ten times as many in memory.
+    More rows than `max_rows` are not unfolded.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -158,8 +158,7 @@ def columns_of(signature: Signature, request: Any, max_rows: int) -> dict[str, C
             raise InvalidInput(f"input {tensor.name!r} comes twice")
         if raw and sent.HasField("contents"):
             raise InvalidInput(f"input {tensor.name!r}: it has contents and raw contents; allowed is one of them")
-        if tensor.shape and tensor.shape[0] > max_rows:
-            raise InvalidInput(f"{tensor.shape[0]:,} rows in one request; at most {max_rows:,} are allowed")
+        check_rows(tensor, max_rows)
         one = kinds.get(tensor.name)
         column, width = as_column(tensor, one)
         values = column_of_bytes(column, memoryview(raw[place])) if raw else _contents(column, sent.contents, width)

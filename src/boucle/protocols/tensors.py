@@ -81,6 +81,16 @@ def rows_of(tensor: Tensor) -> int:
     return shape[0]
 
 
+def check_rows(tensor: Tensor, max_rows: int) -> None:
+    """InvalidInput for more rows than allowed, before they are unfolded: a value of a few bytes takes ten times as many
+    in memory.
+    """
+    if tensor.shape and tensor.shape[0] > max_rows:
+        raise InvalidInput(
+            f"input {tensor.name!r}: {tensor.shape[0]:,} rows in one request; at most {max_rows:,} are allowed"
+        )
+
+
 def as_column(tensor: Tensor, one: Input | None) -> tuple[Tensor, int]:
     """A tensor as one column of all its values, and how many of them are a row, by the input that it is for."""
     if one is None or one.kind != "tensor":
