@@ -228,9 +228,12 @@ def test_the_worker_loads_no_database_and_no_training_library(serving_home: Home
         "board = Board.make(['flights'], 1)\n"
         "server = Supervisor(Path(sys.argv[1]), ['flights'], board); server.look()\n"
         "worker = Worker(WorkerSettings(home=sys.argv[1], board=board.path), 0)\n"
-        "asyncio.run(worker._served.look()); server.look()\n"
         "from boucle.serving.question import Question\n"
-        "asyncio.run(worker.endpoints.get('flights').ask(Question({'carrier': ['AA'], 'temp': [1.0]})))\n"
+        "async def main():\n"
+        "    while not worker.endpoints.is_ready:\n"
+        "        await worker._served.look(); server.look(); await asyncio.sleep(0.01)\n"
+        "    await worker.endpoints.get('flights').ask(Question({'carrier': ['AA'], 'temp': [1.0]}))\n"
+        "asyncio.run(main())\n"
         "print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
     )
     command = [sys.executable, "-c", program, str(serving_home.path)]

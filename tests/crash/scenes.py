@@ -16,7 +16,7 @@ from held_ports import free_port
 from boucle.kernel.store import Store
 from boucle.loop.store import latest_stream
 from boucle.serving.api import InferClient, counters_folder, log_folder, read_frames, wait_logged
-from boucle.serving.log_parts import parts
+from boucle.serving.log_parts import parts, read_bound
 from boucle.serving.prediction_log import PredictionLog
 
 from . import live as live_loop
@@ -128,6 +128,17 @@ def compacted(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Do
     return done, {f"frame laid {number}" for number in range(40)}
 
 
+def bounded(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
+    """Bring a log that nothing compacts within its bound; each row that is gone is counted once."""
+    done = ground.run(folder, str(folder / ".boucle"), NAME, script="bound.py", **environ)
+    return done, set(done.out.splitlines())
+
+
+def dropped(folder: Path) -> set[str]:
+    """How many rows the log says are gone."""
+    return {f"dropped {read_bound(log_folder(folder / '.boucle', NAME)).dropped_rows}"}
+
+
 def lay_rows(folder: Path) -> None:
     """A table to predict, of several pieces."""
     rows = "".join(f"o{row},2024-01-09T00:00:00Z,{row / 7},0.5\n" for row in range(40))
@@ -188,6 +199,7 @@ SCENES = {
     "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
     "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),
     "compact": Scene("ran", lay_log, compacted, logged),
+    "bound": Scene("ran", lay_log, bounded, dropped),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),
     "purge": Scene("deleted", _nothing, purged.collect, purged.seen),
     "collect": Scene("rested", _nothing, _boucle("gc", "--delete", "--grace", "0s", "--cache-days", "0"), kept),
