@@ -49,7 +49,7 @@ def test_a_model_that_takes_long_to_load_stops_nothing_else(store: Store, deploy
 
     keyring = Keyring(store.home, ["slow", "flights"])
     endpoints = Endpoints(make(name, switch) for name, switch in board.switches().items())
-    served = Served(endpoints, board, board.switches(), keyring, make)
+    served = Served(endpoints, board, board.switches(), keyring, make, lambda: None)
 
     async def looked(until: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
