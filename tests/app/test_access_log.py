@@ -16,8 +16,8 @@ from tritonclient.grpc import service_pb2
 from boucle.app import access_log
 from boucle.app.access_log import Access, AccessLog, check_access_log
 from boucle.app.observed import Observers
-from boucle.app.ports import free_port
 from boucle.kernel.errors import InvalidInput, Unavailable
+from boucle.kernel.ports import free_port
 from boucle.protocols.open_inference_messages import SERVICE
 from boucle.serving.api import InferClient, ServerProcess
 

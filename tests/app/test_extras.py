@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import boucle
-from boucle.app.ports import free_port
+from boucle.kernel.ports import free_port
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
-from boucle.app.ports import free_port
+from boucle.kernel.ports import free_port
 from boucle.protocols.open_inference_messages import SERVICE
 from boucle.serving.api import ServerProcess
 from boucle.serving.keys import add_key

@@ -11,10 +11,10 @@ from tritonclient.grpc import service_pb2
 
 from boucle.app.body import ALL_BYTES, Held
 from boucle.app.grpc import listen
-from boucle.app.ports import free_port
 from boucle.identity.api import LocalDoor
 from boucle.kernel.clock import SystemClock
 from boucle.kernel.errors import Unavailable
+from boucle.kernel.ports import free_port
 from boucle.protocols.open_inference_messages import SERVICE
 from boucle.serving.endpoint import Endpoint
 from boucle.serving.endpoints import Endpoints

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from boucle.app.main import run_command
-from boucle.app.ports import free_port
+from boucle.kernel.ports import free_port
 
 pytestmark = pytest.mark.long
 

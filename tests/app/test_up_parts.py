@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from boucle.app.ports import check_port
 from boucle.kernel.errors import PortInUse
+from boucle.kernel.ports import check_port
 from boucle.serving.api import InferClient
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from tritonclient import grpc as triton
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
-from boucle.app.ports import free_port
+from boucle.kernel.ports import free_port
 from boucle.protocols.open_inference_messages import MESSAGES, SERVICE
 from boucle.serving.api import ServerProcess
 

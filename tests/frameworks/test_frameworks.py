@@ -16,8 +16,8 @@ import pytest
 from msgspec.structs import replace
 from tritonclient import http as triton
 
-from boucle.app.ports import free_port
 from boucle.kernel.errors import Refused, Unavailable
+from boucle.kernel.ports import free_port
 from boucle.kernel.trees import listing
 from boucle.packaging.api import open_bundle, read_manifest
 from boucle.packaging.signing import new_key, public_pem, sign

@@ -25,9 +25,9 @@ from boucle.app.connections import make_room, tell
 from boucle.app.front import Front
 from boucle.app.monitor_metrics import Metrics
 from boucle.app.parts import read_parts
-from boucle.app.ports import hold_port
 from boucle.identity.accounts import open_door
 from boucle.identity.http import Request, Response, Route, Surface
+from boucle.kernel.ports import hold_port
 from boucle.protocols.control import Control
 from boucle.protocols.mlflow import surface as mlflow
 from boucle.protocols.native import surface as native

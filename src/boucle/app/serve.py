@@ -26,7 +26,6 @@ from boucle.app.body import ALL_BYTES
 from boucle.app.draining import drain
 from boucle.app.limits import limits as limits_of
 from boucle.app.log_keeping import keeping_logs
-from boucle.app.ports import address, check_port, hold_port
 from boucle.app.roster import Following, Roster
 from boucle.app.service_keeping import keeping_service
 from boucle.app.tls import Tls, check_tls, is_ready
@@ -34,6 +33,7 @@ from boucle.app.worker_settings import WorkerSettings, make_worker
 from boucle.app.workers import Workers, workers_of
 from boucle.identity.api import is_loopback, refuse_open_binding
 from boucle.kernel.errors import BoucleError, Damaged, InvalidInput, Unavailable
+from boucle.kernel.ports import address, check_port, hold_port
 from boucle.packaging.trust import Trust
 from boucle.serving.board import Board
 from boucle.serving.holding import Held

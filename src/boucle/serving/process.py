@@ -13,6 +13,7 @@ from typing import Final
 
 from boucle.kernel.errors import Unavailable
 from boucle.kernel.paths import make_folder
+from boucle.kernel.ports import hold_port
 from boucle.serving.holding import Held
 from boucle.serving.traffic import endpoint_folder
 
@@ -62,7 +63,7 @@ class ServerProcess:
     def __enter__(self) -> str:
         make_folder(self.log_file.parent)
         if self._port is None:
-            self._place = _held_port(self._host)
+            self._place = hold_port(self._host, 0)  # nobody else is given it meanwhile
         port = self._port if self._place is None else int(self._place.getsockname()[1])
         command = [sys.executable, "-m", "boucle.app.serve", "--home", str(self._home), "--endpoint", self.endpoint]
         command += ["--host", self._host, "--port", str(port), "--with-parent", *self._arguments]
@@ -138,11 +139,3 @@ class ServerProcess:
     def _end_of_log(self) -> str:
         data = self.log_file.read_bytes()[-_TAIL_BYTES:]
         return data.decode(errors="replace").strip() or "it said nothing"
-
-
-def _held_port(host: str) -> socket.socket:
-    """A free port: bound and not listened on, so that it is given to nobody else before a worker listens."""
-    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind((host, 0))
-    return held

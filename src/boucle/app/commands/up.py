@@ -50,9 +50,9 @@ def up(
     from boucle.app import stopping
     from boucle.app.control import make_front, run
     from boucle.app.parts import Parts, alone
-    from boucle.app.ports import address, check_port, free_port
     from boucle.identity.accounts import has_users
     from boucle.identity.api import is_loopback, refuse_open_binding
+    from boucle.kernel.ports import address, check_port, free_port
     from boucle.kernel.store import Store
     from boucle.models.webhooks.delivery import Dispatcher
     from boucle.protocols.control import Control

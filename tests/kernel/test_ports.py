@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from boucle.app.ports import check_port, free_port, hold_port
 from boucle.kernel.errors import InvalidInput, PortInUse
+from boucle.kernel.ports import check_port, free_port, hold_port
 
 LOCAL = "127.0.0.1"
 TRIES = 40_000
@@ -37,18 +37,20 @@ def test_nothing_seems_to_answer_at_a_port_that_is_held() -> None:
         assert not any(connects(port) for _ in range(TRIES))
 
 
-def test_a_held_port_can_be_listened_on(free_port: int) -> None:
-    with hold_port(LOCAL, free_port), socket.create_server((LOCAL, free_port)):
-        assert connects(free_port)
+def test_a_held_port_can_be_listened_on() -> None:
+    port = free_port(LOCAL)
+    with hold_port(LOCAL, port), socket.create_server((LOCAL, port)):
+        assert connects(port)
 
 
-def test_a_port_that_is_listened_on_is_refused(free_port: int) -> None:
+def test_a_port_that_is_listened_on_is_refused() -> None:
+    port = free_port(LOCAL)
     with (
-        socket.create_server((LOCAL, free_port)),
-        pytest.raises(PortInUse, match=f"port {free_port}: Address already in use") as refused,
+        socket.create_server((LOCAL, port)),
+        pytest.raises(PortInUse, match=f"port {port}: Address already in use") as refused,
     ):
-        check_port(LOCAL, free_port)
-    assert f"--port {free_port + 1}" in str(refused.value.hint)
+        check_port(LOCAL, port)
+    assert f"--port {port + 1}" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536])

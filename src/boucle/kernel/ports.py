@@ -7,17 +7,17 @@ from boucle.kernel.errors import InvalidInput, PortInUse
 
 def check_port(host: str, port: int) -> None:
     """Raise PortInUse if somebody listens there: granian would share the port without a word."""
+    if not 1 <= port <= 65_535:
+        raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
     hold_port(host, port).close()
 
 
 def hold_port(host: str, port: int) -> socket.socket:
-    """A socket that is bound there and does not listen; PortInUse if somebody does.
+    """A socket that is bound there, for 0 at a free port, and does not listen; PortInUse if somebody does.
 
     While it is open, granian can listen there, and the kernel gives the port to no connection that leaves this machine:
     to one that is made to this very port it would be connected with itself, and seem answered.
     """
-    if not 1 <= port <= 65_535:
-        raise InvalidInput(f"port {port} does not exist; allowed are 1 to 65535")
     held = None
     try:
         held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
