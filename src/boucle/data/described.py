@@ -109,7 +109,7 @@ def distinct_values(summary: NumericProfile | CategoryProfile) -> tuple[int, boo
     None for a profile of an older version with too many to be exact.
     """
     if isinstance(summary, NumericProfile) and summary.bits == 64:
-        return len(summary.counts), True
+        return len(histogram_of(summary).counts), True
     if isinstance(summary, CategoryProfile) and not summary.hashed:
         return len(summary.values), True
     if summary.registers is None:

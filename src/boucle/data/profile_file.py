@@ -78,10 +78,10 @@ def sample_file(path: Path, most: int = row_sample.ROWS) -> RowSample:
     return known
 
 
-def load(path: Path) -> ProfiledTable:
-    """A kept profile. NotFound if there is none, InvalidInput for anything else."""
+def load(path: Path, *, lists: bool = True) -> ProfiledTable:
+    """A kept profile; `lists` as in `from_bytes`. NotFound if there is none, InvalidInput for anything else."""
     try:
-        return from_bytes(path.read_bytes(), path.name)
+        return from_bytes(path.read_bytes(), path.name, lists=lists)
     except FileNotFoundError as error:
         raise NotFound(f"there is no profile {str(path)!r}", hint=f"boucle profile TABLE -o {path}") from error
     except OSError as error:
@@ -98,8 +98,12 @@ def to_bytes(table: ProfiledTable) -> bytes:
     return _MAGIC + str(FORMAT).encode() + b"\n" + msgspec.msgpack.encode(plain)
 
 
-def from_bytes(data: bytes, name: str = "the profile") -> ProfiledTable:
-    """Inverse of `to_bytes`; InvalidInput if that is not what it is."""
+def from_bytes(data: bytes, name: str = "the profile", *, lists: bool = True) -> ProfiledTable:
+    """Inverse of `to_bytes`; InvalidInput if that is not what it is.
+
+    `lists`: False leaves `prefixes` and `counts` empty, for who asks `histogram_of` alone and keeps nothing: making the
+    lists of two files of fifty columns takes a fifth of the time of comparing these.
+    """
     head, _, packed = data.partition(b"\n")
     version = head.removeprefix(_MAGIC)
     if not data.startswith(_MAGIC) or not version.isdigit():
@@ -110,8 +114,8 @@ def from_bytes(data: bytes, name: str = "the profile") -> ProfiledTable:
         )
     try:
         kept = _READER.decode(packed)
-        numeric = [_numbers(one) for one in kept.profile.numeric]
-        categories = [_text(one) for one in kept.profile.categories]
+        numeric = [_numbers(one, lists) for one in kept.profile.numeric]
+        categories = [_text(one, lists) for one in kept.profile.categories]
         summary = Profile(**{**asdict(kept.profile), "numeric": numeric, "categories": categories})
         return ProfiledTable(**{**asdict(kept), "profile": summary})
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
@@ -141,17 +145,18 @@ class _KeptTable(ProfiledTable, frozen=True, kw_only=True):
 _READER: Final = msgspec.msgpack.Decoder(_KeptTable)
 
 
-def _numbers(kept: _KeptNumbers) -> NumericProfile:
+def _numbers(kept: _KeptNumbers, lists: bool) -> NumericProfile:
     first, size, steps = kept.prefixes
     counts = _unpacked(*kept.counts)
     prefixes = np.cumsum(np.concatenate([np.array([first]), _unpacked(size, steps)]))[: len(counts)]
-    made = NumericProfile(**{**asdict(kept), "prefixes": prefixes.tolist(), "counts": counts.tolist()})
+    whole = [prefixes.tolist(), counts.tolist()] if lists else [[], []]
+    made = NumericProfile(**{**asdict(kept), "prefixes": whole[0], "counts": whole[1]})
     remember(made, prefixes, counts)
     return made
 
 
-def _text(kept: _KeptText) -> CategoryProfile:
-    lengths = None if kept.lengths is None else _numbers(kept.lengths)
+def _text(kept: _KeptText, lists: bool) -> CategoryProfile:
+    lengths = None if kept.lengths is None else _numbers(kept.lengths, lists)
     return CategoryProfile(**{**asdict(kept), "lengths": lengths})
 
 

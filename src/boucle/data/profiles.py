@@ -131,15 +131,15 @@ def quantiles(summary: NumericProfile, q: Sequence[float]) -> list[float]:
     >>> quantiles(profile(pl.DataFrame({"x": [1, 2, 3, 4]})).numeric[0], [0.0, 0.5, 1.0])
     [1.0, 2.0, 4.0]
     """
-    if not summary.counts or summary.minimum is None or summary.maximum is None:
+    if summary.minimum is None or summary.maximum is None:
         return [math.nan for _ in q]
-    counts = histogram_of(summary).counts
+    _, prefixes, counts = histogram_of(summary)
     upto = np.cumsum(counts)
     ranks = np.clip(np.ceil(np.asarray(q, np.float64) * upto[-1] - 1e-9), 1, upto[-1]).astype(np.int64)
     places = np.searchsorted(upto, ranks)
     answers: list[float] = []
     for rank, place in zip(ranks.tolist(), places.tolist(), strict=True):
-        low, high = histogram.bucket_bounds(summary.bits, summary.prefixes[place])
+        low, high = histogram.bucket_bounds(summary.bits, int(prefixes[place]))
         share = (rank - 0.5 - (upto[place] - counts[place])) / counts[place]
         inner = low + (high - low) * float(share)
         ends = {1: summary.minimum, int(upto[-1]): summary.maximum}
@@ -156,9 +156,9 @@ def rank_error(summary: NumericProfile) -> float:
     >>> rank_error(profile(pl.DataFrame({"x": range(10_000)})).numeric[0])
     0.0032
     """
-    if summary.bits == 64 or not summary.counts:
+    if summary.bits == 64 or summary.rows == summary.nulls:
         return 0.0
-    return max(summary.counts) / (summary.rows - summary.nulls)
+    return int(histogram_of(summary).counts.max()) / (summary.rows - summary.nulls)
 
 
 def comparable(a: CategoryProfile, b: CategoryProfile) -> tuple[dict[str, int], dict[str, int]]:

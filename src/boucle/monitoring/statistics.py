@@ -250,5 +250,5 @@ def wasserstein_sorted(reference: Sorted, window: Sorted) -> float:
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(p > 0, p * np.log2(p / q), 0.0).sum(axis=-1))
+    ratio = np.divide(p, q, out=np.ones_like(q), where=p > 0)
+    return np.asarray((p * np.log2(ratio)).sum(axis=-1))

@@ -47,7 +47,7 @@ def compare_files(
     progress = progress or Silent()
     if SUFFIX in (reference.suffix, window.suffix):
         sides = [
-            load(one) if one.suffix == SUFFIX else profile_file(one, jobs=jobs, progress=progress)
+            load(one, lists=False) if one.suffix == SUFFIX else profile_file(one, jobs=jobs, progress=progress)
             for one in (reference, window)
         ]
         found = compare_profiles(sides[0], sides[1])
@@ -187,6 +187,6 @@ def _quantiles(column: AnyColumn) -> Floats | None:
     if isinstance(column, NumberColumn):
         rows = len(column.values)
         return column.values[(_MIDDLES * rows).astype(np.intp)] if rows else None
-    if isinstance(column, NumericProfile) and column.counts:
+    if isinstance(column, NumericProfile) and column.minimum is not None:
         return np.array(quantiles(column, _MIDDLES.tolist()))
     return None
