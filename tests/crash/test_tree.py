@@ -1,5 +1,7 @@
 """The whole tree of `boucle up` through a cycle of the loop, each of its processes killed at each step of it."""
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -7,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from boucle.kernel.store import Store
 from boucle.loop.feed import Feed
+from boucle.models.webhooks.api import allow_host
 
+from ..integrations.conftest import Receiver  # noqa: TID252 - a real receiver of webhooks
 from .conftest import Ground, copy
 from .found import check
 from .test_clock import Faked
@@ -37,44 +42,71 @@ def watched(ground: Ground, feed: Feed, ran: Path, tmp_path_factory: pytest.Temp
 class Stage:
     """Where the rest of the cycle is gone through, and what comes of it undisturbed."""
 
-    def __init__(self, ground: Ground, feed: Feed, watched: Tree, folder: Path) -> None:
+    def __init__(self, ground: Ground, feed: Feed, watched: Tree, folder: Path, receiver: Receiver) -> None:
         self._ground, self._feed, self._watched, self._folder = ground, feed, watched, folder
+        self._receiver = receiver
         self.trees: list[Tree] = []
         self._expected: dict[str, Any] = {}
 
     def begin(self, ground: Ground | None = None, **environ: str) -> Tree:
         """The tree of `boucle up` over a copy of what was watched."""
         folder = copy(self._watched.folder, self._folder / f"{len(self.trees)}" / "orders")
+        hook = f"to: webhook, name: hook, url: '{self._receiver.url}/{len(self.trees)}', secret_env: HOOK_SECRET"
+        with (folder / "boucle.yaml").open("a") as file:  # without reminders, of which clocks that jump make many
+            file.write(f"alerts: {{routes: [{{{hook}, repeat_every: 0d}}]}}\n")
+        with Store.open(folder / ".boucle") as store:
+            allow_host(store, "127.0.0.1", private=True, actor="person:ada")
+        environ["HOOK_SECRET"] = "s3cret"
         self.trees.append(Tree(ground or self._ground, self._feed, folder, after=self._watched, **environ))
         return self.trees[-1]
 
     def expected(self) -> dict[str, Any]:
         if not self._expected:
             tree = self.begin()
-            tree.serve(*TURNED)
-            tree.end()
-            check(tree.home)
-            self._expected = tree.facts()
+            self._go_through(tree)
+            self._expected = tree.facts() | {"notified": self.notified(tree)}
         return self._expected
 
     def finish(self, tree: Tree) -> None:
         """Go through the cycle: it comes to the same, and nothing that was acknowledged is lost."""
         expected = self.expected()
-        tree.serve(*TURNED)
-        tree.end()
-        check(tree.home)
-        found = tree.facts()
+        self._go_through(tree)
+        found = tree.facts() | {"notified": self.notified(tree)}
         for name in expected:
             assert found[name] == expected[name], tree.output()
         assert tree.told == dict(found["labels"])
 
+    def _go_through(self, tree: Tree) -> None:
+        tree.serve(*TURNED)
+        tree.wait(lambda: not tree.ask("SELECT id FROM alert_outbox"), "whoever is to be told is told")
+        tree.end()
+        check(tree.home)
+
+    def notified(self, tree: Tree) -> list[tuple[str, str, list[str]]]:
+        """What the route was told of each incident, in order, once for all attempts: event, what of, its alerts."""
+        path = f"/{self.trees.index(tree)}"
+        found = {
+            headers["x-boucle-delivery-id"]: json.loads(body) for at, headers, body in self._receiver.got if at == path
+        }
+        told = [
+            (one["incident"]["number"], one["event"], sorted(each["id"] for each in one["incident"]["alerts"]))
+            for one in found.values()
+        ]
+        return [(event, str(number), alerts) for number, event, alerts in sorted(told, key=lambda one: one[0])]
+
 
 @pytest.fixture(scope="module")
 def stage(ground: Ground, feed: Feed, watched: Tree, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    opened = Stage(ground, feed, watched, tmp_path_factory.mktemp("trees"))
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    opened = Stage(ground, feed, watched, tmp_path_factory.mktemp("trees"), receiver)
     yield opened
     for tree in opened.trees:
         tree.kill()
+    receiver.shutdown()
+    thread.join()
+    receiver.server_close()
 
 
 def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion(ground: Ground, stage: Stage) -> None:
@@ -83,6 +115,9 @@ def test_a_cycle_goes_from_drift_over_alert_training_and_gates_to_a_new_champion
     assert [one for one in actions if one != "hold"] == ["retrain", "promote"]
     assert expected["charge"][-1][0] == 2
     assert any("decay" in one[0] for one in expected["alerts"])
+    assert {alert for _, _, alerts in expected["notified"] for alert in alerts} >= {
+        one[0] for one in expected["alerts"] if "decay" in one[0]
+    }
     folder = stage.trees[0].folder
     for number, action in enumerate(actions[-4:-1]):
         explained = ground.run(folder, "loop", "explain", f"live/2024-01-12/{number:02}")

@@ -77,6 +77,20 @@ def test_what_fails_is_tried_again_with_the_same_id_and_in_order(
     assert len({headers["x-boucle-delivery-id"] for _, headers, _ in receiver.got}) == 2
 
 
+def test_what_failed_while_the_clock_was_a_month_ahead_does_not_wait_for_a_month(
+    store: Store, receivers: Start, clock: FixedClock
+) -> None:
+    receiver, month = receivers(), 31 * 86_400
+    receiver.answers = [500]
+    sender, section = dispatcher(store, hook(receiver))
+    clock.advance(month)
+    happen(store, section, [alert()])
+    assert sender.once().problems == {"hook": "it answered 500"}
+    clock.advance(-month)
+    assert sender.once().arrived == 1
+    assert len({headers["x-boucle-delivery-id"] for _, headers, _ in receiver.got}) == 1
+
+
 def test_what_fails_again_and_again_is_given_up(store: Store, clock: FixedClock) -> None:
     route = WebhookRoute(name="hook", url="http://127.0.0.1:1/x", secret_env="HOOK_SECRET", repeat_every="0d")
     sender, section = dispatcher(store, route)

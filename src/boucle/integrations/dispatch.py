@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from boucle.integrations import alertmanager, slack, smtp, webhook
 from boucle.kernel.clock import Clock, SteadyClock, to_ms
 from boucle.kernel.errors import BoucleError, Unavailable
+from boucle.kernel.retries import wait_ms
 from boucle.kernel.store import Store
 from boucle.models.webhooks.records import Sent
-from boucle.models.webhooks.rules import wait_ms
 from boucle.monitoring.alerting import outbox
 from boucle.monitoring.alerting.policy import (
     AlertmanagerRoute,

@@ -92,6 +92,20 @@ def test_what_fails_is_tried_again_with_the_same_id(store: Store, receiver: Rece
     assert api.waiting(store) == {}
 
 
+@pytest.mark.usefixtures("hook")
+def test_what_was_to_be_told_while_the_clock_was_a_month_ahead_does_not_wait_for_a_month(
+    store: Store, receiver: Receiver, clock: FixedClock
+) -> None:
+    clock.advance(31 * 86_400)
+    tell(store)
+    clock.advance(-31 * 86_400)
+    dispatcher = Dispatcher(store)
+    dispatcher.start()
+    receiver.wait_for(1)
+    dispatcher.stop()
+    assert api.waiting(store) == {}
+
+
 def test_what_fails_again_and_again_is_given_up_and_shown(store: Store, receiver: Receiver, hook: Webhook) -> None:
     tell(store)
     (delivery,) = store.read(lambda conn: tables.due(conn, 2**60, 5))

@@ -10,6 +10,7 @@ from typing import Final
 
 from boucle.kernel.clock import to_ms
 from boucle.kernel.errors import BoucleError
+from boucle.kernel.retries import wait_ms
 from boucle.kernel.store import Store
 from boucle.models.webhooks import rules
 from boucle.models.webhooks import store as tables
@@ -121,7 +122,7 @@ class Dispatcher:
             return
         attempts = delivery.attempts + 1
         problem = sent.problem or f"it answered {sent.status}"
-        again = to_ms(self._store.clock.now()) + rules.wait_ms(attempts) if attempts < rules.MAX_ATTEMPTS else None
+        again = to_ms(self._store.clock.now()) + wait_ms(attempts) if attempts < rules.MAX_ATTEMPTS else None
         _log.warning("webhook %s, attempt %s: %s%s", webhook.name, attempts, problem, "" if again else "; given up")
         self._store.write(lambda conn: tables.failed(conn, delivery.id, problem, again))
 

@@ -20,7 +20,6 @@ from boucle.kernel.errors import InvalidInput
 from boucle.models.webhooks.records import EVENTS
 
 MAX_ATTEMPTS: Final = 10
-_LONGEST_WAIT_MS: Final = 3_600_000
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
 _LONGEST_URL: Final = 500
@@ -117,15 +116,6 @@ def sign(secret: str, delivery_id: str, at_s: int, body: str) -> str:
     """
     signed = hmac.new(secret.encode(), f"{delivery_id}.{at_s}.{body}".encode(), hashlib.sha256).digest()
     return f"v1,{base64.b64encode(signed).decode()}"
-
-
-def wait_ms(attempts: int) -> int:
-    """How long to wait after so many attempts that failed: 2 s, doubled each time, at most an hour.
-
-    >>> [wait_ms(attempts) for attempts in (1, 2, 3, 20)]
-    [2000, 4000, 8000, 3600000]
-    """
-    return min(1000 << min(attempts, 30), _LONGEST_WAIT_MS)
 
 
 def _plain(address: Address) -> Address:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from boucle.kernel.database import metadata
+from boucle.kernel.retries import is_due
 from boucle.models.webhooks.records import Delivery, Host, Webhook
 
 webhooks = Table(
@@ -152,7 +153,7 @@ def due(conn: Connection, at_ms: int, limit: int, *, but: Collection[str] = ()) 
     turn = func.row_number().over(partition_by=webhook_deliveries.c.webhook_id, order_by=by_age).label("turn")
     waiting = (
         select(webhook_deliveries, turn)
-        .where(webhook_deliveries.c.next_ms <= at_ms, _ENABLED, webhook_deliveries.c.webhook_id.not_in(but))
+        .where(is_due(webhook_deliveries.c.next_ms, at_ms), _ENABLED, webhook_deliveries.c.webhook_id.not_in(but))
         .subquery()
     )
     query = select(waiting).where(waiting.c.turn == 1).order_by(waiting.c.next_ms, waiting.c.id).limit(limit)

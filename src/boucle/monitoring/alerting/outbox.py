@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from boucle.kernel.retries import is_due
 from boucle.monitoring.alerting.records import Notification, Told, Waiting
 from boucle.monitoring.alerting.store import alert_outbox, alert_told
 
@@ -104,7 +105,7 @@ def due(conn: Connection, project_id: str, at_ms: int, most: int) -> list[Waitin
     )
     place = func.row_number().over(partition_by=table.c.route, order_by=(table.c.next_ms, table.c.sequence))
     query = select(table, place.label("place")).where(
-        table.c.project_id == project_id, table.c.next_ms <= at_ms, ~before
+        table.c.project_id == project_id, is_due(table.c.next_ms, at_ms), ~before
     )
     found = query.subquery()
     rows = conn.execute(select(found).where(found.c.place <= most).order_by(found.c.next_ms, found.c.sequence))
