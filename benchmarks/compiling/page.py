@@ -18,11 +18,12 @@ with the name of the part (`boucle explain cannot_compile`), what is compiled wr
 ## What the proof asks
 
 The fitted model and the stages answer the same raw rows: all rows of the sample; a missing value and an unseen
-category in each column; every category; both sides of the splits of its trees, in float64 and in float32 (of at most
-20,000 rows, spread evenly); the ends of float64 and of float32, and the whole numbers that each can hold; rows one by
-one; no rows. The largest difference and the flipped labels are kept in the bundle. A probability may differ by 1e-9, a
-value by that share of the largest; by 1e-5 where the model itself computes in float32 (XGBoost, arrays of float32). A
-label may flip only where the model is that close to its own border.
+category in each column, and the value that a part of the model takes for missing (`missing=-999` of XGBoost,
+`missing_values=-1` of an imputer); every category; both sides of the splits of its trees, in float64 and in float32 (of
+at most 20,000 rows, spread evenly); the ends of float64 and of float32, and the whole numbers that each can hold; rows
+one by one; no rows. The largest difference and the flipped labels are kept in the bundle. A probability may differ by
+1e-9, a value by that share of the largest; by 1e-5 where the model itself computes in float32 (XGBoost, arrays of
+float32). A label may flip only where the model is that close to its own border.
 
 What the fitted model refuses, the bundle refuses: the signature says for each column whether a value may be missing,
 whether other categories are answered, and how large a number may be (`limit`). Where two equal models answer apart far
@@ -53,11 +54,12 @@ other side, and so does a row that is not rounded although the framework rounds 
 
 A transformer's row is a LogisticRegression behind it. Models that `xgboost.train` and `lightgbm.train` return, or that
 either reads from a file, compile as their estimators do; their classes are the numbers 0, 1, ... that they were trained
-on, and of XGBoost's all trees answer. A classifier that answers labels only (votes that are counted) has the output
-`score`: 1 at its label, 0 elsewhere. Not compiled are PowerTransformer by Box and Cox, splines that repeat or are
-refused beyond their knots, and KBinsDiscretizer with `dtype=float32`. Nor is `SVC(probability=True)`: libsvm stops its
-search for a probability up to half a percent from it, so that equal arithmetic is not enough. Fit it without, to serve
-its scores, or within `CalibratedClassifierCV`. SGDClassifier with `loss="modified_huber"` compiles for two classes.
+on, and of XGBoost's all trees answer; it forgets the `missing=` of its DMatrix, so send null. A classifier that answers
+labels only (votes that are counted) has the output `score`: 1 at its label, 0 elsewhere. Not compiled are
+PowerTransformer by Box and Cox, splines that repeat or are refused beyond their knots, and KBinsDiscretizer with
+`dtype=float32`. Nor is `SVC(probability=True)`: libsvm stops its search for a probability up to half a percent from it,
+so that equal arithmetic is not enough. Fit it without, to serve its scores, or within `CalibratedClassifierCV`.
+SGDClassifier with `loss="modified_huber"` compiles for two classes.
 
 KNeighbors is refused where several rows of training are equally near to a row, as among whole numbers: which of them
 counts is then decided by the order in scikit-learn's tree, or from 16,777,216 on ("borders"), where it takes squares

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from boucle.kernel.errors import CannotCompile, InvalidInput
+from boucle.kernel.errors import CannotCompile, InvalidInput, Refused
 from boucle.packaging.api import compile_model
 from boucle.packaging.bundle import Pipeline
+from boucle.packaging.compilers import boosters
 
 ROWS = 300
 
@@ -36,6 +39,35 @@ def test_xgboost_answers_the_same(task: str) -> None:
     assert made.framework.startswith("xgboost")
     city = made.signature.inputs[3]
     assert city.categories == ["Kyiv", "Lima", "Oslo", "Rome"]
+
+
+@pytest.mark.parametrize("missing", [-999, -999.1, 0.0, 1, float("inf"), 1e39])
+@pytest.mark.parametrize("behind", [False, True])
+def test_xgboost_has_a_value_of_its_own_for_missing(missing: float, *, behind: bool) -> None:
+    """A category is compared with it by its code."""
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    names = ["a", "b"] if behind else list(table)
+    rows = table[names].fillna({"a": missing})
+    model = xgboost.XGBClassifier(n_estimators=12, enable_categorical=True, missing=missing)
+    if behind:
+        model = make_pipeline(FunctionTransformer(), model)
+    model.fit(rows, target(value, "binary"))
+    made = compile_model(model, rows[rows["a"] != missing])
+    assert made.parity.largest_difference <= 1e-5
+    asked = rows[rows["a"] == missing]
+    answers = Pipeline(made.signature, made.stages, made.files).scores({name: asked[name].tolist() for name in names})
+    np.testing.assert_allclose(answers, model.predict_proba(asked)[:, 1], atol=1e-5)
+
+
+def test_a_compiler_that_forgets_such_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    xgboost = pytest.importorskip("xgboost")
+    table, value = world()
+    rows = table[["a", "b"]]
+    model = xgboost.XGBClassifier(n_estimators=12, missing=-999).fit(rows.fillna(-999), target(value, "binary"))
+    monkeypatch.setattr(boosters, "_without", lambda _graph, rows, _missing: rows)
+    with pytest.raises(Refused, match=r"rows of -999.0 for missing.* it is off"):
+        compile_model(model, rows.dropna())
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "poisson"])

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -100,6 +100,41 @@ def test_the_signature_refuses_what_the_model_refuses(table: pd.DataFrame, late:
         pipeline.scores({**good, "city": [None]})
     with pytest.raises(InvalidInput, match="column 'items', row 0: inf is not answered"):
         pipeline.scores({**good, "items": [float("inf")]})
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        SimpleImputer(missing_values=-1, add_indicator=True),
+        SimpleImputer(missing_values=-1, strategy="constant", fill_value=7.5),
+        MissingIndicator(missing_values=-1, features="all"),
+    ],
+)
+def test_a_step_has_a_value_of_its_own_for_missing(table: pd.DataFrame, late: Any, step: Any) -> None:
+    rows = table[["weight", "items"]].fillna(-1)
+    model = make_pipeline(step, LogisticRegression()).fit(rows, late)
+    sample = rows[rows["weight"] != -1]
+    made = compile_model(model, sample)
+    asked = rows[rows["weight"] == -1]
+    pipeline = Pipeline(made.signature, made.stages, made.files)
+    answers = pipeline.scores({name: asked[name].tolist() for name in rows})
+    np.testing.assert_allclose(answers, model.predict_proba(asked)[:, 1], atol=1e-12)
+    with pytest.raises(InvalidInput, match="'weight', row 0 is missing"):  # which the step refuses by then
+        pipeline.scores({"weight": [None], "items": [1]})
+
+
+def test_a_text_may_stand_for_missing(table: pd.DataFrame, late: Any) -> None:
+    rows = table[["city", "carrier"]].fillna({"carrier": "?"})
+    filled = SimpleImputer(missing_values="?", strategy="most_frequent")
+    model = make_pipeline(filled, OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(rows, late)
+    made = compile_model(model, rows[rows["carrier"] != "?"])
+    asked = {"city": ["Rome", "Oslo"], "carrier": ["?", "?"]}
+    answers = Pipeline(made.signature, made.stages, made.files).scores(asked)
+    np.testing.assert_allclose(answers, model.predict_proba(pd.DataFrame(asked))[:, 1], atol=1e-12)
+    both = table[["city", "items"]]
+    mixed = make_pipeline(filled, OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(both, late)
+    with pytest.raises(CannotCompile, match="missing_values='\\?' is fed columns of the other kind"):
+        compile_model(mixed, both)
 
 
 def test_the_same_model_gives_the_same_bytes(table: pd.DataFrame, late: Any) -> None:

@@ -72,6 +72,7 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     from boucle.packaging.code import class_name
     from boucle.packaging.compilers.native import as_estimator
     from boucle.packaging.compilers.original import asked, named, refuse_unready, sample_of
+    from boucle.packaging.compilers.sentinels import sentinels_of
 
     model = as_estimator(model)
     given = sample_of(named(sample, model), names_of(model))
@@ -95,8 +96,16 @@ def compile_model(model: Any, sample: Any, *, tolerance: float | None = None) ->
     def proven(signature: Signature) -> Parity:
         candidate = asked_compiled(signature, stages, {GRAPH: data})
         refuses_alike(candidate, signature, given.table)
-        cuts = _thresholds(writing)
-        return prove(original, candidate, signature, given.table, thresholds=cuts, compiler="onnx", tolerance=tolerance)
+        return prove(
+            original,
+            candidate,
+            signature,
+            given.table,
+            thresholds=_thresholds(writing),
+            sentinels=sentinels_of(model),
+            compiler="onnx",
+            tolerance=tolerance,
+        )
 
     try:
         parity = proven(signature)

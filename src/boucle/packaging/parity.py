@@ -52,15 +52,17 @@ def prove(
     known: pl.DataFrame | None = None,
     *,
     thresholds: Mapping[str, NDArray[np.float64]] | None = None,
+    sentinels: Sequence[float | str] = (),
     compiler: str,
     tolerance: float,
 ) -> Parity:
     """Compare on every family; Refused past the tolerance, with the worst family and its numbers.
 
     `known` are rows like those of training (without them, the held-out ones); `thresholds` are the raw columns'
-    values at which the model is known to decide. Rows that the signature does not allow are left out.
+    values at which the model is known to decide; `sentinels` those that it takes for missing beside NaN. Rows that the
+    signature does not allow are left out.
     """
-    rows = list(families(signature, held_out, held_out if known is None else known, thresholds or {}))
+    rows = list(families(signature, held_out, held_out if known is None else known, thresholds or {}, sentinels))
     rows = [_allowed(one, signature) for one in rows]
     if held_out.height and not rows[0].rows.height:
         raise Refused(

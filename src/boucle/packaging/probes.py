@@ -33,16 +33,23 @@ class Family(Struct, frozen=True):
 
 
 def families(
-    signature: Signature, held_out: pl.DataFrame, known: pl.DataFrame, thresholds: Mapping[str, NDArray[np.float64]]
+    signature: Signature,
+    held_out: pl.DataFrame,
+    known: pl.DataFrame,
+    thresholds: Mapping[str, NDArray[np.float64]],
+    sentinels: Sequence[float | str] = (),
 ) -> Iterator[Family]:
     """All rows to compare on, held-out ones first. `known` are rows like those of training; `thresholds` are the values
-    of a raw column at which the model is known to decide."""
+    of a raw column at which the model is known to decide, `sentinels` those that a part of it takes for missing."""
     yield Family("held-out rows", held_out, held_out=True)
     sample = held_out.head(BASE_ROWS)
     for one in signature.inputs:
         if one.kind == "category":
             yield Family(f"unseen({one.name})", _set(sample, one, UNSEEN))
         yield Family(f"missing({one.name})", _set(sample, one, None))
+        for value in sentinels:
+            if isinstance(value, str) == (one.kind == "category"):
+                yield Family(f"{value!r} for missing({one.name})", _set(sample, one, value))
     yield Family("zero rows", held_out.clear(), alone=True)
     yield Family("training rows", known.gather_every(max(1, known.height // 2000)))
     base = known[np.linspace(0, known.height - 1, min(BASE_ROWS, known.height)).astype(np.int64).tolist()]

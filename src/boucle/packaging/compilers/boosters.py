@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from boucle.kernel.errors import CannotCompile
 from boucle.packaging.compilers.blocks import Block, Model, Writing, compiles
 from boucle.packaging.compilers.forest import LT, Tree, ensemble
+from boucle.packaging.compilers.graph import Graph
+from boucle.packaging.compilers.sentinels import is_gap
 from boucle.packaging.compilers.trees import boosted
 
 _XGBOOST_LINKS = {
@@ -48,11 +50,20 @@ def xgboost(writing: Writing, model: Any, block: Block) -> Model:
     for tree in trees:
         writing.split(block, tree.feature, tree.split)
     graph = writing.graph
-    rows = graph.single(codes_or_nan(writing, block))
+    rows = _without(graph, graph.single(codes_or_nan(writing, block)), getattr(model, "missing", None))
     sums = ensemble(graph, rows, trees, [int(one) for one in written["tree_info"][:count]], width)
     first = _base_margin(learner["learner_model_param"]["base_score"], objective, width)
     name = graph.node("Add", sums, graph.constant(first))
     return _linked(writing, name, width, link, model, single=True)
+
+
+def _without(graph: Graph, rows: str, missing: float | None) -> str:
+    """Rows in which the model's own value for missing is NaN; XGBoost compares it in float32, with codes as well."""
+    if is_gap(missing):
+        return rows
+    with np.errstate(over="ignore"):
+        same = graph.node("Equal", rows, graph.constant(np.float32(missing)))
+    return graph.node("Where", same, graph.constant(np.nan), rows)
 
 
 def _base_margin(written: str, objective: str, width: int) -> NDArray[np.float64]:

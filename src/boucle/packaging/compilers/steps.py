@@ -16,6 +16,7 @@ from boucle.packaging.compilers.blocks import (
     numbers,
 )
 from boucle.packaging.compilers.graph import BOOL, DOUBLE
+from boucle.packaging.compilers.sentinels import is_gap
 
 
 @compiles("sklearn", "Pipeline")
@@ -102,8 +103,6 @@ def scaler(writing: Writing, part: Any, block: Block) -> Block:
 @compiles("sklearn", "SimpleImputer")
 def imputer(writing: Writing, part: Any, block: Block) -> Block:
     """Missing values filled; columns without any value in training are dropped."""
-    if not (part.missing_values is None or part.missing_values != part.missing_values):
-        raise CannotCompile(f"SimpleImputer of missing_values={part.missing_values!r} cannot be compiled")
     graph = writing.graph
     fills = [_number_or_code(value, column) for value, column in zip(part.statistics_, block.columns, strict=True)]
     kept = [
@@ -112,8 +111,9 @@ def imputer(writing: Writing, part: Any, block: Block) -> Block:
         if part.keep_empty_features or not (isinstance(value, float) and np.isnan(value))
     ]
     chosen = select(writing, block, kept)
-    missing = graph.node("IsNaN", chosen.name)
-    filled = graph.node("Where", missing, graph.constant(np.array([fills[one] for one in kept])), chosen.name)
+    filled = graph.node(
+        "Where", _gaps(writing, part, chosen), graph.constant(np.array([fills[one] for one in kept])), chosen.name
+    )
     made = Block(filled, chosen.columns)
     if part.indicator_ is None:
         return made
@@ -124,7 +124,19 @@ def imputer(writing: Writing, part: Any, block: Block) -> Block:
 def indicator(writing: Writing, part: Any, block: Block) -> Block:
     """1 where a value is missing."""
     chosen = select(writing, block, [int(one) for one in part.features_])
-    return block_of(writing.graph.cast(writing.graph.node("IsNaN", chosen.name), DOUBLE), len(chosen.columns))
+    return block_of(writing.graph.cast(_gaps(writing, part, chosen), DOUBLE), len(chosen.columns))
+
+
+def _gaps(writing: Writing, part: Any, block: Block) -> str:
+    """(n_rows, n_columns): whether a value is the one that a step takes for missing."""
+    graph, value = writing.graph, part.missing_values
+    if is_gap(value):
+        return graph.node("IsNaN", block.name)
+    texts = [column.vocabulary is not None for column in block.columns]
+    if isinstance(value, str) != all(texts) or isinstance(value, str) != any(texts):
+        raise CannotCompile(f"{type(part).__name__} of missing_values={value!r} is fed columns of the other kind")
+    same = [_number_or_code(value, column) for column in block.columns]
+    return graph.node("Equal", block.name, graph.constant(np.array(same)[None]))
 
 
 @compiles("sklearn", "OneHotEncoder")
