@@ -17,6 +17,7 @@ from boucle.kernel.clock import FixedClock
 from boucle.kernel.errors import Conflict, GatesRefused, InvalidInput, Refused
 from boucle.kernel.store import Store
 from boucle.models import api as models
+from boucle.models import store as tables
 from boucle.models.sources import make_version
 
 STRICT = Policy(objectives=[Objective(metric="auc_roc", at_least=0.6)], reviews=1)
@@ -111,6 +112,26 @@ def test_a_free_model_is_not_renamed_to_a_guarded_name(store: Store) -> None:
     models.create_model(store, project_id="flights", name="free", author="person:ada")
     with pytest.raises(Refused, match="a policy stands on the name flights"):
         api.rename_model(store, project_id="flights", model="free", new_name="flights", actor="person:ada")
+
+
+def aliases(store: Store, model: str) -> dict[str, int]:
+    return store.read(lambda conn: tables.aliases_of(conn, "flights", [model]))[model]
+
+
+def test_what_was_taken_away_stays_so_under_another_name_and_back(store: Store, candidate: Make) -> None:
+    for name in ("one", "two"):
+        candidate(name, 0.7)
+    for alias in ("live", "champion"):
+        api.set_alias(store, **BY, alias=alias, number=1)
+    api.delete_alias(store, **BY, alias="live")
+    api.delete_version(store, **BY, number=1)
+    api.rename_model(store, **BY, new_name="late")
+    assert aliases(store, "late") == {}
+    assert [one.number for one in models.history(store, "flights", "late", "live")] == [1, None]
+    api.set_alias(store, **{**BY, "model": "late"}, alias="live", number=2)
+    api.rename_model(store, **{**BY, "model": "late"}, new_name="flights")
+    assert aliases(store, "flights") == {"live": 2}
+    assert [one.number for one in models.history(store, "flights", "flights", "live")] == [1, None, 2]
 
 
 def test_what_a_policy_does_not_protect_moves_freely(guarded: Store) -> None:

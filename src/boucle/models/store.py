@@ -79,6 +79,9 @@ def rename_model(conn: Connection, project_id: str, name: str, new_name: str, at
     )
     _change_model(conn, project_id, name, {"name": new_name, "updated_ms": at_ms, "last_number": number})
     conn.execute(update(model_versions).where(_of(model_versions, project_id, new_name)).values(updated_ms=at_ms))
+    # The others come with their versions; a move that takes an alias away names none.
+    without = _of(alias_moves, project_id, name) & alias_moves.c.number.is_(None)
+    conn.execute(update(alias_moves).where(without).values(model=new_name))
     conn.execute(
         insert(registered_models).values(
             project_id=project_id,
