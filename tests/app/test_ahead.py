@@ -25,6 +25,17 @@ def test_one_does_what_it_is_told_later_in_the_surroundings_of_then(
     assert (tmp_path / "said").read_text() == "late"
 
 
+def test_one_has_no_threads_to_multiply_matrices_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    interpreter = Interpreter()
+    told = "sorted(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS')"
+    write = f"import os, pathlib; pathlib.Path({str(tmp_path / 'said')!r}).write_text(repr(({told})))"
+    interpreter.tell(partial(exec, write))
+    assert interpreter.process.wait(30) == 0
+    assert (tmp_path / "said").read_text() == repr(([str(interpreter.process.pid)], None))
+
+
 def test_a_listener_is_handed_over() -> None:
     interpreter = Interpreter()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer
 
-from boucle.app.main import EXIT_CODES, app, run_command
+from boucle.app.main import EXIT_CODES, _alone, app, run_command
 from boucle.kernel.errors import BoucleError
 
 
@@ -21,6 +21,21 @@ def commands() -> Iterator[tuple[str, ...]]:
                 yield (*words, name)
 
     yield from below(typer.main.get_command(app), ())
+
+
+def test_a_command_that_is_made_alone_is_the_same_as_among_all() -> None:
+    def told(program: Any, name: str) -> list[object]:
+        command = program.commands[name]
+        return [command.help, *((one.name, one.opts, one.default, one.required) for one in command.params)]
+
+    whole: Any = typer.main.get_command(app)
+    plain = [name for name, command in whole.commands.items() if not hasattr(command, "commands")]
+    for name in plain:
+        alone: Any = typer.main.get_command(_alone(name))
+        assert list(alone.commands) == [name]
+        assert told(alone, name) == told(whole, name)
+    assert [one.name for one in alone.params] == [one.name for one in whole.params]
+    assert _alone("models") is _alone("modles") is app
 
 
 def test_the_commands_are_those_of_the_documentation() -> None:

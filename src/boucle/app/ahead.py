@@ -5,6 +5,7 @@ fresh interpreter each, so that a worker has loaded only what it needs, whatever
 """
 
 import atexit
+import gc
 import os
 import pickle
 import signal
@@ -16,6 +17,9 @@ from collections.abc import Callable
 from typing import Final
 
 _LENGTH: Final = struct.Struct("!Q")
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1"}
+"""While numpy is imported: nothing in a worker multiplies matrices by it, and its threads spin on the core that the
+main process needs meanwhile. The task brings the environment without it."""
 _waiting: "Interpreter | None" = None
 
 
@@ -32,7 +36,10 @@ class Interpreter:
                 f"import sys; sys.path[:] = {sys.path!r}; from boucle.app.ahead import work; work({theirs.fileno()})"
             )
             self.process = subprocess.Popen(
-                [sys.executable, *flags, "-c", begin], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                [sys.executable, *flags, "-c", begin],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**_ONE_THREAD, **os.environ},
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -78,12 +85,15 @@ def _end_waiting() -> None:
 
 def work(descriptor: int) -> None:
     """The interpreter's own side: load, wait for the task, do it."""
+    gc.disable()  # what is loaded stays: the collector would look through it again and again
     try:
         from granian.server import mp  # noqa: F401
 
         import boucle.app.worker  # noqa: F401
     except ModuleNotFoundError:
         return  # the main process misses the same package, and says how it is installed
+    gc.freeze()
+    gc.enable()
 
     with socket.socket(fileno=descriptor) as channel:
         head, descriptors, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # it loads the database, which a server of folders never need
 
 _log: Final = logging.getLogger("boucle.server")
 _ANYWHERE: Final = ("0.0.0.0", "::")
-LOOK_S: Final = 0.01
+LOOK_S: Final = 0.005
 """How often it is looked whether the workers are ready."""
 REST_S: Final = 0.04
 """How often it is looked whether traffic changed, once they are."""

@@ -8,6 +8,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
 
 import codecs
+import gc
 import sys
 from typing import Final, NoReturn
 
@@ -32,9 +33,12 @@ def main() -> NoReturn:
             from boucle.app import ahead
 
             ahead.begin()
+        gc.disable()  # what is loaded stays: the collector would look through it again and again
         from boucle.app.completion import answer as complete
         from boucle.app.main import run_command
 
+        gc.freeze()
+        gc.enable()
         codecs.register_error("boucle", _like)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="boucle")  # type: ignore[union-attr]

@@ -1,5 +1,6 @@
 """TLS of the server: the files that it needs, and asking whether it answers, whoever signed its certificate."""
 
+import socket
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,6 +8,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from boucle.kernel.errors import InvalidInput
+
+_READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+"""By hand: to load `http.client` for it takes longer than to ask."""
 
 
 class Tls(Struct, frozen=True):
@@ -45,24 +49,18 @@ def check_tls(tls: Tls) -> None:
 
 def is_ready(address: str) -> bool:
     """Whether the server at an address of this machine answers, and is ready."""
-    import http.client  # the server loads it while its worker starts
-
     parts = urlsplit(address)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname or "", parts.hostname or "")
     try:
-        connection: http.client.HTTPConnection
+        connection = socket.create_connection((host, parts.port), timeout=5.0)
         if parts.scheme == "https":
             # It is our own server: its certificate is for other names.
-            context = ssl._create_unverified_context()
-            connection = http.client.HTTPSConnection(host, parts.port, timeout=5.0, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=5.0)
-        connection.request("GET", "/v2/health/ready", headers={"Host": "localhost"})
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+            connection = ssl._create_unverified_context().wrap_socket(connection)
+        with connection, connection.makefile("rb") as answer:
+            connection.sendall(_READY)
+            return answer.readline().startswith(b"HTTP/1.1 200 ")
+    except OSError:
         return False
-    finally:
-        connection.close()
 
 
 def _refused() -> str:

@@ -27,20 +27,18 @@ FAULTS: Final[dict[str, str]] = {
 """Each in words, for a column."""
 _NAME: Final = r"""('.*?'|".*?")"""
 _ONE: Final = rf"(?:column|input) {_NAME}"
-_SAID: Final = tuple(
-    (fault, re.compile(form, re.DOTALL))
-    for fault, form in (
-        ("missing", rf"^missing input {_NAME}"),
-        ("missing", rf"{_ONE} is missing;"),
-        ("missing", rf"^row \d+ has no {_NAME};"),
-        ("renamed", rf"^unknown input .*\(did you mean {_NAME}\?\)"),
-        ("null", rf"{_ONE}, row \d+(?: is missing;|: null, but)"),
-        ("number", rf"{_ONE}.*?(?:is no number|is not a(?: whole)? number|; allowed is a numeric datatype)"),
-        ("text", rf"{_ONE}.*?(?:is no text|is not text|; allowed is BYTES)"),
-        ("value", rf"{_ONE}, row \d+: .*is not answered"),
-    )
+_SAID: Final = (
+    ("missing", rf"^missing input {_NAME}"),
+    ("missing", rf"{_ONE} is missing;"),
+    ("missing", rf"^row \d+ has no {_NAME};"),
+    ("renamed", rf"^unknown input .*\(did you mean {_NAME}\?\)"),
+    ("null", rf"{_ONE}, row \d+(?: is missing;|: null, but)"),
+    ("number", rf"{_ONE}.*?(?:is no number|is not a(?: whole)? number|; allowed is a numeric datatype)"),
+    ("text", rf"{_ONE}.*?(?:is no text|is not text|; allowed is BYTES)"),
+    ("value", rf"{_ONE}, row \d+: .*is not answered"),
 )
-"""As questions are refused where they are checked, and encoded; a test holds them together."""
+"""As questions are refused where they are checked, and encoded; a test holds them together.
+Compiled when the first one is refused: most workers never need them."""
 _SHIFT: Final = 2**32
 
 
@@ -50,7 +48,7 @@ def fault_of(message: str) -> tuple[str, str]:
     >>> fault_of("column 'w' is missing; the model needs it"), fault_of("columns differ in length")
     (('missing', 'w'), ('other', ''))
     """
-    found = ((fault, form.search(message)) for fault, form in _SAID)
+    found = ((fault, re.search(form, message, re.DOTALL)) for fault, form in _SAID)
     return next(((fault, match[1][1:-1]) for fault, match in found if match), (OTHER, ""))
 
 
