@@ -217,7 +217,7 @@ def test_what_can_never_be_waived(guarded: Store) -> None:
         Policy(reviews=1),
         Policy(objectives=STRICT.objectives),
         Policy(objectives=[Objective(metric="auc_roc", at_least=0.5)], reviews=1),
-        Policy(objectives=STRICT.objectives, reviews=1, aliases=["other"]),
+        Policy(reviews=1, aliases=["other"]),
         Policy(objectives=STRICT.objectives, reviews=1, stages=[]),
         Policy(objectives=STRICT.objectives, reviews=1, parity_tolerance=1.0),
         Policy(objectives=STRICT.objectives, reviews=1, parity_tolerance=float("nan")),

@@ -125,7 +125,7 @@ def test_the_way_on_is_a_command_that_helps() -> None:
     passed = judged(evaluation, low)
     assert way_on(passed, policy) == "boucle models promote flights 3"
     assert way_on(passed, Policy(aliases=["live"])) == "boucle models promote flights 3 --alias live"
-    assert way_on(passed, Policy(aliases=[], stages=["Production"])) is None
+    assert way_on(passed, Policy(aliases=[], stages=["Production"])) == "boucle models promote flights 3"
 
 
 def test_a_metric_that_was_not_measured_fails() -> None:

@@ -16,7 +16,7 @@ from boucle.kernel.store import Store
 from boucle.loop import rollout
 from boucle.loop.rollout import By
 from boucle.models import api as models
-from boucle.serving.api import read_traffic
+from boucle.serving.api import endpoints, read_traffic
 
 BY = By(project_id="flights", actor="person:ada", reason="a try")
 GOOD = Policy(objectives=[Objective(metric="auc_roc", at_least=0.6)])
@@ -91,6 +91,78 @@ def test_another_endpoint_has_a_pointer_of_its_own(governed: Store) -> None:
     assert models.alias(governed, "flights", "flights", "champion") is None
     assert read_traffic(governed.home, "eu").champion.model == "flights"
     assert audit.verify(governed).problems == []
+
+
+def test_a_policy_that_names_other_aliases_protects_the_models_own_endpoint(store: Store, make: Make) -> None:
+    make("one", 0.7)
+    policy = Policy(objectives=GOOD.objectives, reviews=2, aliases=["production"])
+    governance.set_policy(store, local_principal(), project_id="flights", model="flights", policy=policy)
+    with pytest.raises(GatesRefused, match="0 approvals"):
+        rollout.deploy_champion(store, BY, "flights", "flights", 1)
+    with pytest.raises(GatesRefused, match="0 approvals"):  # the endpoint would follow it
+        governance.set_alias(
+            store, project_id="flights", model="flights", alias="champion", number=1, actor="person:ada"
+        )
+    assert endpoints(store.home) == []
+
+
+def test_where_the_alias_pointed_before_the_policy_is_not_deployed_unjudged(store: Store, make: Make) -> None:
+    make("bad", 0.5)
+    governance.set_alias(store, project_id="flights", model="flights", alias="champion", number=1, actor="person:ada")
+    governance.set_policy(store, local_principal(), project_id="flights", model="flights", policy=GOOD)
+    with pytest.raises(GatesRefused, match=r"0\.5"):
+        rollout.deploy_champion(store, BY, "flights", "flights", 1)
+    assert endpoints(store.home) == []
+
+
+def copied(store: Store, model: str, number: int) -> None:
+    """Another model, with the files of a version of flights."""
+    version = models.get_version(store, "flights", "flights", number)
+    models.create_model(store, project_id="flights", name=model, author="person:eve")
+    models.create_version(
+        store,
+        project_id="flights",
+        model=model,
+        bundle_digest=version.bundle_digest,
+        author="person:eve",
+        source=None,
+        of=version,
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["flights", "eu"])
+@pytest.mark.parametrize("weak", [None, Policy()], ids=["no policy", "a weak one"])
+def test_no_other_model_takes_a_governed_endpoint_over(governed: Store, endpoint: str, weak: Policy | None) -> None:
+    copied(governed, "x", 3)
+    if weak is not None:
+        governance.set_policy(governed, local_principal(), project_id="flights", model="x", policy=weak)
+    rollout.deploy_champion(governed, BY, endpoint, "flights", 1)
+    before = read_traffic(governed.home, endpoint)
+    with pytest.raises(Refused, match=f"endpoint '{endpoint}' is that of 'flights'") as refused:
+        rollout.deploy_champion(governed, BY, endpoint, "x", 1)
+    assert refused.value.hint == "boucle deploy x/1 --to ANOTHER_ENDPOINT"
+    with pytest.raises(Refused, match="a policy is in force"):
+        rollout.deploy_canary(governed, BY, endpoint, "x", 1, percent=10)
+    assert read_traffic(governed.home, endpoint) == before
+    rollout.deploy_champion(governed, BY, "x", "x", 1)
+
+
+def test_a_governed_models_name_is_kept_for_it(governed: Store) -> None:
+    copied(governed, "x", 3)
+    with pytest.raises(Refused, match="endpoint 'flights' is that of 'flights'"):
+        rollout.deploy_champion(governed, BY, "flights", "x", 1)
+    assert endpoints(governed.home) == []
+
+
+def test_the_way_back_from_a_governed_model_leads_to_no_other(governed: Store) -> None:
+    copied(governed, "x", 3)
+    rollout.deploy_champion(governed, BY, "x", "x", 1)
+    rollout.deploy_champion(governed, BY, "x", "flights", 1)
+    with pytest.raises(Refused, match="endpoint 'x' is that of 'flights'"):
+        rollout.roll_back(governed, BY, "x")
+    rollout.deploy_champion(governed, BY, "x", "flights", 2)
+    rollout.roll_back(governed, BY, "x")
+    assert read_traffic(governed.home, "x").champion.number == 1
 
 
 def test_going_back_under_a_new_policy_is_judged_anew(governed: Store) -> None:

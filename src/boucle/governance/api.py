@@ -17,7 +17,7 @@ from boucle.governance.doors import (
     set_alias,
     set_stage,
 )
-from boucle.governance.endpoints import permit_deployment
+from boucle.governance.endpoints import permit_deployment, refuse_other_model
 from boucle.governance.endpoints import tell as tell_of_endpoint
 from boucle.governance.evidence import evidence_of
 from boucle.governance.gates import NOT_QUALITY, explain, policy_of, unsure
@@ -64,6 +64,7 @@ __all__ = [
     "policy_on",
     "policy_state",
     "promote",
+    "refuse_other_model",
     "refuse_waiting",
     "rename_model",
     "review_change",

@@ -42,8 +42,11 @@ def set_alias(
     reason: str = "",
     expected: int | UnsetType | None = UNSET,
     effective_at: datetime | None = None,
+    joined: Callable[[Connection, ModelVersion], None] | None = None,
 ) -> AliasMove:
     """Point an alias at a version. Where it points there already nothing happens.
+
+    What the caller joins happens first, in the same unit of work.
 
     `expected` is where it points now, None for nowhere: of two who expect the same one wins, the other meets Conflict.
     GatesRefused with every verdict if a policy protects the alias and its gates say no.
@@ -52,6 +55,8 @@ def set_alias(
     at = store.clock.now()
 
     def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> AliasMove | GateReport:
+        if joined is not None:
+            joined(conn, version)
         last = registry.newest_move(conn, project_id, model, alias)
         now = None if last is None else last.number
         if expected is not UNSET and expected != now:

@@ -133,14 +133,12 @@ def next_step(report: GateReport, *, users: bool = True) -> str:
     return f"boucle models show {where}"
 
 
-def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str | None:
-    """What to do so that a version takes charge, for somebody who sees the verdicts; None if no alias is protected."""
+def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str:
+    """What to do so that a version takes charge, for somebody who sees the verdicts."""
     where = f"{_quoted(report.model)} {report.number}"
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
     if not failed:
-        aliases = [CHAMPION] if policy.aliases is UNSET else policy.aliases
-        if not aliases:
-            return None
+        aliases = policy.aliases or [CHAMPION]
         return f"boucle models promote {where}" + ("" if CHAMPION in aliases else f" --alias {aliases[0]}")
     if "artifacts" in failed:
         return "register it again, from a run or a logged model of this server"

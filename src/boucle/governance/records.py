@@ -100,7 +100,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Approvals of persons, none of them the author's."""
     parity_tolerance: float = 1e-9
     aliases: list[str] | UnsetType = UNSET
-    """Those that move against a permit only; `champion` if unset."""
+    """Those that move against a permit only, besides `champion`."""
     stages: list[Stage] | UnsetType = UNSET
     """As above; `Production` if unset."""
     measured: bool | UnsetType = UNSET
@@ -111,13 +111,19 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def protects(self, pointer: str) -> bool:
         """Whether an alias, or a stage or an endpoint by its permit's name, moves against a permit only.
 
-        An endpoint always does: who asks it relies on what answers.
+        An endpoint always does: who asks it relies on what answers. So does `champion`, which says what answers at the
+        model's own endpoint.
         """
         if pointer.startswith(ENDPOINT):
             return True
-        aliases = [CHAMPION] if self.aliases is UNSET else self.aliases
         stages: list[Stage] = ["Production"] if self.stages is UNSET else self.stages
-        return _plain(pointer) in map(_plain, aliases) or pointer in {f"stage:{stage}" for stage in stages}
+        named = map(_plain, self.protected_aliases)
+        return _plain(pointer) in named or pointer in {f"stage:{stage}" for stage in stages}
+
+    @property
+    def protected_aliases(self) -> list[str]:
+        """The aliases that move against a permit only: `champion` first, then those that it names besides."""
+        return list(dict.fromkeys([CHAMPION, *([] if self.aliases is UNSET else self.aliases)]))
 
 
 def _plain(alias: str) -> str:

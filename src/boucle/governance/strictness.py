@@ -99,7 +99,7 @@ def _plain(policy: Policy) -> Policy:
     return replace(
         policy,
         objectives=sorted(policy.objectives, key=lambda one: one.metric),
-        aliases=[CHAMPION] if policy.aliases is UNSET else sorted(policy.aliases),
+        aliases=sorted(policy.protected_aliases),
         stages=[_PRODUCTION] if policy.stages is UNSET else sorted(policy.stages),
         measured=policy.measured is True,
         require_signature=UNSET if policy.require_signature is UNSET else sorted({*policy.require_signature}),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from boucle.governance import api as governance
-from boucle.governance.api import permit_deployment, set_alias, tell_of_endpoint
-from boucle.kernel.errors import InvalidInput, NotFound, Refused
+from boucle.governance.api import permit_deployment, refuse_other_model, set_alias, tell_of_endpoint
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version, list_versions
 from boucle.models.records import CHAMPION
@@ -37,7 +37,8 @@ def deploy_champion(store: Store, by: By, endpoint: str, model: str, number: int
     deployment = _deployment(store, by, endpoint, model, number)
 
     def permitted(changes: bool) -> None:
-        if endpoint == model:
+        if endpoint == model and not _is_champion(store, by, model, number):
+            answering = _answering(store, endpoint)
             set_alias(
                 store,
                 project_id=by.project_id,
@@ -46,8 +47,9 @@ def deploy_champion(store: Store, by: By, endpoint: str, model: str, number: int
                 number=number,
                 actor=by.actor,
                 reason=by.reason,
+                joined=lambda conn, version: refuse_other_model(conn, version, endpoint, answering),
             )
-        elif changes:
+        elif changes:  # also where the alias points there already: maybe since before there was a policy
             _permit(store, by, endpoint, model, number)
 
     return serving.deploy(
@@ -133,6 +135,21 @@ def _deployment(store: Store, by: By, endpoint: str, model: str, number: int) ->
     return deployment
 
 
+def _is_champion(store: Store, by: By, model: str, number: int) -> bool:
+    move = alias(store, by.project_id, model, CHAMPION)
+    return move is not None and move.number == number
+
+
+def _answering(store: Store, endpoint: str) -> list[str]:
+    """The models that answer at an endpoint: its champion's, its canary's."""
+    try:
+        traffic = read_traffic(store.home, endpoint)
+    except (NotFound, Damaged):  # it is written anew
+        return []
+    heard = [traffic.champion, *([] if traffic.canary is None else [traffic.canary.deployment])]
+    return [one.model or endpoint for one in heard]
+
+
 def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary: float | None = None) -> None:
     if by.fence is not None:
         by.fence()
@@ -143,6 +160,7 @@ def _permit(store: Store, by: By, endpoint: str, model: str, number: int, canary
         number=number,
         endpoint=endpoint,
         actor=by.actor,
+        answering=_answering(store, endpoint),
         canary=canary,
         reason=by.reason,
     )

@@ -46,9 +46,8 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
                 "  " + " and ".join(f"{one.metric} {sign} {value:g}" for sign, value in bounds if value is not None)
             )
         screen.print(f"  {policy.reviews} reviews; parity within {policy.parity_tolerance:g} where it is Boucle's own")
-        aliases = ["champion"] if policy.aliases is UNSET else policy.aliases
         stages = ["Production"] if policy.stages is UNSET else policy.stages
-        screen.print(f"  protects {', '.join([*aliases, *(f'stage {stage}' for stage in stages)]) or 'nothing'}")
+        screen.print(f"  protects {', '.join([*policy.protected_aliases, *(f'stage {stage}' for stage in stages)])}")
         if policy.measured is True:
             screen.print("  only what Boucle measured counts")
         if policy.require_signature is not UNSET:
@@ -69,7 +68,7 @@ def set_(
     ] = None,
     reviews: Annotated[int, typer.Option(min=0, help="Approvals of persons other than the author.")] = 0,
     alias: Annotated[
-        list[str] | None, typer.Option(help="An alias that it protects; default: champion. May come several times.")
+        list[str] | None, typer.Option(help="An alias that it protects besides champion. May come several times.")
     ] = None,
     stage: Annotated[
         list[str] | None, typer.Option(help="A stage that it protects; default: Production. May come several times.")
