@@ -132,7 +132,7 @@ def loader(place: Place, *, target: str | None, time: WrittenTime | None) -> str
     """The text of a Python source that leaves out the rows without a target, and reads their time."""
     more = ""
     if place.source.endswith(".parquet"):
-        read = "pl.read_parquet(TABLE)"
+        read = "pl.read_parquet(TABLE, glob=False)"
     else:
         csv = place.csv or CsvFormat()
         said = [f"{name}={json.dumps(value)}" for name, value in beyond_defaults(csv).items()]

@@ -115,6 +115,7 @@ class _File:
             infer_schema_length=None,
             raise_if_empty=False,
             truncate_ragged_lines=truncate,
+            glob=False,
         )
 
 

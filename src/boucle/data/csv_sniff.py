@@ -125,6 +125,7 @@ def _columns(text: Path | bytes, csv_format: CsvFormat) -> list[pl.Series]:
             infer_schema=False,
             truncate_ragged_lines=True,
             raise_if_empty=False,
+            glob=False,
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return []

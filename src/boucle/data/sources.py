@@ -14,6 +14,7 @@ from boucle.data.csv_sniff import advice
 from boucle.data.names import nearest
 from boucle.data.python_source import call
 from boucle.data.records import CsvFormat, DataSection
+from boucle.data.scan import scan_file
 from boucle.data.schema import normalise
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import inside
@@ -95,7 +96,7 @@ def _refuse_missing(source: str, path: Path, folder: Path) -> None:
 
 def _read_parquet(path: Path, source: str) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        return scan_file(path, "parquet").collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InvalidInput(
             f"{source} is no valid Parquet file: {_first_line(error)}",

@@ -18,6 +18,7 @@ from boucle.data.csv_sniff import sniff_csv
 from boucle.data.lines import PIECE_BYTES, cut, header
 from boucle.data.names import nearest
 from boucle.data.records import SUFFIXES, CsvFormat, FileKind
+from boucle.data.scan import scan_file
 from boucle.data.schema import moments
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress
@@ -126,7 +127,7 @@ def _look_at_columns(path: Path, kind: FileKind) -> TableFile:
 def scan(file: TableFile) -> pl.LazyFrame:
     """A file of columns, of which nothing is read yet."""
     try:
-        lazy = pl.scan_parquet(file.path, glob=False) if file.kind == "parquet" else pl.scan_ipc(file.path)
+        lazy = scan_file(file.path, file.kind)
         lazy.collect_schema()
         return lazy
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

@@ -1,5 +1,6 @@
 """Labels of what was answered live, as people bring them: checked, told about, kept."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ import polars as pl
 from msgspec import Struct
 
 from boucle.data.records import DataSection
+from boucle.data.scan import scan_file
 from boucle.kernel import trees
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
@@ -25,11 +27,11 @@ _PREDICTION: Final = r"^(.+)-([0-9]{1,18})$"
 """The request and the row in it."""
 EXAMPLES: Final = 5
 """Ids that are named."""
-_READERS: Final = {
-    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
-    ".parquet": pl.read_parquet,
-    ".arrow": pl.read_ipc,
-    ".jsonl": pl.read_ndjson,
+_READERS: Final[dict[str, Callable[[Path], pl.DataFrame]]] = {
+    ".csv": lambda path: pl.read_csv(path, infer_schema=False, glob=False),
+    ".parquet": lambda path: scan_file(path, "parquet").collect(),
+    ".arrow": lambda path: scan_file(path, "ipc").collect(),
+    ".jsonl": lambda path: pl.read_ndjson(path.read_bytes()),
 }
 
 

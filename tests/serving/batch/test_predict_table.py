@@ -57,6 +57,18 @@ def test_a_table_of_any_kind_is_answered_as_by_hand(
     assert found["prediction_id"][0] == f"{report.batch}/0-0"
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_path_is_no_pattern(kind: str, predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    folder = tmp_path / "a[1]*?"
+    folder.mkdir()
+    written(table(3), folder / f"d1.{kind}")
+    source = written(table(7), folder / f"d[1].{kind}")
+    for out in ("o[1]*?.parquet", "o[1]*?.csv"):
+        assert predicted(source, out=folder / out, piece_rows=4).rows == 7
+        assert (folder / out).exists()
+    assert len(pl.read_parquet(folder / "o[1]*?.parquet", glob=False)) == 7
+
+
 @pytest.mark.slow
 def test_processes_and_pieces_do_not_change_a_byte(predicted: Predicted, table: Table, tmp_path: Path) -> None:
     source = written(table(300), tmp_path / "t.csv")

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from boucle.data.lines import PIECE_BYTES, cut, header
 from boucle.data.records import SUFFIXES, CsvFormat, FileKind
+from boucle.data.scan import scan_file
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress
@@ -116,17 +117,12 @@ def _hash(path: Path, piece_bytes: int, advance: Callable[[], None]) -> str:
 
 def _columns_and_rows(path: Path, name: str, kind: FileKind) -> tuple[list[str], int]:
     try:
-        lazy = scan(path, kind)
+        lazy = scan_file(path, kind)
         return lazy.collect_schema().names(), int(lazy.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         what = {"parquet": "Parquet", "ipc": "Arrow"}[kind]
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InvalidInput(f"{name} is no valid {what} file: {said}", hint=f"write {path} again") from error
-
-
-def scan(path: Path, kind: FileKind) -> pl.LazyFrame:
-    """A file of columns, of which nothing is read yet."""
-    return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ipc(path)
 
 
 def _check_columns(file: TableFile, signature: Signature) -> None:

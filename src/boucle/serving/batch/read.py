@@ -15,10 +15,10 @@ import polars as pl
 
 from boucle.data.api import as_text, moments
 from boucle.data.csv_file import short_line
+from boucle.data.scan import scan_file
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.series import tensors_of
-from boucle.serving.batch.plan import scan
 from boucle.serving.batch.records import Piece, TableFile
 from boucle.serving.question import Column
 
@@ -33,7 +33,7 @@ def read_piece(file: TableFile, piece: Piece, signature: Signature) -> Columns:
         table = _csv(file, piece, signature)
         return _columns(table, signature, lambda one: _from_text(table[one.name], one, file))
     names = [name for name in _known(signature) if name in file.columns]
-    table = scan(file.path, file.kind).slice(piece.first, piece.last - piece.first).select(names).collect()
+    table = scan_file(file.path, file.kind).slice(piece.first, piece.last - piece.first).select(names).collect()
     return _columns(table, signature, lambda one: _from_values(table[one.name], one, file))
 
 

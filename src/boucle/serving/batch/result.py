@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from boucle.data.scan import scan_file
 from boucle.kernel.errors import Conflict
 from boucle.kernel.paths import make_folder, sync_folder, translate, write_atomic
 from boucle.kernel.points import reach
@@ -50,7 +51,7 @@ def put_together(parts: Sequence[Path], columns: Sequence[str], out: Path, folde
     temporary = folder / "result"
     kinds: dict[str, pl.DataType] = {}
     for part in parts:
-        kinds |= pl.read_parquet_schema(part)
+        kinds |= scan_file(part, "parquet").collect_schema()
     schema = {name: kinds[name] for name in columns if name in kinds}
     table = pl.scan_parquet(list(parts), glob=False, schema=schema, missing_columns="insert")
     with translate(out), _numbered(temporary):
