@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from msgspec.structs import replace
 from sklearn.compose import make_column_transformer
@@ -162,6 +163,95 @@ def test_labels_that_the_probabilities_do_not_give_are_those_of_the_model(tmp_pa
     labels = ["true" if one else "false" for one in model.predict(ROWS)]
     assert answers["label"] == labels
     assert labels != ["true" if one > 0.5 else "false" for one in model.predict_proba(ROWS)[:, 1]]
+
+
+def test_labels_are_those_of_the_model_where_the_sample_has_no_row_at_its_threshold(tmp_path: Path) -> None:
+    model = FixedThresholdClassifier(GaussianProcessClassifier(), threshold=0.3).fit(ROWS, ROWS[:, 0] > 0)
+    rows = np.random.default_rng(2).normal(size=(200, 2))
+    shares = model.predict_proba(rows)[:, 1]
+    between = (shares > 0.25) & (shares < 0.55)
+    predictor = open_bundle(kept(model, tmp_path / "b", rows[~between]), TRUST)
+    answers = predictor.predict({"x0": rows[:, 0].tolist(), "x1": rows[:, 1].tolist()})
+    assert answers["label"] == ["true" if one else "false" for one in model.predict(rows)]
+    assert between.sum() > 5
+
+
+class Halves:
+    """A classifier that says no where it is as likely as not."""
+
+    classes_ = np.array(["no", "yes"])
+
+    def predict_proba(self, rows: Any) -> Any:
+        shares = np.clip(np.asarray(rows)[:, 0], 0, 1)
+        return np.column_stack([1 - shares, shares])
+
+    def predict(self, rows: Any) -> Any:
+        return self.classes_[self.predict_proba(rows).argmax(axis=1)]
+
+
+def test_a_tie_is_decided_by_the_model(tmp_path: Path) -> None:
+    predictor = open_bundle(kept(Halves(), tmp_path / "b", np.array([[0.0], [1.0]])), TRUST)
+    assert predictor.predict({"x0": [0.5, 0.6]})["label"] == ["no", "yes"]
+
+
+class Doubles:
+    """A regression of somebody's own, which knows what to do without a value."""
+
+    def predict(self, rows: Any) -> Any:
+        first = rows if isinstance(rows, np.ndarray) else rows["age"]
+        if isinstance(first, pd.Series):
+            first = first.to_numpy(dtype=np.float64, na_value=np.nan)
+        return 2 * np.nan_to_num(np.asarray(first, dtype=np.float64), nan=-1).reshape(len(rows), -1)[:, 0]
+
+
+WHOLE = {"age": [35, 36], "sex": [0, 1]}
+SAMPLES = {
+    "array": np.array([[35, 0], [36, 1]]),
+    "small array": np.array([[35, 0], [36, 1]], dtype=np.int8),
+    "array of bool": np.array([[False, True], [True, False]]),
+    "pandas": pd.DataFrame(WHOLE),
+    "nullable": pd.DataFrame(WHOLE).astype("Int64"),
+    "small nullable": pd.DataFrame(WHOLE).astype("UInt8"),
+    "nullable bool": pd.DataFrame({"age": [True, False], "sex": [0, 1]}).astype("boolean"),
+    "polars": pl.DataFrame(WHOLE),
+    "small polars": pl.DataFrame(WHOLE, schema={"age": pl.Int8, "sex": pl.Int8}),
+    "polars bool": pl.DataFrame({"age": [True, False], "sex": [True, False]}),
+    "decimal": pl.DataFrame(WHOLE, schema={"age": pl.Decimal(4, 1), "sex": pl.Decimal(4, 1)}),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_numbers_reach_a_kept_model_as_they_were_sent(kind: str, tmp_path: Path) -> None:
+    """Whole numbers of a sample promise nothing about the values that are asked with."""
+    predictor = open_bundle(kept(Doubles(), tmp_path / "b", SAMPLES[kind]), TRUST)
+    first, second = (one.name for one in predictor.signature.inputs)
+    assert predictor.signature.inputs[0].nullable
+    ages = [35.5, None, 40.0, -3.0, 3e9, 1e30, 35.25]
+    for some in (ages, *([one] for one in ages)):
+        answers = predictor.predict({first: some, second: [1.0] * len(some)})["value"]
+        assert answers.tolist() == [2.0 * (-1.0 if one is None else one) for one in some]  # type: ignore[union-attr]
+
+
+class Typed:
+    """A model that answers whether the type that it is given is one of whole numbers, as 1 or -1."""
+
+    def predict(self, rows: Any) -> Any:
+        dtype = rows["age"].dtype if hasattr(rows, "columns") else rows.dtype
+        return np.full(len(rows), 1.0 if "int" in str(dtype).lower() else -1.0)
+
+
+@pytest.mark.parametrize("kind", ["array", "pandas", "nullable", "polars"])
+def test_whole_numbers_stay_whole(kind: str, tmp_path: Path) -> None:
+    predictor = open_bundle(kept(Typed(), tmp_path / "b", SAMPLES[kind]), TRUST)
+    first, second = (one.name for one in predictor.signature.inputs)
+    for value, answer in ((36.0, 1.0), (36.5, -1.0), (None, 1.0 if kind in ("nullable", "polars") else -1.0)):
+        assert predictor.predict({first: [value], second: [1.0]})["value"].tolist() == [answer]  # type: ignore[union-attr]
+
+
+def test_a_model_that_takes_nothing_missing_says_so_of_whole_numbers(tmp_path: Path) -> None:
+    model = GaussianProcessRegressor(optimizer=None).fit(SAMPLES["array"], [1.0, 2.0])
+    predictor = open_bundle(kept(model, tmp_path / "gp", SAMPLES["array"]), TRUST)
+    assert [one.nullable for one in predictor.signature.inputs] == [False, False]
 
 
 def test_several_values_of_a_row_are_outputs_of_their_own(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ bytes that were compared with the signature. Any other reader refuses such a bun
 
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -29,14 +29,14 @@ class Kept(Struct, frozen=True, kw_only=True):
     dtypes: dict[str, Any]
     """Of its columns, in their order, as the frame's library names them."""
     own_labels: bool = False
-    """Whether its labels are not those that its scores choose, so that it must be asked for them as well."""
+    """Whether it is asked for its labels as well, as every classifier is: no sample tells where it cuts its scores."""
 
     def scores(self, columns: Mapping[str, Values], signature: Signature) -> NDArray[np.float64]:
         """Scores of raw rows, as `boucle.packaging.bundle.Scores`; other columns are ignored."""
         return scores_of(self.model, self._given(columns, signature), signature)
 
     def labels(self, columns: Mapping[str, Values], signature: Signature) -> list[str] | None:
-        """What the model itself answers to raw rows; None where its scores choose that."""
+        """What a classifier itself answers to raw rows; None of a regression."""
         if not self.own_labels:
             return None
         return answered_labels(self.model, self._given(columns, signature))
@@ -46,16 +46,16 @@ class Kept(Struct, frozen=True, kw_only=True):
 
     def _rows(self, columns: Mapping[str, Any]) -> Any:
         if self.frame == "array":
-            return np.column_stack(list(columns.values())).astype(next(iter(self.dtypes.values())))
+            return _numbers(np.column_stack(list(columns.values())), next(iter(self.dtypes.values())))
         if self.frame == "pandas":
             import pandas as pd
 
             return pd.DataFrame({name: _series(pd, columns[name], dtype) for name, dtype in self.dtypes.items()})
         import polars as pl
 
-        series = [pl.Series(name, columns[name], strict=False) for name in self.dtypes]
-        gapped = [one.fill_nan(None) if one.dtype == pl.Float64 else one for one in series]
-        return pl.DataFrame([one.cast(self.dtypes[one.name], strict=False) for one in gapped])
+        return pl.DataFrame(
+            [_polars(pl.Series(name, columns[name], strict=False), dtype) for name, dtype in self.dtypes.items()]
+        )
 
 
 def scores_of(model: Any, rows: Any, signature: Signature) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ class CodePipeline:
             return self._kept.scores(columns, self._signature)
 
     def labels(self, columns: Mapping[str, Values]) -> list[str] | None:
-        """The model's own labels; None where its scores choose them."""
+        """A classifier's own labels; None of a regression."""
         with _refusing():
             return self._kept.labels(columns, self._signature)
 
@@ -124,11 +124,54 @@ def _plain(one: Input, values: Values) -> Any:
     return np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
+def _numbers(values: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
+    """Numbers in the type that the model was fitted with where that holds them, else as numpy has such numbers.
+
+    >>> _numbers(np.array([3.0]), np.dtype(int)), _numbers(np.array([3.5, np.nan]), np.dtype(int))
+    (array([3]), array([3.5, nan]))
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        if dtype.kind == "f":
+            return values.astype(dtype)
+        for kind in (dtype, np.dtype(np.int64)):
+            held = values.astype(kind)
+            if np.array_equal(held.astype(np.float64), values):
+                return held
+    return values
+
+
 def _series(pd: Any, values: Any, dtype: Any) -> Any:
-    """A column as the model was fitted with; whole numbers with gaps stay floats, as pandas has them."""
-    if getattr(dtype, "kind", "O") in "iub" and not np.isfinite(values).all():
-        return pd.Series(values)
-    return categorised(pd, values, dtype) if isinstance(values, list) else pd.Series(values).astype(dtype)
+    """A column as the model was fitted with, where its type holds the values; whole numbers with gaps become floats, or
+    stay whole in pandas's own types, which know of gaps."""
+    if isinstance(values, list):
+        return categorised(pd, values, dtype)
+    if isinstance(dtype, np.dtype):
+        return pd.Series(_numbers(values, dtype))
+    if dtype.kind not in "iub":
+        return pd.Series(values).astype(dtype)
+    present = ~np.isnan(values)
+    held = _numbers(values[present], dtype.numpy_dtype)
+    items = np.full(len(values), None, dtype=object)
+    items[present] = held.tolist()
+    kind = dtype if held.dtype == dtype.numpy_dtype else "Int64" if held.dtype.kind == "i" else "Float64"
+    return pd.Series(items.tolist(), dtype=kind)
+
+
+def _polars(column: Any, dtype: Any) -> Any:
+    """A column as the model was fitted with, where its type holds the values; else its numbers are floats."""
+    import polars as pl
+
+    if column.dtype != pl.Float64:
+        return column.cast(dtype, strict=False)
+    gapped = column.fill_nan(None)
+    if dtype.is_float():
+        return gapped.cast(dtype)
+    for kind in (dtype, pl.Int64):
+        with suppress(pl.exceptions.PolarsError):  # a decimal of too few digits
+            held = gapped.cast(kind, strict=False)
+            if held.cast(pl.Float64).equals(gapped):
+                return held
+    return gapped
 
 
 def categorised(pd: Any, values: list[Any], dtype: Any) -> Any:

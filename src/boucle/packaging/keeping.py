@@ -12,7 +12,6 @@ import polars as pl
 from msgspec.structs import replace
 
 from boucle.kernel.errors import InvalidInput, Refused
-from boucle.packaging.bundle import labels_of
 from boucle.packaging.code import CodePipeline, Kept, answered_labels, class_name, first_line, scores_of
 from boucle.packaging.encode import Values
 from boucle.packaging.probes import UNSEEN, accepted, with_value
@@ -33,7 +32,7 @@ def keep(model: Any, sample: Any, table: Any) -> tuple[Signature, bytes]:
     try:
         expected = scores_of(model, rows, signature)
         labels = answered_labels(model, rows) if signature.classes else []
-        kept = replace(kept, own_labels=labels != labels_of(signature, expected))
+        kept = replace(kept, own_labels=bool(signature.classes))
         data = _pickler().dumps(kept, protocol=5)
         opened = CodePipeline(signature, data)
         again, said = opened.scores(columns), opened.labels(columns)
@@ -41,7 +40,7 @@ def keep(model: Any, sample: Any, table: Any) -> tuple[Signature, bytes]:
         raise Refused(f"{type(model).__name__} cannot be kept as it is: {first_line(error)}") from error
     if again.shape != expected.shape or not np.array_equal(again, expected, equal_nan=True):
         raise Refused(f"{type(model).__name__} answers otherwise once it was pickled", hint="nothing was written")
-    if labels != (labels_of(signature, again) if said is None else said):
+    if labels != (said or []):
         raise Refused(f"{type(model).__name__} answers other labels once it was pickled", hint="nothing was written")
     return signature, data
 
