@@ -201,6 +201,31 @@ def test_a_waiver_expires_and_takes_its_permits_with_it(guarded: Store, candidat
         api.set_alias(guarded, **BY, alias="champion", number=number)
 
 
+def test_a_rejection_after_the_judgement_ends_it(guarded: Store) -> None:
+    """On the way of `boucle run` and the loop, which judge, issue and promote one after the other."""
+    approved(guarded, 2)
+    version = models.get_version(guarded, "flights", "flights", 2)
+    report = api.gate(guarded, version, STRICT)
+    permit = api.issue_permit(guarded, report, alias="champion", to="person:ada")
+    api.review_version(guarded, person("hedy"), **WHO, number=2, verdict="reject")
+    with pytest.raises(GatesRefused, match="rejected by person:hedy"):
+        api.promote(guarded, permit, reason="", actor="person:ada", effective_at=guarded.clock.now())
+    with pytest.raises(GatesRefused, match="rejected by person:hedy"):
+        api.issue_permit(guarded, report, alias="live", to="person:ada")
+    assert champion(guarded) == 1
+    assert [one.used_at for one in api.list_permits(guarded, "flights", "flights") if one.number == 2] == [None]
+    approved(guarded, 2, by="hedy")
+    assert api.promote(guarded, permit, reason="", actor="person:ada", effective_at=guarded.clock.now()).number == 2
+
+
+def test_a_rejection_by_the_approver_ends_it(guarded: Store) -> None:
+    approved(guarded, 2)
+    report = api.gate(guarded, models.get_version(guarded, "flights", "flights", 2), STRICT)
+    api.review_version(guarded, person("grace"), **WHO, number=2, verdict="reject")
+    with pytest.raises(GatesRefused, match="0 approvals by persons, at least 1 is required; rejected by"):
+        api.issue_permit(guarded, report, alias="champion", to="person:ada")
+
+
 def test_what_can_never_be_waived(guarded: Store) -> None:
     for gate in ("reviews", "artifacts"):
         with pytest.raises(Refused, match="never waived"):

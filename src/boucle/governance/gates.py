@@ -88,7 +88,7 @@ def judge(
         *parity,
         *([] if evidence.files else [_no_artifacts(version)]),
         *([] if policy.require_signature is UNSET else [_signature(version, evidence, policy.require_signature)]),
-        _reviews(version, evidence, reviews, policy.reviews, authors),
+        of_reviews(version, evidence.digest, reviews, policy.reviews, authors),
     ]
     live: dict[str, Waiver] = {}
     void: dict[str, str] = {}
@@ -272,14 +272,16 @@ def standing_reviews(reviews: Sequence[Review], *, authors: Collection[str]) -> 
     return {review.reviewer: review for review in reviews if review.reviewer not in authors}
 
 
-def _reviews(
-    version: ModelVersion, evidence: Evidence, reviews: Sequence[Review], needed: int, authors: Collection[str]
+def of_reviews(
+    version: ModelVersion, evidence: Digest, reviews: Sequence[Review], needed: int, authors: Collection[str]
 ) -> GateVerdict:
+    """What persons said about exactly a version's bundle and this evidence, oldest first given, against how many are
+    needed."""
     about = [
         review
         for review in reviews
         if (review.number, review.bundle_digest, review.evaluation_digest)
-        == (version.number, version.bundle_digest, evidence.digest)
+        == (version.number, version.bundle_digest, evidence)
     ]
     standing = standing_reviews(about, authors=authors)
     given = sorted(name for name, review in standing.items() if review.verdict == "approve")

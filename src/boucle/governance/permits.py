@@ -7,13 +7,14 @@ from sqlalchemy import Connection
 
 from boucle.governance import store as tables
 from boucle.governance.authors import authors_of
-from boucle.governance.gates import next_step, standing_reviews
+from boucle.governance.gates import next_step, of_reviews, standing_reviews
 from boucle.governance.records import GateReport, GateVerdict, Permit, Waiver
 from boucle.identity.store import has_users
 from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import GatesRefused, Refused
 from boucle.kernel.points import reach
+from boucle.models import store as registry
 from boucle.models.records import ModelVersion
 
 
@@ -21,13 +22,15 @@ class Book:
     """Where permits are kept, as `boucle.models.aliases.PermitBook` asks. It has no state of its own."""
 
     def redeem(self, conn: Connection, permit_id: str, *, actor: str, at: datetime) -> Permit:
-        """Read the permit again and mark it used; Refused if there is none, it is used, or not the actor's."""
+        """Read the permit again and mark it used; Refused if there is none, it is used, or not the actor's, and if what
+        it rests on no longer holds: waivers, and what persons say."""
         permit = tables.find_permit(conn, permit_id)
         if permit is None:
             raise Refused(f"there is no permit {permit_id!r}", hint="run `boucle run`: it issues one if the gates pass")
         if permit.issued_to != actor:
             raise Refused(f"permit {permit.id} was issued to {permit.issued_to}, not to {actor}")
         refuse_expired(conn, permit, at)
+        refuse_reviewed(conn, permit, at)
         if permit.used_at is not None or not tables.use_permit(conn, permit.id, at):
             raise Refused(
                 f"permit {permit.id} for {permit.model} version {permit.number} was used before; "
@@ -51,7 +54,7 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
     """Issue a permit for a report's digests, or return the unused one that was issued for the same.
 
     Refused unless the newest stored report about this version has these digests, passed, and was made under the policy
-    in force. What the caller's report says is not believed.
+    in force, and persons say no other since. What the caller's report says is not believed.
     """
     stored = _newest_report(conn, report)
     in_force = tables.policy_in_force(conn, stored.project_id, stored.model)
@@ -78,6 +81,7 @@ def issue(conn: Connection, report: GateReport, *, alias: str, to: str, permit_i
         issued_to=to,
         waivers=stored.waivers,
     )
+    refuse_reviewed(conn, permit, at)
     return keep(conn, permit)
 
 
@@ -125,16 +129,12 @@ def earlier(
     One that rests on a waiver counts while the waiver does, which forgave one evidence only; and none counts once a
     person rejected what it was about.
     """
-    authors = authors_of(conn, version)
     in_force = tables.policy_in_force(conn, version.project_id, version.model)
-    said = tables.all_reviews(conn, version.project_id, version.model)
     for permit in reversed(used(conn, version, pointer)):
         if permit.policy_digest != in_force or permit.bundle_digest != version.bundle_digest:
             continue
-        about = [one for one in said if (one.number, one.bundle_digest) == (version.number, version.bundle_digest)]
-        rejected = any(one.verdict == "reject" for one in standing_reviews(about, authors=authors).values())
         forgiven = not permit.waivers or permit.evaluation_digest == evidence
-        if not rejected and forgiven and not _expired(conn, permit, at):
+        if forgiven and not _expired(conn, permit, at) and not _against(conn, version):
             return permit
     return None
 
@@ -158,6 +158,45 @@ def refuse_expired(conn: Connection, permit: Permit, at: datetime) -> None:
             f"which expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC",
             hint=f"boucle models waive {permit.model} {permit.number} '{waiver.gate}' --reason REASON",
         )
+
+
+def refuse_reviewed(conn: Connection, permit: Permit, at: datetime) -> None:
+    """Raise GatesRefused if what persons say about a permit's digests no longer lets it through.
+
+    One to go back asks for no approval anew; it is issued, after `earlier`, in the unit of work that uses it.
+    """
+    if permit.action == "rollback":
+        return
+    version = registry.find_version(conn, permit.project_id, permit.model, permit.number)
+    policy = tables.in_force(conn, permit.project_id, permit.model)
+    if version is None or policy is None or policy.digest != permit.policy_digest:
+        return  # the registry refuses that itself
+    said = tables.all_reviews(conn, permit.project_id, permit.model)
+    if not said and not policy.policy.reviews:
+        return
+    authors = authors_of(conn, version)
+    verdict = of_reviews(version, permit.evaluation_digest, said, policy.policy.reviews, authors)
+    if not verdict.passed:
+        report = GateReport(
+            project_id=permit.project_id,
+            model=permit.model,
+            number=permit.number,
+            bundle_digest=permit.bundle_digest,
+            evaluation_digest=permit.evaluation_digest,
+            policy_digest=permit.policy_digest,
+            passed=False,
+            verdicts=[verdict],
+            judged_at=at,
+        )
+        raise refusal(report, users=has_users(conn))
+
+
+def _against(conn: Connection, version: ModelVersion) -> bool:
+    """Whether a person's newest word rejects a version's bundle, on whatever evidence."""
+    said = tables.all_reviews(conn, version.project_id, version.model)
+    about = [one for one in said if (one.number, one.bundle_digest) == (version.number, version.bundle_digest)]
+    standing = standing_reviews(about, authors=authors_of(conn, version))
+    return any(one.verdict == "reject" for one in standing.values())
 
 
 def _expired(conn: Connection, permit: Permit, at: datetime) -> list[Waiver]:
