@@ -70,6 +70,7 @@ def test_utf16_that_is_read_as_utf8(tmp_path: Path) -> None:
 
 def test_lines_of_old_macs(tmp_path: Path) -> None:
     assert read(tmp_path, "a,b\r1,x\r2,y\r") == {"a": [1, 2], "b": ["x", "y"]}
+    assert read(tmp_path, 'a,b\r1,"x\ny"\r2,y\r') == {"a": [1, 2], "b": ["x\ny", "y"]}
 
 
 # --- blanks, names, blank lines ------------------------------------------------------------------------------------

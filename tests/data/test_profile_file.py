@@ -47,6 +47,14 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
+@pytest.mark.usefixtures("small_pieces")
+def test_a_large_file_whose_lines_end_with_a_carriage_return_is_read_whole(table: pl.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(table.select("items", "city").write_csv().encode().replace(b"\n", b"\r"))
+    assert len(table_file.look(path).pieces) > 2
+    assert profile_file(path).profile == profile(table.select("items", "city"), full=True)
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "arrow", "jsonl"])
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.usefixtures("small_pieces")

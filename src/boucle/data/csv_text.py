@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
 
+from boucle.data.lines import first_record
 from boucle.data.records import CsvFormat, Encoding
 
 _PIECE = 1 << 20
@@ -87,6 +88,5 @@ def _require_utf8(path: Path) -> None:
 
 def _old_mac(path: Path) -> bool:
     """Whether lines end with a carriage return alone, which polars does not read."""
-    with path.open("rb") as file:
-        start = file.read(_PIECE)
-    return b"\r" in start and b"\n" not in start
+    first = first_record(path)
+    return first is not None and first[2] == "\r"

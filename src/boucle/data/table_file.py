@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from boucle.data.csv_file import first_wrong, read_csv, short_line, trimmed, without_blank_lines
 from boucle.data.csv_sniff import sniff_csv
-from boucle.data.lines import PIECE_BYTES, cut, header
+from boucle.data.lines import PIECE_BYTES, LineEnd, cut, header, lines_before, with_line_feeds
 from boucle.data.names import nearest
 from boucle.data.records import SUFFIXES, CsvFormat, FileKind
 from boucle.data.scan import scan_file
@@ -43,6 +43,7 @@ class TableFile(Struct, frozen=True, kw_only=True):
     """Empty for JSON lines, whose columns only all lines together tell."""
     pieces: list[tuple[int, int]]
     """First row and the one behind the last; in a file of lines bytes."""
+    line_end: LineEnd = "\n"
 
 
 def look(path: Path) -> TableFile:
@@ -160,14 +161,15 @@ def _look_at_lines(path: Path, kind: FileKind, size: int) -> TableFile:
         return replace(file, csv=replace(found, separator=separator) if separator else found)
     found = _sniffed_head(path)
     found = replace(found, separator=separator) if separator else found
-    names, begin = header(path, path.name, found)
-    return replace(file, csv=found, columns=names, pieces=cut(path, begin=begin, quotes=True)[0])
+    first = header(path, path.name, found)
+    ranges = cut(path, begin=first.ends, quotes=True, line_end=first.line_end)[0]
+    return replace(file, csv=found, columns=first.names, line_end=first.line_end, pieces=ranges)
 
 
 def _sniffed_head(path: Path) -> CsvFormat:
     with tempfile.NamedTemporaryFile(suffix=".csv") as head, path.open("rb") as opened:
         start = opened.read(_HEAD_BYTES)
-        head.write(start[: start.rfind(b"\n") + 1] or start)
+        head.write(start[: max(start.rfind(b"\n"), start.rfind(b"\r")) + 1] or start)
         head.flush()
         return sniff_csv(Path(head.name))
 
@@ -179,7 +181,7 @@ def _raw(file: TableFile, piece: tuple[int, int], text: Iterable[str]) -> pl.Dat
     first, last = piece
     with file.path.open("rb") as opened:
         opened.seek(first)
-        lines = opened.read(last - first)
+        lines = with_line_feeds(opened.read(last - first), file.line_end)
     try:
         if file.kind == "jsonl":
             return pl.read_ndjson(BytesIO(lines), infer_schema_length=None)
@@ -193,8 +195,7 @@ def _raw(file: TableFile, piece: tuple[int, int], text: Iterable[str]) -> pl.Dat
 
 def _wrong_line(file: TableFile, first: int, wrong: tuple[int, str]) -> InvalidInput:
     """The error for a line of the piece that begins at byte `first`."""
-    with file.path.open("rb") as opened:
-        before = opened.read(first).count(b"\n")
+    before = lines_before(file.path, first, file.line_end)
     return InvalidInput(f"{file.path.name}, line {before + wrong[0]:,}: {wrong[1]}", hint=f"correct {file.path}")
 
 

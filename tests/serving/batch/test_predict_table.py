@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from boucle.data.lines import cut
+from boucle.data.lines import LineEnd, cut, first_record
 from boucle.data.records import CsvFormat
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.progress import Silent
@@ -258,6 +258,9 @@ def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predic
         ("t.csv", "temp,temp\n1,2\n", "t.csv, line 1: column 'temp' stands there 2 times"),
         ("t.csv", b"temp,carrier\n1,\xff\n", "t.csv, line 2: byte 0xff is no utf-8"),
         ("t.csv", "", "t.csv has no first line"),
+        ("t.csv", 'temp,"carrier\n1,AA\n', "t.csv, line 1: a quote is opened here and never closed"),
+        ("t.csv", 'temp,car"rier\n1,AA\n2,A"A\n3,AA\n', "t.csv, line 1: a quote within a name is not closed"),
+        ("t.csv", "x" * (17 << 20), "t.csv, line 1: a quote is opened here and never closed, or it has more than 16,"),
         ("t.csv", "temp,carrier\n", "t.csv has no rows"),
         ("t.jsonl", '{"temp": 1, "carrier": "A"}\n\n{"temp": 1,\n', "t.jsonl, line 3: no JSON object"),
         ("t.jsonl", '{"temp": 1}\n', "t.jsonl, line 1: no member 'carrier'"),
@@ -318,6 +321,35 @@ def test_what_is_not_there_is_not_found(predicted: Predicted, tmp_path: Path) ->
     assert all(error.message for error in errors)
 
 
+def test_lines_that_end_with_a_carriage_return_are_all_read(predicted: Predicted, tmp_path: Path) -> None:
+    rows = [f"f{row},{row % 90},{('AA', 'UA')[row % 2]}" for row in range(120_000)]
+    source = tmp_path / "t.csv"
+    source.write_text("flight_id,temp,carrier\r" + "\r".join(rows), newline="")
+    old = pl.read_parquet(predicted(source, piece_bytes=100_000).out)
+    source.write_text("flight_id,temp,carrier\n" + "\n".join(rows), newline="")
+    new = pl.read_parquet(predicted(source).out)
+    assert old.height == 120_000
+    assert old.drop("prediction_id").equals(new.drop("prediction_id"))
+
+
+@pytest.mark.parametrize("piece_bytes", [20, 1 << 20])
+def test_rows_of_such_lines_are_named_by_their_line(piece_bytes: int, predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text('temp,carrier,note\r1,AA,"two\nlines"\r2,UA,"and\rthree"\r\rwarm,AA,\r', newline="")
+    report = predicted(source, skip_bad=True, piece_bytes=piece_bytes)
+    assert (report.rows, report.left_out) == (2, 1)
+    assert json.decode(Path(str(report.bad_rows)).read_bytes())["where"] == "line 7"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_first_line_may_be_long(line_end: str, predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    for padding in (1 << 20, (1 << 20) - len(f"temp,carrier,{line_end}")):
+        head = f"temp,carrier,{'n' * padding}"
+        source.write_text(head + line_end + f"1,AA,{line_end}" * 5, newline="")
+        assert predicted(source).rows == 5
+
+
 def test_a_csv_is_read_in_the_format_of_the_project(predicted: Predicted, tmp_path: Path) -> None:
     source = tmp_path / "t.csv"
     source.write_bytes("temp;carrier;flight_id\n70,5;UA;é\nNA;AA;b\n".encode("latin-1"))
@@ -327,14 +359,19 @@ def test_a_csv_is_read_in_the_format_of_the_project(predicted: Predicted, tmp_pa
     assert found["probability"].to_list() == pytest.approx([0.9525741268224334, 0.2689414213699951])
 
 
-@given(cells=st.lists(st.text(alphabet='ab",\n', max_size=6), min_size=1, max_size=30), piece_bytes=st.integers(1, 40))
+@given(
+    cells=st.lists(st.text(alphabet='ab",\n\r', max_size=6), min_size=1, max_size=30),
+    piece_bytes=st.integers(1, 40),
+    line_end=st.sampled_from(["\n", "\r"]),
+)
 def test_a_file_is_cut_between_records_only(
-    cells: list[str], piece_bytes: int, tmp_path_factory: pytest.TempPathFactory
+    cells: list[str], piece_bytes: int, line_end: LineEnd, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    records = ['"' + cell.replace('"', '""') + '"\n' for cell in cells]
+    records = ['"' + cell.replace('"', '""') + f'"{line_end}' for cell in cells]
     path = tmp_path_factory.mktemp("cut") / "t.csv"
-    path.write_text("head\n" + "".join(records), newline="")
-    pieces, _ = cut(path, begin=5, quotes=True, piece_bytes=piece_bytes)
+    path.write_text(f"head{line_end}" + "".join(records), newline="")
+    assert first_record(path) == (f"head{line_end}".encode(), 5, line_end)
+    pieces, _ = cut(path, begin=5, quotes=True, line_end=line_end, piece_bytes=piece_bytes)
     ends, at = set(), 5
     for record in records:
         at += len(record)

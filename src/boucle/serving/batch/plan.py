@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from msgspec.structs import replace
 
-from boucle.data.lines import PIECE_BYTES, cut, header
+from boucle.data.lines import PIECE_BYTES, Header, cut, header
 from boucle.data.records import SUFFIXES, CsvFormat, FileKind
 from boucle.data.scan import scan_file
 from boucle.kernel.digests import Digest, digest_json
@@ -17,7 +17,7 @@ from boucle.packaging.records import Signature
 from boucle.serving.batch.records import Piece, Plan, TableFile
 
 PIECE_ROWS = 131_072
-_RESULTS = 1
+_RESULTS = 2
 """Of the result: another one makes another id, so that nothing of an older Boucle's is gone on with."""
 
 
@@ -89,21 +89,30 @@ def _look(
     kind = SUFFIXES[path.suffix.lower()]
     if path.suffix.lower() == ".tsv":
         csv_format = replace(csv_format, separator="\t")
-    columns: list[str] = []
-    begin = 0
+    first = Header([], 0, "\n")
     try:
         if kind == "csv":
-            columns, begin = header(path, name, csv_format)
+            first = header(path, name, csv_format)
         elif kind != "jsonl":
             columns, rows = _columns_and_rows(path, name, kind)
+            first = Header(columns, 0, "\n")
         if kind in ("csv", "jsonl"):
-            ranges, found = cut(path, begin=begin, quotes=kind == "csv", piece_bytes=piece_bytes, told=advance)
+            ranges, found = cut(
+                path,
+                begin=first.ends,
+                quotes=kind == "csv",
+                line_end=first.line_end,
+                piece_bytes=piece_bytes,
+                told=advance,
+            )
         else:
             ranges = [(first, min(first + piece_rows, rows)) for first in range(0, rows, piece_rows)]
             found = _hash(path, piece_bytes, advance)
     except OSError as error:
         raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint=f"chmod u+r '{path}'") from error
-    return TableFile(path=path, name=name, kind=kind, csv=csv_format, columns=columns, hash=found), ranges
+    return TableFile(
+        path=path, name=name, kind=kind, csv=csv_format, columns=first.names, hash=found, line_end=first.line_end
+    ), ranges
 
 
 def _hash(path: Path, piece_bytes: int, advance: Callable[[], None]) -> str:

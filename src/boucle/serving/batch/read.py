@@ -15,6 +15,7 @@ import polars as pl
 
 from boucle.data.api import as_text, moments
 from boucle.data.csv_file import short_line
+from boucle.data.lines import lines_before, with_line_feeds
 from boucle.data.scan import scan_file
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
@@ -43,7 +44,7 @@ def places_of(file: TableFile, piece: Piece, rows: Sequence[int]) -> list[str]:
         return [f"row {piece.first + row + 1:,}" for row in rows]
     if not rows:
         return []
-    text, line = _bytes(file, piece), _lines_before(file, piece.first) + 1
+    text, line = _bytes(file, piece), lines_before(file.path, piece.first, file.line_end) + 1
     begins = _json_begins(text) if file.kind == "jsonl" else (begin for begin, _ in _records(text, file))
     wanted = set(rows)
     return [f"line {line + begin:,}" for row, begin in enumerate(begins) if row in wanted]
@@ -57,15 +58,6 @@ def _bytes(file: TableFile, piece: Piece) -> bytes:
     with file.path.open("rb") as opened:
         opened.seek(piece.first)
         return opened.read(piece.last - piece.first)
-
-
-def _lines_before(file: TableFile, place: int) -> int:
-    with file.path.open("rb") as opened:
-        lines, left = 0, place
-        while left > 0 and (block := opened.read(min(left, 1 << 24))):
-            lines += block.count(b"\n")
-            left -= len(block)
-    return lines
 
 
 def _known(signature: Signature) -> list[str]:
@@ -130,7 +122,7 @@ def _csv(file: TableFile, piece: Piece, signature: Signature) -> pl.DataFrame:
         raise _wrong_csv(file, piece, text, None)
     if (short := short_line(table, text, file.csv, len(file.columns))) is not None:
         line, what = short
-        raise _ragged(file, f"line {_lines_before(file, piece.first) + line:,}", what)
+        raise _ragged(file, f"line {lines_before(file.path, piece.first, file.line_end) + line:,}", what)
     table.columns = file.columns
     stripped = table.with_columns(pl.all().str.strip_chars())
     missing = ["", *file.csv.nulls]
@@ -142,17 +134,15 @@ def _csv(file: TableFile, piece: Piece, signature: Signature) -> pl.DataFrame:
 def _utf8(file: TableFile, piece: Piece) -> bytes:
     text = _bytes(file, piece)
     encoding = file.csv.encoding.removesuffix("-sig")
-    if b"\n" not in text and b"\r" in text:
-        text = text.replace(b"\r", b"\n")
     try:
         decoded = text.decode(encoding)
     except UnicodeDecodeError as error:
-        line = _lines_before(file, piece.first + error.start) + 1
+        line = lines_before(file.path, piece.first + error.start, file.line_end) + 1
         raise InvalidInput(
             f"{file.name}, line {line:,}: byte 0x{text[error.start]:02x} is no {encoding}",
             hint=f"iconv -f WINDOWS-1252 -t UTF-8 '{file.path}' > '{file.path.stem}.utf8.csv'",
         ) from error
-    return text if encoding == "utf-8" else decoded.encode()
+    return with_line_feeds(text if encoding == "utf-8" else decoded.encode(), file.line_end)
 
 
 def _records(text: bytes, file: TableFile) -> Iterable[tuple[int, list[str]]]:

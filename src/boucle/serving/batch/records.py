@@ -4,6 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from boucle.data.lines import LineEnd
 from boucle.data.records import CsvFormat, FileKind
 from boucle.kernel.digests import Digest
 
@@ -30,6 +31,8 @@ class TableFile(Struct, frozen=True, kw_only=True):
     columns: list[str]
     hash: str
     """SHA-256 of its bytes."""
+    line_end: LineEnd = "\n"
+    """Of a CSV file."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
