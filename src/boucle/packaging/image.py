@@ -6,6 +6,7 @@ it is. What is installed is locked, but for the system below, which `--build-arg
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,10 +17,12 @@ from boucle.kernel.paths import make_folder, write_atomic
 from boucle.packaging.lock import locked
 from boucle.packaging.manifest import read_manifest
 from boucle.packaging.naming import check_served_name
-from boucle.packaging.records import CODE
+from boucle.packaging.records import CODE, BundleManifest
 from boucle.packaging.wheel_of_bundle import write_own_wheel
 
 USER_ID: Final = 10001
+MODELS: Final = "model"
+"""The folder that the bundle lies in, so that it may be called as any other file there is."""
 _DOCKERFILE: Final = """\
 # Model {name}, bundle {digest}.
 # Any image with Python {python} and its venv module will do.
@@ -59,16 +62,31 @@ def write_context(
         )
     if folder.exists() and any(folder.iterdir()):
         raise Conflict(f"{str(folder)!r} is not empty", hint="name a new folder")
+    was_there = folder.exists()
     make_folder(folder)
+    try:
+        _fill(folder, bundle, manifest, digest, name, beside or {})
+    except BaseException:
+        for one in folder.iterdir():  # half of it would only be in the way of the next try
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
+        if not was_there:
+            folder.rmdir()
+        raise
+    return folder
+
+
+def _fill(
+    folder: Path, bundle: Path, manifest: BundleManifest, digest: Digest, name: str, beside: Mapping[str, bytes]
+) -> None:
     wheel = write_own_wheel(folder)
     pins = locked(["boucle"], extras=["serve"]) | dict(one.split("==", 1) for one in manifest.environment)
     lines = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items()) if package != "boucle")
     write_atomic(folder / "requirements.txt", lines.encode())
     copied = [one for one in sorted(bundle.rglob("*")) if one.is_file()]
     files = {f"{name}/{one.relative_to(bundle).as_posix()}": one.read_bytes() for one in copied}
-    files |= {f"{name}{suffix}": data for suffix, data in (beside or {}).items()}
+    files |= {f"{name}{suffix}": data for suffix, data in beside.items()}
     for path, data in files.items():
-        copy = folder / path
+        copy = folder / MODELS / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(copy, data)
         copy.chmod(0o644)  # who reads it in the container owns nothing there
@@ -83,13 +101,12 @@ def write_context(
         title=f'"{_kept(name)}"',
     )
     write_atomic(folder / "Dockerfile", filled.encode())
-    return folder
 
 
 def _copy(name: str) -> str:
     """The line that copies a file or folder into the image, in the form that takes any name."""
     pattern = re.sub(r"([*?\[])", r"[\1]", name)  # COPY takes patterns
-    words = (_kept(pattern), _kept(f"/opt/ml/model/{name}"))
+    words = (_kept(f"{MODELS}/{pattern}"), _kept(f"/opt/ml/model/{name}"))
     return f"COPY {json.dumps(words, ensure_ascii=False)}\n"
 
 

@@ -58,7 +58,7 @@ def columns_in(table: Any, names: Sequence[str]) -> dict[str, Values]:
             if not isinstance(row, Mapping):
                 raise InvalidInput(f"row {place} is {type(row).__name__}; a list holds rows as mappings")
         has = [name for name in names if not table or any(name in row for row in table)]  # a misspelt one stands out
-        return {name: [row.get(name) for row in table] for name in has}
+        return {name: _plain([row.get(name) for row in table]) for name in has}
     if not hasattr(table, "__getitem__"):
         raise InvalidInput(f"{type(table).__name__} is no table; send a data frame, columns or a list of rows")
     if isinstance(table, Mapping) and (plain := next((name for name in names if _is_plain(table.get(name))), None)):
@@ -76,10 +76,20 @@ def _is_plain(value: Any) -> bool:
 
 def _values(column: Any) -> Values:
     if isinstance(column, list):
-        return column
+        return _plain(column)
     dtype = getattr(column, "dtype", None)
     if getattr(dtype, "kind", "O") in "fiub" and type(dtype).__module__.startswith("numpy"):
         return np.asarray(column)
     listed = column.tolist() if hasattr(column, "tolist") else list(column)
-    # pandas and numpy have NaN for missing texts, pandas also a value of its own
-    return [None if value is None or value != value or type(value).__name__ == "NAType" else value for value in listed]
+    # pandas and numpy have NaN for missing texts
+    return [None if isinstance(value, float) and value != value else value for value in _plain(listed)]
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    """Values without pandas's own for what is missing, which answer no question."""
+    if not any(kind.__name__ in _GAPS for kind in set(map(type, values))):
+        return values
+    return [None if type(value).__name__ in _GAPS else value for value in values]
+
+
+_GAPS = ("NAType", "NaTType")

@@ -11,9 +11,10 @@ from typing import Final
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.manifest import read_manifest
+from boucle.packaging.naming import check_served_name
 from boucle.packaging.wheels import Wheel, write_wheel
 
-_CODE: Final = '''"""Model {name}, bundle {digest}."""
+_CODE: Final = '''{about!r}
 
 from pathlib import Path
 
@@ -33,13 +34,15 @@ def write_model_wheel(
     `beside` are signature and attestations, by what follows the bundle folder's name: `.sig`, `.evidence/card.md`.
 
     The wheel's version is the model version's number and the begin of the bundle's digest. It needs the packages that
-    the bundle names, in that version or a later one, and Boucle's reader.
+    the bundle names, in that version or a later one, and Boucle's reader. InvalidInput for a name that no
+    model may have.
     """
+    check_served_name(name, "a model")
     package = package_name(name)
     needs = [need.replace("==", ">=") for need in read_manifest(bundle).environment]
     files = {f"{package}/bundle/{path.relative_to(bundle).as_posix()}": path.read_bytes() for path in _files(bundle)}
     files |= {f"{package}/bundle{suffix}": data for suffix, data in (beside or {}).items()}
-    code = _CODE.format(name=name, digest=digest)
+    code = _CODE.format(about=f"Model {name}, bundle {digest}.")
     wheel = Wheel(
         name=package,
         version=f"{number or 0}+{digest.removeprefix('sha256:')[:12]}",
