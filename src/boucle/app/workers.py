@@ -13,6 +13,7 @@ from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from boucle.app import event_loop
 from boucle.app.ahead import Interpreter, interpreter
 from boucle.app.connections import make_room, tell
 from boucle.app.tls import Tls
@@ -120,6 +121,7 @@ def _answer(
 ) -> None:
     """In the worker's process: run granian's worker."""
     make_room()
+    event_loop.use()
     holder: Any = SocketHolder
     listener = None if shared is None else holder(descriptor, *shared)
     target(*first, ((spec, listener), None), *rest)
