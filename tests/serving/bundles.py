@@ -40,13 +40,19 @@ def probability(carrier: str | None, temp: float | None, lift: float = 0.0) -> f
     return 1.0 / (1.0 + math.exp(-margin))
 
 
-def write_bundle(folder: Path, lift: float = 0.0) -> Path:
+def write_bundle(
+    folder: Path, lift: float = 0.0, *, signature: Signature = SIGNATURE, unseen: float | None = None
+) -> Path:
     """Write the bundle; another `lift` makes another bundle with other answers."""
     model = _forest(lift)
     manifest = BundleManifest(
         format=2,
-        stages=[EncodeStage(), TreeliteStage(file="model.treelite", margins=False), PostStage(link="identity")],
-        signature=SIGNATURE,
+        stages=[
+            EncodeStage(unseen=unseen),
+            TreeliteStage(file="model.treelite", margins=False),
+            PostStage(link="identity"),
+        ],
+        signature=signature,
         parity=Parity(
             compiler="treelite",
             tolerance=1e-9,

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
+from msgspec.structs import replace
 
 from boucle.data.lines import LineEnd, cut, first_record
 from boucle.data.records import CsvFormat
+from boucle.kernel import trees
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.progress import Silent
 from boucle.serving.batch.records import BatchReport
+from boucle.serving.batch.run import predict_table
 
 Predicted = Callable[..., BatchReport]
 Table = Callable[[int], pl.DataFrame]
@@ -240,6 +243,32 @@ def test_bad_rows_are_left_out_and_listed(predicted: Predicted, tmp_path: Path) 
     source.write_text("temp,carrier\n1,AA\n")
     assert predicted(source, out=tmp_path / "out.csv").bad_rows is None
     assert Path(report.bad_rows).read_bytes() == b""
+
+
+@pytest.mark.parametrize("piece_bytes", [20, 1 << 20])
+def test_rows_that_the_model_refuses_are_bad_rows(piece_bytes: int, tmp_path: Path, bundles: ModuleType) -> None:
+    carrier, temp = bundles.SIGNATURE.inputs
+    signature = replace(bundles.SIGNATURE, inputs=[replace(carrier, closed=True), replace(temp, limit=1000.0)])
+    bundle = bundles.write_bundle(tmp_path / "bundle", signature=signature, unseen=-1.0)
+    source = tmp_path / "t.csv"
+    source.write_text("temp,carrier\n1,AA\n2,ZZ\n3,UA\n-1e4,UA\nwarm,AA\n,\n6,\n")
+
+    def predict(*, skip_bad: bool) -> BatchReport:
+        digest = trees.digest_folder(bundle)
+        return predict_table(source, bundle, digest, skip_bad=skip_bad, piece_bytes=piece_bytes, progress=Silent())
+
+    with pytest.raises(InvalidInput, match=r"t\.csv, line 3: column 'carrier': 'ZZ' is not answered; allowed are 'AA'"):
+        predict(skip_bad=False)
+    report = predict(skip_bad=True)
+    assert (report.rows, report.left_out) == (3, 3)
+    listed = [json.decode(line) for line in Path(str(report.bad_rows)).read_bytes().splitlines()]
+    assert [(one["where"], one["reason"]) for one in listed] == [
+        ("line 3", "column 'carrier': 'ZZ' is not answered; allowed are 'AA', 'UA'"),
+        ("line 5", "column 'temp': -10000.0 is not answered; allowed are numbers from -1000 to 1000"),
+        ("line 6", "input 'temp': 'warm' is not a number; null means missing"),
+    ]
+    found = pl.read_parquet(report.out)["probability"].to_list()
+    assert found == [bundles.probability(*row) for row in (("AA", 1.0), ("UA", 3.0), (None, 6.0))]
 
 
 def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predicted, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ PREDICTION_ID: Final = "prediction_id"
 FILE: Final = "file"
 TOLD: Final = 20
 """So many bad rows are named where none may be left out."""
-_ROW = re.compile(r", row 0(?=:)")
+_ROW = re.compile(r", row 0(?=[: ])")
 _MAX_ROWS: Final = 1 << 40
 
 
@@ -62,12 +62,12 @@ def predict_piece(
     file = plan.files[piece.file]
     columns = read_piece(file, piece, predictor.signature)
     request_id = f"{plan.id}/{piece.number}"
-    good, wrong = sift(columns, predictor.signature, request_id, most=None if skip_bad else TOLD)
+    good, matrix, wrong = sift(columns, predictor, request_id, most=None if skip_bad else TOLD)
     places = places_of(file, piece, [row for row, _ in wrong])
     bad = [BadRow(file=file.name, where=at, reason=reason) for at, (_, reason) in zip(places, wrong, strict=True)]
     if bad and not skip_bad:  # looked for no further than these
         return Part(rows=0, bad=bad)
-    outputs = predictor.predict(good.inputs, threads)
+    outputs = predictor.ask(matrix, threads)
     table = _table(good, outputs, predictor.signature, request_id, file.name if plan.is_folder else None)
     data = BytesIO()
     table.write_parquet(data, compression="zstd", compression_level=1)
@@ -78,49 +78,54 @@ def predict_piece(
 
 
 def sift(
-    columns: Columns, signature: Signature, request_id: str, *, most: int | None
-) -> tuple[Checked, list[tuple[int, str]]]:
-    """The rows that serving would take, checked, and the others with the reason; looks for no more than `most`."""
+    columns: Columns, predictor: Predictor, request_id: str, *, most: int | None
+) -> tuple[Checked, NDArray[np.float64], list[tuple[int, str]]]:
+    """The rows that serving would answer, checked and as the model's matrix, and the others with the reason.
+
+    Looks for no more than `most`.
+    """
     rows = max((len(values) for values in columns.values()), default=0)
     wrong: list[tuple[int, str]] = []
     try:
-        return _check(columns, signature, request_id), wrong
+        return *_encoded(columns, predictor, request_id), wrong
     except InvalidInput:
-        _find_wrong(columns, signature, request_id, 0, rows, wrong, most)
+        _find_wrong(columns, predictor, request_id, 0, rows, wrong, most)
     left_out = {row for row, _ in wrong}
     good = [] if most is not None else [row for row in range(rows) if row not in left_out]
     kept: Columns = {
         name: values[good] if isinstance(values, np.ndarray) else [values[row] for row in good]
         for name, values in columns.items()
     }
-    return _check(kept, signature, request_id), wrong
+    return *_encoded(kept, predictor, request_id), wrong
 
 
 def _find_wrong(
     columns: Columns,
-    signature: Signature,
+    predictor: Predictor,
     request_id: str,
     first: int,
     last: int,
     wrong: list[tuple[int, str]],
     most: int | None,
 ) -> None:
-    """Halve the rows until those that are refused stand alone: what is wrong is only ever said by serving's check."""
+    """Halve the rows until those that are refused stand alone: what is wrong is only ever said as serving says it."""
     if most is not None and len(wrong) >= most:
         return
     try:
-        _check({name: values[first:last] for name, values in columns.items()}, signature, request_id)
+        _encoded({name: values[first:last] for name, values in columns.items()}, predictor, request_id)
     except InvalidInput as error:
         if last - first <= 1:
-            wrong.append((first, _ROW.sub("", error.message)))
+            wrong.append((first, _ROW.sub("", error.message, count=1)))
             return
         middle = (first + last) // 2
-        _find_wrong(columns, signature, request_id, first, middle, wrong, most)
-        _find_wrong(columns, signature, request_id, middle, last, wrong, most)
+        _find_wrong(columns, predictor, request_id, first, middle, wrong, most)
+        _find_wrong(columns, predictor, request_id, middle, last, wrong, most)
 
 
-def _check(columns: Columns, signature: Signature, request_id: str) -> Checked:
-    return check(Question(columns, request_id), signature, max_rows=_MAX_ROWS)
+def _encoded(columns: Columns, predictor: Predictor, request_id: str) -> tuple[Checked, NDArray[np.float64]]:
+    """InvalidInput for what the signature does not allow, and for what the model does not answer."""
+    checked = check(Question(columns, request_id), predictor.signature, max_rows=_MAX_ROWS)
+    return checked, predictor.encode(checked.inputs)
 
 
 def _table(
