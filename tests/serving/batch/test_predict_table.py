@@ -292,7 +292,17 @@ def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predic
         ("t.csv", "x" * (17 << 20), "t.csv, line 1: a quote is opened here and never closed, or it has more than 16,"),
         ("t.csv", "temp,carrier\n", "t.csv has no rows"),
         ("t.jsonl", '{"temp": 1, "carrier": "A"}\n\n{"temp": 1,\n', "t.jsonl, line 3: no JSON object"),
-        ("t.jsonl", '{"temp": 1}\n', "t.jsonl, line 1: no member 'carrier'"),
+        (
+            "t.jsonl",
+            '{"temp": 1}\n',
+            "t.jsonl has no member 'carrier' in any line, which the model needs; the first has temp",
+        ),
+        (
+            "t.jsonl",
+            "{}\n",
+            "t.jsonl has no member 'carrier', 'temp' in any line, which the model needs; the first has none",
+        ),
+        ("t.jsonl", "", "t.jsonl has no rows"),
         ("t.jsonl", '{"temp": "1", "carrier": "A"}\n', "t.jsonl, line 1: input 'temp': '1' is not a number"),
         ("t.jsonl", '{"temp": 1, "carrier": ["A"]}\n', "t.jsonl, line 1: input 'carrier': ['A'] is not text"),
         ("t.parquet", "PAR1", "t.parquet is no valid Parquet file"),
@@ -323,6 +333,42 @@ def test_tables_of_one_name_have_a_result_each(predicted: Predicted, tmp_path: P
         "t.arrow.predictions.parquet",
         "t.predictions.parquet",
     ]
+
+
+@pytest.mark.parametrize("piece_bytes", [60, 1 << 20])
+def test_a_member_that_only_some_lines_have_is_missing_in_the_others(
+    piece_bytes: int, predicted: Predicted, tmp_path: Path
+) -> None:
+    source = tmp_path / "t.jsonl"
+    first = [f'{{"temp": {row}, "scheduled_at": "2013-01-01T00:00:00Z"}}\n' for row in range(20)]
+    last = '{"temp": 1, "\\u0063arrier": "UA", "scheduled_at": "2013-01-01T00:00:00Z"}'
+    for lines in ([*first, last], [last + "\n", *first], ["\n", *first[:9], last + "\n", *first[9:]]):
+        source.write_text("".join(lines))
+        report = predicted(source, piece_bytes=piece_bytes)
+        assert report.rows == 21
+        assert pl.read_parquet(report.out)["probability"].max() == pytest.approx(0.8807970779778823)
+
+
+@pytest.mark.parametrize("piece_bytes", [60, 1 << 20])
+def test_a_key_that_only_some_lines_have_is_wanted_of_all(
+    piece_bytes: int, predicted: Predicted, tmp_path: Path
+) -> None:
+    source = tmp_path / "t.jsonl"
+    source.write_text('{"temp": 1, "carrier": "UA"}\n' * 6 + '{"temp": 1, "carrier": "UA", "flight_id": "a"}\n')
+    report = predicted(source, piece_bytes=piece_bytes, skip_bad=True)
+    assert (report.rows, report.left_out) == (1, 6)
+
+
+def test_files_of_lines_in_a_folder_have_their_members_together(predicted: Predicted, tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"temp": 1}\n')
+    (folder / "b.jsonl").write_text('{"temp": 1, "carrier": "UA"}\n')
+    (folder / "c.jsonl").write_text("")
+    assert predicted(folder).rows == 2
+    (folder / "b.jsonl").write_text('{"temp": 1, "carier": "UA"}\n')
+    with pytest.raises(InvalidInput, match=r"a\.jsonl has no member 'carrier' in any line"):
+        predicted(folder)
 
 
 def test_a_file_that_was_copied_in_part_is_refused_by_its_last_line(predicted: Predicted, tmp_path: Path) -> None:

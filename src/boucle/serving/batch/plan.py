@@ -14,6 +14,7 @@ from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.progress import Progress
 from boucle.packaging.records import Signature
+from boucle.serving.batch.members import check_members, members_of
 from boucle.serving.batch.records import Piece, Plan, TableFile
 
 PIECE_ROWS = 131_072
@@ -43,13 +44,14 @@ def make_plan(
     with progress.task("read", total, even=True) as task:
         for path in paths:
             name = path.relative_to(table).as_posix() if table.is_dir() else path.name
-            file, ranges = _look(path, name, csv_format, piece_rows, piece_bytes, task.advance)
+            file, ranges = _look(path, name, signature, csv_format, piece_rows, piece_bytes, task.advance)
             _check_columns(file, signature)
             pieces += [
                 Piece(number=len(pieces) + n, file=len(files), first=first, last=last)
                 for n, (first, last) in enumerate(ranges)
             ]
             files.append(file)
+    check_members([files[piece.file] for piece in pieces if not piece.first], signature)
     facts = [_RESULTS, bundle_digest, table.is_dir(), piece_rows, piece_bytes]
     named = [[one.name, one.hash, one.csv] for one in files] if table.is_dir() else [[files[0].hash, files[0].csv]]
     return Plan(
@@ -83,7 +85,13 @@ def table_files(table: Path) -> list[Path]:
 
 
 def _look(
-    path: Path, name: str, csv_format: CsvFormat, piece_rows: int, piece_bytes: int, advance: Callable[[], None]
+    path: Path,
+    name: str,
+    signature: Signature,
+    csv_format: CsvFormat,
+    piece_rows: int,
+    piece_bytes: int,
+    advance: Callable[[], None],
 ) -> tuple[TableFile, Sequence[tuple[int, int]]]:
     """A file and the ranges that its pieces have."""
     kind = SUFFIXES[path.suffix.lower()]
@@ -93,7 +101,9 @@ def _look(
     try:
         if kind == "csv":
             first = header(path, name, csv_format)
-        elif kind != "jsonl":
+        elif kind == "jsonl":
+            first = Header(members_of(path, known_to(signature)), 0, "\n")
+        else:
             columns, rows = _columns_and_rows(path, name, kind)
             first = Header(columns, 0, "\n")
         if kind in ("csv", "jsonl"):
@@ -132,6 +142,11 @@ def _columns_and_rows(path: Path, name: str, kind: FileKind) -> tuple[list[str],
         what = {"parquet": "Parquet", "ipc": "Arrow"}[kind]
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InvalidInput(f"{name} is no valid {what} file: {said}", hint=f"write {path} again") from error
+
+
+def known_to(signature: Signature) -> list[str]:
+    """The columns that a signature knows: its inputs, and key and time where it has them."""
+    return [one for one in (*(one.name for one in signature.inputs), signature.key, signature.time) if one is not None]
 
 
 def _check_columns(file: TableFile, signature: Signature) -> None:

@@ -20,6 +20,7 @@ from boucle.data.scan import scan_file
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Input, Signature
 from boucle.packaging.series import tensors_of
+from boucle.serving.batch.plan import known_to
 from boucle.serving.batch.records import Piece, TableFile
 from boucle.serving.question import Column
 
@@ -33,7 +34,7 @@ def read_piece(file: TableFile, piece: Piece, signature: Signature) -> Columns:
     if file.kind == "csv":
         table = _csv(file, piece, signature)
         return _columns(table, signature, lambda one: _from_text(table[one.name], one, file))
-    names = [name for name in _known(signature) if name in file.columns]
+    names = [name for name in known_to(signature) if name in file.columns]
     table = scan_file(file.path, file.kind).slice(piece.first, piece.last - piece.first).select(names).collect()
     return _columns(table, signature, lambda one: _from_values(table[one.name], one, file))
 
@@ -58,10 +59,6 @@ def _bytes(file: TableFile, piece: Piece) -> bytes:
     with file.path.open("rb") as opened:
         opened.seek(piece.first)
         return opened.read(piece.last - piece.first)
-
-
-def _known(signature: Signature) -> list[str]:
-    return [one for one in (*(one.name for one in signature.inputs), signature.key, signature.time) if one is not None]
 
 
 def _columns(table: pl.DataFrame, signature: Signature, read: Callable[[Input], Column]) -> Columns:
@@ -104,7 +101,7 @@ def _from_values(column: pl.Series, one: Input, file: TableFile) -> Column:
 def _csv(file: TableFile, piece: Piece, signature: Signature) -> pl.DataFrame:
     """The piece's columns as text, blanks around cells and lines without a value left out."""
     text = _utf8(file, piece)
-    names = [name for name in _known(signature) if name in file.columns]
+    names = [name for name in known_to(signature) if name in file.columns]
     places = map(str, range(len(file.columns)))
     header = (
         file.csv.separator.join(places).encode() + b"\n"
@@ -212,14 +209,10 @@ def _json_lines(file: TableFile, piece: Piece, signature: Signature) -> Columns:
         raise _wrong_json(file, text, piece) from error
     columns: Columns = {}
     for one in signature.inputs:
-        if rows and not any(one.name in row for row in rows):
-            raise InvalidInput(
-                f"{file.name}, {_place_of(file, piece, 0)}: no member {one.name!r}, which the model needs"
-            )
         values = [row.get(one.name) for row in rows]
         columns[one.name] = [_as_category(value) for value in values] if one.kind == "category" else values
     for name in (signature.key, signature.time):
-        if name is not None and any(name in row for row in rows):
+        if name is not None and name in file.columns:
             columns[name] = [row.get(name) for row in rows]
     if signature.time in columns and all(isinstance(value, str) for value in columns[signature.time]):
         columns[signature.time] = _times(pl.Series(columns[signature.time], dtype=pl.String))

@@ -29,6 +29,7 @@ class TableFile(Struct, frozen=True, kw_only=True):
     kind: FileKind
     csv: CsvFormat
     columns: list[str]
+    """Of JSON lines, the members of the first one, and those that the model knows of all others."""
     hash: str
     """SHA-256 of its bytes."""
     line_end: LineEnd = "\n"
