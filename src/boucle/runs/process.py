@@ -10,10 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+# The bounds keep a long line from taking the square of its length.
+_NAME: Final = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:api|access|private)[_-]?key|credential|auth)[\w-]{0,60}"
+_QUOTED: Final = r"""[rbfu]{0,2}(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 _SECRET: Final = re.compile(
-    r"(?i)((?:pass(?:word|wd)?|secret|token|api[_-]?key|access[_-]?key|credential|auth)[\w-]*)(\s*[=:]\s*|\s+)(\S+)"
+    rf"(?i)({_NAME})("
+    # What may stand between a name and its value: `"key": `, `["key"] = `, `<key>`, `key := `.
+    rf"""(?:\\?["'])?[\])]*\s*(?:[=!:]=|=>|[=:]|(?<=\w)>)\s*)({_QUOTED}(?:\s*\+?\s*{_QUOTED})*|\S.*)"""
 )
-_IN_URL: Final = re.compile(r"(\w+://)[^/\s@]+@")
+_GIVEN: Final = re.compile(rf"""(?i)({_NAME}\\?["']\s*,\s*)({_QUOTED})""")
+"""A value beside its name, as in `getenv("API_KEY", "abc")`."""
+_OPTION: Final = re.compile(rf"(?i)((?<![\w-])--[\w-]{{0,60}}{_NAME})(\s+)({_QUOTED}|\S+)")
+_SECRET_NAME: Final = re.compile(rf"(?i){_NAME}$")
+_IN_URL: Final = re.compile(r"(\w{1,20}://)[^/\s]+@")
 _LONGEST: Final = 8000
 
 
@@ -27,7 +36,7 @@ def process_tags(folder: Path | None, argv: Sequence[str]) -> dict[str, str]:
         **({"boucle.hash_seed": hash_seed} if hash_seed.isdecimal() else {}),
         "mlflow.source.name": argv[0] if argv and argv[0] else "python",
         "mlflow.source.type": "NOTEBOOK" if "ipykernel" in sys.modules else "LOCAL",
-        "boucle.command": without_secrets(" ".join(masked(argv))),
+        "boucle.command": " ".join(masked(argv)),
         **({} if folder is None else {"boucle.folder": str(folder)}),
         "boucle.host": os.uname().nodename,
         "boucle.process": str(os.getpid()),
@@ -47,13 +56,13 @@ def masked(argv: Sequence[str]) -> list[str]:
     hide = False
     for word in argv:
         name, equals, _ = word.partition("=")
-        secret = name.startswith("-") and _SECRET.match(name.lstrip("-") + "=x") is not None
-        if hide and not word.startswith("-"):
+        secret = not hide and name.startswith("-") and _SECRET_NAME.search(name) is not None
+        if hide:
             found.append("[masked]")
         elif secret and equals:
             found.append(f"{name}=[masked]")
         else:
-            found.append(_IN_URL.sub(r"\1[masked]@", word))
+            found.append(without_secrets(word))
         hide = secret and not equals
     return found
 
@@ -61,11 +70,16 @@ def masked(argv: Sequence[str]) -> list[str]:
 def without_secrets(text: str) -> str:
     """A text in which values of names that sound secret, and logins in addresses, are masked.
 
+    A value without quotes goes to the end of its line. What goes on in the next line is not known as part of a value.
+
     >>> without_secrets("+API_KEY = 'abc'  # https://me:pw@host/x")
     '+API_KEY = [masked]  # https://[masked]@host/x'
+    >>> without_secrets('{"password": "my phrase", "depth": 3}')
+    '{"password": [masked], "depth": 3}'
     """
     lines = []
     for line in text.split("\n"):
         plain = _IN_URL.sub(r"\1[masked]@", line)
-        lines.append(re.sub(_SECRET.pattern.replace(r"|\s+)", ")"), r"\1\2[masked]", plain))
+        plain = _OPTION.sub(r"\1\2[masked]", _GIVEN.sub(r"\1[masked]", plain))
+        lines.append(_SECRET.sub(r"\1\2[masked]", plain))
     return "\n".join(lines)

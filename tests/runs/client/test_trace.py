@@ -27,7 +27,7 @@ def test_a_run_knows_its_code_command_and_environment(
     git("add", "model.py", ".gitignore")
     git("commit", "-q", "-m", "first")
     git("remote", "add", "origin", "https://me:ghp_x@example.org/team/trees.git")
-    (tmp_path / "model.py").write_text("depth = 4\npassword = 'hunter2'\n")
+    (tmp_path / "model.py").write_text("depth = 4\npassword = 'hunter2'\nsigned = {'token': 'my hunter3'}\n")
     (tmp_path / "private.txt").write_text("never told")
     text = "import boucle, sys\nwith boucle.start_run(home=sys.argv[1]) as run:\n    run.log('x', 1.0)\n"
     process = program(text, home, "--api-key", "k123", "--db=postgres://me:pw@db/x")
@@ -44,7 +44,7 @@ def test_a_run_knows_its_code_command_and_environment(
     files = {one.path: opened.blobs.get(one.digest) for one in opened.read(lambda c: all_of(c, "default", run.id, ""))}
     assert b"+depth = 4" in files["boucle/code.diff"]
     everything = b"".join(files.values()) + repr(run.tags).encode()
-    for secret in (b"hunter2", b"k123", b"me:pw", b"ghp_x", b"never told"):
+    for secret in (b"hunter2", b"hunter3", b"k123", b"me:pw", b"ghp_x", b"never told"):
         assert secret not in everything
     assert b'"msgspec":' in files["boucle/environment.json"]
     assert run.tags["boucle.environment"] in {
