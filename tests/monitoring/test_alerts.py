@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
+from boucle.monitoring.alerting.hysteresis import NOTHING
+from boucle.monitoring.alerting.policy import AlertRule
 from boucle.monitoring.alerts import Expected, Signal, carried, next_alerts, silent_kinds
 from boucle.monitoring.records import Alert, AlertKind, ColumnDrift, Performance, Service, Window
 
@@ -134,6 +136,46 @@ def test_decay_that_few_labels_explain_is_no_alert(low: float, high: float, open
     expected = Expected(metric="auc_roc", value=0.70, decay=0.02)
     change = next_alerts([], window(), stream=STREAM, performance=performance, expected=expected)
     assert [alert.kind for alert in change.opened] == (["decay"] if opens else [])
+
+
+def decay(number: int, *, measured: float | None = 0.6) -> tuple[Performance | None, Expected]:
+    expected = Expected(metric="auc_roc", value=0.70, decay=0.02, version=number)
+    found = None if measured is None else Performance(rows=200, metrics={"auc_roc": measured}, since=DAY)
+    return found, expected
+
+
+def test_decay_is_over_when_another_version_is_in_charge_and_stays_open_without_labels() -> None:
+    told, alerts = list[tuple[str, int]](), list[Alert]()
+    history = [decay(1), decay(1, measured=None), decay(2, measured=None), decay(2), decay(1), decay(1, measured=None)]
+    for number, (found, expected) in enumerate(history):
+        now = replace(window(), day=DAY + timedelta(days=number))
+        change = next_alerts(alerts, now, stream=STREAM, performance=found, expected=expected)
+        told += [("closed", number) for _ in change.closed] + [("opened", number) for _ in change.opened]
+        alerts = change.open
+        assert next_alerts(alerts, now, stream=STREAM, performance=found, expected=expected).open == alerts
+    assert told == [("opened", 0), ("closed", 2), ("opened", 3), ("closed", 4), ("opened", 4)]
+    assert (alerts[0].evidence["version"], alerts[0].evidence["since"]) == ("1", str(DAY))
+
+
+def test_an_alert_that_does_not_say_its_version_is_judged_as_ever() -> None:
+    before = Expected(metric="auc_roc", value=0.70, decay=0.02)
+    old = next_alerts([], window(), stream=STREAM, performance=decay(1)[0], expected=before).open
+    later = replace(window(), day=DAY + timedelta(days=1))
+    for found, expected in (decay(2, measured=None), decay(2)):
+        change = next_alerts(old, later, stream=STREAM, performance=found, expected=expected)
+        assert ([one.id for one in change.open], change.closed) == ([old[0].id], [])
+
+
+def test_the_decay_of_one_version_is_not_counted_together_with_that_of_another() -> None:
+    rules = [AlertRule(name="twice", kinds=["decay"], opens_after=2, of_windows=3)]
+    memory, opened = NOTHING, list[int]()
+    for number, version in enumerate((1, 2, 2)):
+        now = replace(window(), day=DAY + timedelta(days=number))
+        found, expected = decay(version)
+        change = next_alerts([], now, stream=STREAM, performance=found, expected=expected, rules=rules, memory=memory)
+        memory = change.memory
+        opened += [number for _ in change.opened]
+    assert opened == [2]
 
 
 def test_an_alert_lives_as_long_as_it_is_true_and_two_quiet_days() -> None:

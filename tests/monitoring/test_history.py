@@ -1,6 +1,7 @@
 """The served history: kept once, asked for again."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import polars as pl
 import pytest
@@ -222,3 +223,26 @@ def test_what_is_asked_often_is_answered_without_reading_windows(store: Store) -
     before, kept = day_span(DAY + timedelta(days=3)), api.profiles(store, PROJECT, STREAM)
     found = [api.newest_profiles(store, PROJECT, STREAM, before, most) for most in (0, 2, 9)]
     assert found == [[*kept.values()][3 - most : 3] for most in (0, 2, 3)]
+
+
+def test_the_newest_labelled_day_is_looked_for_by_version_and_no_further_back_than_a_day(store: Store) -> None:
+    days = [DAY + timedelta(days=n) for n in range(40)]
+    for number, day in enumerate(days):
+        keep(store, day, number=2 if number >= 30 else 1)
+    add(store, days[5], {"x": 1})
+    newest = partial(api.newest_labelled_day, store, PROJECT, STREAM, days[-1])
+    assert newest() == newest(number=1) == newest(number=1, first=days[5]) == days[5]
+    assert newest(number=1, first=days[6]) is None
+    assert newest(number=2) is None
+    add(store, days[30], {"x": 1})
+    assert newest(number=2, first=days[30]) == days[30]
+    assert newest(number=2, first=days[31]) is None
+
+    read: list[date] = []
+
+    def since(day: date) -> api.Labels:
+        read.append(day)
+        return api.labels_of(store, PROJECT, STREAM, arrived_from=day)
+
+    assert newest(number=3, first=days[33], since=since) is None
+    assert min(read) == days[33]

@@ -132,10 +132,11 @@ def _trained(stage: Stage, day: date) -> list[Decision | Job]:
 
 
 def _estimates(stage: Stage, standing: Standing, day: date, count: int) -> list[float]:
-    """What the answers of trusted windows since the promotion promise, oldest first."""
+    """What the answers of trusted windows since the promotion promise, oldest first, where all are the champion's."""
     since = standing.promoted_on + timedelta(days=1)
     served = windows(stage.store, stage.name, stage.held.stream, since, day, include_quarantined=False)
-    return [one.estimated[stage.metric].value for one in served if stage.metric in one.estimated][-count:]
+    own = [one for one in served if set(one.versions) == {str(standing.champion)}]
+    return [one.estimated[stage.metric].value for one in own if stage.metric in one.estimated][-count:]
 
 
 def objective_of(objectives: Sequence[Objective], metric: str) -> float | None:

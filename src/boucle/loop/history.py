@@ -35,15 +35,22 @@ class History:
         span = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         return [(day, frame) for day in span if (frame := self._day(day)).height]
 
-    def newest_labelled(self, through: date) -> date | None:
-        """The newest day up to another of which a served row has its label, quarantined or not."""
+    def answered_by(self, number: int, first: date, last: date) -> list[tuple[date, pl.DataFrame]]:
+        """Those of `rows` that a version itself answered."""
+        own = ((day, frame.filter(pl.col("number") == number)) for day, frame in self.rows(first, last))
+        return [(day, frame) for day, frame in own if frame.height]
+
+    def newest_labelled(self, number: int, first: date, last: date) -> date | None:
+        """The newest of these days of which a row that a version answered has its label, quarantined or not."""
         return newest_labelled_day(
             self._store,
             self._project_id,
             self._stream,
-            through,
+            last,
             include_quarantined=True,
             since=self._labels.since,
+            first=first,
+            number=number,
         )
 
     def predictor(self, number: int) -> Predictor:
@@ -62,11 +69,6 @@ class History:
         """The labels of `rows(first, last)`, in their order."""
         parts = [frame["label"] for _, frame in self.rows(first, last)]
         return pl.concat(parts) if parts else pl.Series("label", [], pl.Float64)
-
-    def thresholds(self, first: date, last: date) -> NDArray[np.float64]:
-        """From which probability the version that answered each of these rows says yes, in their order."""
-        numbers = [number for _, frame in self.rows(first, last) for number in frame["number"]]
-        return np.array([self.threshold(number) for number in numbers])
 
     def threshold(self, number: int) -> float:
         """The probability from which a version says yes."""

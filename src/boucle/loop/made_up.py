@@ -1,5 +1,6 @@
 """A made-up world: models age, labels come late, trainings turn out good, bad or not at all, feeds break."""
 
+from collections.abc import Sequence
 from datetime import date
 from random import Random
 
@@ -115,8 +116,8 @@ class MadeUp:
         version = self.versions[number]
         return self.world.quality - version.flaw - (self.lost[max(day, 0)] - self.lost[version.knows])
 
-    def measured(self, number: int, first: int, last: int, day: int) -> float | None:
-        return self.worth(number, last) + self.noise[day] if self.rows(first, last) else None
+    def measured(self, number: int, days: Sequence[int], day: int) -> float | None:
+        return self.worth(number, days[-1]) + self.noise[day] if any(self.rows(n, n) for n in days) else None
 
     def compared(self, champion: int, challenger: int, first: int, last: int) -> Comparison | None:
         before, gained = self.worth(champion, last), self.worth(challenger, last) - self.worth(champion, last)

@@ -6,7 +6,7 @@ may be killed anywhere, and two of them do no harm: one of the two is told that 
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -23,6 +23,8 @@ from boucle.loop.incidents import keep_evidence, take_alerts
 from boucle.loop.live import LIVE, live_stage, live_stream
 from boucle.loop.stage import Stage
 from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
+from boucle.models.api import alias
+from boucle.models.records import CHAMPION
 from boucle.monitoring import api as monitoring
 from boucle.monitoring.api import AlertChange
 from boucle.monitoring.intake import BEFORE, Closing, Intake, together
@@ -102,8 +104,8 @@ class Monitor:
         self._refused = refusals(self._counters) if why is None else why
         self._stage: Stage | None = None
         self._lost = self._intake.too_late
-        self._labels = 0
-        """How many batches of labels were judged."""
+        self._judged: tuple[int, int] | None = None
+        """How many batches of labels were known, and who was in charge, when quality was judged last."""
 
     def look(self) -> int:
         """Read what was logged, keep every window that closed; how many rows and windows that were."""
@@ -121,13 +123,18 @@ class Monitor:
         return found
 
     def _hear_labels(self) -> None:
-        """Judge quality anew where labels came since: that does not wait until a window closes, which may never be."""
+        """Judge quality anew where labels came since, or another version took charge: that does not wait until a window
+        closes, which may never be."""
+        now = alias(self._store, self._name, self._name, CHAMPION)
         known = monitoring.labels_known(self._store, self._name, LIVE)
-        newest = monitoring.windows(self._store, self._name, LIVE, newest=1) if known != self._labels else []
-        self._labels = known
-        for window in newest:
-            stage = self._stage = self._stage or live_stage(self._context, self._stream, window.day)
+        if self._judged is not None:
+            number = self._judged[1] if now is None or now.number is None else now.number
+            if self._judged == (known, number):
+                return
+        for window in monitoring.windows(self._store, self._name, LIVE, newest=1):
+            stage = self._staged(window.day)
             stage.refresh()
+            self._judged = known, stage.standing().champion
             change = changed_alerts(stage, window, performance_if_any(stage, window.day), by_labels=True)
             if change.opened or change.closed:
                 self._keep_alerts(stage, window, change)
@@ -146,9 +153,7 @@ class Monitor:
 
     def _keep(self, closing: Closing) -> None:
         """Keep a window, its alerts and the place of the log in one transaction."""
-        if self._stage is None:
-            self._stage = live_stage(self._context, self._stream, closing.span.day)
-        stage, span, rows, errors = self._stage, closing.span, closing.rows, Errors(0, 0)
+        stage, span, rows, errors = self._staged(closing.span.day), closing.span, closing.rows, Errors(0, 0)
         told: list[Finding] = []
         if closing.is_amended:
             span, rows, errors, told = self._amended(span, rows)
@@ -161,7 +166,7 @@ class Monitor:
             watched = watched._replace(window=replace(watched.window, findings=[*watched.window.findings, *told]))
         change = None
         if not closing.is_amended:
-            self._labels = monitoring.labels_known(self._store, self._name, LIVE)
+            self._judged = monitoring.labels_known(self._store, self._name, LIVE), stage.standing().champion
             change = changed_alerts(stage, watched.window, performance_if_any(stage, span.day))
         cursor = replace(self._intake.after(closing), unanswered=counted, refused_for=why)
 
@@ -188,6 +193,13 @@ class Monitor:
             stage.forget(span.day)
         opened = [] if change is None else change.opened
         self._tell(_headline(watched.window, opened, came_late=closing.span.late_rows))
+
+    def _staged(self, day: date) -> Stage:
+        """The stage; of a stream that has no window yet the first one's day."""
+        if self._stage is None:
+            first = monitoring.first_day(self._store, self._name, LIVE)
+            self._stage = live_stage(self._context, self._stream, day if first is None else min(day, first))
+        return self._stage
 
     def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors, list[Finding]]:
         """A window that was closed, with the rows that came since, the errors that were counted for it, and what was

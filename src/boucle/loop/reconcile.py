@@ -18,6 +18,7 @@ from boucle.loop.records import Action, Advance, Decision, Facts, Hold, Job, Pro
 from boucle.loop.retrain import first_learned, train_again
 from boucle.loop.signing import sign_if_asked
 from boucle.loop.stage import Stage
+from boucle.loop.watch import performance_if_any
 from boucle.models.records import CHAMPION
 from boucle.monitoring.alerting.policy import AlertsSection
 from boucle.monitoring.records import Performance, Window
@@ -30,7 +31,7 @@ Joined = Callable[[Connection], None]
 def reconcile(
     stage: Stage,
     window: Window,
-    performance: Performance | None,
+    measured: Performance | None,
     *,
     start: Callable[[Job], None] | None = None,
     again: bool = False,
@@ -39,9 +40,10 @@ def reconcile(
 
     A window that was interrupted after it held still holds. `start` has a training done beside this, to be `finish`ed
     when it is over, one at a time; without it the training is done here. `again`: something came of a training since;
-    a hold is not told twice.
+    a hold is not told twice. `measured`: the quality of the version with which the day began.
     """
     taken: list[Decision] = []
+    number = stage.standing(before=window.day).champion
     held = any(
         isinstance(one.action, Hold) and (one.window or str(one.day)) == window.key
         for one in stage.decisions(window.day)
@@ -49,7 +51,10 @@ def reconcile(
     if held and not again:
         return taken
     while True:
-        facts = gather(stage, window, performance)
+        now = stage.standing()
+        if now.champion != number:  # what the one before answered does not count against it
+            measured, number = performance_if_any(stage, window.day, now), now.champion
+        facts = gather(stage, window, measured)
         actions = decide(facts, stage.project.loop)
         if held:
             actions = [action for action in actions if not isinstance(action, Hold)]

@@ -5,6 +5,7 @@ policy with more trainings would have learned stays unknown, and is counted. Qua
 their days, weighted by rows; the interval of a difference is that of its days.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from math import ceil, inf, isfinite, sqrt
 from statistics import NormalDist
@@ -24,6 +25,7 @@ from boucle.loop.live import LIVE
 from boucle.loop.records import Decision, Figures, Retrain, SliceCompared, Stream
 from boucle.models.api import get_kept
 from boucle.monitoring.api import drifted_by_day, inputs, labelled, quarantine_columns, windows
+from boucle.monitoring.records import Window
 from boucle.packaging.api import open_kept, predict_table
 from boucle.project.context import Context
 from boucle.training.api import numbers_of, with_new_classes
@@ -60,8 +62,8 @@ class Record(Struct, frozen=True, kw_only=True):
     drifted: dict[int, list[str]]
     versions: dict[int, Known]
     decisions: list[Decision]
-    estimated: dict[int, float] = field(default_factory=dict)
-    """What the answers of each day promised, whoever gave them."""
+    estimated: dict[int, dict[int, float]] = field(default_factory=dict)
+    """What the answers of each day promised that one version alone gave, by that version."""
     objective: float | None = None
 
 
@@ -100,9 +102,9 @@ class Recorded:
         known = self.record.versions.get(number)
         return None if known is None else known.scores.get(day)
 
-    def measured(self, number: int, first: int, last: int, day: int) -> float | None:
+    def measured(self, number: int, days: Sequence[int], day: int) -> float | None:
         del day
-        found = [(self.record.labelled[n], value) for n in _days(first, last) if (value := self.score(number, n))]
+        found = [(self.record.labelled[n], value) for n in days if (value := self.score(number, n)) is not None]
         return sum(rows * value for rows, value in found) / sum(rows for rows, _ in found) if found else None
 
     def compared(self, champion: int, challenger: int, first: int, last: int) -> Comparison | None:
@@ -139,9 +141,8 @@ class Recorded:
         return self.compared(champion, challenger, first, last)
 
     def estimated(self, number: int, day: int) -> float | None:
-        """Of whatever answered: what another version would have promised is not known."""
-        del number
-        return self.record.estimated.get(day)
+        """Where it was the one that answered: what another version would have promised is not known."""
+        return self.record.estimated.get(number, {}).get(day)
 
     def sliced(self, challenger: int, found: Comparison) -> list[SliceCompared]:
         """Nothing is known by slice."""
@@ -202,9 +203,18 @@ def record(context: Context, progress: Progress) -> Record:
         drifted={(day - first).days: sorted(names) for day, names in drifted_by_day(served).items() if names},
         versions=versions,
         decisions=taken,
-        estimated={(one.day - first).days: one.estimated[metric].value for one in served if metric in one.estimated},
+        estimated=_promised(served, first, metric),
         objective=objective_of(context.project.objectives, metric),
     )
+
+
+def _promised(served: Sequence[Window], first: date, metric: str) -> dict[int, dict[int, float]]:
+    found: dict[int, dict[int, float]] = {}
+    for one in served:
+        if metric in one.estimated and len(one.versions) == 1:
+            [number] = one.versions
+            found.setdefault(int(number), {})[(one.day - first).days] = one.estimated[metric].value
+    return found
 
 
 def _was_asked(decision: Decision) -> bool:

@@ -122,7 +122,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     challenger: ChallengerFacts | None
     last_trained_on: date
     performance: float | None
-    """The loop's metric over the newest labelled days; None while there are none."""
+    """The loop's metric over what the champion itself answered on the newest labelled days; None without any."""
     performance_rows: int
     drifted: list[list[str]]
     """Columns that drifted, one list a day, oldest first, newest last; quarantined days left out."""
@@ -142,7 +142,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """How long these took, where a policy asks."""
     estimates: list[float] = field(default_factory=list)
     """The metric as the answers of each trusted window since the promotion promise it, oldest first, where a policy
-    asks; windows of which it cannot be told are left out."""
+    asks; windows of which it cannot be told, or that another version answered a part of, are left out."""
     objective: float | None = None
     """What the project's objective asks of the metric; None if it has none."""
     asked: Asked | None = None

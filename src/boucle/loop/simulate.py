@@ -1,6 +1,7 @@
 """A history lived through under a policy, without training anything: decided by the real rules, folded by the real
 standing. What happens, and what a training yields, is made up (`made_up`) or was recorded (`recorded`). Pure."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import takewhile
 from typing import Protocol
@@ -61,8 +62,8 @@ class Happening(Protocol):
     def gates(self, number: int) -> tuple[bool, str]:
         """Whether a version passes its gates, and what they say."""
 
-    def measured(self, number: int, first: int, last: int, day: int) -> float | None:
-        """The metric of a version over the rows of some days, as it is known on a day."""
+    def measured(self, number: int, days: Sequence[int], day: int) -> float | None:
+        """The metric of a version over the rows of some days, oldest first, as it is known on a day."""
 
     def compared(self, champion: int, challenger: int, first: int, last: int) -> Comparison | None:
         """Two versions on the rows of some days."""
@@ -113,19 +114,24 @@ def simulate(world: Happening, policy: LoopSection) -> Lived:
     now = standing([], first_version=world.first_version, first_day=world.first)
     taken: list[Taken] = []
     standings: list[Standing] = []
+    answered: list[int] = []
     for day in range(world.days):
-        for one in _day(world, policy, day, now, taken):
+        answered.append(now.champion)
+        for one in _day(world, policy, day, now, taken, answered):
             taken.append(one)
             now = after(one.before, one.decision)
         standings.append(now)
     return Lived(taken=taken, standings=standings)
 
 
-def _day(world: Happening, policy: LoopSection, day: int, now: Standing, before: list[Taken]) -> list[Taken]:
-    """Decide and act until nothing more is due, as the real loop does at the end of a window."""
+def _day(
+    world: Happening, policy: LoopSection, day: int, now: Standing, before: list[Taken], answered: Sequence[int]
+) -> list[Taken]:
+    """Decide and act until nothing more is due, as the real loop does at the end of a window. `answered`: by which
+    version the rows of each day were."""
     today, found = world.first + timedelta(days=day), list[Taken]()
     while True:
-        facts = _facts(world, policy, day, now, [*before, *found])
+        facts = _facts(world, policy, day, now, [*before, *found], answered)
         actions = decide(facts, policy)
         for action in actions:
             made = _obeyed(world, action, day, now)
@@ -152,9 +158,12 @@ def _obeyed(world: Happening, action: Action, day: int, now: Standing) -> int | 
     return None if made is None or made <= now.champion else made
 
 
-def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken: list[Taken]) -> Facts:
+def _facts(
+    world: Happening, policy: LoopSection, day: int, now: Standing, taken: list[Taken], answered: Sequence[int]
+) -> Facts:
     through, promoted = day - world.labels_delay_days, (now.promoted_on - world.first).days
-    first = through - world.performance_days + 1
+    newest = range(max(through - world.performance_days + 1, 0), through + 1)
+    own = [n for n in newest if answered[n] == now.champion]
     trained = (now.last_trained_on - world.first).days - world.labels_delay_days
     trusted = (world.drifted(n) for n in range(day, promoted, -1) if not world.quarantined(n))
     asked, recent = policy.retrain, _trained_on(world, taken, day)
@@ -169,8 +178,8 @@ def _facts(world: Happening, policy: LoopSection, day: int, now: Standing, taken
         ),
         challenger=None if now.challenger is None else _challenger(world, policy, now, now.challenger, day),
         last_trained_on=now.last_trained_on,
-        performance=world.measured(now.champion, first, through, day),
-        performance_rows=world.rows(first, through),
+        performance=world.measured(now.champion, own, day),
+        performance_rows=sum(world.rows(n, n) for n in own),
         drifted=[columns for _, columns in zip(range(days), trusted, strict=False)][::-1],
         quarantined_today=world.quarantined(day),
         metric=world.metric,

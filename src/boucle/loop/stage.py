@@ -29,7 +29,7 @@ from boucle.loop.standing import Standing, after, standing, without_rollout
 from boucle.models.api import alias, get_kept
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.monitoring.api import Calibration, alerts, labels_known, of_curve, profiles, windows
-from boucle.monitoring.records import WindowPolicy
+from boucle.monitoring.records import Alert, WindowPolicy
 from boucle.monitoring.spans import Span, plan_of
 from boucle.monitoring.streaming import require
 from boucle.project.context import Context
@@ -183,9 +183,16 @@ class Stage:
         drifts = [
             one.opened_on for one in known if one.kind == "drift" and (one.seen_on or one.opened_on) > one.opened_on
         ]
-        shown = timedelta(days=self.labels_delay_days + self.project.monitoring.performance_days - 1)
-        decays = [one.opened_on - shown for one in known if one.kind == "decay"]
+        decays = [self._shown_since(one) for one in known if one.kind == "decay"]
         return max((on for on in [*drifts, *decays] if on <= day), default=None)
+
+    def _shown_since(self, decay: Alert) -> date:
+        since = decay.evidence.get("since")
+        if isinstance(since, str):
+            return date.fromisoformat(since)
+        # One that was opened before alerts said it.
+        shown = self.labels_delay_days + self.project.monitoring.performance_days - 1
+        return decay.opened_on - timedelta(days=shown)
 
     def effective_at(self, day: date) -> datetime:
         """When what is decided on a day takes effect: in a replay at its end, live at once."""

@@ -78,7 +78,7 @@ def _decay(facts: Facts, policy: LoopSection) -> Rule:
     allowed = DECAY.of(metric, champion.metric_at_promotion, policy.retrain.decay)
     lost = 0.0 if measured is None else sign * (champion.metric_at_promotion - measured)
     worse = Condition(
-        what=f"{metric} of what is in charge, on the newest labelled rows",
+        what=f"{metric} of what is in charge, on the newest labelled rows that it answered",
         fact="performance",
         measured=measured,
         must="at most" if sign > 0 else "at least",

@@ -18,6 +18,7 @@ from boucle.loop.estimated import estimated
 from boucle.loop.reference import PREDICTION, Reference, beside
 from boucle.loop.served import refused_findings, served_findings
 from boucle.loop.stage import Stage
+from boucle.loop.standing import Standing
 from boucle.loop.tolerance import DECAY
 from boucle.monitoring import api as monitoring
 from boucle.monitoring.api import AlertChange
@@ -115,55 +116,64 @@ def _together(stage: Stage, seen: pl.DataFrame, number: int) -> Together | None:
     return together(known.rows, rows, rate=rate, weights=known.weights, usual=known.usual)
 
 
-def performance(stage: Stage, day: date) -> Performance | None:
-    """Quality of what was answered over the newest labelled days; None where these rows do not define it.
+def performance(stage: Stage, day: date, now: Standing | None = None) -> Performance | None:
+    """Quality of what the version in charge itself answered over the newest labelled days; None where it answered none
+    of them, or these rows do not define it. `now`: where the stream stands, if that changed since the day began.
 
     In a replay labels are as late as the project says; live they are as late as they are, so that days count back from
-    the newest one that has some, and from one before it where too few have come to define the metric.
+    the newest one that has some, and from one before it where too few have come to define the metric. What it answered
+    before it took charge counts on days on which it would without that, and is not looked for further back.
     """
-    last = stage.labelled_through(day)
+    now, last = now or stage.standing(before=day), stage.labelled_through(day)
     if not stage.is_live:
-        return _over(stage, day, last)
+        return _over(stage, now.champion, last)
+    first = min(now.promoted_on, _first_of(stage, last))
     for _ in range(stage.project.monitoring.performance_days):
-        newest = _newest_labelled(stage, last)
+        newest = _newest_labelled(stage, now.champion, first, last)
         if newest is None:
             return None
-        measured = _over(stage, day, newest)
+        measured = _over(stage, now.champion, newest)
         if measured is not None:
             return measured
         last = newest - timedelta(days=1)
     return None
 
 
-def _newest_labelled(stage: Stage, last: date) -> date | None:
-    if stage.history.rows(last, last):
+def _first_of(stage: Stage, last: date) -> date:
+    """Of `monitoring.performance_days` days the first, of which another is the last."""
+    return last - timedelta(days=stage.project.monitoring.performance_days - 1)
+
+
+def _newest_labelled(stage: Stage, number: int, first: date, last: date) -> date | None:
+    if stage.history.answered_by(number, last, last):
         return last
-    return stage.history.newest_labelled(last)
+    return stage.history.newest_labelled(number, first, last)
 
 
-def _over(stage: Stage, day: date, last: date) -> Performance | None:
-    """Quality over `monitoring.performance_days` days, of which this is the last one."""
-    first = last - timedelta(days=stage.project.monitoring.performance_days - 1)
-    frames = [frame for _, frame in stage.history.rows(first, last)]
-    if not frames:
+def _over(stage: Stage, number: int, last: date) -> Performance | None:
+    """Quality of what a version answered over `monitoring.performance_days` days, of which this is the last one."""
+    found, metric = stage.history.answered_by(number, _first_of(stage, last), last), stage.metric
+    if not found:
         return None
-    rows, metric = pl.concat(frames, how="diagonal_relaxed"), stage.metric
-    signature = stage.history.predictor(stage.held.first_version).signature
-    thresholds = stage.history.thresholds(first, last)
-    measured = monitoring.performance(rows, [metric], signature, thresholds)
+    rows = pl.concat([frame for _, frame in found], how="diagonal_relaxed")
+    signature = stage.history.predictor(number).signature
+    measured = replace(monitoring.performance(rows, [metric], signature), since=found[0][0])
     if metric not in measured.metrics:
         return None
-    if not _expected(stage, day).allows(measured.metrics[metric]):  # only then it matters what chance does
-        between = monitoring.with_interval(rows, metric, signature, thresholds)
+    if not _expected(stage, number).allows(measured.metrics[metric]):  # only then it matters what chance does
+        between = monitoring.with_interval(rows, metric, signature)
         measured = replace(measured, intervals={} if between is None else {metric: between})
     return measured
 
 
-def performance_if_any(stage: Stage, day: date) -> Performance | None:
-    """The same; None, and told, where what came as labels cannot be measured."""
+def performance_if_any(stage: Stage, day: date, now: Standing | None = None) -> Performance | None:
+    """The same; live None, and told, where what came as labels cannot be measured."""
     try:
-        return performance(stage, day)
-    except Exception as error:  # noqa: BLE001 - whatever came as labels, the live loop goes on
+        return performance(stage, day, now)
+    except Exception as error:
+        if not stage.is_live:
+            raise
+        # Whatever came as labels, the live loop goes on.
         _log.warning("the labelled rows up to %s cannot be measured: %s", stage.labelled_through(day), error)
         return None
 
@@ -188,7 +198,7 @@ def changed_alerts(
     rules = stage.project.alerts.rules
     known = monitoring.alerts(stage.store, stage.name, stage.held.stream, only_open=True)
     memory = monitoring.alert_memory(stage.store, stage.name, stage.held.stream) if rules else monitoring.NOTHING
-    expected = _expected(stage, window.day)
+    expected = _expected(stage, stage.standing(before=window.day).champion)
     if by_labels:
         return monitoring.decay_alerts(
             known, window, measured, expected, stream=stage.held.stream, rules=rules, memory=memory
@@ -205,14 +215,15 @@ def changed_alerts(
     )
 
 
-def _expected(stage: Stage, day: date) -> monitoring.Expected:
-    """The loop's metric as the evaluation of the version in charge has it."""
-    metric, value = stage.metric, stage.metric_of(stage.standing(before=day).champion)
+def _expected(stage: Stage, number: int) -> monitoring.Expected:
+    """The loop's metric as the evaluation of a version has it."""
+    metric, value = stage.metric, stage.metric_of(number)
     return monitoring.Expected(
         metric=metric,
         value=value,
         decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
         direction=direction(metric),
+        version=number,
     )
 
 

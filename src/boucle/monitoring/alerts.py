@@ -49,6 +49,8 @@ class Expected(Struct, frozen=True, kw_only=True):
     """How much worse is still no alert."""
     direction: int = 1
     """1 where more is better, -1 where less is."""
+    version: int | None = None
+    """The champion's number: an alert of decay is about it alone."""
 
     def lost(self, measured: float) -> float:
         """How much worse than expected."""
@@ -104,6 +106,7 @@ def next_alerts(
         rules=rules,
         memory=memory,
         silent=silent_kinds(window, performance),
+        ended=_about_another(expected),
     )
 
 
@@ -128,6 +131,7 @@ def decay_alerts(
         rules=rules,
         memory=memory,
         silent={"decay"} if performance is None else (),
+        ended=_about_another(expected),
     )
 
 
@@ -153,12 +157,13 @@ def carried(
     memory: Memory = NOTHING,
     silent: Collection[str] = (),
     at_once: Callable[[Alert], bool] | None = None,
+    ended: Callable[[Alert], bool] | None = None,
 ) -> AlertChange:
     """Open alerts and a window's signals to the open alerts after it.
 
     `window` is its key, without it the day; `rows` how many it has. The first rule that fits a signal says when its
     alert opens and closes, by the `memory` of the windows before. No alert closes of whose kind the window is `silent`;
-    those of which `at_once` is true close with their signal.
+    those of which `at_once` is true close with their signal, those of which `ended` is true whatever the signals say.
 
     >>> signal = Signal(kind="check", subject="temp", message="too cold", evidence={})
     >>> carried([], [signal], stream="live", day=date(2013, 7, 15)).opened[0].id
@@ -170,10 +175,13 @@ def carried(
     for signal in signals:
         if is_enough(rule_for(rules, signal.kind, signal.subject), signal.evidence, rows):
             now.setdefault((signal.kind, signal.subject), signal)
-    memory = remembered(memory, key, [subject_of(*one) for one in now], length(rules), silent=silent)
+    memory = remembered(memory, key, [_remembered_as(one) for one in now.values()], length(rules), silent=silent)
     still, closed = [], []
     for alert in (_not_ahead(one, day) for one in open_alerts):
-        if now.pop((alert.kind, alert.subject), None) is not None:
+        if ended is not None and ended(alert):
+            closed.append(replace(alert, closed_on=day))
+            memory = forgotten(memory, _remembered_as(alert))
+        elif now.pop((alert.kind, alert.subject), None) is not None:
             still.append(replace(alert, seen_on=day, quiet_from=None))
         elif alert.kind in silent:
             still.append(_unheard(alert, day))
@@ -181,7 +189,7 @@ def carried(
             alert, rule_for(rules, alert.kind, alert.subject), memory, day
         ):
             closed.append(replace(alert, closed_on=day))
-            memory = forgotten(memory, subject_of(alert.kind, alert.subject))
+            memory = forgotten(memory, _remembered_as(alert))
         else:
             still.append(_quiet(alert, day))
     opened = [
@@ -195,9 +203,21 @@ def carried(
             seen_on=day,
         )
         for name, signal in now.items()
-        if opens(rule_for(rules, *name), memory, subject_of(*name))
+        if opens(rule_for(rules, *name), memory, _remembered_as(signal))
     ]
     return AlertChange([*still, *opened], opened, closed, memory)
+
+
+def _about_another(expected: Expected | None) -> Callable[[Alert], bool]:
+    """Which alerts tell of the quality of a version that is in charge no more: another one's rows neither confirm nor
+    end them."""
+    now = None if expected is None or expected.version is None else str(expected.version)
+    return lambda alert: alert.kind == "decay" and now is not None and alert.evidence.get("version", now) != now
+
+
+def _remembered_as(one: Signal | Alert) -> str:
+    """A version's decay is not counted together with that of the one before."""
+    return subject_of(one.kind, one.subject, str(one.evidence.get("version", "")) if one.kind == "decay" else "")
 
 
 def _not_ahead(alert: Alert, day: date) -> Alert:
@@ -210,7 +230,7 @@ def _not_ahead(alert: Alert, day: date) -> Alert:
 
 def _is_over(alert: Alert, rule: AlertRule, memory: Memory, day: date) -> bool:
     if rule.closes_after is not None:
-        return quiet_windows(memory, alert) >= rule.closes_after
+        return quiet_windows(memory, alert, _remembered_as(alert)) >= rule.closes_after
     return (day - (_quiet(alert, day).quiet_from or _next(alert))).days >= QUIET_DAYS - 1
 
 
@@ -324,13 +344,16 @@ def decay_signals(performance: Performance | None, expected: Expected | None) ->
     between = performance.intervals.get(expected.metric)
     if between is not None and expected.lost(between.high if expected.direction > 0 else between.low) <= 0:
         return []
+    evidence: dict[str, float | str] = {"measured": measured, "expected": expected.value}
+    evidence["rows"] = float(performance.rows)
+    known = {"version": expected.version, "since": performance.since}
     return [
         Signal(
             kind="decay",
             subject=expected.metric,
             message=f"{expected.metric} is {measured:.4f} on {performance.rows} labelled rows, "
             f"{expected.lost(measured):.4f} worse than the {expected.value:.4f} of the champion's evaluation",
-            evidence={"measured": measured, "expected": expected.value, "rows": float(performance.rows)},
+            evidence=evidence | {name: str(value) for name, value in known.items() if value is not None},
         )
     ]
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Final
 
+import polars as pl
+
 from boucle.kernel.store import Store
 from boucle.monitoring.history import labelled, labels_known
 from boucle.monitoring.labels import Labels, NewestLabels
@@ -20,16 +22,22 @@ def newest_labelled_day(
     *,
     include_quarantined: bool = False,
     since: Callable[[date], NewestLabels | Labels] | None = None,
+    first: date = date.min,
+    number: int | None = None,
 ) -> date | None:
-    """The newest day up to `through` of which a served row has its label; None where there is none. `since` as in
-    `labelled`."""
+    """The newest day from `first` up to `through` of which a served row has its label, that a version answered if its
+    `number` is given; None where there is none. `since` as in `labelled`."""
     if not labels_known(store, project_id, stream):
         return None
     last = through
     for days in _STEPS:
-        first = last - timedelta(days=days - 1)
-        rows = labelled(store, project_id, stream, first, last, include_quarantined, since=since)
+        if last < first:
+            return None
+        begins = max(last - timedelta(days=days - 1), first)
+        rows = labelled(store, project_id, stream, begins, last, include_quarantined, since=since)
+        if number is not None:
+            rows = rows.filter(pl.col("number") == number)
         if rows.height:
             return rows.select(rows["event_time"].dt.date().max()).item()  # type: ignore[no-any-return]
-        last = first - timedelta(days=1)
+        last = begins - timedelta(days=1)
     return None

@@ -24,36 +24,31 @@ def performance(
     labelled: pl.DataFrame,
     metrics: Sequence[str],
     signature: Signature,
-    thresholds: NDArray[np.float64] | None = None,
 ) -> Performance:
     """Metrics of what was served against the labels that came; those that the rows don't define are left out.
 
     `labelled`: as `boucle.monitoring.api.labelled` gives it. `signature`: of the model in charge, for the classes and
-    the threshold. `thresholds`: of the version that answered each row, (n_rows,), where several did.
+    the threshold.
     """
-    asked = signature.threshold if thresholds is None else thresholds
     if not labelled.height:
         return Performance(rows=0, metrics={})
     answers = _answers(outputs(labelled))
     classes = classes_in(answers, labelled[LABEL]) if signature.task == "multiclass" else None
     truth = numbers_of(labelled[LABEL], signature.task, classes or signature.classes)
-    measured = {metric: measure(metric, truth, answers, asked, classes=classes) for metric in metrics}
+    measured = {metric: measure(metric, truth, answers, signature.threshold, classes=classes) for metric in metrics}
     return Performance(
         rows=labelled.height, metrics={metric: value for metric, value in measured.items() if isfinite(value)}
     )
 
 
-def with_interval(
-    labelled: pl.DataFrame, metric: str, signature: Signature, thresholds: NDArray[np.float64] | None = None
-) -> Metric | None:
+def with_interval(labelled: pl.DataFrame, metric: str, signature: Signature) -> Metric | None:
     """One metric of the same with its 95 % interval; None where these rows do not define it."""
     if not labelled.height:
         return None
     answers = _answers(outputs(labelled))
     classes = classes_in(answers, labelled[LABEL]) if signature.task == "multiclass" else None
     truth = numbers_of(labelled[LABEL], signature.task, classes or signature.classes)
-    asked = signature.threshold if thresholds is None else thresholds
-    return measure_between(metric, truth, answers, asked, classes=classes)
+    return measure_between(metric, truth, answers, signature.threshold, classes=classes)
 
 
 def by_slice(labelled: pl.DataFrame, column: str, metric: str, signature: Signature) -> list[Slice]:

@@ -102,6 +102,8 @@ class Performance(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     intervals: dict[str, Metric] = {}
     """95 %, of those of which it was asked for."""
+    since: date | None = None
+    """The first day that has some of these rows, where that was asked for."""
 
 
 class Service(Struct, frozen=True, kw_only=True):

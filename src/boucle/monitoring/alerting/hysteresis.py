@@ -16,7 +16,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     windows: list[str] = field(default_factory=list)
     """Keys, in the order in which the windows closed."""
     seen: dict[str, list[str]] = field(default_factory=dict)
-    """By `<kind>/<subject>`: keys of windows, in that order."""
+    """By `<kind>/<subject>`, of decay `<kind>/<subject>@<version>`: keys of windows, in that order."""
     silent: dict[str, list[str]] = field(default_factory=dict)
     """By kind: keys of windows that say nothing of it, such as those without rows."""
 
@@ -26,9 +26,9 @@ _MOST_SILENT: Final = 50
 """So many windows that are silent of something are remembered beside those that rules count."""
 
 
-def subject_of(kind: str, subject: str) -> str:
-    """What memory calls a kind and a subject."""
-    return f"{kind}/{subject}"
+def subject_of(kind: str, subject: str, version: str = "") -> str:
+    """What memory calls a kind and a subject, of a version where it is about one."""
+    return f"{kind}/{subject}@{version}" if version else f"{kind}/{subject}"
 
 
 def length(rules: Sequence[AlertRule]) -> int:
@@ -81,9 +81,10 @@ def opens(rule: AlertRule, memory: Memory, name: str) -> bool:
     return sum(one in newest for one in memory.seen.get(name, [])) >= rule.opens_after
 
 
-def quiet_windows(memory: Memory, alert: Alert) -> int:
-    """So many windows have closed since one in which an open alert's signal came, of those that say something of it."""
-    seen = memory.seen.get(subject_of(alert.kind, alert.subject))
+def quiet_windows(memory: Memory, alert: Alert, name: str) -> int:
+    """So many windows have closed since one in which an open alert's signal came, of those that say something of it.
+    `name`: what memory calls the alert."""
+    seen = memory.seen.get(name)
     silent = memory.silent.get(alert.kind, [])
     if seen:
         return sum(one not in silent for one in memory.windows[memory.windows.index(seen[-1]) + 1 :])
