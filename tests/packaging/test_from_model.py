@@ -109,6 +109,14 @@ def test_places_and_columns_that_cannot_be(tmp_path: Path, monkeypatch: pytest.M
         boucle.bundle(model, sample=rows, name="a/b")
     with pytest.raises(InvalidInput, match="'x0' is one that the model takes"):
         boucle.bundle(model, sample=rows, name="b", key="x0")
+    for name in ("file", "prediction_id", "label", "probability"):
+        for role in ("key", "time"):
+            with pytest.raises(InvalidInput, match=f"column '{name}' is a column that predictions have of their own"):
+                boucle.bundle(model, sample=rows, name="b", **{role: name})
+    with pytest.raises(InvalidInput, match="'at' is both key and time"):
+        boucle.bundle(model, sample=rows, name="b", key="at", time="at")
+    assert not (tmp_path / "b").exists()
+    boucle.bundle(model, sample=rows, name="b", key="value")
     (tmp_path / "mine.txt").touch()
     with pytest.raises(Conflict, match="is not empty"):
         boucle.bundle(model, sample=rows, path=tmp_path)

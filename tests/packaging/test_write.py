@@ -6,7 +6,7 @@ import pytest
 
 from boucle import __version__
 from boucle.data.records import Features
-from boucle.kernel.errors import Conflict
+from boucle.kernel.errors import Conflict, InvalidInput
 from boucle.kernel.trees import digest_folder
 from boucle.packaging.api import package, read_manifest
 from boucle.packaging.records import EncodeStage, OnnxStage, PackagingSection, TreeliteStage
@@ -62,6 +62,12 @@ def test_a_folder_with_something_in_it_is_left_alone(fitted: Fitted, held_out: p
     with pytest.raises(Conflict, match="is not empty"):
         package(fitted, held_out, tmp_path, PackagingSection(), key=None, time=None)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_key_that_predictions_would_hide_is_refused(fitted: Fitted, held_out: pl.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="column 'label' is a column that predictions have of their own"):
+        package(fitted, held_out, tmp_path / "b", PackagingSection(), key="label", time=None)
+    assert not (tmp_path / "b").exists()
 
 
 def test_columns_of_whole_numbers_and_booleans_are_proven_too(train: pl.DataFrame, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ CASES = [
     ("data.source", "code.py", "data.source", "`file.py:function`"),
     ("data.key", "late", "data.key", "is data.target already"),
     ("data.time", "id", "data.time", "is data.key already"),
+    ("data.key", "prediction_id", "data.key", "predictions have of their own"),
+    ("data.time", "label", "data.time", "predictions have of their own"),
     ("data.features", {}, "data.features", "no feature is named"),
     ("data.features.numeric", ["temp", "late"], "data.features.numeric[1]", "is the target"),
     ("data.features.numeric", ["id"], "data.features.numeric[0]", "is data.key"),

@@ -20,6 +20,7 @@ from boucle.packaging.manifest import FORMAT
 from boucle.packaging.naming import check_served_name
 from boucle.packaging.networks.network import Network, network_of
 from boucle.packaging.records import BundleManifest, CodeStage, Parity, Signature, Stage
+from boucle.packaging.roles import check_roles
 from boucle.packaging.write import READABLE, locked_environment, refuse_filled, write_folder
 
 
@@ -73,9 +74,7 @@ def bundle(
         table = as_given(sample, sample_of(sample, names_of(model)).table)
         written, parity = _written(model, sample, tolerance, keep_code=keep_code)
     signature = replace(written.signature, key=key, time=time)
-    taken = {one.name for one in signature.inputs} & {key, time}
-    if taken:
-        raise InvalidInput(f"column {taken.pop()!r} is one that the model takes; key and time are columns beside those")
+    check_roles(signature)
     manifest = BundleManifest(
         format=FORMAT,
         signature=signature,

@@ -19,6 +19,7 @@ from boucle.packaging.manifest import FORMAT, MANIFEST
 from boucle.packaging.mlmodel import mlflow_files
 from boucle.packaging.parity import prove
 from boucle.packaging.records import BundleManifest, OnnxStage, PackagingSection, Signature, Stage, TreeliteStage
+from boucle.packaging.roles import check_roles
 from boucle.packaging.tables import signature_of
 from boucle.training.records import Fitted
 
@@ -46,6 +47,7 @@ def package(
     """
     refuse_filled(folder)
     signature = signature_of(fitted, key=key, time=time)
+    check_roles(signature)
     written = compiler(fitted)
     parity = prove(
         asked_fitted(fitted),

@@ -8,6 +8,7 @@ from boucle.data.records import DataSection, FreshnessCheck, RangeCheck, Relatio
 from boucle.governance.records import Objective
 from boucle.monitoring.references import problem_of_reference
 from boucle.monitoring.spans import problem_of
+from boucle.packaging.roles import RESERVED
 from boucle.project.alerting import OTHER_SUBJECTS, alerting_problems
 from boucle.project.problems import Path, Problem, Remove, Rename, Set, did_you_mean, listed, nearest
 from boucle.project.records import CorruptDrill, Project, ReplaySection
@@ -150,6 +151,9 @@ def _columns(project: Project) -> Iterator[Problem]:
     places = {"data.target": data.target, "data.key": data.key, "data.time": data.time}
     roles = {role: column for role, column in places.items() if column is not None}
     for role, column in roles.items():
+        if column in RESERVED and role != "data.target":
+            message = f"`{column}` is a column that predictions have of their own: rename it in the table"
+            yield Problem(("data", role.removeprefix("data.")), message)
         twin = next(other for other in roles if roles[other] == column)
         if twin != role:
             yield Problem(

@@ -186,6 +186,13 @@ def test_days_that_could_be_months_are_neither_key_nor_time() -> None:
     assert any("`day` is a time written as MM/DD/YYYY or DD/MM/YYYY" in warning for warning in found.warnings)
 
 
+def test_what_predictions_have_of_their_own_is_no_key() -> None:
+    table = shop(file=[f"scan-{row}" for row in range(N)])
+    assert about(table.drop("id"), target="returned").needs.key is None
+    with pytest.raises(InvalidInput, match="`file` is a column that predictions have of their own"):
+        about(table, target="returned", key="file")
+
+
 def test_a_time_without_a_key_has_no_lead_time() -> None:
     start = datetime(2024, 1, 1, tzinfo=UTC)
     found = about(shop(at=[start + timedelta(hours=row) for row in range(N)]).drop("id"), target="returned", key=None)

@@ -18,8 +18,10 @@ from msgspec.structs import replace
 from boucle.data.lines import LineEnd, cut, first_record
 from boucle.data.records import CsvFormat
 from boucle.kernel import trees
+from boucle.kernel.digests import canonical_json
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput, NotFound, Unavailable
 from boucle.kernel.progress import Silent
+from boucle.packaging.api import read_manifest
 from boucle.serving.batch.records import BatchReport
 from boucle.serving.batch.run import predict_table
 
@@ -58,6 +60,17 @@ def test_a_table_of_any_kind_is_answered_as_by_hand(
     assert found["label"].to_list() == ["late" if one >= 0.5 else "on time" for one in expected]
     assert found["prediction_id"].n_unique() == 50
     assert found["prediction_id"][0] == f"{report.batch}/0-0"
+
+
+def test_a_bundle_whose_key_would_be_hidden_is_refused(bundles: ModuleType, table: Table, tmp_path: Path) -> None:
+    """Such were made once."""
+    folder = bundles.write_bundle(tmp_path / "bundle")
+    manifest = read_manifest(folder)
+    manifest = replace(manifest, signature=replace(manifest.signature, key="prediction_id"))
+    (folder / "boucle.json").write_bytes(canonical_json(manifest))
+    rows = written(table(5).rename({"flight_id": "prediction_id"}), tmp_path / "t.csv")
+    with pytest.raises(InvalidInput, match="column 'prediction_id' is a column that predictions have of their own"):
+        predict_table(rows, folder, trees.digest_folder(folder), progress=Silent())
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -23,6 +23,7 @@ from boucle.data.proposed_leaks import LeakFacts, look_for_leaks, mark_leaks
 from boucle.data.records import CsvFormat, Task
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Progress
+from boucle.packaging.roles import RESERVED
 from boucle.project.needs import Needs
 from boucle.project.problems import did_you_mean, listed
 from boucle.project.proposal.division import Division, divide
@@ -192,7 +193,7 @@ def _ask_roles(
 ) -> tuple[Needs, Division, list[str]]:
     """Time and key; a time that the rows can't be parted by is not proposed."""
     warnings: list[str] = []
-    times = time_candidates(columns, needs.target)
+    times = [name for name in time_candidates(columns, needs.target) if name not in RESERVED]
     task = task_of(rows[needs.target], needs.task)
     parted = {name: divide(rows, needs.target, task, name) for name in times}
     fitting = [name for name in times if isinstance(parted[name], Division)]
@@ -205,6 +206,8 @@ def _ask_roles(
     def refuse_time(answer: Plain) -> str | None:
         if answer not in facts:
             return f"there is no column `{answer}`{did_you_mean(str(answer), list(facts))}"
+        if answer in RESERVED:
+            return _HIDDEN.format(answer)
         if answer not in times:
             return f"`{answer}` does not hold a timestamp in every row; write `none` or {listed(times) or 'nothing'}"
         found = parted[str(answer)]
@@ -219,12 +222,14 @@ def _ask_roles(
     needs = replace(needs, time=None if answer is None else str(answer))
     division = parted[needs.time] if needs.time else Division(None)
     assert isinstance(division, Division)
-    keys = key_candidates(columns, needs.target, needs.time)
+    keys = [name for name in key_candidates(columns, needs.target, needs.time) if name not in RESERVED]
 
     def refuse_key(answer: Plain) -> str | None:
         column = facts[str(answer)]
         if answer in (needs.target, needs.time):
             return f"`{answer}` has another role already"
+        if answer in RESERVED:
+            return _HIDDEN.format(answer)
         if column.nulls:
             return f"`{answer}` has no value in {column.nulls:,} rows; a key is in every row"
         if column.distinct < column.rows:
@@ -238,6 +243,9 @@ def _ask_roles(
         )
     )  # fmt: skip
     return replace(needs, key=None if answer is None else str(answer)), division, warnings
+
+
+_HIDDEN = "`{}` is a column that predictions have of their own: rename it in the table"
 
 
 def _leaks(

@@ -19,12 +19,11 @@ from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import write_atomic
 from boucle.packaging.bundle import Predictor, open_bundle
 from boucle.packaging.records import Signature
+from boucle.packaging.roles import FILE, PREDICTION_ID
 from boucle.serving.batch.read import Columns, places_of, read_piece
 from boucle.serving.batch.records import BadRow, Part, Piece, Plan
 from boucle.serving.question import Checked, Question, check
 
-PREDICTION_ID: Final = "prediction_id"
-FILE: Final = "file"
 TOLD: Final = 20
 """So many bad rows are named where none may be left out."""
 _ROW = re.compile(r", row 0(?=[: ])")

@@ -15,6 +15,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.progress import Progress
 from boucle.packaging.bundle import open_bundle
+from boucle.packaging.roles import check_roles
 from boucle.serving.batch.ask import TOLD, begin_process, columns_of, finished, part_file, predict_apart, predict_piece
 from boucle.serving.batch.plan import PIECE_ROWS, make_plan
 from boucle.serving.batch.records import BadRow, BatchReport, Part, Piece, Plan
@@ -45,6 +46,7 @@ def predict_table(
     table = table.absolute()
     out = _out(table, out)
     predictor = open_bundle(bundle)
+    check_roles(predictor.signature)  # of a bundle that an older Boucle made
     plan = make_plan(
         table,
         predictor.signature,
