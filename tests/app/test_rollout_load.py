@@ -192,7 +192,7 @@ def test_every_worker_draws_the_same_canary(serving_home: Home) -> None:
     folder = serving_home.path.parent / "canary"
     with Store.open(serving_home.path) as store:
         other = written_out(store, 2, serving_home.keep(store, folder, 1.0), project_id="flights", endpoint="flights")
-        traffic = deploy_canary(store, "flights", other, weight=25.0)
+        traffic = deploy_canary(store, "flights", other, project_id="flights", weight=25.0)
     with serving(serving_home) as (url, _):
         parts = urlsplit(url)
         got: Counter[str] = Counter()

@@ -244,6 +244,7 @@ LEFT = {
     "blobs/present/<any>": "blobs/present/99999999-1-1",
     "blobs/use.lock*": "blobs/use.lock",
     "cache/work/**": "cache/work/99999999-a/file",
+    "serving/.deploying.lock*": "serving/.deploying.lock",
     "serving/<endpoint>/traffic.lock*": "serving/orders/traffic.lock",
     "serving/<endpoint>/server.lock": "serving/orders/server.lock",
     "serving/<endpoint>/counters/slot-<any>": "serving/orders/counters/slot-00",

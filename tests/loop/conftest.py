@@ -3,6 +3,7 @@
 A function says day by day what the label follows. `kind` is a category without meaning. Labels come two days late.
 """
 
+import importlib.util
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import pytest
 from living import Living
 
 from boucle.kernel.progress import Silent
+from boucle.kernel.store import Store
+from boucle.models.records import ModelVersion
 from boucle.project.context import open_context
 from boucle.project.lifecycle import run_project
 
@@ -145,3 +148,15 @@ def living(world: World, ran: Path, tmp_path: Path, request: pytest.FixtureReque
     found = Living(folder)
     yield found
     found.close()
+
+
+@pytest.fixture
+def make(store: Store, tmp_path: Path) -> Callable[..., ModelVersion]:
+    """Registers a version: `make("name", 0.71)`."""
+    path = Path(__file__).parents[1] / "governance" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("governed", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda name, auc: module.make_candidate(store, tmp_path / name, name, auc).version

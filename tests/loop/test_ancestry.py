@@ -3,6 +3,7 @@
 import json
 import platform
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.loop.ancestry import Ancestry, Branch, ancestry
 from boucle.loop.openlineage import events
-from boucle.models.api import get_version
+from boucle.loop.rollout import By, deploy_canary, deploy_champion, deploy_shadow
+from boucle.models.api import create_model, create_version, get_version
 from boucle.runs.experiments import create_experiment
 from boucle.runs.lifecycle import change, creation
 from boucle.runs.logged_models import create_logged_model
@@ -63,6 +65,35 @@ def test_a_deployment_leads_back_to_its_data_and_the_data_to_the_deployment(home
         assert [one.name for one in by_alias.made_from] == [version.name]
         assert kinds(by_alias.led_to) == {"deployment"}
         assert ancestry(store, "orders", version.name).kind == "version"
+
+
+def test_lineage_tells_every_role_and_only_of_the_model_that_answers(store: Store, make: Callable[..., Any]) -> None:
+    for name in ("one", "two", "three"):
+        make(name, 0.7)
+    first = get_version(store, "flights", "flights", 1)
+    create_model(store, project_id="flights", name="copy", author="person:eve")
+    create_version(
+        store,
+        project_id="flights",
+        model="copy",
+        bundle_digest=first.bundle_digest,
+        author="person:eve",
+        source=None,
+    )
+    by = By(project_id="flights", actor="person:ada")
+    deploy_champion(store, by, "eu", "flights", 1)
+    deploy_canary(store, by, "eu", "flights", 2, percent=10)
+    deploy_shadow(store, by, "eu", "flights", 3)
+
+    def led_to(what: str) -> list[str]:
+        return [one.name for one in ancestry(store, "flights", what).led_to if one.kind == "deployment"]
+
+    assert [led_to(f"flights/{number}") for number in (1, 2, 3)] == [["eu"], ["eu"], ["eu"]]
+    assert led_to("copy/1") == []
+    made_from = [one.name for one in ancestry(store, "flights", "eu").made_from]
+    assert made_from == ["flights/1", "flights/2", "flights/3"]
+    with pytest.raises(NotFound, match="nothing is called 'eu' in project 'other'"):
+        ancestry(store, "other", "eu")
 
 
 @pytest.mark.slow

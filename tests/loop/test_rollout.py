@@ -1,11 +1,11 @@
 """Deploying and rolling back: what governance permits goes to an endpoint, and the audit log tells of it."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from boucle.governance import api as governance
 from boucle.governance.records import Objective, Policy
@@ -16,23 +16,13 @@ from boucle.kernel.store import Store
 from boucle.loop import rollout
 from boucle.loop.rollout import By
 from boucle.models import api as models
+from boucle.serving.api import deploy as serving_deploy
 from boucle.serving.api import endpoints, read_traffic
+from boucle.serving.traffic import write_traffic
 
 BY = By(project_id="flights", actor="person:ada", reason="a try")
 GOOD = Policy(objectives=[Objective(metric="auc_roc", at_least=0.6)])
 Make = Callable[..., Any]
-
-
-@pytest.fixture
-def make(store: Store, tmp_path: Path) -> Make:
-    """Registers a version: `make("name", 0.71)`."""
-    path = Path(__file__).parents[1] / "governance" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("governed", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda name, auc: module.make_candidate(store, tmp_path / name, name, auc).version
 
 
 @pytest.fixture
@@ -42,6 +32,20 @@ def governed(store: Store, make: Make) -> Store:
         make(name, auc)
     governance.set_policy(store, local_principal(), project_id="flights", model="flights", policy=GOOD)
     return store
+
+
+def elsewhere(store: Store, project: str) -> None:
+    """A model flights of another project, under no policy, with the files of the first version."""
+    version = models.get_version(store, "flights", "flights", 1)
+    models.create_model(store, project_id=project, name="flights", author="person:eve")
+    models.create_version(
+        store,
+        project_id=project,
+        model="flights",
+        bundle_digest=version.bundle_digest,
+        author="person:eve",
+        source=None,
+    )
 
 
 def told(store: Store) -> list[tuple[str, str, Any]]:
@@ -218,3 +222,94 @@ def test_what_an_endpoint_answers_with_is_not_deleted(store: Store, make: Make) 
     rollout.take_away(store, BY, "elsewhere", "shadow")
     rollout.delete_version(store, BY, "flights", 3)
     assert [one.number for one in models.list_versions(store, "flights", "flights")] == [1, 2]
+
+
+def test_an_endpoint_is_the_projects_that_deployed_to_it_first(governed: Store) -> None:
+    rollout.deploy_champion(governed, BY, "flights", "flights", 1)
+    rollout.deploy_champion(governed, BY, "flights", "flights", 2)
+    elsewhere(governed, "other")
+    before, theirs = read_traffic(governed.home, "flights"), By(project_id="other", actor="person:eve")
+    assert before.project == "flights"
+    tries: dict[str, Callable[[], object]] = {
+        "deploy": lambda: rollout.deploy_champion(governed, theirs, "flights", "flights", 1),
+        "canary": lambda: rollout.deploy_canary(governed, theirs, "flights", "flights", 1, percent=10),
+        "shadow": lambda: rollout.deploy_shadow(governed, theirs, "flights", "flights", 1),
+        "roll back": lambda: rollout.roll_back(governed, theirs, "flights"),
+        "take away": lambda: rollout.take_away(governed, theirs, "flights", "canary"),
+    }
+    rollout.deploy_canary(governed, BY, "flights", "flights", 1, percent=10)
+    before = read_traffic(governed.home, "flights")
+    for name, attempt in tries.items():
+        with pytest.raises(Refused, match="'flights' belongs to the project 'flights'") as refused:
+            attempt()
+        assert "boucle deploy VERSION --to ANOTHER_ENDPOINT" in str(refused.value.hint), name
+    assert read_traffic(governed.home, "flights") == before
+    move = models.alias(governed, "other", "flights", "champion")
+    assert move is None
+    assert rollout.deploy_champion(governed, theirs, "theirs", "flights", 1).project == "other"
+
+
+def test_an_endpoint_of_an_older_record_is_the_projects_that_had_its_champion_first(governed: Store) -> None:
+    rollout.deploy_champion(governed, BY, "flights", "flights", 1)
+    elsewhere(governed, "other")  # with the same files under the same name and number
+    write_traffic(governed.home, replace(read_traffic(governed.home, "flights"), project=None))
+    with pytest.raises(Refused, match="belongs to the project 'flights'"):
+        rollout.deploy_champion(governed, By(project_id="other", actor="person:eve"), "flights", "flights", 1)
+    assert rollout.deploy_champion(governed, BY, "flights", "flights", 2).project == "flights"
+
+
+def test_what_another_project_serves_keeps_no_version_from_going(governed: Store) -> None:
+    elsewhere(governed, "other")
+    rollout.deploy_champion(governed, BY, "eu", "flights", 1)
+    rollout.delete_version(governed, By(project_id="other", actor="person:eve"), "flights", 1)
+
+
+def test_a_model_that_an_endpoint_answers_with_keeps_its_name(store: Store, make: Make) -> None:
+    """Or its versions would not be known as those that answer, and could be deleted."""
+    make("one", 0.7)
+    make("two", 0.7)
+    rollout.deploy_champion(store, BY, "flights", "flights", 1)
+    rollout.deploy_canary(store, BY, "flights", "flights", 2, percent=10)
+    with pytest.raises(Refused, match="version 1 of 'flights' answers at endpoint 'flights'") as refused:
+        rollout.rename_model(store, BY, "flights", "delays")
+    assert refused.value.hint == ("let another one answer there first: boucle deploy ANOTHER_MODEL/NUMBER --to flights")
+    assert models.get_model(store, "flights", "flights").name == "flights"
+    copied(store, "delays", 1)
+    rollout.rename_model(store, BY, "delays", "late")
+    assert models.get_model(store, "flights", "late").name == "late"
+
+
+def test_a_version_is_not_deleted_while_it_is_being_deployed(store: Store, make: Make) -> None:
+    """Between its permit and the traffic file, which says that it answers."""
+    make("one", 0.7)
+    make("two", 0.7)
+    rollout.deploy_champion(store, BY, "eu", "flights", 1)
+    ended: list[object] = []
+
+    def delete() -> None:
+        try:
+            ended.append(rollout.delete_version(store, BY, "flights", 2))
+        except Refused as error:
+            ended.append(error)
+
+    deleting = Thread(target=delete)
+
+    def permitted(_: bool) -> None:
+        deleting.start()
+        deleting.join(0.3)
+        assert ended == []
+
+    version = models.get_version(store, "flights", "flights", 2)
+    serving_deploy(
+        store,
+        project_id="flights",
+        number=2,
+        bundle_digest=version.bundle_digest,
+        endpoint="eu",
+        model="flights",
+        permitted=permitted,
+    )
+    deleting.join(30)
+    [refused] = ended
+    assert isinstance(refused, Refused)
+    assert "version 2 of 'flights' answers at endpoint 'eu'" in refused.message

@@ -49,7 +49,7 @@ def frames(store: Store, endpoint: Endpoint) -> list[PredictionFrame]:
 
 def test_a_canary_answers_its_keys_and_is_logged_as_one(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
     other = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
-    traffic = deploy_canary(store, "flights", other, weight=30.0)
+    traffic = deploy_canary(store, "flights", other, project_id="flights", weight=30.0)
     endpoint.refresh()
     assert endpoint.versions() == [1, 2]
     for turn in range(2):
@@ -65,7 +65,7 @@ def test_a_key_that_is_a_number_meets_the_version_that_its_text_meets(
     store: Store, endpoint: Endpoint, deployer: Deploy
 ) -> None:
     other = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
-    deploy_canary(store, "flights", other, weight=50.0)
+    deploy_canary(store, "flights", other, project_id="flights", weight=50.0)
     endpoint.refresh()
     met = [ask(endpoint, f"number/{key}", key).number for key in range(40)]
     assert set(met) == {1, 2}
@@ -80,13 +80,18 @@ def test_a_canary_with_other_columns_is_refused(
     monkeypatch.setattr(bundles, "SIGNATURE", fewer)
     other = written_out(store, 2, deployer.keep(2.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
     with pytest.raises(InvalidInput, match=r"version 2 has other outputs than version 1.*they differ in label"):
-        deploy_canary(store, "flights", other, weight=10.0)
+        deploy_canary(store, "flights", other, project_id="flights", weight=10.0)
 
 
 def test_a_shadow_is_asked_compared_and_logged(
     store: Store, endpoint: Endpoint, deployer: Deploy, bundles: ModuleType
 ) -> None:
-    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
+    deploy_shadow(
+        store,
+        "flights",
+        written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"),
+        project_id="flights",
+    )  # type: ignore[attr-defined]
     endpoint.refresh()
     assert endpoint.versions() == [1]
     assert ask(endpoint, "one").number == 1
@@ -106,7 +111,7 @@ def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
 ) -> None:
     shadow = written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights")  # type: ignore[attr-defined]
     (serving_root(store.home) / shadow.path / "model.treelite").unlink()
-    traffic = deploy_shadow(store, "flights", shadow)
+    traffic = deploy_shadow(store, "flights", shadow, project_id="flights")
     endpoint.refresh()
     ack = read_ack(store.home, "flights")
     assert ack is not None
@@ -116,7 +121,12 @@ def test_a_shadow_that_cannot_be_loaded_keeps_nobody_from_answering(
 
 
 def test_a_shadow_that_fails_shows_to_nobody(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
-    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
+    deploy_shadow(
+        store,
+        "flights",
+        written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"),
+        project_id="flights",
+    )  # type: ignore[attr-defined]
     endpoint.refresh()
     lineup = endpoint.lineup
     assert lineup is not None
@@ -130,7 +140,12 @@ def test_a_shadow_that_fails_shows_to_nobody(store: Store, endpoint: Endpoint, d
 
 
 def test_what_waits_for_a_shadow_is_bounded_in_bytes(store: Store, endpoint: Endpoint, deployer: Deploy) -> None:
-    deploy_shadow(store, "flights", written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"))  # type: ignore[attr-defined]
+    deploy_shadow(
+        store,
+        "flights",
+        written_out(store, 2, deployer.keep(1.0), project_id="flights", endpoint="flights"),
+        project_id="flights",
+    )  # type: ignore[attr-defined]
     endpoint.refresh()
     lineup = endpoint.lineup
     assert lineup is not None

@@ -18,6 +18,9 @@ from boucle.models.records import ModelVersion
 from boucle.runs import origins
 from boucle.runs.store import find as find_run
 from boucle.serving.api import endpoints, read_traffic
+from boucle.serving.owner import owner
+from boucle.serving.records import Deployment
+from boucle.serving.rollout import deployments
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _DEEPEST: Final = 12
@@ -116,7 +119,7 @@ class _Graph:
                 return Thing("bundle", what)
             if origins.runs_of_data(self._conn, self._project, what):
                 return Thing("data", what)
-        if what in endpoints(self._store.home):
+        if what in endpoints(self._store.home) and self._deployed(what):
             return Thing("deployment", what)
         prints = origins.fingerprints_named(self._conn, self._project, what)
         if len(prints) == 1:
@@ -153,10 +156,7 @@ class _Graph:
                 move = registry.newest_move(self._conn, self._project, model, alias)
                 return [Thing("version", f"{model}/{move.number}")] if move and move.number is not None else []
             case "deployment":
-                champion = read_traffic(self._store.home, of.name).champion
-                versions = self._versions("bundle_digest", champion.bundle_digest)
-                mine = [one for one in versions if one.number == champion.number and one.model == of.name] or versions
-                return [_named(one) for one in mine] or [Thing("bundle", champion.bundle_digest)]
+                return [self._deployed_version(of.name, one) for one in self._deployed(of.name)]
         return []
 
     def after(self, of: Thing) -> list[Thing]:
@@ -235,12 +235,24 @@ class _Graph:
         return known_version(self._conn, self._project, model, int(number))
 
     def _endpoints(self, version: ModelVersion) -> list[str]:
-        found = []
-        for name in endpoints(self._store.home):
-            champion = read_traffic(self._store.home, name).champion
-            if champion.bundle_digest == version.bundle_digest and champion.number == version.number:
-                found.append(name)
-        return found
+        named = _named(version)
+        return [
+            name
+            for name in endpoints(self._store.home)
+            if named in [self._deployed_version(name, one) for one in self._deployed(name)]
+        ]
+
+    def _deployed(self, endpoint: str) -> list[Deployment]:
+        """Champion, canary and shadow; none of another project's endpoint."""
+        traffic = read_traffic(self._store.home, endpoint)
+        return deployments(traffic) if owner(self._conn, traffic) in (None, self._project) else []
+
+    def _deployed_version(self, endpoint: str, one: Deployment) -> Thing:
+        """The version that a deployment is of; its bundle, if that version is no more."""
+        for version in self._versions("bundle_digest", one.bundle_digest):
+            if (version.model, version.number) == (one.model or endpoint, one.number):
+                return _named(version)
+        return Thing("bundle", one.bundle_digest)
 
 
 def _named(version: ModelVersion) -> Thing:

@@ -21,6 +21,7 @@ from boucle.monitoring.records import Window
 from boucle.project.context import Context
 from boucle.serving.api import endpoints, log_folder, parts, read_traffic
 from boucle.serving.log_parts import day_of, read_bound
+from boucle.serving.owner import project_of
 from boucle.serving.service_log import KEPT_DAYS, now_s
 
 GRACE_DAYS = 1
@@ -146,6 +147,8 @@ def _charges(context: Context) -> Iterator[_Charge]:
     seen = set()
     for endpoint in endpoints(context.home):
         traffic = read_traffic(context.home, endpoint)
+        if project_of(store, traffic) not in (None, name):
+            continue
         canary = [] if traffic.canary is None else [traffic.canary.deployment]
         for one in (traffic.champion, *canary):
             found = _Charge(f"at {endpoint}", one.model or endpoint, one.number, one.bundle_digest)

@@ -10,12 +10,14 @@ from msgspec import Struct
 
 from boucle.governance import api as governance
 from boucle.governance.api import permit_deployment, refuse_other_model, set_alias, tell_of_endpoint
+from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version, list_versions
 from boucle.models.records import CHAMPION
 from boucle.packaging.manifest import read_manifest
 from boucle.serving import api as serving
+from boucle.serving.owner import project_of, refuse_other
 from boucle.serving.records import Deployment, Role, Traffic
 from boucle.serving.rollout import deployments
 from boucle.serving.traffic import read_traffic, serving_root
@@ -73,7 +75,9 @@ def deploy_canary(
             _permit(store, by, endpoint, model, number, canary=percent)
 
     deployment = _deployment(store, by, endpoint, model, number)
-    return serving.deploy_canary(store, endpoint, deployment, weight=percent, key=key, permitted=permitted)
+    return serving.deploy_canary(
+        store, endpoint, deployment, project_id=by.project_id, weight=percent, key=key, permitted=permitted
+    )
 
 
 def deploy_shadow(store: Store, by: By, endpoint: str, model: str, number: int) -> Traffic:
@@ -81,9 +85,11 @@ def deploy_shadow(store: Store, by: By, endpoint: str, model: str, number: int) 
 
     def permitted(changes: bool) -> None:
         if changes:
+            get_version(store, by.project_id, model, number)  # in the turn of those who delete
             _tell(store, by, endpoint, "shadow", {"model": model, "number": number})
 
-    return serving.deploy_shadow(store, endpoint, _deployment(store, by, endpoint, model, number), permitted=permitted)
+    deployment = _deployment(store, by, endpoint, model, number)
+    return serving.deploy_shadow(store, endpoint, deployment, project_id=by.project_id, permitted=permitted)
 
 
 def roll_back(store: Store, by: By, endpoint: str, number: int | None = None) -> Traffic:
@@ -92,6 +98,7 @@ def roll_back(store: Store, by: By, endpoint: str, number: int | None = None) ->
     A permit under the policy still in force counts again; otherwise the gates are asked.
     """
     traffic = read_traffic(store.home, endpoint)
+    refuse_other(store, traffic, by.project_id)
     champion = traffic.champion
     now = None if champion.model is not None else alias(store, by.project_id, endpoint, CHAMPION)
     if number is None and now is not None and now.number != champion.number:
@@ -111,7 +118,7 @@ def take_away(store: Store, by: By, endpoint: str, role: Role) -> Traffic:
             details = {"model": deployment.model or endpoint, "number": deployment.number, "role": role}
             _tell(store, by, endpoint, "withdraw", details)
 
-    return serving.withdraw(store.home, endpoint, role, permitted=permitted)
+    return serving.withdraw(store, endpoint, role, project_id=by.project_id, permitted=permitted)
 
 
 def _deployment(store: Store, by: By, endpoint: str, model: str, number: int) -> Deployment:
@@ -176,22 +183,38 @@ def _tell(store: Store, by: By, endpoint: str, action: str, details: dict[str, o
 def delete_version(store: Store, by: By, model: str, number: int) -> None:
     """Take a version away. Refused with the endpoint's name while one answers with it, as `governance` else."""
     version = get_version(store, by.project_id, model, number)
-    _refuse_served(store, model, {number: version.bundle_digest})
-    governance.delete_version(store, project_id=by.project_id, model=model, number=number, actor=by.actor)
+    with serving.standstill(store.home):
+        _refuse_served(store, by, model, {number: version.bundle_digest}, f"boucle deploy {model}/NUMBER")
+        governance.delete_version(store, project_id=by.project_id, model=model, number=number, actor=by.actor)
 
 
 def delete_model(store: Store, by: By, model: str) -> None:
     """Take a model away with its versions. Refused with the endpoint's name while one answers with any of them."""
-    found = {one.number: one.bundle_digest for one in list_versions(store, by.project_id, model)}
-    _refuse_served(store, model, found)
-    governance.delete_model(store, project_id=by.project_id, model=model, actor=by.actor)
+    with serving.standstill(store.home):
+        _refuse_served(store, by, model, _digests(store, by, model), "boucle deploy ANOTHER_MODEL/NUMBER")
+        governance.delete_model(store, project_id=by.project_id, model=model, actor=by.actor)
 
 
-def _refuse_served(store: Store, model: str, digests: Mapping[int, str | None]) -> None:
+def rename_model(store: Store, by: By, model: str, new_name: str) -> None:
+    """Give a model another name. Refused with the endpoint's name while one answers with any of its versions: what
+    answers is known by the name."""
+    with serving.standstill(store.home):
+        _refuse_served(store, by, model, _digests(store, by, model), "boucle deploy ANOTHER_MODEL/NUMBER")
+        governance.rename_model(store, project_id=by.project_id, model=model, new_name=new_name, actor=by.actor)
+
+
+def _digests(store: Store, by: By, model: str) -> dict[int, Digest]:
+    return {one.number: one.bundle_digest for one in list_versions(store, by.project_id, model)}
+
+
+def _refuse_served(store: Store, by: By, model: str, digests: Mapping[int, Digest], instead: str) -> None:
     for endpoint in serving.endpoints(store.home):
-        for one in deployments(read_traffic(store.home, endpoint)):
+        traffic = read_traffic(store.home, endpoint)
+        if project_of(store, traffic) not in (None, by.project_id):
+            continue
+        for one in deployments(traffic):
             if (one.model or endpoint) == model and digests.get(one.number, "") == one.bundle_digest:
                 raise Refused(
                     f"version {one.number} of {model!r} answers at endpoint {endpoint!r}",
-                    hint=f"let another one answer there first: boucle deploy VERSION --to {endpoint}",
+                    hint=f"let another one answer there first: {instead} --to {endpoint}",
                 )

@@ -26,6 +26,7 @@ __all__ = [
     "describe_model",
     "describe_version",
     "ever_pointed_at",
+    "first_project_of",
     "get_kept",
     "get_model",
     "get_version",
@@ -216,6 +217,11 @@ def get_kept(store: Store, project_id: str, model: str, number: int) -> ModelVer
     """One version, also one that was deleted: what it was made of is kept. NotFound if the number was never given."""
     kept = store.read(lambda conn: tables.find_kept(conn, project_id, model, number))
     return kept or get_version(store, project_id, model, number)
+
+
+def first_project_of(conn: Connection, model: str, number: int, bundle_digest: Digest) -> str | None:
+    """The project that first had this version of a model with this bundle, deleted ones too; None if none had."""
+    return tables.first_project_of(conn, model, number, bundle_digest)
 
 
 def list_models(store: Store, project_id: str) -> list[RegisteredModel]:

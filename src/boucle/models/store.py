@@ -127,6 +127,21 @@ def find_same(
     return rows[0] if rows else None
 
 
+def first_project_of(conn: Connection, model: str, number: int, bundle_digest: Digest) -> str | None:
+    """The project that first had this version of a model with this bundle, deleted ones too; None if none had."""
+    query = (
+        select(model_versions.c.project_id)
+        .where(
+            model_versions.c.model == model,
+            model_versions.c.number == number,
+            model_versions.c.bundle_digest == bundle_digest,
+        )
+        .order_by(model_versions.c.created_at, model_versions.c.project_id)
+        .limit(1)
+    )
+    return conn.execute(query).scalar()
+
+
 def all_versions(conn: Connection, project_id: str, model: str) -> list[ModelVersion]:
     """Every version, oldest first."""
     return _versions(conn, project_id, model)

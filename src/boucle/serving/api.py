@@ -6,7 +6,7 @@ The worker imports `boucle.serving.endpoint` and `boucle.serving.prediction_log`
 from boucle.serving.care import broken_parts, broken_traffic, collectable, damaged_log
 from boucle.serving.client import InferClient
 from boucle.serving.counters import wait_logged
-from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, guard, withdraw, written_out
+from boucle.serving.deploy import deploy, deploy_canary, deploy_shadow, guard, standstill, withdraw, written_out
 from boucle.serving.holding import hold
 from boucle.serving.log_parts import parts
 from boucle.serving.meter import by_version, of_shadow, p95_ms, since, unanswered
@@ -66,6 +66,7 @@ __all__ = [
     "segment_file",
     "segments_of",
     "since",
+    "standstill",
     "unanswered",
     "wait_acknowledged",
     "wait_logged",

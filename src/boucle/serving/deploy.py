@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the store loads the database, which a program that only ser
 
 Permitted = Callable[[bool], object]
 """Raises if a change may not be, and tells the audit log of it if it may; called with whether there is one."""
+_LOCK: Final = ".deploying.lock"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -47,7 +48,7 @@ def deploy(
     """Make a version the champion of an endpoint (named as the project, if no name is given).
 
     Its canary and its shadow stay, unless they are this version. Returns at once, see `wait_acknowledged`. The version
-    that is deployed already changes nothing.
+    that is deployed already changes nothing. Refused, as all that follows, if the endpoint is another project's.
     """
     endpoint = endpoint or project_id
     check_name(endpoint)
@@ -59,7 +60,7 @@ def deploy(
             return Traffic(endpoint=endpoint, generation=0, champion=champion)
         return rollout.with_champion(traffic, champion)
 
-    return _change(store.home, endpoint, rule, permitted)
+    return _change(store, project_id, endpoint, rule, permitted)
 
 
 def deploy_canary(
@@ -67,6 +68,7 @@ def deploy_canary(
     endpoint: str,
     deployment: Deployment,
     *,
+    project_id: str,
     weight: float,
     key: str | None = None,
     permitted: Permitted | None = None,
@@ -81,23 +83,29 @@ def deploy_canary(
         _refuse_other_columns(store.home, traffic, deployment)
         return rollout.with_canary(traffic, Canary(deployment=deployment, weight=weight, key=key))
 
-    return _change(store.home, endpoint, rule, permitted)
+    return _change(store, project_id, endpoint, rule, permitted)
 
 
 def deploy_shadow(
-    store: "Store", endpoint: str, deployment: Deployment, *, permitted: Permitted | None = None
+    store: "Store", endpoint: str, deployment: Deployment, *, project_id: str, permitted: Permitted | None = None
 ) -> Traffic:
     """Have a deployment asked what the others answer, unheard."""
 
     def rule(traffic: Traffic | None) -> Traffic:
         return rollout.with_shadow(_known(endpoint, traffic), deployment)
 
-    return _change(store.home, endpoint, rule, permitted)
+    return _change(store, project_id, endpoint, rule, permitted)
 
 
-def withdraw(home: Path, endpoint: str, role: Role, *, permitted: Permitted | None = None) -> Traffic:
+def withdraw(
+    store: "Store", endpoint: str, role: Role, *, project_id: str, permitted: Permitted | None = None
+) -> Traffic:
     """Take the canary or the shadow away; NotFound if there is none."""
-    return _change(home, endpoint, lambda traffic: rollout.without(_known(endpoint, traffic), role), permitted)
+
+    def rule(traffic: Traffic | None) -> Traffic:
+        return rollout.without(_known(endpoint, traffic), role)
+
+    return _change(store, project_id, endpoint, rule, permitted)
 
 
 def written_out(
@@ -119,13 +127,17 @@ def guard(store: "Store", project_id: str, endpoint: str) -> Traffic:
     """Have an endpoint load nothing that the policies in force now ask a signature for, unless it is there.
 
     Refused, with nothing changed, if one of its deployments lacks it. What was asked for at deploying stays asked for.
+    The policies are those of the project that the endpoint belongs to, `project_id` if nobody knows that.
     """
-    read_traffic(store.home, endpoint)  # one that is lost or damaged is not for this to write anew
+    from boucle.serving.owner import project_of
+
+    # one that is lost or damaged is not for this to write anew
+    project = project_of(store, read_traffic(store.home, endpoint)) or project_id
 
     def rule(traffic: Traffic | None) -> Traffic:
-        return rollout.guarded(_known(endpoint, traffic), lambda one: _signed(store, project_id, endpoint, one))
+        return rollout.guarded(_known(endpoint, traffic), lambda one: _signed(store, project, endpoint, one))
 
-    return _change(store.home, endpoint, rule, None)
+    return _change(store, project, endpoint, rule, None)
 
 
 def _signed(store: "Store", project_id: str, endpoint: str, deployment: Deployment) -> Deployment:
@@ -141,16 +153,31 @@ def _signed(store: "Store", project_id: str, endpoint: str, deployment: Deployme
     return signed
 
 
+def standstill(home: Path) -> turn:
+    """Nothing is deployed or withdrawn while this is held: for what must not be while a version answers."""
+    make_folder(serving_root(home))
+    return turn(serving_root(home) / _LOCK)
+
+
 def _change(
-    home: Path, endpoint: str, rule: Callable[[Traffic | None], Traffic], permitted: Permitted | None
+    store: "Store",
+    project_id: str,
+    endpoint: str,
+    rule: Callable[[Traffic | None], Traffic],
+    permitted: Permitted | None,
 ) -> Traffic:
     """Replace the traffic file by what the rule makes of it, as the next generation, if that differs and is permitted.
 
     All in one turn, so that the audit log tells of changes in the order in which they came about.
     """
+    from boucle.serving.owner import refuse_other
+
+    home = store.home
     make_folder(endpoint_folder(home, endpoint))
-    with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
+    with turn(serving_root(home) / _LOCK, shared=True), turn(endpoint_folder(home, endpoint) / "traffic.lock"):
         before = _before(home, endpoint)
+        if before is not None:
+            refuse_other(store, before, project_id)
         after = rule(before)
         if permitted is not None:
             permitted(after != before)
@@ -159,7 +186,7 @@ def _change(
         # Past whatever the server acknowledged, also where the file was lost: its old answer must not pass for the new.
         ack = read_ack(home, endpoint)
         last = max(before.generation if before else 0, ack.generation if ack else 0)
-        traffic = replace(after, generation=last + 1)
+        traffic = replace(after, generation=last + 1, project=project_id)
         write_traffic(home, traffic)
         reach("traffic.written")
     return traffic

@@ -46,6 +46,8 @@ class Traffic(Struct, frozen=True, kw_only=True):
     """Is asked what the others answered, for comparison only."""
     before: list[Deployment] = field(default_factory=list)
     """Those that were champion before, oldest first: where rolling back leads."""
+    project: str | None = None
+    """Whose it is: the project that deployed to it first. See `boucle.serving.owner` for records that do not say it."""
 
 
 class Served(Struct, frozen=True, kw_only=True):

@@ -69,6 +69,7 @@ KINDS: Final = (
     FileKind("cache/work/**", "files of steps that are running"),
     FileKind("serving/bundles/<digest>/**", "bundles written out for the server; made again from blobs"),
     FileKind("serving/bundles/<digest>.<digest>.sig", "signatures of those bundles; made again from blobs"),
+    FileKind("serving/.deploying.lock*", "keeps a version from being deleted while it is being deployed"),
     FileKind("serving/<endpoint>/traffic.json", "which version the endpoint shall answer with", kept=True),
     FileKind("serving/<endpoint>/traffic.lock*", "makes processes take turns at deploying"),
     FileKind("serving/<endpoint>/ack.json", "which version its worker answers with"),

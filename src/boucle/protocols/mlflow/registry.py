@@ -124,13 +124,10 @@ class _Doors:
         """`POST registered-models/rename`"""
         message = asked(request, Rename)
         needed(name=message.name, new_name=message.new_name.strip())
-        governance.rename_model(
-            self.store,
-            project_id=request.project,
-            model=message.name,
-            new_name=message.new_name,
-            actor=request.principal.name,
-        )
+        from boucle.loop import rollout  # loads NumPy: a sixth of the server's start
+
+        by = rollout.By(project_id=request.project, actor=request.principal.name)
+        rollout.rename_model(self.store, by, message.name, message.new_name)
         return self._told(request, message.new_name)
 
     def delete(self, request: Request) -> Response:
