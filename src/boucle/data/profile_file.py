@@ -65,13 +65,13 @@ def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None)
 
 
 def sample_file(path: Path, most: int = row_sample.ROWS) -> RowSample:
-    """Some rows of a table, the same in any order of its rows; in bounded memory."""
+    """Some rows of a table, each as likely as any other and the same for the same file; in bounded memory."""
     file = table_file.look(path)
     columns = table_file.shapes(file, Silent())
     names = [name for name, shape in columns.items() if shape != "other"]
     known: RowSample | None = None
-    for table in table_file.pieces(file, columns):
-        own = row_sample.sampled(table, names, most)
+    for number, table in enumerate(table_file.pieces(file, columns)):
+        own = row_sample.sampled(table, names, most, number)
         known = own if known is None else row_sample.joined(known, own)
     if known is None:
         raise InvalidInput(f"{path.name} has no rows; a sample needs at least one")
