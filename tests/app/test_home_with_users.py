@@ -16,6 +16,7 @@ from boucle.kernel import audit, trees
 from boucle.kernel.store import Store
 from boucle.models import api as models
 from boucle.runs.api import list_runs
+from boucle.serving.keys import add_key, remove_key
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +82,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         ("models promote m 1", "trainer", "rea"),
         ("models promote m 1 --alias other", "ada", "grace"),
         ("deploy m/1 --to e", None, "rea"),
+        ("keys add e app", "trainer", "rea"),
+        ("keys remove e before", "trainer", "rea"),
+        ("keys open e", "trainer", "rea"),
     ],
 )
 def test_who_changes_the_registry_at_the_home_has_a_token_of_the_role(
@@ -98,7 +102,11 @@ def test_who_changes_the_registry_at_the_home_has_a_token_of_the_role(
             monkeypatch.setenv("BOUCLE_TOKEN", place.tokens[who])
         return run_command(words.split()), " ".join(capsys.readouterr().err.split())
 
-    if "remove" in words:
+    if words.startswith("keys"):
+        add_key(place.folder / ".boucle", "e", "before", per_second=None, now_ms=0)
+    if words.startswith("keys open"):
+        remove_key(place.folder / ".boucle", "e", "before")
+    if "policy remove" in words:
         monkeypatch.setenv("BOUCLE_TOKEN", place.tokens["ada"])
         assert run_command(["models", "policy", "set", "m", "--reviews", "1"]) == 0
     code, told = ended(None)

@@ -19,7 +19,7 @@ from boucle.app.tls import Tls
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.serving.api import ServerProcess, deploy
-from boucle.serving.keys import add_key, keys_file, open_again, remove_key
+from boucle.serving.keys import add_key, keys_file, open_again, read_keys, remove_key
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +86,25 @@ def test_a_key_for_what_is_no_endpoint_yet_is_made_and_told(tmp_path: Path, caps
     assert "There is no endpoint flihgts yet" in capsys.readouterr().out
     assert run_command(["keys", "add", "flihgts", "other", "--json", *home]) == 0
     assert json.loads(capsys.readouterr().out)["known"] is False
+
+
+def test_no_key_changes_that_the_audit_log_cannot_name(tmp_path: Path) -> None:
+    kept = add_key(tmp_path, "eu", "kept", per_second=None, now_ms=0)[1]
+    add_key(tmp_path, "us", "gone", per_second=None, now_ms=0)
+    remove_key(tmp_path, "us", "gone")
+
+    def fail(*_: object) -> None:
+        raise Conflict("no room for the audit log")
+
+    for change in (
+        lambda: add_key(tmp_path, "eu", "app", per_second=None, now_ms=0, permitted=fail),
+        lambda: remove_key(tmp_path, "eu", "kept", permitted=fail),
+        lambda: open_again(tmp_path, "us", permitted=fail),
+    ):
+        with pytest.raises(Conflict, match="no room"):
+            change()
+    assert read_keys(tmp_path, "eu").keys == [kept]
+    assert not read_keys(tmp_path, "us").open
 
 
 def test_a_key_opens_its_endpoint_and_no_other(served: tuple[str, Path]) -> None:

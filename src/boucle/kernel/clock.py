@@ -16,6 +16,7 @@ from boucle.kernel.errors import InvalidInput
 
 VARIABLE: Final = "BOUCLE_CLOCK"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS: Final = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _FIRST: Final = _EPOCH
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Then a compressed time stands still, so that there are centuries for what is counted from it."""
@@ -174,9 +175,9 @@ def to_ms(at: datetime) -> int:
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """The moment that is so many milliseconds after the beginning of 1970.
+    """The moment that is so many milliseconds after the beginning of 1970; what is past the year 9999 is its end.
 
-    >>> from_ms(1002).isoformat()
-    '1970-01-01T00:00:01.002000+00:00'
+    >>> from_ms(1002).isoformat(), from_ms(2**63 - 1).year
+    ('1970-01-01T00:00:01.002000+00:00', 9999)
     """
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MS))

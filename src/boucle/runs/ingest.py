@@ -203,6 +203,11 @@ class _Batch:
     def _artifact(self, record: Artifact) -> None:
         if not _DIGEST.fullmatch(record.blob):
             raise InvalidInput(f"artifact {record.path[:60]!r} names {record.blob[:80]!r}, which is no digest")
+        limits.check_moment(record.at_ms, "at_ms")
+        if not 0 <= record.size <= limits.MAX_INT64:
+            raise InvalidInput(
+                f"artifact {record.path[:60]!r} has {limits.shown(record.size)} bytes; allowed are 0 or more"
+            )
         place = artifacts.place_of_run(self._conn, self._project_id, self.run_id, checked(record.path))
         artifacts.put(self._conn, self._project_id, place, Digest(record.blob), record.size, record.at_ms)
 
@@ -227,5 +232,6 @@ class _Batch:
         )
 
     def _end(self, record: End) -> None:
+        limits.check_moment(record.at_ms, "at_ms")
         mine = (runs.c.seq == self._seq) & (runs.c.status == "running")
         self._conn.execute(update(runs).where(mine).values(status=record.status, ended_ms=record.at_ms))

@@ -6,7 +6,7 @@ predictions and what is needed for them. Only its hash is kept. What is taken aw
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,8 +38,19 @@ def read_keys(home: Path, endpoint: str) -> ApiKeys:
     return read_sealed(keys_file(home, endpoint), ApiKeys, hint=_HINT) or ApiKeys(endpoint=endpoint)
 
 
-def add_key(home: Path, endpoint: str, name: str, *, per_second: float | None, now_ms: int) -> tuple[str, ApiKey]:
-    """A new key of an endpoint: its text, which nobody can tell again, and what is kept of it."""
+def add_key(
+    home: Path,
+    endpoint: str,
+    name: str,
+    *,
+    per_second: float | None,
+    now_ms: int,
+    permitted: Callable[[ApiKey], None] | None = None,
+) -> tuple[str, ApiKey]:
+    """A new key of an endpoint: its text, which nobody can tell again, and what is kept of it.
+
+    Here and below `permitted` is called in the same turn before anything changes: for the audit log.
+    """
     if not name.strip() or not name.isprintable() or len(name) > 100:
         raise InvalidInput(f"a key cannot be called {name[:100]!r}; allowed are 1 to 100 printable characters")
     if per_second is not None and not 0 < per_second <= 1_000_000:
@@ -59,11 +70,13 @@ def add_key(home: Path, endpoint: str, name: str, *, per_second: float | None, n
         key = ApiKey(
             id=key_id, name=name, secret_hash=hash_of(secret), per_second=per_second, place=place, created_ms=now_ms
         )
+        if permitted is not None:
+            permitted(key)
         write_atomic(keys_file(home, endpoint), sealed(replace(known, keys=[*known.keys, key], open=False)))
     return compose(key_id, secret), key
 
 
-def remove_key(home: Path, endpoint: str, name: str) -> ApiKey:
+def remove_key(home: Path, endpoint: str, name: str, *, permitted: Callable[[ApiKey], None] | None = None) -> ApiKey:
     """Take a key away. The last one that goes leaves the endpoint closed, until it is opened."""
     make_folder(endpoint_folder(home, endpoint))
     with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
@@ -74,11 +87,13 @@ def remove_key(home: Path, endpoint: str, name: str) -> ApiKey:
             raise NotFound(
                 f"endpoint {endpoint!r} has no key for {name!r}; known are {names}", hint=f"boucle keys list {endpoint}"
             )
+        if permitted is not None:
+            permitted(key)
         write_atomic(keys_file(home, endpoint), sealed(replace(known, keys=[one for one in known.keys if one != key])))
     return key
 
 
-def open_again(home: Path, endpoint: str) -> None:
+def open_again(home: Path, endpoint: str, *, permitted: Callable[[], None] | None = None) -> None:
     """Let an endpoint be asked without a key. Conflict while it has keys, NotFound if it is not closed."""
     make_folder(endpoint_folder(home, endpoint))
     with turn(endpoint_folder(home, endpoint) / "traffic.lock"):
@@ -91,6 +106,8 @@ def open_again(home: Path, endpoint: str) -> None:
             )
         if known.open or not keys_file(home, endpoint).exists():
             raise NotFound(f"endpoint {endpoint!r} is asked without a key already", hint="boucle endpoints")
+        if permitted is not None:
+            permitted()
         write_atomic(keys_file(home, endpoint), sealed(replace(known, open=True)))
 
 

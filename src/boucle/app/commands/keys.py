@@ -1,11 +1,12 @@
 """`boucle keys`"""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from boucle.app.registry import registry
+from boucle.app.registry import Registry, registry
 from boucle.app.session import AsJson
 
 app = typer.Typer(name="keys", help="Say who may ask an endpoint, and how often.", no_args_is_help=True)
@@ -35,20 +36,18 @@ def add(
     """
     with registry(context, None) as found:
         from boucle.app.console import console, print_json
-        from boucle.governance.api import tell_of_endpoint
         from boucle.kernel.clock import to_ms
         from boucle.serving.keys import add_key
         from boucle.serving.traffic import traffic_file
 
-        now_ms = to_ms(found.store.clock.now())
-        text, key = add_key(found.store.home, endpoint, name, per_second=rate, now_ms=now_ms)
-        tell_of_endpoint(
-            found.store,
-            project_id=found.project_id,
-            endpoint=endpoint,
-            action="add_key",
-            actor=found.principal().name,
-            details={"key": key.id, "name": name, "per_second": rate},
+        tell = _teller(found, endpoint)
+        text, key = add_key(
+            found.store.home,
+            endpoint,
+            name,
+            per_second=rate,
+            now_ms=to_ms(found.store.clock.now()),
+            permitted=lambda key: tell("add_key", {"key": key.id, "name": name, "per_second": rate}),
         )
         known = traffic_file(found.store.home, endpoint).exists()
         if as_json:
@@ -111,17 +110,14 @@ def remove(context: typer.Context, endpoint: Endpoint, name: Name, as_json: AsJs
     """
     with registry(context, None) as found:
         from boucle.app.console import console, print_json
-        from boucle.governance.api import tell_of_endpoint
         from boucle.serving.keys import remove_key
 
-        key = remove_key(found.store.home, endpoint, name)
-        tell_of_endpoint(
-            found.store,
-            project_id=found.project_id,
-            endpoint=endpoint,
-            action="remove_key",
-            actor=found.principal().name,
-            details={"key": key.id, "name": name},
+        tell = _teller(found, endpoint)
+        key = remove_key(
+            found.store.home,
+            endpoint,
+            name,
+            permitted=lambda key: tell("remove_key", {"key": key.id, "name": name}),
         )
         if as_json:
             print_json({"endpoint": endpoint, "name": name, "id": key.id})
@@ -139,19 +135,25 @@ def open_(context: typer.Context, endpoint: Endpoint, as_json: AsJson = False) -
     """
     with registry(context, None) as found:
         from boucle.app.console import console, print_json
-        from boucle.governance.api import tell_of_endpoint
         from boucle.serving.keys import open_again
 
-        open_again(found.store.home, endpoint)
-        tell_of_endpoint(
-            found.store,
-            project_id=found.project_id,
-            endpoint=endpoint,
-            action="open",
-            actor=found.principal().name,
-            details={},
-        )
+        tell = _teller(found, endpoint)
+        open_again(found.store.home, endpoint, permitted=lambda: tell("open", {}))
         if as_json:
             print_json({"endpoint": endpoint, "open": True})
         else:
             console(found.session.color).print(f"this machine asks {endpoint} without a key again")
+
+
+def _teller(found: Registry, endpoint: str) -> Callable[[str, dict[str, object]], None]:
+    """What puts an action at an endpoint into the audit log. Refused for whom the store does not let write."""
+    from boucle.governance.api import tell_of_endpoint
+
+    actor = found.who_may("write").name
+
+    def tell(action: str, details: dict[str, object]) -> None:
+        tell_of_endpoint(
+            found.store, project_id=found.project_id, endpoint=endpoint, action=action, actor=actor, details=details
+        )
+
+    return tell
