@@ -6,11 +6,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
-from boucle.kernel.errors import Damaged, InvalidInput, NotFound
-from boucle.packaging.api import Predictor, columns_of, open_bundle, package, predict_table, scores_in
+from boucle.kernel.digests import canonical_json, digest_bytes
+from boucle.kernel.errors import Damaged, InvalidInput, NotFound, Refused
+from boucle.packaging.api import Predictor, columns_of, open_bundle, package, predict_table, read_manifest, scores_in
 from boucle.packaging.records import PackagingSection
 from boucle.training.api import encode_table, scores_of
 from boucle.training.records import Fitted
@@ -96,6 +99,28 @@ def test_damaged_model_bytes_never_reach_the_parser(folder: Path) -> None:
         open_bundle(folder)
     model.unlink()
     with pytest.raises(Damaged, match=r"has lost its model\.onnx"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname"])
+def test_a_graph_reads_no_other_file(place: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights may lie beside a graph, in files that it names."""
+    (folder / "weights.bin").write_bytes(bytes(1024))
+    monkeypatch.chdir(folder)
+    graph = onnx.load(str(folder / "model.onnx"))
+    weights = graph.graph.initializer.add(name="w", data_type=onnx.TensorProto.DOUBLE, dims=[1])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", place), ("offset", "0"), ("length", "8")):
+        weights.external_data.add(key=key, value=value)
+    last = graph.graph.node[-1]
+    last.output[0] = "before"
+    graph.graph.node.append(onnx.helper.make_node("Add", ["before", "w"], ["Y"]))
+    data = graph.SerializeToString()
+    (folder / "model.onnx").write_bytes(data)
+    manifest = read_manifest(folder)
+    manifest = replace(manifest, files={"model.onnx": digest_bytes(data)})
+    (folder / "boucle.json").write_bytes(canonical_json(manifest))
+    with pytest.raises(Refused, match=r"ONNX Runtime does not open 'model\.onnx': External data path"):
         open_bundle(folder)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boucle.kernel.errors import Unavailable
+from boucle.kernel.errors import Refused, Unavailable
 from boucle.packaging.records import EncodeStage, OnnxStage, PostStage, Stage, TreeliteStage
 
 Matrix = NDArray[np.float64]
@@ -116,7 +116,12 @@ def _onnx(stage: OnnxStage, files: Files) -> Step:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(files[stage.file], options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+    try:
+        session = onnxruntime.InferenceSession(files[stage.file], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base of their own
+        said = str(error).splitlines()[0].split(" : ", 3)[-1]  # behind the kind and number of the error
+        raise Refused(f"ONNX Runtime does not open {stage.file!r}: {said}", hint="bundle the model anew") from error
     return _OnnxStep(session, stage.most_rows)
 
 
@@ -160,6 +165,8 @@ class _OnnxStep:
 
 
 _OUTPUT = ["Y"]
+_NOWHERE = os.devnull
+"""Where a graph would find weights in files of their own, which it could name anywhere: a bundle's graph is whole."""
 
 
 @open_stage.register
