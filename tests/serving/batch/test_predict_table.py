@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -284,6 +285,102 @@ def test_rows_that_the_model_refuses_are_bad_rows(piece_bytes: int, tmp_path: Pa
     assert found == [bundles.probability(*row) for row in (("AA", 1.0), ("UA", 3.0), (None, 6.0))]
 
 
+def test_many_bad_rows_are_listed_without_being_kept_in_memory(predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    peaks = []
+    for rows in (500, 500, 8_000):  # once for what is loaded only once
+        source.write_text("temp,carrier\n" + f"1,AA\n{'w' * 90},AA\n" * rows)
+        tracemalloc.start()
+        report = predicted(source, skip_bad=True, piece_bytes=8_000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (report.rows, report.left_out) == (rows, rows)
+    listed = Path(str(report.bad_rows))
+    lines = [json.decode(line)["where"] for line in listed.read_bytes().splitlines()]
+    assert lines == [f"line {line:,}" for line in range(3, 16_003, 2)]
+    assert listed.stat().st_mode & 0o777 == 0o600
+    assert peaks[2] - peaks[1] < listed.stat().st_size / 4
+
+
+def test_a_stopped_run_lists_the_same_rows(predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text("temp,carrier\n" + "1,AA\nwarm,AA\n" * 100)
+    whole = predicted(source, skip_bad=True, piece_bytes=100, out=tmp_path / "whole.parquet")
+    with pytest.raises(KeyboardInterrupt):
+        predicted(source, skip_bad=True, piece_bytes=100, progress=Stopping(5))
+    again = predicted(source, skip_bad=True, piece_bytes=100)
+    assert (again.kept_pieces, again.left_out) == (5, 100)
+    assert Path(str(again.bad_rows)).read_bytes() == Path(str(whole.bad_rows)).read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("piece_bytes", [10, 1 << 20])
+def test_a_table_of_bad_rows_alone_has_no_result(piece_bytes: int, predicted: Predicted, tmp_path: Path) -> None:
+    source = tmp_path / "t.csv"
+    source.write_text("temp,carrier\n" + "warm,AA\n" * 30)
+    with pytest.raises(
+        InvalidInput, match=r"all rows of t\.csv cannot be predicted, here the first of them:\n"
+    ) as refused:
+        predicted(source, skip_bad=True, piece_bytes=piece_bytes)
+    assert len(refused.value.message.splitlines()) == 21
+    assert [one.name for one in tmp_path.iterdir()] == ["t.csv"]
+
+
+class Changing(Silent):
+    """Does something when the first piece is predicted."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        self._change = change
+
+    def task(self, description: str, total: int | None, *, even: bool = False) -> Any:
+        task = super().task(description, total, even=even)
+        if description == "predict":
+            task.advance = self._advance  # type: ignore[attr-defined]
+        return task
+
+    def _advance(self, _n: int = 1, note: str | None = None) -> None:
+        if note is not None:
+            self._change()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("change", ["longer", "cut", "gone"])
+def test_a_table_that_changes_meanwhile_has_no_result(
+    kind: str, change: str, predicted: Predicted, table: Table, tmp_path: Path
+) -> None:
+    source = written(table(100), tmp_path / f"t.{kind}")
+    whole = source.read_bytes()
+    new = {"longer": whole + whole[-50:], "cut": whole[:50]}
+
+    def changed() -> None:
+        source.unlink()  # as who writes to it whole: a file that is read stays
+        if change in new:
+            source.write_bytes(new[change])
+
+    with pytest.raises(Conflict, match=rf"t\.{kind} changed while it was predicted"):
+        predicted(source, piece_rows=10, piece_bytes=1000, progress=Changing(changed))
+    assert not list(tmp_path.glob("t.*.predictions*"))
+
+
+def test_no_result_takes_the_place_of_what_is_read(predicted: Predicted, table: Table, tmp_path: Path) -> None:
+    source = written(table(5), tmp_path / "t.parquet")
+    before = source.read_bytes()
+    (tmp_path / "link.parquet").symlink_to(source)
+    (tmp_path / "hard.parquet").hardlink_to(source)
+    for out in ("t.parquet", "link.parquet", "hard.parquet"):
+        with pytest.raises(InvalidInput, match="is a part of the table itself"):
+            predicted(source, out=tmp_path / out)
+    left_out = written(table(5), tmp_path / "out.csv.left-out.jsonl")
+    with pytest.raises(InvalidInput, match="is a part of the table itself"):
+        predicted(left_out, out=tmp_path / "out.csv")
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "a.parquet").symlink_to(source)
+    with pytest.raises(InvalidInput, match="is a part of the table itself"):
+        predicted(folder, out=source)
+    assert source.read_bytes() == before
+
+
 def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predicted, tmp_path: Path) -> None:
     table = pl.DataFrame({"temp": [1.0, 2.0, float("inf")], "carrier": ["AA", None, "UA"]})
     with pytest.raises(InvalidInput, match=r"t\.parquet, row 3: input 'temp': inf is not finite"):
@@ -304,6 +401,7 @@ def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predic
         ("t.csv", 'temp,car"rier\n1,AA\n2,A"A\n3,AA\n', "t.csv, line 1: a quote within a name is not closed"),
         ("t.csv", "x" * (17 << 20), "t.csv, line 1: a quote is opened here and never closed, or it has more than 16,"),
         ("t.csv", "temp,carrier\n", "t.csv has no rows"),
+        ("t.csv", "temp,carrier\n\n ,\n", "t.csv has no rows"),
         ("t.jsonl", '{"temp": 1, "carrier": "A"}\n\n{"temp": 1,\n', "t.jsonl, line 3: no JSON object"),
         (
             "t.jsonl",

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
@@ -15,13 +17,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from boucle.kernel.errors import InvalidInput
+from boucle.kernel.errors import Conflict, InvalidInput
 from boucle.kernel.paths import write_atomic
 from boucle.packaging.bundle import Predictor, open_bundle
 from boucle.packaging.records import Signature
 from boucle.packaging.roles import FILE, PREDICTION_ID
+from boucle.serving.batch.plan import state_of
 from boucle.serving.batch.read import Columns, places_of, read_piece
-from boucle.serving.batch.records import BadRow, Part, Piece, Plan
+from boucle.serving.batch.records import BadRow, Part, Piece, Plan, TableFile
 from boucle.serving.question import Checked, Question, check
 
 TOLD: Final = 20
@@ -33,6 +36,11 @@ _MAX_ROWS: Final = 1 << 40
 def part_file(folder: Path, piece: Piece) -> Path:
     """Where the predictions of a piece are kept until all are done."""
     return folder / f"{piece.number:08d}.parquet"
+
+
+def left_out_file(folder: Path, piece: Piece) -> Path:
+    """Where the rows of a piece that are left out are listed, if there are any."""
+    return folder / f"{piece.number:08d}.left-out.jsonl"
 
 
 def report_file(folder: Path, piece: Piece) -> Path:
@@ -59,21 +67,48 @@ def predict_piece(
 ) -> Part:
     """Predict a piece and keep it in `folder`. A piece with bad rows is kept only if they may be left out."""
     file = plan.files[piece.file]
-    columns = read_piece(file, piece, predictor.signature)
     request_id = f"{plan.id}/{piece.number}"
-    good, matrix, wrong = sift(columns, predictor, request_id, most=None if skip_bad else TOLD)
-    places = places_of(file, piece, [row for row, _ in wrong])
+    with _unchanged(file):
+        columns = read_piece(file, piece, predictor.signature)
+        good, matrix, wrong = sift(columns, predictor, request_id, most=None if skip_bad else TOLD)
+        places = places_of(file, piece, [row for row, _ in wrong])
     bad = [BadRow(file=file.name, where=at, reason=reason) for at, (_, reason) in zip(places, wrong, strict=True)]
     if bad and not skip_bad:  # looked for no further than these
-        return Part(rows=0, bad=bad)
+        return Part(rows=0, left_out=len(bad), bad=bad)
     outputs = predictor.ask(matrix, threads)
     table = _table(good, outputs, predictor.signature, request_id, file.name if plan.is_folder else None)
     data = BytesIO()
     table.write_parquet(data, compression="zstd", compression_level=1)
     write_atomic(part_file(folder, piece), data.getvalue())
-    part = Part(rows=good.rows, bad=bad)
+    if bad:
+        write_atomic(left_out_file(folder, piece), b"".join(msgspec.json.encode(one) + b"\n" for one in bad))
+    part = Part(rows=good.rows, left_out=len(bad), bad=bad[:TOLD])
     write_atomic(report_file(folder, piece), msgspec.json.encode(part))
     return part
+
+
+@contextmanager
+def _unchanged(file: TableFile) -> Iterator[None]:
+    """Conflict, whatever else was found, if a file is not the planned one when it was read within the block."""
+    try:
+        yield
+    except (InvalidInput, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        _require_unchanged(file)
+        if isinstance(error, InvalidInput):
+            raise
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InvalidInput(f"{file.name} cannot be read: {said}", hint=f"write {file.path} again") from error
+    _require_unchanged(file)
+
+
+def _require_unchanged(file: TableFile) -> None:
+    with suppress(OSError):
+        if state_of(file.path) == file.state:
+            return
+    raise Conflict(
+        f"{file.name} changed while it was predicted, so that there is no result",
+        hint="give the same command again when nothing writes to it any more",
+    )
 
 
 def sift(

@@ -99,6 +99,7 @@ def _look(
         csv_format = replace(csv_format, separator="\t")
     first = Header([], 0, "\n")
     try:
+        state = state_of(path)
         if kind == "csv":
             first = header(path, name, csv_format)
         elif kind == "jsonl":
@@ -121,8 +122,21 @@ def _look(
     except OSError as error:
         raise InvalidInput(f"{name} cannot be read: {error.strerror}", hint=f"chmod u+r '{path}'") from error
     return TableFile(
-        path=path, name=name, kind=kind, csv=csv_format, columns=first.names, hash=found, line_end=first.line_end
+        path=path,
+        name=name,
+        kind=kind,
+        csv=csv_format,
+        columns=first.names,
+        hash=found,
+        line_end=first.line_end,
+        state=state,
     ), ranges
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """What of a file changes whenever its bytes do: not its inode, which some file systems make up anew."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _hash(path: Path, piece_bytes: int, advance: Callable[[], None]) -> str:

@@ -32,6 +32,8 @@ class TableFile(Struct, frozen=True, kw_only=True):
     """Of JSON lines, the members of the first one, and those that the model knows of all others."""
     hash: str
     """SHA-256 of its bytes."""
+    state: tuple[int, int]
+    """Its size in bytes and its time of change in nanoseconds when it was planned: by these a change shows."""
     line_end: LineEnd = "\n"
     """Of a CSV file."""
 
@@ -61,7 +63,9 @@ class Part(Struct, frozen=True, kw_only=True):
     """What came of one piece."""
 
     rows: int
+    left_out: int
     bad: list[BadRow]
+    """The first of those that were left out; all of them are listed in a file of the piece."""
 
 
 class BatchReport(Struct, frozen=True, kw_only=True):

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from boucle.data.scan import scan_file
 from boucle.kernel.errors import Conflict
-from boucle.kernel.paths import make_folder, sync_folder, translate, write_atomic
+from boucle.kernel.paths import make_folder, sync_folder, translate
 from boucle.kernel.points import reach
-from boucle.serving.batch.records import BadRow
 
 GROUP_ROWS = 131_072
 
@@ -62,13 +60,7 @@ def put_together(parts: Sequence[Path], columns: Sequence[str], out: Path, folde
         else:
             reach("batch.columns_chosen")
             table.sink_parquet(temporary, compression="zstd", row_group_size=GROUP_ROWS, maintain_order=True)
-        reach("batch.written")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        reach("batch.synced")
-        temporary.replace(out)
-        reach("batch.named")
-        sync_folder(out.parent)
+        _give_name(temporary, out)
 
 
 @contextmanager
@@ -83,9 +75,27 @@ def _numbered(file: Path) -> Iterator[None]:
         raise OSError(int(told[1]), os.strerror(int(told[1])), str(file)) from error
 
 
-def write_bad_rows(bad: Iterable[BadRow], file: Path) -> None:
-    """The rows that were left out, one JSON object a line."""
-    write_atomic(file, b"".join(msgspec.json.encode(one) + b"\n" for one in bad))
+def list_left_out(lists: Iterable[Path], out: Path, folder: Path) -> None:
+    """Make one list of those of the pieces, in their order, and give it its name."""
+    temporary = folder / "left-out"
+    with translate(out):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as whole:
+            for one in lists:
+                with one.open("rb") as file:
+                    shutil.copyfileobj(file, whole)
+        _give_name(temporary, out)
+
+
+def _give_name(temporary: Path, out: Path) -> None:
+    """Put a whole file in the place of another, so that a power cut leaves the one or the other."""
+    reach("batch.written")
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    reach("batch.synced")
+    temporary.replace(out)
+    reach("batch.named")
+    sync_folder(out.parent)
 
 
 @contextmanager

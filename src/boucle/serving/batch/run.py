@@ -16,10 +16,19 @@ from boucle.kernel.errors import InvalidInput, Unavailable
 from boucle.kernel.progress import Progress
 from boucle.packaging.bundle import open_bundle
 from boucle.packaging.roles import check_roles
-from boucle.serving.batch.ask import TOLD, begin_process, columns_of, finished, part_file, predict_apart, predict_piece
+from boucle.serving.batch.ask import (
+    TOLD,
+    begin_process,
+    columns_of,
+    finished,
+    left_out_file,
+    part_file,
+    predict_apart,
+    predict_piece,
+)
 from boucle.serving.batch.plan import PIECE_ROWS, make_plan
 from boucle.serving.batch.records import BadRow, BatchReport, Part, Piece, Plan
-from boucle.serving.batch.result import put_together, workplace, write_bad_rows
+from boucle.serving.batch.result import list_left_out, put_together, workplace
 
 RESULTS = (".parquet", ".csv")
 
@@ -45,6 +54,7 @@ def predict_table(
     """
     table = table.absolute()
     out = _out(table, out)
+    listed = out.with_name(f"{out.name}.left-out.jsonl")
     predictor = open_bundle(bundle)
     check_roles(predictor.signature)  # of a bundle that an older Boucle made
     plan = make_plan(
@@ -57,7 +67,8 @@ def predict_table(
         piece_bytes=piece_bytes,
     )
     if not plan.pieces:
-        raise InvalidInput(f"{table.name} has no rows; at least one is needed", hint=f"ls -l '{table}'")
+        raise _no_rows(table)
+    _refuse_own(plan, out, listed)
     with workplace(out, f"{plan.id}{'-skip' if skip_bad else ''}") as folder:
         left = [piece for piece in plan.pieces if finished(folder, piece) is None]
         with progress.task("predict", len(plan.pieces), even=True) as task:
@@ -68,17 +79,19 @@ def predict_table(
                     raise _refused(part.bad, table)
                 rows += part.rows
                 task.advance(note=f"{rows:,} rows")
-        parts = [done for piece in plan.pieces if (done := finished(folder, piece)) is not None]
-        bad = [one for part in parts for one in part.bad]
-        listed = out.with_name(f"{out.name}.left-out.jsonl")
-        if bad or listed.exists():  # an earlier result's list would be taken for this one's
-            write_bad_rows(bad, listed)
-        put_together([part_file(folder, piece) for piece in plan.pieces], columns_of(predictor.signature), out, folder)
+        rows, with_bad, left_out, bad = _whole(plan, folder)
+        if rows:
+            if left_out or listed.exists():  # an earlier result's list would be taken for this one's
+                list_left_out((left_out_file(folder, piece) for piece in with_bad), listed, folder)
+            files = [part_file(folder, piece) for piece in plan.pieces]
+            put_together(files, columns_of(predictor.signature), out, folder)
+    if not rows:
+        raise _refused(bad, table, is_all=True) if bad else _no_rows(table)
     return BatchReport(
         out=str(out),
-        bad_rows=str(listed) if bad else None,
-        rows=sum(part.rows for part in parts),
-        left_out=len(bad),
+        bad_rows=str(listed) if left_out else None,
+        rows=rows,
+        left_out=left_out,
         files=len(plan.files),
         number=number,
         bundle_digest=bundle_digest,
@@ -102,6 +115,13 @@ def _out(table: Path, out: Path | None) -> Path:
     if found.resolve() == table.resolve() or (table.is_dir() and table.resolve() in found.resolve().parents):
         raise InvalidInput(f"--out {str(found)!r} is a part of the table itself", hint="give an --out beside the table")
     return found
+
+
+def _refuse_own(plan: Plan, *results: Path) -> None:
+    """InvalidInput if a result would take the place of a file that is read, under whichever name."""
+    for result in results:
+        if result.exists() and any(result.samefile(file.path) for file in plan.files):
+            raise InvalidInput(f"{str(result)!r} is a part of the table itself", hint="give another --out")
 
 
 def _parts(left: list[Piece], bundle: Path, plan: Plan, folder: Path, *, skip_bad: bool, jobs: int) -> Iterator[Part]:
@@ -146,11 +166,32 @@ def _one_core_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _refused(bad: list[BadRow], table: Path) -> InvalidInput:
+def _whole(plan: Plan, folder: Path) -> tuple[int, list[Piece], int, list[BadRow]]:
+    """How many rows all pieces have, which leave rows out, how many, and the first of these."""
+    rows, left_out = 0, 0
+    with_bad: list[Piece] = []
+    bad: list[BadRow] = []
+    for piece in plan.pieces:
+        part = finished(folder, piece)
+        assert part is not None
+        rows += part.rows
+        left_out += part.left_out
+        with_bad += [piece] if part.left_out else []
+        bad += part.bad[: TOLD - len(bad)]
+    return rows, with_bad, left_out, bad
+
+
+def _no_rows(table: Path) -> InvalidInput:
+    return InvalidInput(f"{table.name} has no rows; at least one is needed", hint=f"ls -l '{table}'")
+
+
+def _refused(bad: list[BadRow], table: Path, *, is_all: bool = False) -> InvalidInput:
     lines = "\n".join(f"  {one.file}, {one.where}: {one.reason}" for one in bad)
     more = "the first of them" if len(bad) >= TOLD else f"{len(bad):,} of them" if len(bad) > 1 else "it"
     return InvalidInput(
-        f"rows of {table.name} cannot be predicted, here {more}:\n{lines}",
-        hint="correct them, or leave such rows out with --skip-bad; what is finished is kept",
+        f"{'all rows' if is_all else 'rows'} of {table.name} cannot be predicted, here {more}:\n{lines}",
+        hint="correct them: nothing is left to predict"
+        if is_all
+        else "correct them, or leave such rows out with --skip-bad; what is finished is kept",
         details={"bad": [{"file": one.file, "where": one.where, "reason": one.reason} for one in bad]},
     )
