@@ -60,6 +60,7 @@ def put_together(parts: Sequence[Path], columns: Sequence[str], out: Path, folde
         else:
             reach("batch.columns_chosen")
             table.sink_parquet(temporary, compression="zstd", row_group_size=GROUP_ROWS, maintain_order=True)
+        reach("batch.written")
         _give_name(temporary, out)
 
 
@@ -89,7 +90,7 @@ def list_left_out(lists: Iterable[Path], out: Path, folder: Path) -> None:
 
 def _give_name(temporary: Path, out: Path) -> None:
     """Put a whole file in the place of another, so that a power cut leaves the one or the other."""
-    reach("batch.written")
+    reach("batch.whole")
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     reach("batch.synced")
