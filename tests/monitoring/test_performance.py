@@ -70,6 +70,21 @@ def test_a_metric_has_its_interval_over_all_rows_and_by_slice() -> None:
     assert with_interval(table.filter(pl.col("label") == "no"), "auc_roc", SIGNATURE) is None
 
 
+def test_a_row_is_measured_as_the_version_that_answered_it_said() -> None:
+    """Of 0.4 the first version says no and the second yes."""
+    table = labelled(["no", "yes"] * 40, [0.4] * 80).with_columns(
+        pl.Series("number", [1, 2] * 40), pl.Series("in.kind", ["a"] * 80)
+    )
+    said = {1: 0.5, 2: 0.3}.__getitem__
+    assert performance(table, ["recall", "accuracy"], SIGNATURE, said).metrics == {"recall": 1.0, "accuracy": 1.0}
+    whole = with_interval(table, "accuracy", SIGNATURE, said)
+    assert whole is not None
+    assert whole.value == 1.0
+    [one] = by_slice(table, "kind", "accuracy", SIGNATURE, said)
+    assert one.metric.value == 1.0
+    assert performance(table, ["accuracy"], SIGNATURE).metrics == {"accuracy": 0.5}
+
+
 def test_of_many_rows_the_interval_is_as_narrow_as_that_of_all() -> None:
     draw = np.random.default_rng(2)
     scores = draw.random(40_000)

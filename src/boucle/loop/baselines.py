@@ -19,8 +19,8 @@ from boucle.data.api import load
 from boucle.data.records import DataSection, Task
 from boucle.kernel.digests import Digest
 from boucle.kernel.progress import Progress
+from boucle.loop.history import threshold_of
 from boucle.loop.retrain import append_logged, first_learned, since
-from boucle.models.api import get_kept
 from boucle.monitoring.api import classes_in, inputs, labelled, outputs
 from boucle.packaging.api import PROBABILITY, open_kept, predict_table, scores_in
 from boucle.pipeline.api import Pipeline, Step, StepContext
@@ -74,10 +74,6 @@ def scores(context: StepContext) -> Scored:
     frozen = open_kept(store, params.first_bundle)
     task = frozen.signature.task
 
-    def threshold_of(number: int) -> float:
-        version = get_kept(store, params.project_id, params.project_id, number)
-        return open_kept(store, version.bundle_digest).signature.threshold
-
     served = {column.name: column.to_numpy() for column in outputs(rows).iter_columns() if column.name != "label"}
     classes = classes_in(served, rows["label"]) if task == "multiclass" else None
     table = rows.select(
@@ -86,7 +82,8 @@ def scores(context: StepContext) -> Scored:
         loop=_column(scores_in(served, classes)),
         frozen=_column(scores_in(predict_table(frozen, inputs(rows), nthread=2), classes)),
     )
-    said = {number: threshold_of(number) for number in rows["number"].unique()}
+    said_from = threshold_of(store, params.project_id)
+    said = {number: said_from(number) for number in rows["number"].unique()}
     table = table.with_columns(
         oracle=_oracle(context, rows, frozen.signature.threshold, task, classes),
         threshold_loop=rows["number"].replace_strict(said, return_dtype=pl.Float64),

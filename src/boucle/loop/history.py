@@ -1,7 +1,8 @@
 """The labelled rows of a stream and what any version answers for them, each day read and each version asked once."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -119,3 +120,14 @@ def concatenate(parts: list[Outputs]) -> Outputs:
         else:
             joined[name] = np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
     return joined
+
+
+def threshold_of(store: Store, project_id: str) -> Callable[[int], float]:
+    """From which probability a version of the project's model says yes, by its number; each is opened once."""
+
+    @cache
+    def of(number: int) -> float:
+        kept = get_kept(store, project_id, project_id, number)
+        return open_kept(store, kept.bundle_digest).signature.threshold
+
+    return of

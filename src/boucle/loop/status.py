@@ -12,6 +12,7 @@ from boucle.evaluation.records import Slice
 from boucle.governance.records import Objective
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
+from boucle.loop.history import threshold_of
 from boucle.loop.quality import NEWEST, WindowQuality, newest_quality, newest_slices
 from boucle.loop.records import Decision, Retrain, Stream
 from boucle.loop.report_records import ObjectiveStatus
@@ -154,10 +155,12 @@ def _live(
     store, name, project = context.store(), context.project.project, context.project
     signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
+    says_yes_from = threshold_of(store, name)
     found, days, through = list[tuple[Performance, date]](), project.monitoring.performance_days, served[-1].day
     while len(found) < days and not (rows := _newest_labelled(context, stream, through)).is_empty():
         last = max(rows["event_time"].dt.date().to_list())
-        found.append((performance(rows, list(METRICS[signature.task]), signature), last))
+        measured = performance(rows, list(METRICS[signature.task]), signature, says_yes_from)
+        found.append((measured, last))
         if metric in found[-1][0].metrics:
             break
         through = last - timedelta(days=1)
@@ -187,11 +190,12 @@ def _quality(
     store, name, project = context.store(), context.project.project, context.project
     signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
-    quality = newest_quality(store, name, stream.stream, served, metric, signature)
+    says_yes_from = threshold_of(store, name)
+    quality = newest_quality(store, name, stream.stream, served, metric, signature, says_yes_from)
     if not project.evaluation.slices or not served:
         return quality, []
     rows = _newest_labelled(context, stream, served[-1].day)
-    return quality, newest_slices(rows, project.evaluation.slices, metric, signature)
+    return quality, newest_slices(rows, project.evaluation.slices, metric, signature, says_yes_from)
 
 
 def quality_of(context: Context, stream: Stream) -> list[WindowQuality]:
