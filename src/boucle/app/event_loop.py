@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sized
 from selectors import DefaultSelector, SelectorKey
 
-from granian._loops import loops
+from granian import loops
 
 
 class _Selector(DefaultSelector):

@@ -67,10 +67,9 @@ def write_context(
     try:
         _fill(folder, bundle, manifest, digest, name, beside or {})
     except BaseException:
-        for one in folder.iterdir():  # half of it would only be in the way of the next try
-            shutil.rmtree(one) if one.is_dir() else one.unlink()
-        if not was_there:
-            folder.rmdir()
+        shutil.rmtree(folder)  # half of it would only be in the way of the next try
+        if was_there:
+            folder.mkdir()
         raise
     return folder
 
