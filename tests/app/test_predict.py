@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from boucle.app.main import run_command
+from boucle.governance.api import policy_on, set_policy
+from boucle.identity.api import GRANTS, Principal
 from boucle.kernel import trees
 from boucle.kernel.store import Store
 from boucle.models.api import alias, get_version
@@ -29,6 +33,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(max(GOLDEN.glob("home-*.tar.xz"))) as tar:
         tar.extractall(folder, filter="tar")
     return folder
+
+
+@pytest.mark.slow
+def test_a_version_without_the_signature_that_its_policy_asks_for_is_not_loaded(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "project"
+    shutil.copytree(project, home)
+    ada = Principal("person:ada", "person", GRANTS["admin"], "admin")
+    with Store.open(home / ".boucle") as store:
+        found = policy_on(store, "orders", "orders")
+        assert found is not None
+        signed = replace(found.policy, require_signature=["0" * 64])
+        set_policy(store, ada, project_id="orders", model="orders", policy=signed)
+    table = home / "orders.parquet"
+    out = str(tmp_path / "out")
+    for words in (
+        ["predict", str(table), "--out", f"{out}.csv"],
+        ["predict", str(table), "--version", "1", "--out", f"{out}.csv"],
+        ["package", "--wheel", out],
+        ["package", "--version", "1", "--image", out],
+    ):
+        assert run_command([*words, "--project", str(home)]) == 3
+        told = " ".join(capsys.readouterr().err.split())
+        assert "must not be loaded: its policy asks for a signature" in told
+        assert "next: boucle sign orders/" in told
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def version(store: Store, candidate: Make) -> ModelVersion:
         author="service:loop",
         note="first training",
     )
-    models.tag_model(store, "flights", "flights", "card.limitations", "Knows no strike.")
+    models.tag_model(store, "flights", "flights", "card.limitations", "Knows no strike.", actor="person:ada")
     api.set_policy(store, local_principal(), **WHO, policy=Policy(reviews=1))
     grace = Principal("person:grace", "person", GRANTS["reviewer"], "reviewer")
     api.review_version(store, grace, **WHO, number=made.number, verdict="approve", comment="slices look fine")

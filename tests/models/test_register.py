@@ -1,5 +1,6 @@
 """Registering, reading and listing versions."""
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,3 +114,27 @@ def test_a_model_that_has_such_a_name_already_keeps_it(store: Store) -> None:
     api.create_model(store, project_id="p", name="50", author="person:ada")
     store.write(lambda conn: tables.rename_model(conn, "p", "50", "50%25", 1) and None)
     assert api.get_model(store, "p", "50%25").name == "50%25"
+
+
+def test_tags_and_descriptions_are_in_the_audit_log(store: Store) -> None:
+    register(store)
+    by = {"actor": "person:ada"}
+    long = "x" * 5000
+    api.tag_version(store, "flights", "flights", 1, "validation_status", "approved", **by)
+    api.tag_version(store, "flights", "flights", 1, "validation_status", None, **by)
+    api.tag_model(store, "flights", "flights", "mlflow.prompt.is_prompt", "true", **by)
+    api.describe_model(store, "flights", "flights", long, **by)
+    api.describe_version(store, "flights", "flights", 1, "shown", **by)
+    told = store.read(lambda conn: audit.records(conn, project_id="flights"))[-5:]
+    assert {one.actor for one in told} == {"person:ada"}
+    assert [(one.action, one.subject, one.details) for one in told] == [
+        ("version.tag", "flights/1", {"key": "validation_status", "value": "approved"}),
+        ("version.tag", "flights/1", {"key": "validation_status", "value": None}),
+        ("model.tag", "flights", {"key": "mlflow.prompt.is_prompt", "value": "true"}),
+        (
+            "model.describe",
+            "flights",
+            {"description": long[:200], "description_digest": hashlib.sha256(long.encode()).hexdigest()},
+        ),
+        ("version.describe", "flights/1", {"description": "shown"}),
+    ]

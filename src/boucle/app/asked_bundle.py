@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def asked_bundle(
     session: Session, version: int | None, bundle: Path | None
 ) -> "Iterator[tuple[Path, Digest, int | None]]":
-    """The folder of a bundle, its digest, and its number: a folder that is named, a version, or the one in charge."""
+    """The folder of a bundle, its digest, and its number: a folder that is named, a version, or the one in charge.
+
+    Refused for a version without the signature that the policy in force asks for, as by `boucle serve`.
+    """
     from boucle.kernel import trees
 
     if bundle is not None:
@@ -26,6 +29,7 @@ def asked_bundle(
         return
     name = session.project_name()
     with session.store() as store:
+        from boucle.governance.signatures import required_signature
         from boucle.models.api import alias, get_version
         from boucle.models.records import CHAMPION
 
@@ -35,5 +39,6 @@ def asked_bundle(
                 raise NotFound(f"no version of `{name}` is in charge yet", hint="boucle run")
             version = champion.version
         digest = get_version(store, name, name, version).bundle_digest
+        required_signature(store, name, name, version, digest)
         folder = trees.materialise(store.blobs, digest, store.home / "cache" / "bundles" / digest)
         yield folder, digest, version

@@ -5,12 +5,13 @@ What moves a pointer or takes something away is `boucle.governance.api`'s.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
 from boucle.kernel import audit
 from boucle.kernel.clock import to_ms
-from boucle.kernel.digests import Digest, short
+from boucle.kernel.digests import Digest, digest_bytes, short
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
@@ -42,6 +43,8 @@ __all__ = [
     "version_facts",
     "version_then",
 ]
+
+_SHOWN: Final = 200
 
 
 def came_from(conn: Connection) -> set[str]:
@@ -276,28 +279,39 @@ def version_facts(
     ]
 
 
-def describe_model(store: Store, project_id: str, name: str, description: str | None) -> None:
+def describe_model(store: Store, project_id: str, name: str, description: str | None, *, actor: str) -> None:
     """Put another description on a model."""
-    at_ms = to_ms(store.clock.now())
+    at = store.clock.now()
 
     def unit(conn: Connection) -> None:
         known_model(conn, project_id, name)
-        tables.touch_model(conn, project_id, name, at_ms, description=description)
+        tables.touch_model(conn, project_id, name, to_ms(at), description=description)
+        details = _shortly("description", description)
+        audit.append(
+            conn, project_id=project_id, actor=actor, action="model.describe", subject=name, details=details, at=at
+        )
 
     store.write(unit)
 
 
-def describe_version(store: Store, project_id: str, model: str, number: int, description: str | None) -> None:
+def describe_version(
+    store: Store, project_id: str, model: str, number: int, description: str | None, *, actor: str
+) -> None:
     """Put another description on a version."""
-    at_ms = to_ms(store.clock.now())
+    at = store.clock.now()
 
     def unit(conn: Connection) -> None:
-        tables.change_version(conn, known_version(conn, project_id, model, number), at_ms, description=description)
+        version = known_version(conn, project_id, model, number)
+        tables.change_version(conn, version, to_ms(at), description=description)
+        details, subject = _shortly("description", description), f"{model}/{number}"
+        audit.append(
+            conn, project_id=project_id, actor=actor, action="version.describe", subject=subject, details=details, at=at
+        )
 
     store.write(unit)
 
 
-def tag_model(store: Store, project_id: str, name: str, key: str, value: str | None) -> None:
+def tag_model(store: Store, project_id: str, name: str, key: str, value: str | None, *, actor: str) -> None:
     """Set a tag of a model; None takes it away, if it is there."""
     names.check_tag(key, value)
     at = store.clock.now()
@@ -305,12 +319,16 @@ def tag_model(store: Store, project_id: str, name: str, key: str, value: str | N
     def unit(conn: Connection) -> None:
         known_model(conn, project_id, name)
         tables.set_model_tags(conn, project_id, name, {key: value})
+        details = {"key": key, **_shortly("value", value)}
+        audit.append(conn, project_id=project_id, actor=actor, action="model.tag", subject=name, details=details, at=at)
         events.model_tagged(conn, project_id, name, key, value, at)
 
     store.write(unit)
 
 
-def tag_version(store: Store, project_id: str, model: str, number: int, key: str, value: str | None) -> None:
+def tag_version(
+    store: Store, project_id: str, model: str, number: int, key: str, value: str | None, *, actor: str
+) -> None:
     """Set a tag of a version; None takes it away, if it is there."""
     names.check_tag(key, value)
     at = store.clock.now()
@@ -318,6 +336,10 @@ def tag_version(store: Store, project_id: str, model: str, number: int, key: str
     def unit(conn: Connection) -> None:
         known_version(conn, project_id, model, number)
         tables.set_version_tags(conn, project_id, model, number, {key: value})
+        details, subject = {"key": key, **_shortly("value", value)}, f"{model}/{number}"
+        audit.append(
+            conn, project_id=project_id, actor=actor, action="version.tag", subject=subject, details=details, at=at
+        )
         events.version_tagged(conn, project_id, model, number, key, value, at)
 
     store.write(unit)
@@ -374,6 +396,13 @@ def moment_of(text: str) -> datetime:
         raise InvalidInput(
             f"`{text[:100]}` is no moment: write {allowed}", hint="boucle models history --help"
         ) from None
+
+
+def _shortly(name: str, text: str | None) -> dict[str, object]:
+    """A text as the audit log has it: a long one cut off, with the digest of all of it."""
+    if text is None or len(text) <= _SHOWN:
+        return {name: text}
+    return {name: text[:_SHOWN], f"{name}_digest": digest_bytes(text.encode())}
 
 
 def _tell_registered(conn: Connection, version: ModelVersion) -> None:

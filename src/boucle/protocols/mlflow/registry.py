@@ -117,7 +117,9 @@ class _Doors:
         """`PATCH registered-models/update`"""
         message = asked(request, Update)
         needed(name=message.name)
-        models.describe_model(self.store, request.project, message.name, message.description)
+        models.describe_model(
+            self.store, request.project, message.name, message.description, actor=request.principal.name
+        )
         return self._told(request, message.name)
 
     def give_name(self, request: Request) -> Response:
@@ -221,7 +223,7 @@ class _Doors:
     def _tag(self, request: Request, value: str | None) -> Response:
         message = asked(request, Tag)
         needed(name=message.name, key=message.key)
-        models.tag_model(self.store, request.project, message.name, message.key, value)
+        models.tag_model(self.store, request.project, message.name, message.key, value, actor=request.principal.name)
         return EMPTY
 
     def _told(self, request: Request, name: str) -> Response:

@@ -111,7 +111,9 @@ class _Doors:
         message = asked(request, Update)
         needed(name=message.name)
         number = number_of(message.version)
-        models.describe_version(self.store, request.project, message.name, number, message.description)
+        models.describe_version(
+            self.store, request.project, message.name, number, message.description, actor=request.principal.name
+        )
         return self._told(request.project, message.name, number)
 
     def transition(self, request: Request) -> Response:
@@ -179,7 +181,9 @@ class _Doors:
         message = asked(request, Tag)
         needed(name=message.name, key=message.key)
         number = number_of(message.version)
-        models.tag_version(self.store, request.project, message.name, number, message.key, value)
+        models.tag_version(
+            self.store, request.project, message.name, number, message.key, value, actor=request.principal.name
+        )
         return EMPTY
 
     def _told(self, project_id: str, name: str, number: int) -> Response:
