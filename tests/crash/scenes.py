@@ -147,17 +147,27 @@ def lay_rows(folder: Path) -> None:
         (folder / "rows" / f"{half}.csv").write_text(f"id,at,x,z\n{rows}")
 
 
-def _predict(suffix: str) -> "Callable[[Ground, Path, dict[str, str]], tuple[Done, set[str]]]":
+def lay_some_bad_rows(folder: Path) -> None:
+    """The same with a bad row in each of its files."""
+    lay_rows(folder)
+    for half in ("a", "b"):
+        with (folder / "rows" / f"{half}.csv").open("a") as file:
+            file.write("bad,2024-01-09T00:00:00Z,much,0.5\n")
+
+
+def _predict(*options: str, told: set[str]) -> "Callable[[Ground, Path, dict[str, str]], tuple[Done, set[str]]]":
     def play(ground: Ground, folder: Path, environ: dict[str, str]) -> tuple[Done, set[str]]:
-        done = ground.run(folder, "predict", "rows", "--out", f"scores.{suffix}", **environ)
-        return done, {"scores 80"} if done.code == 0 else set()
+        done = ground.run(folder, "predict", "rows", "--out", *options, **environ)
+        return done, told if done.code == 0 else set()
 
     return play
 
 
 def scored(folder: Path) -> set[str]:
-    """How many rows the result has, if it is there: all of them, or none."""
-    return {f"scores {_rows(file)}" for file in folder.glob("scores.*")}
+    """How many rows the result has, if it is there, and how many the list of those left out: all of them, or none."""
+    results = {file for suffix in ("csv", "parquet") for file in folder.glob(f"scores.{suffix}")}
+    lists = {f"left out {len(file.read_bytes().splitlines())}" for file in folder.glob("scores.*.left-out.jsonl")}
+    return {f"scores {_rows(file)}" for file in results} | lists
 
 
 def _rows(file: Path) -> int:
@@ -196,8 +206,10 @@ SCENES = {
     "live": Scene("ran", _nothing, live, lambda folder: live_loop.seen(folder / ".boucle")),
     "rolling": Scene("ran", in_steps, live, lambda folder: live_loop.seen(folder / ".boucle")),
     "serve": Scene("ran", _nothing, serve, logged),
-    "predict": Scene("ran", lay_rows, _predict("parquet"), scored),
-    "predict csv": Scene("ran", lay_rows, _predict("csv"), scored),
+    "predict": Scene("ran", lay_rows, _predict("scores.parquet", told={"scores 80"}), scored),
+    "predict csv": Scene(
+        "ran", lay_some_bad_rows, _predict("scores.csv", "--skip-bad", told={"scores 80", "left out 2"}), scored
+    ),
     "compact": Scene("ran", lay_log, compacted, logged),
     "bound": Scene("ran", lay_log, bounded, dropped),
     "rested": Scene("rested", _nothing, _boucle("replay"), kept),

@@ -63,6 +63,13 @@ def test_killed_at_every_point(theatre: Theatre, point: str) -> None:
     theatre.kill(theatre.scenes_of(point)[0], point)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["batch.whole", "batch.named", "batch.whole:2", "batch.named:2"])
+def test_killed_between_a_result_and_the_list_of_what_it_lacks(theatre: Theatre, point: str) -> None:
+    """The list gets its name first."""
+    theatre.kill("predict csv", point)
+
+
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
 def test_killed_half_way_through_a_purge(theatre: Theatre, every: int) -> None:
     """After its units of work: marking, points, runs, logged models, experiments, spools."""
