@@ -20,7 +20,7 @@ from boucle.loop.openlineage import events
 from boucle.loop.rollout import By, deploy_canary, deploy_champion, deploy_shadow
 from boucle.models.api import create_model, create_version, get_version
 from boucle.runs.experiments import create_experiment
-from boucle.runs.lifecycle import change, creation
+from boucle.runs.lifecycle import change, creation, log_inputs, log_outputs
 from boucle.runs.logged_models import create_logged_model
 from boucle.runs.tables import runs
 
@@ -178,3 +178,25 @@ def test_a_run_is_by_the_person_who_logged_in_whatever_the_client_says(tmp_path:
             creation(store, project_id="orders", experiment_id=at, user="mallory", created_by="person:ada")
         )
         assert ancestry(store, "orders", run.id).facts["by"] == "ada"
+
+
+def test_a_model_leads_to_the_runs_that_took_it_whether_or_not_a_run_gave_it(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "home") as store:
+        experiment = create_experiment(store, "p", "e")
+        base = create_logged_model(store, "p", experiment, name="base").id
+        run = store.write(creation(store, "p", experiment_id=experiment)).id
+        log_inputs(store, "p", run, [], [base])
+        tuned = create_logged_model(store, "p", experiment, name="tuned").id
+        log_outputs(store, "p", run, [(tuned, 0)])
+        found = ancestry(store, "p", base)
+        assert (found.kind, found.made_from, [one.name for one in found.led_to]) == ("logged model", [], [run])
+        assert [one.name for one in found_in(found.led_to, "logged model")] == [tuned]
+        back = ancestry(store, "p", tuned)
+        assert [(one.name, [below.name for below in one.branches]) for one in back.made_from] == [(run, [base])]
+        store.write(change("p", run, status="finished", ended_ms=1))
+        told = events(store, "p", back)[-1]
+        assert ([one["name"] for one in told["inputs"]], [one["name"] for one in told["outputs"]]) == ([base], [tuned])
+        with pytest.raises(NotFound, match="nothing is called"):
+            ancestry(store, "other", run)
+        with pytest.raises(NotFound, match="nothing is called"):
+            ancestry(store, "other", base)

@@ -16,6 +16,7 @@ from boucle.models.api import known_version
 from boucle.models.origins import versions_from
 from boucle.models.records import ModelVersion
 from boucle.runs import origins
+from boucle.runs.records import Run
 from boucle.runs.store import find as find_run
 from boucle.serving.api import endpoints, read_traffic
 from boucle.serving.owner import owner
@@ -110,9 +111,9 @@ class _Graph:
             if move is None or move.number is None:
                 raise NotFound(f"model {model!r} has no alias {alias!r}", hint="boucle models list")
             return Thing("alias", what)
-        if find_run(self._conn, what) is not None:
+        if self._run(what) is not None:
             return Thing("run", what)
-        if what.startswith("m-") and origins.run_of_model(self._conn, self._project, what) is not None:
+        if what.startswith("m-") and origins.is_model(self._conn, self._project, what):
             return Thing("logged model", what)
         if _DIGEST.fullmatch(what):
             if origins.runs_of_bundle(self._conn, self._project, what) or self._versions("bundle_digest", what):
@@ -141,14 +142,14 @@ class _Graph:
         match of.kind:
             case "run":
                 used = origins.data_of_run(self._conn, self._project, of.name)
-                return [Thing("data", one.fingerprint) for one in used]
+                taken = origins.models_taken(self._conn, self._project, of.name)
+                return [Thing("data", one.fingerprint) for one in used] + [Thing("logged model", one) for one in taken]
             case "bundle":
                 made = origins.runs_of_bundle(self._conn, self._project, of.name)
                 made = made or [one.run_id for one in self._versions("bundle_digest", of.name) if one.run_id]
                 return [Thing("run", one) for one in made]
             case "logged model":
-                run = origins.run_of_model(self._conn, self._project, of.name)
-                return [Thing("run", run)] if run else []
+                return [Thing("run", one) for one in origins.runs_of_model(self._conn, self._project, of.name)]
             case "version":
                 return self._before_version(self._version(of.name))
             case "alias":
@@ -169,7 +170,10 @@ class _Graph:
             case "bundle":
                 return [_named(one) for one in self._versions("bundle_digest", of.name)]
             case "logged model":
-                return [_named(one) for one in self._versions("model_id", of.name)]
+                taken = origins.runs_that_took(self._conn, self._project, of.name)
+                return [_named(one) for one in self._versions("model_id", of.name)] + [
+                    Thing("run", one) for one in taken
+                ]
             case "version":
                 version = self._version(of.name)
                 aliases = registry.aliases_of(self._conn, self._project, [version.model]).get(version.model, {})
@@ -193,7 +197,7 @@ class _Graph:
             case "data":
                 return self._facts_of_data(of.name)
             case "run":
-                run = find_run(self._conn, of.name)
+                run = self._run(of.name)
                 return {} if run is None else facts_of_run(self._store, self._conn, run)
             case "version":
                 version = self._version(of.name)
@@ -217,7 +221,7 @@ class _Graph:
         return [Thing("bundle", version.bundle_digest)]
 
     def _after_run(self, run_id: str) -> list[Thing]:
-        run = find_run(self._conn, run_id)
+        run = self._run(run_id)
         given = [Thing("bundle", run.bundle_digest)] if run is not None and run.bundle_digest else []
         models = origins.models_of_run(self._conn, self._project, run_id)
         given += [Thing("logged model", one) for one in models]
@@ -226,6 +230,11 @@ class _Graph:
             if version.model_id not in models and version.bundle_digest not in known:
                 given.append(Thing("bundle", version.bundle_digest))
         return given
+
+    def _run(self, run_id: str) -> Run | None:
+        """A run of this project."""
+        run = find_run(self._conn, run_id)
+        return run if run is not None and run.project_id == self._project else None
 
     def _versions(self, kind: str, value: str) -> list[ModelVersion]:
         return versions_from(self._conn, self._project, kind, value)  # type: ignore[arg-type]  # names of columns

@@ -24,7 +24,8 @@ _ENDS: Final = {"finished": "COMPLETE", "failed": "FAIL", "interrupted": "ABORT"
 def events(store: Store, project_id: str, of: Ancestry) -> list[dict[str, Any]]:
     """The events of every run in a lineage, oldest first: START, and how it ended if it has."""
     names = dict.fromkeys(_runs(of))
-    found = store.read(lambda conn: [run for run in (find_run(conn, name) for name in names) if run is not None])
+    known = store.read(lambda conn: [run for run in (find_run(conn, name) for name in names) if run is not None])
+    found = [run for run in known if run.project_id == project_id]
     told: list[dict[str, Any]] = []
     for run in sorted(found, key=lambda one: (one.started_at, one.id)):
         told.append(_event(store, project_id, run, "START", run.started_at))
@@ -61,6 +62,7 @@ def _runs(of: Ancestry) -> Iterator[str]:
 
 def _event(store: Store, project_id: str, run: Run, kind: str, at: datetime) -> dict[str, Any]:
     used = store.read(lambda conn: origins.data_of_run(conn, project_id, run.id))
+    taken = store.read(lambda conn: origins.models_taken(conn, project_id, run.id))
     given = _given(store, project_id, run) if kind != "START" else {}
     return {
         "eventType": kind,
@@ -69,7 +71,10 @@ def _event(store: Store, project_id: str, run: Run, kind: str, at: datetime) -> 
         "schemaURL": SCHEMA,
         "run": {"runId": run_uuid(run.id)},
         "job": {"namespace": f"boucle:{project_id}", "name": run.experiment},
-        "inputs": [_dataset(project_id, one.name or one.fingerprint, one.fingerprint) for one in used],
+        "inputs": [
+            *(_dataset(project_id, one.name or one.fingerprint, one.fingerprint) for one in used),
+            *(_dataset(project_id, model, model) for model in taken),
+        ],
         "outputs": [_dataset(project_id, name, version) for name, version in given.items()],
     }
 

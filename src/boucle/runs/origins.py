@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from msgspec import Struct
-from sqlalchemy import Connection, select, union
+from sqlalchemy import Column, Connection, Select, select, union
 
 from boucle.runs.tables import datasets, logged_models, run_datasets, run_models, runs
 
@@ -61,21 +61,35 @@ def models_of_run(conn: Connection, project_id: str, run_id: str) -> list[str]:
     mine = select(logged_models.c.id).where(
         logged_models.c.project_id == project_id, logged_models.c.source_run_id == run_id
     )
-    given = (
-        select(run_models.c.model_id)
-        .join(runs, runs.c.seq == run_models.c.run)
-        .where(runs.c.project_id == project_id, runs.c.id == run_id, run_models.c.role == "output")
-    )
+    given = _roles(run_models.c.model_id, project_id, "output").where(runs.c.id == run_id)
     return sorted(conn.scalars(union(mine, given)))
 
 
-def run_of_model(conn: Connection, project_id: str, model_id: str) -> str | None:
-    """The run that gave a logged model."""
-    query = select(logged_models.c.source_run_id).where(
+def models_taken(conn: Connection, project_id: str, run_id: str) -> list[str]:
+    """Logged models that a run took."""
+    query = _roles(run_models.c.model_id, project_id, "input").where(runs.c.id == run_id)
+    return sorted(conn.scalars(query.distinct()))
+
+
+def is_model(conn: Connection, project_id: str, model_id: str) -> bool:
+    """Whether there is a logged model of this id."""
+    query = select(logged_models.c.id).where(logged_models.c.project_id == project_id, logged_models.c.id == model_id)
+    return conn.scalar(query) is not None
+
+
+def runs_of_model(conn: Connection, project_id: str, model_id: str) -> list[str]:
+    """Runs that gave a logged model; none for one that was made without."""
+    source = select(logged_models.c.source_run_id).where(
         logged_models.c.project_id == project_id, logged_models.c.id == model_id
     )
-    found: str | None = conn.scalar(query)
-    return found
+    given = _roles(runs.c.id, project_id, "output").where(run_models.c.model_id == model_id)
+    return sorted(one for one in conn.scalars(union(source, given)) if one)
+
+
+def runs_that_took(conn: Connection, project_id: str, model_id: str) -> list[str]:
+    """Runs that took a logged model."""
+    query = _roles(runs.c.id, project_id, "input").where(run_models.c.model_id == model_id)
+    return sorted(conn.scalars(query.distinct()))
 
 
 def makers(conn: Connection, project_id: str, ids: Collection[str]) -> frozenset[str]:
@@ -88,3 +102,9 @@ def makers(conn: Connection, project_id: str, ids: Collection[str]) -> frozenset
         logged_models.c.project_id == project_id, logged_models.c.id.in_(ids)
     )
     return frozenset(name for name in conn.scalars(union(of_runs, of_models)) if name)
+
+
+def _roles(column: Column[str], project_id: str, role: str) -> Select[str]:
+    """Of the logged models that runs of a project took (`input`) or gave (`output`)."""
+    join = select(column).select_from(run_models).join(runs, runs.c.seq == run_models.c.run)
+    return join.where(runs.c.project_id == project_id, run_models.c.role == role)
