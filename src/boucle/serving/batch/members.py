@@ -2,12 +2,15 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from boucle.kernel.errors import InvalidInput
 from boucle.packaging.records import Signature
 from boucle.serving.batch.records import TableFile
+
+_BLOCK_BYTES: Final = 1 << 20
 
 
 def members_of(path: Path, wanted: Collection[str]) -> list[str]:
@@ -18,20 +21,28 @@ def members_of(path: Path, wanted: Collection[str]) -> list[str]:
     """
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     found: dict[str, None] = {}
+    missing = list(wanted)
     with path.open("rb") as file:
-        for line in file:
-            missing = [name for name in wanted if name not in found]
-            if not missing:
-                break
-            written = (msgspec.json.encode(name) in line for name in missing)
-            if line.isspace() or (found and b"\\" not in line and not any(written)):
+        while missing and (block := file.read(_BLOCK_BYTES) + file.readline()):
+            if found and not _may_have(block, missing):
                 continue
-            try:
-                row = decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                return [*found, *missing]
-            found |= dict.fromkeys(name for name in row if name in missing or not found)
+            for line in block.split(b"\n"):
+                if not line.strip() or (found and not _may_have(line, missing)):
+                    continue
+                try:
+                    row = decoder.decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return [*found, *missing]
+                found |= dict.fromkeys(name for name in row if name in missing or not found)
+                missing = [name for name in missing if name not in found]
+                if not missing:
+                    break
     return list(found)
+
+
+def _may_have(text: bytes, names: Collection[str]) -> bool:
+    """Whether one of the names may be written in a text, as it is or with escapes."""
+    return b"\\" in text or any(msgspec.json.encode(name) in text for name in names)
 
 
 def check_members(files: Collection[TableFile], signature: Signature) -> None:
