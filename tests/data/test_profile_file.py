@@ -55,6 +55,38 @@ def test_a_large_file_whose_lines_end_with_a_carriage_return_is_read_whole(table
     assert profile_file(path).profile == profile(table.select("items", "city"), full=True)
 
 
+LATE = {
+    "a mark among numbers": (",", ["1.5"], "NA"),
+    "two marks among numbers": (",", ["1.5", "-7"], "-"),
+    "a mark among times": (",", ["2024-01-01"], "None"),
+    "a mark among booleans": (",", ["true", "false"], "n/a"),
+    "a decimal comma": (";", ["1", "12"], "1,5"),
+    "a word": (",", ["1.5"], "none of these"),
+    "a mark in a text that is sure": (",", ["a", "b"], "NULL"),
+    "a mark in a text that may be a word": (",", ["a", "b"], "NA"),
+}
+
+
+@pytest.mark.parametrize("late", [0, 1, 2], ids=["first", "in the middle", "last"])
+@pytest.mark.parametrize(("separator", "cells", "odd"), LATE.values(), ids=list(LATE))
+def test_a_column_of_csv_is_what_it_is_in_a_small_file(
+    separator: str, cells: list[str], odd: str, late: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the first mark for a missing value, or decimal comma, stands."""
+    rows = [[f"{place}", cells[place % len(cells)]] for place in range(12_000)]
+    for place in range(20):
+        rows[min((0, 6_000, 11_999)[late] + place, 11_999)][1] = odd
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(separator.join(one) for one in [["n", "value"], *rows]))
+    small = profile_file(path)
+    monkeypatch.setattr(table_file, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(table_file, "_HEAD_BYTES", 8_000)
+    monkeypatch.setattr(table_file, "cut", lambda path, **words: lines.cut(path, **words, piece_bytes=20_000))
+    large = profile_file(path)
+    assert len(table_file.look(path).pieces) > 4
+    assert (large.columns, large.profile) == (small.columns, small.profile)
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "arrow", "jsonl"])
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.usefixtures("small_pieces")

@@ -11,7 +11,7 @@ import boucle
 from boucle.data.csv_sniff import sniff_csv
 from boucle.data.scan import scan_file
 from boucle.data.sources import read_source
-from boucle.data.table_file import look, pieces, shapes
+from boucle.data.table_file import look, pieces, typed
 from boucle.kernel.progress import Silent
 from boucle.loop.labelling import read_labels
 
@@ -25,7 +25,7 @@ WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
 
 def profiled(path: Path) -> pl.DataFrame:
     file = look(path)
-    return pl.concat(pieces(file, shapes(file, Silent())))
+    return pl.concat(pieces(*typed(file, Silent())))
 
 
 @pytest.mark.parametrize("name", ["d[1]", "d*", "d?"])

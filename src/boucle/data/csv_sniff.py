@@ -19,11 +19,12 @@ LIKELY: Final = ("NA", "None", "none", "-", "--", ".")
 _RECORDS = 300
 """Looked at to find the separator."""
 _NAMES: Final = {"\t": "tabs", " ": "blanks"}
-_NUMBER = {
+NUMBER: Final = {
     ".": r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$",
     ",": r"^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$",
 }
-_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
+THOUSANDS: Final = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
+FLAG: Final = r"^(?i:true|false)$"
 
 
 def sniff_csv(path: Path) -> CsvFormat:
@@ -136,11 +137,11 @@ def _decimal_comma(columns: list[pl.Series]) -> bool:
     """Whether columns are numbers only if a comma is their decimal point, and more of them than with a point."""
     commas = points = thousands = 0
     for values in (_unmarked(column) for column in columns):
-        if _all(values, _NUMBER["."]):
+        if _all(values, NUMBER["."]):
             points += bool(values.str.contains(".", literal=True).any())
-        elif _all(values, _NUMBER[","]):
+        elif _all(values, NUMBER[","]):
             fractions = values.filter(values.str.contains(",", literal=True))
-            commas, thousands = commas + 1, thousands + _all(fractions, _THOUSANDS)
+            commas, thousands = commas + 1, thousands + _all(fractions, THOUSANDS)
     return commas > points and commas > thousands
 
 
@@ -149,9 +150,9 @@ def _nulls(columns: list[pl.Series], decimal: str) -> list[str]:
     for values in columns:
         marks = set(values.filter(values.is_in([*SURE, *LIKELY])).to_list())
         rest = _unmarked(values)
-        if _all(rest, _NUMBER[decimal]):
+        if _all(rest, NUMBER[decimal]):
             found |= marks - {"NaN"}  # a number that polars reads
-        elif not len(rest) or _all(rest, TIMESTAMP) or _all(rest, r"^(?i:true|false)$"):
+        elif not len(rest) or _all(rest, TIMESTAMP) or _all(rest, FLAG):
             found |= marks
         else:
             found |= marks & set(SURE)

@@ -50,8 +50,7 @@ def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None)
     NotFound if there is none; InvalidInput if it is no table, or one without columns or rows.
     """
     progress = progress or Silent()
-    file = table_file.look(path)
-    columns = table_file.shapes(file, progress)
+    file, columns = table_file.typed(table_file.look(path), progress)
     known: profiles.Known | None = None
     with ExitStack() as stack:
         task = stack.enter_context(progress.task(f"profile {path.name}", len(file.pieces), even=True))
@@ -66,8 +65,7 @@ def profile_file(path: Path, *, jobs: int = 1, progress: Progress | None = None)
 
 def sample_file(path: Path, most: int = row_sample.ROWS) -> RowSample:
     """Some rows of a table, each as likely as any other and the same for the same file; in bounded memory."""
-    file = table_file.look(path)
-    columns = table_file.shapes(file, Silent())
+    file, columns = table_file.typed(table_file.look(path), Silent())
     names = [name for name, shape in columns.items() if shape != "other"]
     known: RowSample | None = None
     for number, table in enumerate(table_file.pieces(file, columns)):

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from boucle.data.csv_file import first_wrong, read_csv, short_line, trimmed, without_blank_lines
+from boucle.data.csv_marks import Cells, bettered, seen
 from boucle.data.csv_sniff import sniff_csv
 from boucle.data.lines import PIECE_BYTES, LineEnd, cut, header, lines_before, with_line_feeds
 from boucle.data.names import nearest
@@ -72,17 +73,32 @@ def look(path: Path) -> TableFile:
         raise InvalidInput(f"{path.name} can't be read: {error.strerror}", hint=f"chmod u+r '{path}'") from error
 
 
-def shapes(file: TableFile, progress: Progress) -> dict[str, Shape]:
-    """What each column is, in the order in which they come. Reads a file of lines, unless it is one piece."""
+def typed(file: TableFile, progress: Progress) -> tuple[TableFile, dict[str, Shape]]:
+    """The file with its format as all its lines show it, and what each column is, in the order in which they come.
+
+    Reads a file of lines, unless it is one piece; twice, where a mark for a missing value or a decimal comma is late.
+    """
     if file.kind in ("parquet", "ipc"):
-        return {name: _shape_of(dtype) for name, dtype in scan(file).collect_schema().items()}
+        return file, {name: _shape_of(dtype) for name, dtype in scan(file).collect_schema().items()}
+    found, better = _read_types(file, progress)
+    if better == file.csv:
+        return file, found
+    file = replace(file, csv=better)
+    return file, _read_types(file, progress)[0]
+
+
+def _read_types(file: TableFile, progress: Progress) -> tuple[dict[str, Shape], CsvFormat]:
     found: dict[str, Shape | None] = {}
+    cells: dict[str, Cells] = {}
+    in_pieces = file.kind == "csv" and len(file.columns) > 0
     with progress.task(f"types of {file.path.name}", len(file.pieces), even=True) as task:
         for piece in file.pieces:
-            for column in _raw(file, piece, ()).iter_columns():
+            table = _raw(file, piece, ())
+            for column in table.iter_columns():
                 found[column.name] = _wider(found.get(column.name), _shape(column))
+            cells = seen(cells, table, file.csv) if in_pieces else cells
             task.advance()
-    return {name: one or "text" for name, one in found.items()}
+    return {name: one or "text" for name, one in found.items()}, bettered(file.csv, cells.values())
 
 
 def pieces(file: TableFile, columns: Mapping[str, Shape]) -> Iterator[pl.DataFrame]:

@@ -121,10 +121,9 @@ def reference_noise(table: ProfiledTable) -> dict[str, dict[str, Noise]]:
 
 
 def _compare_tables(reference: Path, window: Path, jobs: int, progress: Progress) -> list[_Compared]:
-    files = [table_file.look(one) for one in (reference, window)]
-    shapes = [table_file.shapes(one, progress) for one in files]
-    tables = [_read(one, known, progress) for one, known in zip(files, shapes, strict=True)]
-    wanted = [{name: shape for name, shape in known.items() if shape != "other"} for known in shapes]
+    files = [table_file.typed(table_file.look(one), progress) for one in (reference, window)]
+    tables = [_read(one, known, progress) for one, known in files]
+    wanted = [{name: shape for name, shape in known.items() if shape != "other"} for _, known in files]
     others = _changed(*wanted)
     names = [*wanted[0], *(name for name in wanted[1] if name not in wanted[0])]
 
