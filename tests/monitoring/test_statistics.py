@@ -71,8 +71,26 @@ def test_equal_columns_are_no_distance_at_all_to_the_last_bit() -> None:
     assert statistics.psi(counts, counts) == 0.0
 
 
-def test_bins_of_the_reference_are_joined_by_its_rows_alone() -> None:
-    reference = np.array([0, 200, 200, 200, 40, 0])
-    one, other = np.array([1, 12, 0, 30, 2, 0]), np.array([0, 15, 15, 13, 0, 2])
-    joined = [statistics.joined_bins(reference, window, known=reference)[0].tolist() for window in (one, other)]
-    assert joined[0] == joined[1] == [200, 200, 240]
+def test_bins_are_joined_by_the_rows_of_both_alone() -> None:
+    both, window = [1, 215, 216, 213, 42, 2], [1, 12, 0, 30, 2, 0]
+    other = [0, 20, 25, 0, 0, 0]
+    joined = [
+        sum(statistics.joined_bins([all_rows - rows for all_rows, rows in zip(both, side, strict=True)], side)).tolist()
+        for side in (window, other)
+    ]
+    assert joined[0] == joined[1] == [215, 216, 258]
+
+
+def test_rows_in_rare_bins_are_told_only_where_no_bin_can_hold_them() -> None:
+    assert statistics.rare_rows([50_000, 50_000, 0], [25, 25, 50]) == (0, 50)
+    assert statistics.rare_rows([500, 300, 200], [40, 5, 5]) == (0, 0)  # each is expected often enough
+    assert statistics.rare_rows([100] * 10, [2] * 10) == (0, 0)  # together they are
+    assert statistics.rare_rows([5], []) == statistics.rare_rows([], [5]) == (0, 0)
+
+
+def test_ranks_of_two_samples_are_those_of_both_sorted() -> None:
+    noise = np.random.default_rng(6)
+    for n, m in [(1, 1), (0, 7), (7, 0), (40, 3), (30, 31)]:
+        left, right = (np.sort(noise.integers(0, 12, rows)).astype(float) for rows in (n, m))
+        ranks = list(range(1, n + m + 1))
+        assert statistics.ranked(left, right, ranks).tolist() == np.sort(np.concatenate([left, right])).tolist()

@@ -79,6 +79,50 @@ def test_what_moved_is_found_and_ranks_first(column: str, change: Callable[[pl.S
     assert verdict.drifted
 
 
+def ways(reference: object, window: object) -> list[TableVerdict]:
+    """One column judged exactly and by profiles."""
+    tables = [pl.DataFrame({"x": values}) for values in (reference, window)]
+    return [
+        judged(compared(*(exact_columns(one) for one in tables))),
+        judged(compared(*(columns_of(profile(one)) for one in tables))),
+    ]
+
+
+RAIN = np.where(np.arange(100_000) % 25 == 0, (np.arange(100_000) % 997) / 100 + 0.01, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "window"),
+    [
+        ([1.0] * 1_000, [1.0] * 10 + [None] * 990),
+        ([1.0] * 1_000, [None] * 1_000),
+        (RAIN, [0.0] * 48 + [1.0, 2.0] + [None] * 50),
+        (RAIN, [0.0] * 10 + [None] * 90),
+        (np.arange(100_000) % 33 == 0, [False] * 10 + [None] * 90),
+        (["a"] * 100_000, ["a"] * 50 + [None] * 50),
+        ([1.0] * 100_000, [1.0] * 90 + [2.0] * 10),
+        ([1.0] * 100_000, [1.0] * 90 + [0.0] * 10),
+        ([1.0] * 50, [3.0] * 50),
+        (["a"] * 100_000, ["a"] * 90 + ["b"] * 10),
+        (["a", "b"] * 50_000, ["b", "c"] * 50),
+    ],
+    ids=["constant", "constant, all", "rain", "rain, most", "flag", "text", "above", "below", "few", "new", "instead"],
+)
+def test_what_goes_missing_or_is_new_is_drift_however_little_the_column_varies(
+    reference: object, window: object
+) -> None:
+    for verdict in ways(reference, window):
+        assert verdict.columns[0].verdict == "drift"
+        assert verdict.columns[0].p_value is not None
+        assert verdict.columns[0].p_value < 1e-9
+
+
+def test_a_gap_that_is_usual_is_no_drift() -> None:
+    for window in ([1.0] * 1_000, [1.0] * 99 + [None], [1.0] * 4_990 + [None] * 10):
+        assert {one.columns[0].verdict for one in ways([1.0] * 99_800 + [None] * 200, window)} == {"same"}
+    assert {one.columns[0].verdict for one in ways([1.0] * 980 + [None] * 20, [1.0] * 96 + [None] * 4)} == {"same"}
+
+
 def test_drift_too_small_to_matter_is_slight() -> None:
     noise = np.random.default_rng(3)
     tables = [pl.DataFrame({"x": noise.normal(shift, 1, 100_000)}) for shift in (0.0, 0.05)]
@@ -145,6 +189,19 @@ def test_kolmogorov_and_pearson_against_scipy() -> None:
     assert nulls.chi_square_p_value(expected.statistic, 2) == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.parametrize(("n", "m", "nulls_of_n", "nulls_of_m"), [(500, 40, 3, 2), (40, 500, 0, 9), (90, 90, 12, 3)])
+def test_fisher_against_scipy(n: int, m: int, nulls_of_n: int, nulls_of_m: int) -> None:
+    law = stats.hypergeom(n + m, nulls_of_n + nulls_of_m, m)
+    tail = law.sf(nulls_of_m - 1) if nulls_of_m / m >= nulls_of_n / n else law.cdf(nulls_of_m)
+    assert nulls.share_p_value(nulls_of_n, n, nulls_of_m, m) == pytest.approx(min(1.0, 2 * tail))
+    assert nulls.share_p_value(n - nulls_of_n, n, m - nulls_of_m, m) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_fisher_says_nothing_where_there_is_nothing_to_say() -> None:
+    assert [nulls.share_p_value(*one) for one in ((0, 9, 0, 5), (9, 9, 5, 5), (0, 0, 1, 5), (1, 5, 0, 0))] == [1.0] * 4
+    assert nulls.share_p_value(200_000, 1_000_000, 2_000, 10_000) == 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["psi", "js", "hellinger", "wasserstein"])
 @pytest.mark.parametrize("rows", [60, 2_000])
@@ -202,11 +259,11 @@ def test_between_two_sizes_lies_what_numpy_says() -> None:
 
 def test_bins_of_five_expected_rows_are_no_alarm_beyond_the_rate() -> None:
     noise = np.random.default_rng(50)
-    reference = np.full(10, 200)
+    both = np.full(10, 205)
     p_values = np.array(
         [
-            bins_p_value(*statistics.joined_bins(reference, window, known=reference))
-            for window in noise.multinomial(50, noise.dirichlet(reference, 1_500))
+            bins_p_value(*statistics.joined_bins((both - window).tolist(), window.tolist()))
+            for window in noise.multivariate_hypergeometric(both, 50, 1_500)
         ]
     )
     for rate in (0.1, 0.01):
@@ -256,3 +313,34 @@ def test_the_rate_holds_for_few_rows_of_ten_columns(rows: int) -> None:
         )
         alarms += any(one.verdict in ("drift", "slight") for one in judged(compared(*sides), rate=rate).columns)
     assert alarms / rounds <= rate + 4 * np.sqrt(rate / rounds)
+
+
+def alarms_of_equal_tables(
+    noise: np.random.Generator, reference: int, window: int, *, columns: int, rate: float, rounds: int
+) -> float:
+    """The share of windows without drift in which any column of normal numbers is called drifted or slight."""
+    alarms = 0
+    for _ in range(rounds):
+        sides = (
+            exact_columns(pl.DataFrame({f"x{at}": noise.normal(size=rows) for at in range(columns)}))
+            for rows in (reference, window)
+        )
+        alarms += alarm(judged(compared(*sides), rate=rate))
+    return alarms / rounds
+
+
+def test_a_small_reference_beside_many_rows_is_no_alarm_beyond_the_rate() -> None:
+    rate, rounds = 0.01, 800
+    found = alarms_of_equal_tables(np.random.default_rng(1), 50, 2_000, columns=1, rate=rate, rounds=rounds)
+    assert found <= rate + 4 * np.sqrt(rate / rounds)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("reference", "window", "columns"), [(50, 2_000, 1), (60, 2_000, 1), (100, 2_000, 20), (200, 20_000, 1)]
+)
+def test_the_rate_holds_for_small_references(reference: int, window: int, columns: int) -> None:
+    rate, rounds = 0.01, 3_000 // columns + 400
+    noise = np.random.default_rng(reference)
+    found = alarms_of_equal_tables(noise, reference, window, columns=columns, rate=rate, rounds=rounds)
+    assert found <= rate + 4 * np.sqrt(rate / rounds)

@@ -108,7 +108,7 @@ def counted(reference: ColumnProfile, window: ColumnProfile) -> tuple[Counts, Co
     return Bins(reference).counted(window)
 
 
-def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> Pair:
+def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> tuple[list[int], list[int]]:
     """Counts of the values that are heaviest in both together, of the others, and of missing ones.
 
     Bins that the reference alone chose make it look apart from any window: what is heaviest there is so by luck, too.
@@ -122,7 +122,26 @@ def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> Pair:
     for counts, nulls in ((known, reference.nulls), (served, window.nulls)):
         named = [counts.get(value, 0) for value in first]
         sides.append([*named, sum(counts.values()) - sum(named), nulls])
-    return used(*sides)
+    return sides[0], sides[1]
+
+
+def pooled_ranks(rows: int) -> list[int]:
+    """Where the tenths of both columns together end, as ranks from 1."""
+    return [-(-rows * tenth // QUANTILES) for tenth in range(1, QUANTILES)]
+
+
+def pooled_numbers(ours: Counts, theirs: Counts) -> tuple[list[int], list[int]]:
+    """Counts in the tenths of both columns together, from how many rows of each lie up to each value (`running`).
+
+    Of the reference's own tenths its rows are known beforehand, which makes a small reference look apart from any
+    window. A value of more than a tenth of the rows is a bin of its own.
+    """
+    both = ours + theirs
+    at = both.searchsorted(pooled_ranks(int(both[-1]))).tolist()
+    again = {here - 1 for here, next_one in pairwise(at) if here == next_one}
+    cuts = sorted({*at, *again, len(both) - 1} - {-1})
+    first, second = ([0, *side[cuts].tolist()] for side in (ours, theirs))
+    return [upto - before for before, upto in pairwise(first)], [upto - before for before, upto in pairwise(second)]
 
 
 def used(reference: Sequence[int], window: Sequence[int]) -> Pair:

@@ -16,8 +16,9 @@ from boucle.monitoring.bins import (
     QUANTILES,
     Bins,
     ColumnProfile,
-    Pair,
     number_labels,
+    pooled_numbers,
+    pooled_ranks,
     pooled_texts,
     present,
     running,
@@ -25,6 +26,7 @@ from boucle.monitoring.bins import (
     used,
 )
 from boucle.monitoring.columns import AnyColumn, NumberColumn, TextColumn, is_text
+from boucle.monitoring.statistics import Sorted
 from boucle.monitoring.unseen import Unseen, unseen, unseen_of
 
 STATISTICS: Final = ("psi", "js", "hellinger", "chi_square", "ks", "wasserstein")
@@ -53,8 +55,8 @@ class Distances(Struct, frozen=True, kw_only=True):
     js: float | None = None
     hellinger: float | None = None
     chi_square: float | None = None
-    """Of bins in each of which at least five rows are expected, by the reference's rows; of text, of the values that
-    both together have most, by the rows of both."""
+    """Of the tenths of both together, or of the texts that both together have most; at least five rows are expected in
+    each, by the rows of both."""
     freedom: int = 0
     """Degrees of freedom of it."""
     moved: float | None = None
@@ -79,6 +81,9 @@ class Distances(Struct, frozen=True, kw_only=True):
     tested_reference: list[int] = []
     """Rows per bin of `chi_square`."""
     tested_window: list[int] = []
+    rare_reference: int = 0
+    """Rows with values of which `chi_square` knows nothing, since both together hardly have them."""
+    rare_window: int = 0
 
 
 def columns_of(profile: Profile) -> dict[str, ColumnProfile]:
@@ -111,19 +116,24 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         return changed(name, reference, window, note)
     if not reference.rows or not window.rows:
         return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
-    ks = wasserstein = pooled = found = None
+    ks = wasserstein = found = None
     if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
         full, labels = _number_counts(reference, window)
         if len(reference.values) and len(window.values):
             ks = statistics.ks_sorted(reference.values, window.values)
             wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
+        pooled = _with_missing(reference, window, _pooled_numbers(reference.values, window.values))
     elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
         full, pooled, labels, found = _text_counts(reference, window)
     elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
         bins = Bins(reference)
         full, labels = bins.full(window), bins.labels()
+        places = None
         if present(reference) and present(window):
-            ks, wasserstein = statistics.ks_and_wasserstein(*running(reference, window))
+            middles, ours, theirs = running(reference, window)
+            ks, wasserstein = statistics.ks_and_wasserstein(middles, ours, theirs)
+            places = pooled_numbers(ours, theirs)
+        pooled = _with_missing(reference, window, places)
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
         bins, pooled = Bins(reference), pooled_texts(reference, window)
         full, labels = bins.full(window), bins.labels()
@@ -133,7 +143,8 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         raise TypeError(f"{name}: an exact column can't be compared with a profile")
     p, q = used(*full)
     share = None if found is None else found.share * _filled(window)
-    tested = statistics.joined_bins(*pooled) if pooled else statistics.joined_bins(p, q, known=p)
+    tested = statistics.joined_bins(*pooled)
+    rare = statistics.rare_rows(pooled[0][:-1], pooled[1][:-1])
     return Distances(
         column=name,
         kind=_kind(reference),
@@ -158,6 +169,8 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         window_counts=q.tolist(),
         tested_reference=tested[0].tolist(),
         tested_window=tested[1].tolist(),
+        rare_reference=rare[0],
+        rare_window=rare[1],
     )
 
 
@@ -256,7 +269,29 @@ def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Full,
     return (counted[0], counted[1]), number_labels(float(lowest), ends.tolist(), float(highest))
 
 
-def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair, list[str], Unseen | None]:
+def _pooled_numbers(reference: Sorted, window: Sorted) -> Full | None:
+    """What `boucle.monitoring.bins.pooled_numbers` gives."""
+    if not len(reference) or not len(window):
+        return None
+    ends = statistics.ranked(reference, window, pooled_ranks(len(reference) + len(window)))
+    again = np.unique(ends[1:][ends[1:] == ends[:-1]])
+    sides = []
+    for values in (reference, window):
+        upto = np.concatenate(
+            [values.searchsorted(np.unique(ends), "right"), values.searchsorted(again, "left"), [len(values)]]
+        )
+        upto.sort()
+        sides.append(np.diff(upto, prepend=0).tolist())
+    return sides[0], sides[1]
+
+
+def _with_missing(reference: AnyColumn, window: AnyColumn, places: Full | None) -> Full:
+    """Bins and, last, missing values; without values on one side, one bin of all values."""
+    ours, theirs = places or ([_filled_rows(reference)], [_filled_rows(window)])
+    return [*ours, reference.nulls], [*theirs, window.nulls]
+
+
+def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Full, list[str], Unseen | None]:
     """Counts in the reference's heaviest values, and in those that are heaviest in both together; and what is unseen,
     where there are more values than that."""
     both = reference.counts.join(window.counts, on="value", how="full", coalesce=True, suffix="_window").fill_null(0)
@@ -270,7 +305,7 @@ def _text_counts(reference: TextColumn, window: TextColumn) -> tuple[Full, Pair,
     )
     heaviest = _heaviest(both, pl.col("n") + pl.col("n_window"), POOLED)
     first, shared = heaviest["n"].to_list(), heaviest["n_window"].to_list()
-    pooled = used(
+    pooled = (
         [*first, int(ours.sum()) - sum(first), reference.nulls],
         [*shared, int(theirs.sum()) - sum(shared), window.nulls],
     )

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from boucle.data.records import Noise
@@ -31,8 +32,10 @@ _CERTAIN: Final = 1e-12
 _HARMLESS: Final = 0.05
 _MANY: Final = 20.0
 """With so many expected rows in each bin the chi-squared distribution is right far out, too."""
+_TERMS: Final = 1_000
+"""Beyond so many terms of a tail of rare rows nothing counts."""
 _MOST_DRAWN: Final = 10**9
-_SQUARED: Final = frozenset({"js", "hellinger", "ks", "wasserstein"})
+_SQUARED: Final = frozenset({"js", "hellinger", "ks", "wasserstein", "missing", "rare"})
 
 
 def size_of(reference: int, window: int) -> float:
@@ -142,6 +145,32 @@ def bins_p_value(reference: Counts, window: Counts) -> float:
     excess = float(tail.mean() - tail[0])
     beyond = _TAIL / _COUNTED * float(np.exp(-(statistic - tail[0]) / excess)) if excess > 0 else 0.0
     return max(p, beyond, farther / _COUNTED)
+
+
+def share_p_value(reference: int, of_reference: int, window: int, of_window: int) -> float:
+    """Fisher's exact test of two shares, twice its smaller tail: it holds for any counts, however rare; near Pearson's
+    where it is used instead, as all four are expected to be large.
+
+    >>> share_p_value(0, 100_000, 5, 100)
+    1.4966...e-13
+    """
+    rows, total = of_reference + of_window, reference + window
+    if not of_reference or not of_window or not 0 < total < rows:
+        return 1.0
+    if min(total, rows - total) * (min(of_reference, of_window) / rows) >= _MANY:
+        counts = np.array([[reference, of_reference - reference], [window, of_window - window]])
+        return chi_square_p_value(statistics.chi_square(counts[0], counts[1]), 1)
+    up = window * rows >= total * of_window
+    first, last = (window, min(total, of_window)) if up else (max(0, total - of_reference), window)
+    taken = np.arange(first, min(last, first + _TERMS) + 1) if up else np.arange(max(first, last - _TERMS), last + 1)
+    logs = _log_ways(total, taken) + _log_ways(rows - total, of_window - taken) - _log_ways(rows, np.array(of_window))
+    return min(1.0, 2 * float(np.exp(logs).sum()))
+
+
+def _log_ways(of: int, taken: NDArray[np.int64]) -> Floats:
+    """The logarithm of in how many ways so many are taken of so many."""
+    made = special.gammaln(of + 1.0) - special.gammaln(taken + 1.0) - special.gammaln(of - taken + 1.0)
+    return np.asarray(made)
 
 
 @cache

@@ -6,6 +6,7 @@ distance is 0: nothing can be said. p-values stand in `boucle.monitoring.nulls`.
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -102,43 +103,70 @@ def chi_square_of_each(both: Counts, windows: Counts, n: int, m: int) -> Floats:
     return np.asarray(np.sum(apart * apart / both, axis=-1) / (float(n) * m))
 
 
-def joined_bins(reference: Counts, window: Counts, *, known: Counts | None = None) -> tuple[Counts, Counts]:
+def joined_bins(reference: Sequence[int], window: Sequence[int]) -> tuple[Counts, Counts]:
     """The bins as Pearson's test may look at them: joined so that at least five rows of the smaller of the two are
     expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
 
-    Rare bins, by the rows of both together, become one. `known`: rows of the reference, of which alone the bins were
-    made; then the rarest by these are joined until they are five: else just those that the window lacks by chance
-    would be joined.
+    Rare bins, by the rows of both together, become one; where that is still rare it is joined with another, and
+    `rare_rows` tells of it. Bins that both leave empty are left out.
 
-    >>> [one.tolist() for one in joined_bins(np.array([50, 50, 1]), np.array([30, 70, 0]))]
+    >>> [one.tolist() for one in joined_bins([50, 50, 1], [30, 70, 0])]
     [[50, 51], [70, 30]]
     """
-    n, m = int(reference.sum()), int(window.sum())
+    n, m = sum(reference), sum(window)
     if not n or not m:
-        return reference[:0], window[:0]
-    each = reference + window if known is None else known
-    likely = each * (min(n, m) / int(each.sum()))
-    order = np.argsort(likely, kind="stable").tolist()
-    ours, theirs, expected = reference.tolist(), window.tolist(), likely.tolist()  # bins are few: numpy is slower
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    few = _EXPECTED * (n + m) / min(n, m)
+    both = [ours + theirs for ours, theirs in zip(reference, window, strict=True)]
     groups: list[list[int]] = []
     going: list[int] = []
-    rows = 0.0
-    for place in order:
-        is_rare = expected[place] < _EXPECTED
-        if rows >= _EXPECTED and (known is not None or not is_rare):
+    rows = 0
+    for place in sorted((at for at, each in enumerate(both) if each), key=both.__getitem__):
+        if rows >= few and both[place] >= few:
             groups.append(going)
-            going, rows = [], 0.0
+            going, rows = [], 0
         going.append(place)
-        rows += expected[place]
-    if rows >= _EXPECTED or not groups:
+        rows += both[place]
+    if rows >= few or not groups:
         groups.append(going)
     else:  # nothing is left to join them with but the last
         groups[-1] += going
     groups.sort(key=lambda group: (len(group) > 1, group))
     return (
-        np.array([sum(ours[place] for place in group) for group in groups], dtype=np.int64),
-        np.array([sum(theirs[place] for place in group) for group in groups], dtype=np.int64),
+        np.array([sum(reference[place] for place in group) for group in groups], dtype=np.int64),
+        np.array([sum(window[place] for place in group) for group in groups], dtype=np.int64),
     )
+
+
+def rare_rows(reference: Sequence[int], window: Sequence[int]) -> tuple[int, int]:
+    """Rows in bins that are too rare for Pearson's test even as one, of each side; zeros where there are none.
+
+    >>> rare_rows([50, 50, 0], [30, 70, 3])
+    (0, 3)
+    """
+    n, m = sum(reference), sum(window)
+    if not n or not m:
+        return 0, 0
+    few = _EXPECTED * (n + m) / min(n, m)
+    rare = [(ours, theirs) for ours, theirs in zip(reference, window, strict=True) if ours + theirs < few]
+    found = sum(ours for ours, _ in rare), sum(theirs for _, theirs in rare)
+    return found if sum(found) < few else (0, 0)
+
+
+def ranked(left: Sorted, right: Sorted, ranks: Sequence[int]) -> Floats:
+    """The values of two samples together that have these ranks, from 1, without sorting them anew.
+
+    >>> ranked(np.array([1.0, 4.0]), np.array([2.0, 3.0, 9.0]), [1, 3, 5]).tolist()
+    [1.0, 3.0, 9.0]
+    """
+    found = []
+    for rank in ranks:
+        low, high = max(0, rank - len(right)), min(rank, len(left))
+        while low < high:  # how many of them are of the left
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if left[middle] < right[rank - middle - 1] else (low, middle)
+        found.append(max(float(side[at - 1]) for side, at in ((left, low), (right, rank - low)) if at))
+    return np.array(found)
 
 
 def moved(reference: Counts, window: Counts) -> float:

@@ -1,10 +1,12 @@
 """Which columns drifted, with a stated rate of false alarms. Pure.
 
 A column's p-value comes from two tests: Kolmogorov-Smirnov sees what moved a little everywhere, Pearson's test over
-bins sees what moved much somewhere, missing values too. Of texts of many values it is the number of those that the
-reference never had, beside Pearson's (`boucle.monitoring.unseen`). Holm's correction then holds the rate for the table:
-at a rate of 0.01, of a thousand windows without drift at most ten have any column called drifted, however many columns
-there are and however they depend on each other. What is beyond noise and still too small to matter is called slight.
+bins sees what moved much somewhere. Beside Pearson's stand Fisher's exact tests, of missing values and of values that
+both together hardly have, which no bin of enough rows can hold. Of texts of many values it is the number of those that
+the reference never had, beside Pearson's (`boucle.monitoring.unseen`). Holm's correction then holds the rate for the
+table: at a rate of 0.01, of a thousand windows without drift at most ten have any column called drifted, however many
+columns there are and however they depend on each other. What is beyond noise and still too small to matter is called
+slight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +16,15 @@ import numpy as np
 from msgspec import Struct
 
 from boucle.data.records import Noise
-from boucle.monitoring import statistics
 from boucle.monitoring.compare import Distances
-from boucle.monitoring.nulls import bins_p_value, ks_p_value, p_value, size_of, threshold
+from boucle.monitoring.nulls import bins_p_value, ks_p_value, p_value, share_p_value, size_of, threshold
 from boucle.monitoring.records import SERIOUS, DriftVerdict, Together
 
 RATE: Final = 0.01
 AT_LEAST: Final = 0.05
 
+_EXACT: Final = 0.1
+"""Of the chance that Pearson's test is wrong, what the exact ones beside it have: what they see is far beyond it."""
 TELLING: Final = 0.5
 """Where even so large a share of moved rows would pass for noise, there are too few rows to tell."""
 
@@ -132,6 +135,8 @@ def window_noise(distances: Sequence[Sequence[Distances]]) -> dict[str, dict[str
             size = size_of(one.reference_rows, one.window_rows)
             kept = found.setdefault(one.column, {})
             kept.setdefault("chi_square", []).append((size, _chi_square_a_freedom(one)))
+            kept.setdefault("missing", []).append((size, _missing(one) ** 2 * size))
+            kept.setdefault("rare", []).append((size, _rare(one) ** 2 * size))
             if one.ks is not None:
                 kept.setdefault("ks", []).append((size, one.ks * one.ks * size))
     return {column: {name: _noise(each) for name, each in kept.items()} for column, kept in found.items()}
@@ -149,12 +154,8 @@ def _chi_square_a_freedom(one: Distances) -> float:
 def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
     size = size_of(one.reference_rows, one.window_rows)
     if one.has_own_values:  # of such a column only missing values can be compared
-        pairs = ((one.reference_rows, one.reference_nulls), (one.window_rows, one.window_nulls))
-        counts = np.array([[rows - nulls, nulls] for rows, nulls in pairs], dtype=np.int64)
-        return bins_p_value(*statistics.joined_bins(*counts[:, counts.any(axis=0)]))
-    by_bins = bins_p_value(np.array(one.tested_reference), np.array(one.tested_window))
-    if "chi_square" in noise:
-        by_bins = max(by_bins, p_value(noise["chi_square"], "chi_square", _chi_square_a_freedom(one), 1.0))
+        return _by_missing(one, noise)
+    by_bins = _by_places(one, noise)
     if one.unseen_p_value is not None:
         by_values = one.unseen_p_value
         if "unseen" in noise:
@@ -167,6 +168,50 @@ def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
     if "ks" in noise:
         by_ranks = max(by_ranks, p_value(noise["ks"], "ks", one.ks, size))
     return min(1.0, 2 * min(by_bins, by_ranks))
+
+
+def _by_places(one: Distances, noise: Mapping[str, Noise]) -> float:
+    """By Pearson's test, and by exact ones of what it does not see: rows in a place that both together hardly have."""
+    exact = []
+    if one.reference_nulls or one.window_nulls:
+        exact.append(_by_missing(one, noise))
+    if one.rare_reference or one.rare_window:
+        exact.append(_by_rare(one, noise))
+    if not one.freedom:
+        return min([1.0, *(len(exact) * each for each in exact)])
+    by_bins = bins_p_value(np.array(one.tested_reference), np.array(one.tested_window))
+    if "chi_square" in noise:
+        by_bins = max(by_bins, p_value(noise["chi_square"], "chi_square", _chi_square_a_freedom(one), 1.0))
+    if not exact:
+        return by_bins
+    return min(1.0, by_bins / (1 - _EXACT), *(len(exact) * each / _EXACT for each in exact))
+
+
+def _by_missing(one: Distances, noise: Mapping[str, Noise]) -> float:
+    by_rows = share_p_value(one.reference_nulls, one.reference_rows, one.window_nulls, one.window_rows)
+    return _beside_days(by_rows, one, noise, "missing", _missing(one))
+
+
+def _by_rare(one: Distances, noise: Mapping[str, Noise]) -> float:
+    rows = one.reference_rows - one.reference_nulls, one.window_rows - one.window_nulls
+    by_rows = share_p_value(one.rare_reference, rows[0], one.rare_window, rows[1])
+    return _beside_days(by_rows, one, noise, "rare", _rare(one))
+
+
+def _beside_days(by_rows: float, one: Distances, noise: Mapping[str, Noise], name: str, apart: float) -> float:
+    if name not in noise:
+        return by_rows
+    return max(by_rows, p_value(noise[name], name, apart, size_of(one.reference_rows, one.window_rows)))
+
+
+def _missing(one: Distances) -> float:
+    """How far the shares of missing rows are apart."""
+    return abs(one.reference_nulls / one.reference_rows - one.window_nulls / one.window_rows)
+
+
+def _rare(one: Distances) -> float:
+    """How far the shares of rows with rare values are apart, of all rows."""
+    return abs(one.rare_reference / one.reference_rows - one.rare_window / one.window_rows)
 
 
 def _thresholds(one: Distances, noise: Mapping[str, Noise], rate: float) -> dict[str, float]:
