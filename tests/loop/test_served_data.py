@@ -1,5 +1,6 @@
 """Bad input through the real monitor: each is told, and the monitor goes on."""
 
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -222,3 +223,15 @@ def test_rows_that_were_learned_from_as_they_were_served_are_no_skew() -> None:
     assert found == {"skew(kind)": 150, "skew(x)": 1}
     assert DataPolicy().freshness is None
     assert freshness_findings(rows, None) == []
+
+
+def test_rows_that_share_key_and_time_are_no_skew() -> None:
+    """Which of them is which, nothing tells; those served twice are one."""
+    rows = orders(1)
+    lines = pl.concat([rows.with_columns(kind=pl.lit("a"), x=pl.lit(float(n))) for n in range(3)])
+    found_in = functools.partial(skew_findings, key="id", time="at", columns=["x", "kind"])
+    assert found_in(lines, lines[::-1]) == []
+    apart = pl.concat([lines, rows.with_columns(id="p" + pl.col("id"))])
+    odd = apart.with_columns(x=pl.col("x") + 1)
+    [found] = found_in(pl.concat([odd, odd]), apart)
+    assert (found.name, found.failing, found.rows) == ("skew(x)", 150, 150)

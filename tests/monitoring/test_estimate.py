@@ -164,3 +164,15 @@ def test_one_leaf_is_the_mean_of_the_errors() -> None:
     mae, rmse = (told(estimate_error(metric, tree, inputs, answers)) for metric in ("mae", "rmse"))
     assert mae.value == 2.0
     assert rmse.value == pytest.approx(5**0.5)
+
+
+@pytest.mark.parametrize("large", [3.5e38, -1e300, float("inf")])
+def test_a_number_beyond_single_precision_is_as_large_as_that_goes(large: float) -> None:
+    generator = np.random.default_rng(5)
+    inputs = generator.uniform(0, 4, (2_000, 1))
+    answers = 3 * inputs[:, 0]
+    truth = answers + generator.normal(0, 1 + inputs[:, 0])
+    plain = told(estimate_error("mae", learned_errors(inputs, answers, truth), inputs[1:], answers[1:]))
+    inputs[0] = large
+    found = told(estimate_error("mae", learned_errors(inputs, answers, truth), inputs, answers))
+    assert found.value == pytest.approx(plain.value, rel=0.05)

@@ -12,6 +12,7 @@ from boucle.data import row_sample
 from boucle.data.api import merged, profile, run_checks
 from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
+from boucle.evaluation.records import Metric
 from boucle.governance.records import Objective
 from boucle.loop.changes import changes_of, series_of
 from boucle.loop.estimated import estimated
@@ -89,13 +90,24 @@ def observe(
         errors=errors,
         failed=failed,
         span=span,
-        estimated=estimated(stage, predictions),
+        estimated=_estimated_if_any(stage, span, predictions),
         reference=reference.name,
         series=series,
         changes=changes_of(stage, span, series),
         together=_together(stage, seen, standing.champion),
     )
     return Watched(window, own, predictions)
+
+
+def _estimated_if_any(stage: Stage, span: Span, predictions: pl.DataFrame) -> dict[str, Metric]:
+    """What quality is to be expected; live nothing, and told, where that fails: the rest of the window is judged."""
+    try:
+        return estimated(stage, predictions)
+    except Exception as error:
+        if not stage.is_live:
+            raise
+        _log.warning("the quality of the window that begins at %s cannot be estimated: %s", span.begins_at, error)
+        return {}
 
 
 def _drift(stage: Stage, whole: Profile, reference: Reference, before: Sequence[Profile]) -> list[ColumnDrift]:

@@ -83,8 +83,9 @@ def estimate_error(metric: str, tree: ErrorTree, inputs: Numbers, answers: Numbe
 
 
 def _matrix(inputs: Numbers, answers: Numbers) -> Numbers:
-    # trees of scikit-learn compare in single precision
-    return np.column_stack([inputs, answers]).astype(np.float32).astype(np.float64)
+    # Trees of scikit-learn compare in single precision; what is larger is its largest number to them.
+    most = np.finfo(np.float32).max
+    return np.column_stack([inputs, answers]).clip(-most, most).astype(np.float32).astype(np.float64)
 
 
 def _leaves(tree: ErrorTree, matrix: Numbers) -> NDArray[np.int64]:

@@ -277,7 +277,8 @@ class DataPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refused: float | None = 0.1
     """Share of the requests that are refused as wrong: by column, and in all."""
     skew: bool = False
-    """Compare rows that were learned from and served, by key and time, value by value."""
+    """Compare rows that were learned from and served, by key and time, value by value; not those of one side that
+    differ though both are the same."""
 
 
 class StreamPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -154,16 +154,18 @@ def skew_findings(
 ) -> list[Finding]:
     """Rows that were served and learned from with different values: of the same key at the same time.
 
-    Numbers are the same up to a millionth of them.
+    Numbers are the same up to a millionth of them. Where rows of one side differ though key and time are the same,
+    nothing tells which of them is which of the other: these say nothing.
     """
     names = [name for name in columns if name in seen.columns and name in trained.columns]
-    keyed = [one.select(pl.col(key).cast(pl.String), time, *names) for one in (seen, trained)]
-    both = keyed[0].unique([key, time]).join(keyed[1].unique([key, time]), on=[key, time], suffix="_trained")
+    keyed = [one.select(pl.col(key).cast(pl.String), time, *names).unique() for one in (seen, trained)]
+    ours, theirs = (one.filter(pl.len().over(key, time) == 1) for one in keyed)
+    both = ours.join(theirs, on=[key, time], suffix="_trained")
     found = []
     for name in names:
-        ours, theirs = both[name], both[f"{name}_trained"].cast(seen[name].dtype, strict=False)
-        apart = (ours - theirs).abs() > 1e-6 * theirs.abs() if ours.dtype.is_numeric() else ours != theirs
-        odd = apart.fill_null(False) | (ours.is_null() != theirs.is_null())
+        served, learned = both[name], both[f"{name}_trained"].cast(seen[name].dtype, strict=False)
+        apart = (served - learned).abs() > 1e-6 * learned.abs() if served.dtype.is_numeric() else served != learned
+        odd = apart.fill_null(False) | (served.is_null() != learned.is_null())
         if odd.any():
             rows = both.filter(odd).select(
                 key, pl.col(name).alias("served"), pl.col(f"{name}_trained").alias("learned")
