@@ -280,7 +280,7 @@ def test_of_one_incident_the_older_notification_goes_first_and_one_process_takes
     take(store, [], [alert("a")])
     [first] = waiting(store)
     assert json.loads(first.body)["event"] == "opened"
-    taken = [store.write(lambda conn: outbox.claim(conn, first, 2**60)) for _ in range(2)]
+    taken = [store.write(lambda conn: outbox.claim(conn, first, 2**50 + 60_000)) for _ in range(2)]
     assert taken == [True, False]
     assert store.read(lambda conn: outbox.due(conn, "p", 2**50, 10)) == []
     store.write(lambda conn: outbox.failed(conn, first, "it answered 500", None))  # given up: the next has its turn
