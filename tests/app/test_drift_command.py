@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from boucle.app.drift_page import page
 from boucle.app.main import run_command
+from boucle.data import lines, table_file
 from boucle.data.api import profile
-from boucle.data.profile_file import ProfiledTable, from_bytes, to_bytes
-from boucle.monitoring.tables import compare_files, compare_profiles, reference_noise
+from boucle.data.profile_file import ProfiledTable, from_bytes, profile_file, sample_file, to_bytes
+from boucle.monitoring.tables import compare_files, compare_profiles, reference_noise, with_together
 from boucle.monitoring.verdict import judged
 
 EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -128,6 +130,49 @@ def test_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str], arg
     (folder / "weights.json").write_text('{"prize": 1.0}')
     assert run_command(["drift", *arguments]) == 2
     assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "arrow"])
+@pytest.mark.parametrize("pieces", [False, True])
+def test_columns_of_any_name_are_columns(
+    ending: str, pieces: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars takes `*`, and what is between `^` and `$`, for patterns."""
+    if pieces:
+        monkeypatch.setattr(table_file, "PIECE_BYTES", 20_000)
+        monkeypatch.setattr(table_file, "cut", lambda path, **words: lines.cut(path, **words, piece_bytes=20_000))
+    noise = np.random.default_rng(1)
+    named = {"price": "^p.*$", "hour": "*", "shop": "^.*$", "at": "plain"}
+    write = {"csv": "write_csv", "jsonl": "write_ndjson", "parquet": "write_parquet", "arrow": "write_ipc"}[ending]
+    tables = {"was": orders(noise, 2_000), "now": orders(noise, 1_500, 0.5)}
+    found, rows = {}, {}
+    for way in ("plain", "odd"):
+        files = [tmp_path / f"{name}-{way}.{ending}" for name in tables]
+        for table, path in zip(tables.values(), files, strict=True):
+            getattr(table.rename(named) if way == "odd" else table, write)(path)
+        found[way] = {one.column: one for one in compare_files(files[0], files[1]).columns}
+        found_together = with_together(compare_files(files[0], files[1]), files[0], files[1]).together
+        assert found_together is not None
+        assert len(found_together.columns) == 4
+        rows[way] = profile_file(files[0]).profile.rows, sample_file(files[0]).rows
+    assert {plain: found["odd"][odd].distances for plain, odd in named.items()} == {
+        name: replace(one.distances, column=named[name]) for name, one in found["plain"].items()
+    }
+    assert rows["odd"] == rows["plain"] == (2_000, 2_000)
+
+
+@pytest.mark.parametrize("damaged", ["reference", "current"])
+def test_a_parquet_file_whose_values_are_damaged_is_named(
+    damaged: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "bad.parquet"
+    pl.read_parquet(folder / "again.parquet").write_parquet(path, compression="zstd")
+    data = bytearray(path.read_bytes())
+    data[200:4_000] = bytes(3_800)
+    path.write_bytes(data)
+    files = ["bad.parquet", "again.parquet"]
+    assert run_command(["drift", *(files if damaged == "reference" else files[::-1])]) == 2
+    assert "bad.parquet is no valid Parquet file" in capsys.readouterr().err
 
 
 def test_the_page_fetches_nothing_and_every_text_is_escaped(folder: Path) -> None:

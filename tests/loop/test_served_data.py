@@ -225,6 +225,15 @@ def test_rows_that_were_learned_from_as_they_were_served_are_no_skew() -> None:
     assert freshness_findings(rows, None) == []
 
 
+def test_skew_is_told_of_columns_of_any_name() -> None:
+    """Polars takes `*`, and what is between `^` and `$`, for patterns."""
+    named = {"id": "*", "at": "^.*t$", "x": "^x.*$", "z": "x_too"}
+    rows = orders(1).rename(named)
+    odd = rows.with_columns((rows["^x.*$"] + 1).alias("^x.*$"))
+    [found] = skew_findings(odd, rows, key="*", time="^.*t$", columns=["^x.*$", "x_too"])
+    assert (found.name, found.failing) == ("skew(^x.*$)", 150)
+
+
 def test_rows_that_share_key_and_time_are_no_skew() -> None:
     """Which of them is which, nothing tells; those served twice are one."""
     rows = orders(1)

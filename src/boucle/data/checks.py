@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 import polars as pl
+import polars.selectors as cs
 
 from boucle.data.leakage import Leak, find_leaks
 from boucle.data.names import nearest
@@ -145,11 +146,11 @@ def _null_rate(check: NullRateCheck, column: pl.Series) -> Finding:
 
 
 def _unique(check: UniqueCheck, table: pl.DataFrame) -> Finding:
-    values = table.select(check.columns)
+    values = table[check.columns]
     double = values.is_duplicated()
     every = pl.repeat(True, table.height, eager=True)
     names = ", ".join(f"`{name}`" for name in check.columns)
-    shown = values.filter(double).sort(check.columns)
+    shown = values.filter(double).sort(map(cs.by_name, check.columns))
     failing = int(double.sum())
     message = f"{failing:,} of {table.height:,} rows share their {names} with another; each may stand once"
     return _finding(check, check.columns, message, failing=failing, rows=len(every), shown=shown)
@@ -165,7 +166,7 @@ def _relation(check: RelationCheck, table: pl.DataFrame) -> Finding:
         raise _no_condition(check, f"it gives {holds.dtype}, not true or false")
     broken = (~holds).fill_null(False)
     return _share(
-        check, table.select(check.columns), broken, holds.is_not_null(), "against the relation", check.at_most_failing
+        check, table[check.columns], broken, holds.is_not_null(), "against the relation", check.at_most_failing
     )
 
 

@@ -130,6 +130,7 @@ def _columns(text: Path | bytes, csv_format: CsvFormat) -> list[pl.Series]:
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return []
+    table.columns = [str(place) for place in range(table.width)]  # Polars takes `^...$` for a pattern
     return [bare.filter(bare != "") for bare in (column.drop_nulls().str.strip_chars().unique() for column in table)]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from boucle.data.records import Features, Task
@@ -51,7 +52,7 @@ def find_leaks(
     1). With a `time` column the joint model is asked about rows later than its own.
     Deterministic. Cost: about a second for 50,000 rows and 25 features, a few more where it finds something.
     """
-    table = _some_rows(table.filter(pl.col(target).is_not_null()), time)
+    table = _some_rows(table.filter(table[target].is_not_null()), time)
     names = [name for name in (*features.categorical, *features.numeric) if name in table.columns and name != target]
     if table.height < _FEWEST_ROWS or not names:
         return []
@@ -100,7 +101,7 @@ def copies(
 
 def _some_rows(table: pl.DataFrame, time: str | None) -> pl.DataFrame:
     if time is not None and time in table.columns:
-        table = table.sort(time, maintain_order=True)
+        table = table.sort(cs.by_name(time), maintain_order=True)
     if table.height <= MAX_ROWS:
         return table
     return table[np.linspace(0, table.height - 1, MAX_ROWS).astype(np.int64)]

@@ -97,7 +97,7 @@ def _alone_of_every_class(table: pl.DataFrame, features: Features, target: str) 
     )
     table = table.with_columns(as_text(table[name]).alias(name) for name in few)
     classes = counted(table[target]).sort("n", descending=True, maintain_order=True)["value"].head(_CLASSES)
-    scores = [_alone(table.with_columns(pl.col(target) == one), asked, target, "binary") for one in classes]
+    scores = [_alone(table.with_columns(table[target] == one), asked, target, "binary") for one in classes]
     return {name: min(one.get(name, 0.0) for one in scores) for name in (*asked.categorical, *asked.numeric)}
 
 

@@ -20,6 +20,7 @@ from boucle.kernel.errors import InvalidInput
 
 ROWS: Final = 1_000
 _KEY: Final = "__key"
+_VALUE: Final = "__value"
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MISSING: Final = 0xD1B54A32D192ED03
 """In the place of a hash where there is no value: the hash of an empty text is 0."""
@@ -56,17 +57,17 @@ def sampled(table: pl.DataFrame, columns: Sequence[str] | None = None, most: int
     hashes = np.full(table.height, len(names), np.uint64)
     plain: dict[str, pl.Series] = {}
     for name in names:
-        column = table[name]
+        column = table[name].alias(_VALUE)  # Polars takes `^...$` for a pattern
         if name in texts:
             plain[name] = column.cast(pl.String)
             known = plain[name].unique().drop_nulls()
-            by_text = pl.DataFrame({name: known, _KEY: distinct.hashed_texts(known)})
-            each = plain[name].to_frame().join(by_text, on=name, how="left", maintain_order="left")[_KEY]
+            by_text = pl.DataFrame({_VALUE: known, _KEY: distinct.hashed_texts(known)})
+            each = plain[name].to_frame().join(by_text, on=_VALUE, how="left", maintain_order="left")[_KEY]
             own = each.fill_null(pl.lit(_MISSING, pl.UInt64)).to_numpy()
         else:
             values = values_of(column)
             finite = np.isfinite(values)
-            plain[name] = pl.Series(name, np.where(finite, values, np.nan)).fill_nan(None)
+            plain[name] = pl.Series(_VALUE, np.where(finite, values, np.nan)).fill_nan(None)
             own = distinct.hashed_numbers(histogram.image(np.where(finite, values, 0.0)))
             own[~finite] = _MISSING
         hashes = distinct.hashed_numbers((hashes * _ODD ^ own).view(np.int64))
@@ -78,7 +79,7 @@ def joined(left: RowSample, right: RowSample) -> RowSample:
     """The sample of the rows of both, two parts of one table; of columns that both have, and of the smaller size."""
     numbers = [name for name in left.numbers if name in right.numbers]
     texts = [name for name in left.texts if name in right.texts]
-    both = pl.concat([_frame(one).select(*numbers, *texts, _KEY) for one in (left, right)])
+    both = pl.concat([_frame(one)[[*numbers, *texts, _KEY]] for one in (left, right)])
     return _kept(both, numbers, texts, left.rows + right.rows, min(left.most, right.most))
 
 

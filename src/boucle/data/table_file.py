@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import polars as pl
+import polars.selectors as cs
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -108,7 +109,7 @@ def pieces(file: TableFile, columns: Mapping[str, Shape]) -> Iterator[pl.DataFra
     for piece in file.pieces:
         if file.kind in ("parquet", "ipc"):
             first, last = piece
-            table = _collected(file, scan(file).select(list(wanted)).slice(first, last - first))
+            table = collected(file, scan(file).select(cs.by_name(list(wanted))).slice(first, last - first))
         else:
             table = _raw(file, piece, text)
         yield pl.DataFrame([_as(table, name, one) for name, one in wanted.items()])
@@ -131,7 +132,7 @@ def _as(table: pl.DataFrame, name: str, shape: Shape) -> pl.Series:
 def _look_at_columns(path: Path, kind: FileKind) -> TableFile:
     file = TableFile(path=path, kind=kind, csv=CsvFormat(), columns=[], pieces=[])
     schema = scan(file).collect_schema()
-    rows = int(_collected(file, scan(file).select(pl.len())).item()) if len(schema) else 0
+    rows = int(collected(file, scan(file).select(pl.len())).item()) if len(schema) else 0
     if not len(schema):
         raise InvalidInput(f"{path.name} has no columns; a table is needed")
     low, high = _PIECE_ROWS
@@ -151,7 +152,8 @@ def scan(file: TableFile) -> pl.LazyFrame:
         raise _invalid(file, error) from error
 
 
-def _collected(file: TableFile, lazy: pl.LazyFrame) -> pl.DataFrame:
+def collected(file: TableFile, lazy: pl.LazyFrame) -> pl.DataFrame:
+    """What was asked of a file of columns. InvalidInput where its values can't be read."""
     try:
         return lazy.collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -239,7 +241,7 @@ def _csv(file: TableFile, lines: bytes, first: int, text: list[str]) -> pl.DataF
     short = short_line(table, utf8, file.csv, len(file.columns)) if table.width == len(file.columns) else None
     if short is not None:
         raise _wrong_line(file, first, short)
-    kept = table.select(pl.col(name).str.strip_chars() if name in text else pl.col(name) for name in table.columns)
+    kept = table.with_columns(table[name].str.strip_chars() for name in text)
     return without_blank_lines(trimmed(kept, file.csv))  # what was stripped already stays text
 
 

@@ -154,7 +154,7 @@ def _key(table: pl.DataFrame, section: DataSection) -> Iterator[Finding]:
         first = column.filter(double)[0]
         count = int(double.sum())
         message = f"key `{column.name}` is not unique: {count:,} of {table.height:,} rows share one, e.g. {first!r}"
-        shown = table.select(column.name).filter(double)
+        shown = column.to_frame().filter(double)
         yield _problem(f"duplicates({column.name})", [column.name], count, table.height, message, shown)
 
 

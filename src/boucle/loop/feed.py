@@ -37,7 +37,7 @@ class Feed:
         for drill in self.plan.drills:
             if isinstance(drill, CorruptDrill) and drill.first <= day <= drill.last:
                 rows = corrupt(rows, drill)
-        return rows.select(*features, self.key, self.time)
+        return rows[[*features, self.key, self.time]]
 
     def labels(self, event_day: date) -> pl.DataFrame:
         """The labels of a day's rows: columns `key`, `label`."""

@@ -124,7 +124,7 @@ def append_logged(base: pl.DataFrame, logged: pl.DataFrame, section: DataSection
     features = [*section.features.categorical, *section.features.numeric]
     time_column = [section.time] if section.time else []
     key_column = [section.key] if section.key else []
-    base = base.select(*features, *key_column, *time_column, section.target)
+    base = base[[*features, *key_column, *time_column, section.target]]
     if logged.is_empty():  # no label has come yet, and a table of no rows names no features
         return base.sort(*time_column, *key_column)
     renamed = logged.select(

@@ -275,7 +275,7 @@ def _as_table(stage: Stage, predictions: pl.DataFrame) -> pl.DataFrame:
         empty = {**types, stage.time: pl.Datetime("us", "UTC"), **({section.key: pl.String()} if section.key else {})}
         return pl.DataFrame(schema=empty)
     inputs = monitoring.inputs(predictions)
-    cast = [pl.col(name).cast(kind, strict=False) for name, kind in types.items() if name in inputs.columns]
+    cast = [inputs[name].cast(kind, strict=False) for name, kind in types.items() if name in inputs.columns]
     return inputs.with_columns(cast).with_columns(named.get_columns())
 
 

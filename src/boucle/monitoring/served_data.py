@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from boucle.data.api import hash_of, profile, shared_values
 from boucle.data.records import CategoryProfile, Finding, NumericProfile, Profile
@@ -30,6 +31,9 @@ _NOISE_SIGMAS: Final = 6.0
 _SAMPLES: Final = 3
 _LONGEST: Final = 120
 _FEW_REFUSED: Final = 5
+_KEY, _TIME = "__key", "__time"
+_VALUE: Final = "value"
+"""What a column is called while it is asked: Polars takes a name like `^a.*$` for a pattern."""
 
 
 def input_findings(
@@ -55,8 +59,8 @@ def input_findings(
         if name not in seen.columns:
             found.append(_finding(f"column({name})", name, rows, rows, f"`{name}` came with none of {rows:,} rows"))
             continue
-        column = seen[name]
-        wrong = _wrong_type(name, sent[name], column, known)
+        column = seen[name].alias(_VALUE)
+        wrong = _wrong_type(name, sent[name].alias(_VALUE), column, known)
         if wrong is not None:
             found.append(wrong)
         elif column.null_count() == column.len():
@@ -158,18 +162,19 @@ def skew_findings(
     nothing tells which of them is which of the other: these say nothing.
     """
     names = [name for name in columns if name in seen.columns and name in trained.columns]
-    keyed = [one.select(pl.col(key).cast(pl.String), time, *names).unique() for one in (seen, trained)]
-    ours, theirs = (one.filter(pl.len().over(key, time) == 1) for one in keyed)
-    both = ours.join(theirs, on=[key, time], suffix="_trained")
+    keyed = [
+        one.select(one[key].cast(pl.String).alias(_KEY), one[time].alias(_TIME), cs.by_name(names)).unique()
+        for one in (seen, trained)
+    ]
+    ours, theirs = (one.filter(pl.len().over(_KEY, _TIME) == 1) for one in keyed)
+    both = ours.join(theirs, on=[_KEY, _TIME], suffix="_trained")
     found = []
     for name in names:
-        served, learned = both[name], both[f"{name}_trained"].cast(seen[name].dtype, strict=False)
+        served, learned = both[name].alias(_VALUE), both[f"{name}_trained"].cast(seen[name].dtype, strict=False)
         apart = (served - learned).abs() > 1e-6 * learned.abs() if served.dtype.is_numeric() else served != learned
         odd = apart.fill_null(False) | (served.is_null() != learned.is_null())
         if odd.any():
-            rows = both.filter(odd).select(
-                key, pl.col(name).alias("served"), pl.col(f"{name}_trained").alias("learned")
-            )
+            rows = pl.DataFrame({key: both[_KEY], "served": both[name], "learned": both[f"{name}_trained"]}).filter(odd)
             told = f"`{name}` was served otherwise than it was learned from in {odd.sum():,} of {both.height:,} rows"
             samples = rows.head(_SAMPLES).to_dicts()
             found.append(_finding(f"skew({name})", name, int(odd.sum()), both.height, told, samples))

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from msgspec.structs import replace
 
 from boucle.data import row_sample, table_file
@@ -121,15 +122,16 @@ def reference_noise(table: ProfiledTable) -> dict[str, dict[str, Noise]]:
 
 
 def _compare_tables(reference: Path, window: Path, jobs: int, progress: Progress) -> list[_Compared]:
-    files = [table_file.typed(table_file.look(one), progress) for one in (reference, window)]
-    tables = [_read(one, known, progress) for one, known in files]
-    wanted = [{name: shape for name, shape in known.items() if shape != "other"} for _, known in files]
+    typed = [table_file.typed(table_file.look(one), progress) for one in (reference, window)]
+    tables = [_read(one, known, progress) for one, known in typed]
+    wanted = [{name: shape for name, shape in known.items() if shape != "other"} for _, known in typed]
     others = _changed(*wanted)
     names = [*wanted[0], *(name for name in wanted[1] if name not in wanted[0])]
 
     def one(name: str) -> _Compared:
         columns = [
-            exact(_column(table, name)) if name in known else None for table, known in zip(tables, wanted, strict=True)
+            exact(_column(file, table, name)) if name in known else None
+            for (file, _), table, known in zip(typed, tables, wanted, strict=True)
         ]
         ours, theirs = columns
         if name in others and ours is not None and theirs is not None:
@@ -160,9 +162,9 @@ def _read(file: TableFile, shapes: Mapping[str, Shape], progress: Progress) -> p
     return pl.concat(pieces, rechunk=False)
 
 
-def _column(table: pl.LazyFrame | pl.DataFrame, name: str) -> pl.Series:
+def _column(file: TableFile, table: pl.LazyFrame | pl.DataFrame, name: str) -> pl.Series:
     if isinstance(table, pl.LazyFrame):
-        return table.select(name).collect()[name]
+        return table_file.collected(file, table.select(cs.by_name(name)))[name]
     return table[name]
 
 

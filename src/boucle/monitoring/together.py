@@ -28,6 +28,8 @@ FEWEST: Final = 100
 AUC_AT_LEAST: Final = 0.55
 """Below, what is beyond noise is too small to matter."""
 _SEED: Final = 20130701
+_VALUE: Final = "value"
+"""What a column is called while it is asked: Polars takes a name like `^a.*$` for a pattern."""
 
 
 def together(
@@ -74,7 +76,7 @@ def chosen_columns(reference: pl.DataFrame, window: pl.DataFrame, weights: Mappi
         for name in reference.columns
         if name in window.columns
         and (kind_of(reference[name]) == "text") == (kind_of(window[name]) == "text")
-        and reference[name].n_unique() > 1
+        and reference[name].alias(_VALUE).n_unique() > 1
     ]
     heaviest = sorted(both, key=lambda name: -weights.get(name, 0.0))[:COLUMNS]
     return [name for name in both if name in heaviest]
@@ -134,11 +136,11 @@ def _numbers(
     chosen = np.sort(draw.choice(side.height, rows, replace=False))
     made = np.empty((rows, len(columns)))
     for place, name in enumerate(columns):
-        column = side[name].gather(chosen)
+        column = side[name].alias(_VALUE).gather(chosen)
         if kind_of(column) == "text":
-            texts = pl.concat([one[name].cast(pl.String).rename("value") for one in (reference, window)])
-            counts = texts.drop_nulls().value_counts(name="n").sort("n", "value", descending=[True, False])
-            places = {value: float(at) for at, value in enumerate(counts["value"])}
+            texts = pl.concat([one[name].alias(_VALUE).cast(pl.String) for one in (reference, window)])
+            counts = texts.drop_nulls().value_counts(name="n").sort("n", _VALUE, descending=[True, False])
+            places = {value: float(at) for at, value in enumerate(counts[_VALUE])}
             made[:, place] = [places.get(value, -np.inf) for value in column.cast(pl.String)]
         else:
             values = values_of(column)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import polars as pl
+import polars.selectors as cs
 
 from boucle.data.api import as_text, moments
 from boucle.data.csv_file import short_line
@@ -35,7 +36,9 @@ def read_piece(file: TableFile, piece: Piece, signature: Signature) -> Columns:
         table = _csv(file, piece, signature)
         return _columns(table, signature, lambda one: _from_text(table[one.name], one, file))
     names = [name for name in known_to(signature) if name in file.columns]
-    table = scan_file(file.path, file.kind).slice(piece.first, piece.last - piece.first).select(names).collect()
+    table = (
+        scan_file(file.path, file.kind).slice(piece.first, piece.last - piece.first).select(cs.by_name(names)).collect()
+    )
     return _columns(table, signature, lambda one: _from_values(table[one.name], one, file))
 
 
@@ -124,7 +127,7 @@ def _csv(file: TableFile, piece: Piece, signature: Signature) -> pl.DataFrame:
     stripped = table.with_columns(pl.all().str.strip_chars())
     missing = ["", *file.csv.nulls]
     blank = pl.all_horizontal(pl.all().is_null() | pl.all().is_in(missing))
-    present = stripped.filter(~blank).select(names)
+    present = stripped.filter(~blank)[names]
     return present.with_columns(pl.when(pl.all().is_in(missing)).then(None).otherwise(pl.all()).name.keep())
 
 
