@@ -107,6 +107,21 @@ def test_the_error_of_distinct_values_is_the_stated_one() -> None:
     assert abs(np.mean(errors)) < STANDARD_ERROR / 5
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("count", [1_000, 100_000])
+def test_distinct_values_are_not_told_where_integers_are_one_float(sign: int, count: int) -> None:
+    ids = np.arange(count) * sign
+    for first, expected in ((2**53 - count, count), (2**53 - count + 1, None), (1_700_000_000_000_000_000, None)):
+        [summary] = profile(pl.DataFrame({"id": ids + sign * first}), full=True).numeric
+        found = distinct_values(summary)
+        if expected is None:
+            assert found is None
+        else:
+            assert found is not None
+            assert found[0] == pytest.approx(expected, rel=0.1)
+            assert found[1] == (count <= 2_048)
+
+
 def test_few_distinct_values_are_exact() -> None:
     assert distinct_values(column(np.repeat(np.arange(2048.0), 2))) == (2048, True)
     assert distinct_values(profile(pl.DataFrame({"x": ["a", "b", "a", None]})).categories[0]) == (2, True)

@@ -13,6 +13,8 @@ from boucle.data import distinct, histogram, sums
 from boucle.data.number_profile import histogram_of
 from boucle.data.records import CategoryProfile, NumericProfile, Profile
 
+WHOLE: Final = 2.0**53
+"""Below, every integer is a float of its own."""
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TRUSTED: Final = Fraction(1, 1000)
 """Where rounding may have made a larger share than this of a variance, or added more to a skewness or a kurtosis, the
@@ -106,8 +108,11 @@ def _by_buckets(summary: NumericProfile, mean: float | None) -> Moments:
 def distinct_values(summary: NumericProfile | CategoryProfile) -> tuple[int, bool] | None:
     """How many distinct values there are, and whether that is exact or an estimate (`distinct.STANDARD_ERROR`).
 
-    None for a profile of an older version with too many to be exact.
+    Times are told apart to the microsecond. None where numbers lie beyond `WHOLE`, as integers that differ may be one
+    float there, and for a profile of an older version with too many to be exact.
     """
+    if isinstance(summary, NumericProfile) and not _told_apart(summary):
+        return None
     if isinstance(summary, NumericProfile) and summary.bits == 64:
         return len(histogram_of(summary).counts), True
     if isinstance(summary, CategoryProfile) and not summary.hashed:
@@ -115,6 +120,11 @@ def distinct_values(summary: NumericProfile | CategoryProfile) -> tuple[int, boo
     if summary.registers is None:
         return None
     return min(round(distinct.estimate(distinct.read(summary.registers))), summary.rows - summary.nulls), False
+
+
+def _told_apart(summary: NumericProfile) -> bool:
+    ends = (summary.minimum or 0.0, summary.maximum or 0.0)
+    return max(map(abs, ends)) < WHOLE
 
 
 class Correlation(Struct, frozen=True, kw_only=True):
