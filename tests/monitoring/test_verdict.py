@@ -250,6 +250,66 @@ def test_days_that_differ_by_themselves_are_no_drift() -> None:
     assert alarms(3.0, usual) > 36
 
 
+def five_columns(noise: np.random.Generator, by: float = 0.0) -> pl.DataFrame:
+    """A window of 400 rows whose columns' means are off by 0.3 in the mean; of the first by `by` more."""
+    return pl.DataFrame({f"x{at}": noise.normal(noise.normal(by * (at == 0), 0.3), 1, 400) for at in range(5)})
+
+
+def beside_windows(windows: int, seed: int, *, references: int, by: float = 0.0) -> list[TableVerdict]:
+    """Four verdicts beside each of so many references."""
+    noise, found = np.random.default_rng(seed), []
+    for _ in range(references):
+        days = [five_columns(noise) for _ in range(windows)]
+        whole = exact_columns(pl.concat(days))
+        usual = window_noise([compared(whole, exact_columns(one)) for one in days])
+        new = (exact_columns(five_columns(noise, by)) for _ in range(4))
+        found += [judged(compared(whole, one), noise=usual) for one in new]
+    return found
+
+
+@pytest.mark.parametrize("windows", [2, 4, 14])
+def test_the_rate_holds_beside_few_windows(windows: int) -> None:
+    found = beside_windows(windows, 1, references=30)
+    assert np.mean([alarm(one) for one in found]) <= 0.01 + 4 * np.sqrt(0.01 / len(found))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("windows", [2, 3, 4, 6, 8, 14, 28])
+def test_the_rate_holds_beside_any_few_windows(windows: int) -> None:
+    found = beside_windows(windows, 2, references=200)
+    assert np.mean([alarm(one) for one in found]) <= 0.01 + 4 * np.sqrt(0.01 / len(found))
+
+
+def test_a_shift_of_several_spreads_is_found_beside_fourteen_windows() -> None:
+    found = beside_windows(14, 3, references=10, by=2.4)
+    assert np.mean([one.columns[0].column == "x0" and one.drifted for one in found]) >= 0.9
+
+
+def test_too_few_windows_are_told() -> None:
+    found = beside_windows(2, 4, references=5, by=2.4)
+    assert {column.verdict for one in found for column in one.columns} == {"few"}
+    many = beside_windows(14, 4, references=5)
+    assert {column.verdict for one in many for column in one.columns} == {"same"}
+
+
+def test_a_feed_that_no_window_lacked_and_now_lacks_is_drift_beside_windows() -> None:
+    noise = np.random.default_rng(9)
+    days = [pl.DataFrame({"x": noise.normal(noise.normal(0, 0.3), 1, 400)}) for _ in range(14)]
+    whole = exact_columns(pl.concat(days))
+    usual = window_noise([compared(whole, exact_columns(one)) for one in days])
+    gone = pl.DataFrame({"x": [0.0] * 40 + [None] * 360})
+    assert judged(compared(whole, exact_columns(gone)), noise=usual).drifted
+
+
+def test_beside_windows_a_distance_is_judged_as_by_student() -> None:
+    for windows, far in ((2, 5.0), (5, 3.0), (14, 4.2)):
+        kept = Noise([1], [1.0], [2.0], windows)
+        assert p_value(kept, "chi_square", far**2, 1.0) == pytest.approx(2 * stats.t.sf(far, windows - 1))
+    light = Noise([1], [1.0], [0.2], 30)  # as chi-squared of ten degrees of freedom
+    assert stats.chi2.sf(40.0, 10) < p_value(light, "chi_square", 4.0, 1.0) < 0.01
+    assert [p_value(Noise([1], [0.0], [0.0], 5), "ks", far, 9.0) for far in (0.0, 0.1)] == [1.0, 0.0]
+
+
 def test_between_two_sizes_lies_what_numpy_says() -> None:
     known, values = [1.0, 2.0, 4.0], [3.0, 5.0, 4.0]
     for at in (0.0, 1.0, 1.3, 2.0, 3.7, 4.0, 9.0):

@@ -108,6 +108,8 @@ class Noise(Struct, frozen=True):
     sizes: list[int]
     means: list[float]
     variances: list[float]
+    windows: int = 0
+    """Of how many windows of the column they are taken, at one size; 0: of so many samples that they are known."""
 
 
 class Profile(Struct, frozen=True, kw_only=True):

@@ -85,7 +85,7 @@ def noise_among(reference_days: Sequence[Profile], reference: Profile) -> dict[s
             shares = [unseen_beside(column, day) for day in days if isinstance(day, CategoryProfile)]
             known = [share for share in shares if share is not None]
             if len(known) >= _FEWEST_DAYS:  # what a day of the reference has that no other day has
-                kept = Noise([1], [float(np.mean(known))], [float(np.var(known, ddof=1))])
+                kept = Noise([1], [float(np.mean(known))], [float(np.var(known, ddof=1))], len(known))
                 found[name] = found.get(name, {}) | {"unseen": kept}
     return found
 

@@ -34,6 +34,11 @@ _MANY: Final = 20.0
 """With so many expected rows in each bin the chi-squared distribution is right far out, too."""
 _TERMS: Final = 1_000
 """Beyond so many terms of a tail of rare rows nothing counts."""
+_SHAPED: Final = 8
+"""With fewer windows nothing can be said about the shape of their law."""
+_SURE: Final = 2.33
+"""Standard errors by which the shape of a law of windows is taken to be heavier than it looks: 99 %."""
+_FREEDOM: Final = 60.0
 _MOST_DRAWN: Final = 10**9
 _SQUARED: Final = frozenset({"js", "hellinger", "ks", "wasserstein", "missing", "rare"})
 
@@ -78,11 +83,30 @@ def noise_of(
 
 
 def p_value(noise: Noise, statistic: str, value: float, size: float) -> float:
-    """How often a window without drift is as far away, or farther."""
+    """How often a window without drift is as far away, or farther.
+
+    Beside k windows that the mean was taken of, the share of it is as an F of one and k - 1 degrees of freedom: where
+    days move the whole column, which is the heaviest law that they usually have, it is Student's t for a new day,
+    squared, and exact. Eight windows and more may tell that their law is lighter.
+    """
+    if noise.windows:
+        return _beside_windows(noise, float(_scaled(statistic, np.array(value), size)))
     shape, scale = _gamma(noise, size)
     if scale == 0.0:
         return 1.0 if value <= 0 else 0.0
     return float(special.gammaincc(shape, _scaled(statistic, np.array(value), size) / scale))
+
+
+def _beside_windows(noise: Noise, value: float) -> float:
+    [mean], [variance], windows = noise.means, noise.variances, noise.windows
+    if mean <= 0:
+        return 1.0 if value <= 0 else 0.0
+    freedom = 1.0
+    if windows >= _SHAPED and variance > 0:
+        shape = mean * mean / variance
+        error = (2 * (1 + 1 / shape) / (windows - 1)) ** 0.5  # of the shape's logarithm
+        freedom = min(max(2 * shape * float(np.exp(-_SURE * error)), min(1.0, 2 * shape)), _FREEDOM)
+    return float(special.fdtrc(freedom, freedom * (windows - 1), value / mean))
 
 
 def threshold(noise: Noise, statistic: str, rate: float, size: float) -> float:

@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
@@ -27,6 +28,8 @@ _EXACT: Final = 0.1
 """Of the chance that Pearson's test is wrong, what the exact ones beside it have: what they see is far beyond it."""
 TELLING: Final = 0.5
 """Where even so large a share of moved rows would pass for noise, there are too few rows to tell."""
+
+_MANY_WINDOWS: Final = 1_000_000
 
 Verdict = DriftVerdict
 _ORDER: Final[tuple[Verdict, ...]] = ("empty", "vanished", "type", "drift", "slight", "new", "few", "same")
@@ -85,7 +88,7 @@ def judged(
     columns = [
         ColumnVerdict(
             column=one.column,
-            verdict=_verdict(one, adjusted.get(one.column), rate, at_least, len(found)),
+            verdict=_verdict(one, adjusted.get(one.column), rate, at_least, len(found), noise.get(one.column, {})),
             distances=one,
             p_value=found.get(one.column),
             adjusted=adjusted.get(one.column),
@@ -124,27 +127,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def window_noise(distances: Sequence[Sequence[Distances]]) -> dict[str, dict[str, Noise]]:
     """What Kolmogorov-Smirnov and chi-square are between a reference and the windows it is made of, by column.
 
-    Days differ from each other more than samples of rows do. `distances`: of each window from the reference, at least
-    two; a window should hold about as many rows as those that are judged by it.
+    Days differ from each other more than samples of rows do. `distances`: of each window from the reference that holds
+    it, at least two; a window should hold about as many rows as those that are judged by it.
+
+    Where a window is the share w of the reference, it is (1 - w) times as far from the whole as from the others, and a
+    new one is sqrt(1 - w ** 2) times as far from the whole as that: so squares are taken times (1 + w) / (1 - w).
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for window in distances:
         for one in window:
-            if one.state != "compared":
+            share = one.window_rows / max(one.reference_rows, 1)
+            if one.state != "compared" or share >= 1:
                 continue
+            wider = (1 + share) / (1 - share)
             size = size_of(one.reference_rows, one.window_rows)
             kept = found.setdefault(one.column, {})
-            kept.setdefault("chi_square", []).append((size, _chi_square_a_freedom(one)))
-            kept.setdefault("missing", []).append((size, _missing(one) ** 2 * size))
-            kept.setdefault("rare", []).append((size, _rare(one) ** 2 * size))
+            kept.setdefault("chi_square", []).append((size, wider * _chi_square_a_freedom(one)))
+            kept.setdefault("missing", []).append((size, wider * size * _missing(one) ** 2))
+            kept.setdefault("rare", []).append((size, wider * size * _rare(one) ** 2))
             if one.ks is not None:
-                kept.setdefault("ks", []).append((size, one.ks * one.ks * size))
-    return {column: {name: _noise(each) for name, each in kept.items()} for column, kept in found.items()}
+                kept.setdefault("ks", []).append((size, wider * size * one.ks * one.ks))
+    return {
+        column: {name: _noise(each) for name, each in kept.items() if len(each) > 1} for column, kept in found.items()
+    }
 
 
 def _noise(sized: Sequence[tuple[float, float]]) -> Noise:
     sizes, scaled = zip(*sized, strict=True)
-    return Noise([max(1, round(float(np.median(sizes))))], [float(np.mean(scaled))], [float(np.var(scaled, ddof=1))])
+    middle = max(1, round(float(np.median(sizes))))
+    return Noise([middle], [float(np.mean(scaled))], [float(np.var(scaled, ddof=1))], len(sized))
 
 
 def _chi_square_a_freedom(one: Distances) -> float:
@@ -223,11 +234,15 @@ def _thresholds(one: Distances, noise: Mapping[str, Noise], rate: float) -> dict
     }
 
 
-def _verdict(one: Distances, adjusted: float | None, rate: float, at_least: float, columns: int) -> Verdict:
+def _verdict(
+    one: Distances, adjusted: float | None, rate: float, at_least: float, columns: int, noise: Mapping[str, Noise]
+) -> Verdict:
     if one.state != "compared":
         return one.state
     if adjusted is None or adjusted > rate:
-        return "same" if not one.has_own_values and tells(one.reference_rows, one.window_rows, rate, columns) else "few"
+        if one.has_own_values or not tells(one.reference_rows, one.window_rows, rate, columns):
+            return "few"
+        return "few" if _are_few_windows(one, noise, rate / (2 * columns)) else "same"
     return "drift" if (one.moved or 0.0) >= at_least else "slight"
 
 
@@ -238,6 +253,23 @@ def tells(reference: int, window: int, rate: float, columns: int = 1) -> bool:
     (False, True, False)
     """
     return 2 * ks_p_value(TELLING, size_of(reference, window)) * columns <= rate
+
+
+def _are_few_windows(one: Distances, noise: Mapping[str, Noise], rate: float) -> bool:
+    """Whether all rows moved would pass beside so few windows, and not beside many that differ as these do."""
+    size = size_of(one.reference_rows, one.window_rows)
+    moved = {"ks": 1.0}
+    if one.freedom:  # the least that Pearson's statistic is then, by Cauchy and Schwarz
+        moved["chi_square"] = 4 * size / one.freedom
+    chances = [
+        [
+            p_value(replace(kept, windows=windows), name, moved[name], 1.0 if name == "chi_square" else size)
+            for windows in (kept.windows, _MANY_WINDOWS)
+        ]
+        for name, kept in noise.items()
+        if name in moved and kept.windows
+    ]
+    return bool(chances) and min(few for few, _ in chances) > rate >= min(many for _, many in chances)
 
 
 def _weights(columns: Sequence[str], weights: Mapping[str, float]) -> dict[str, float]:
