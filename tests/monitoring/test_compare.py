@@ -86,6 +86,14 @@ def test_odd_columns_are_named(reference: list[object], window: list[object], no
     assert both({"x": reference}, {"x": window}).note == note
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(9, 1), (30, 6), (51, 10), (400, 10)])
+def test_bins_of_numbers_are_as_many_as_have_five_rows_of_the_smaller_side(rows: int, parts: int) -> None:
+    noise = np.random.default_rng(rows)
+    for reference in (300, 2_001):
+        made = both({"x": noise.normal(size=reference)}, {"x": noise.normal(size=rows)})
+        assert parts - (rows in (30, 51)) <= made.freedom + 1 <= parts
+
+
 def test_a_feed_that_went_missing_has_moved_wholly() -> None:
     gone = both({"x": [1.0, 2.0] * 50}, {"x": [float("nan")] * 100})
     assert (gone.moved, gone.ks, gone.wasserstein) == (1.0, None, None)

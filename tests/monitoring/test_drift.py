@@ -281,7 +281,7 @@ def test_days_that_differ_as_days_do_are_no_alarm_beyond_the_stated_rate() -> No
 
 
 def test_a_verdict_has_every_distance_and_decides_only_where_it_is_asked_to() -> None:
-    by_psi, by_verdict = (windows_judged(3, DriftPolicy(by=by), by=3.0) for by in ("psi", "verdict"))  # type: ignore[arg-type]
+    by_psi, by_verdict = (windows_judged(3, DriftPolicy(by=by), by=5.0) for by in ("psi", "verdict"))  # type: ignore[arg-type]
     x = by_verdict[0][0]
     assert (x.column, x.verdict, x.drifted) == ("x", "drift", True)
     assert None not in (x.hellinger, x.chi_square, x.wasserstein, x.ks, x.p_value, x.adjusted, x.moved)

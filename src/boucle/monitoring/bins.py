@@ -3,6 +3,7 @@
 The bins come from the reference alone. Missing values have their own bin, so a feed that goes missing is a drift too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from boucle.data import histogram
 from boucle.data.api import bucket_middles, comparable, histogram_of
 from boucle.data.records import CategoryProfile, NumericProfile
+from boucle.monitoring import statistics
 from boucle.monitoring.statistics import Counts
 
 ColumnProfile = NumericProfile | CategoryProfile
@@ -125,19 +127,21 @@ def pooled_texts(reference: CategoryProfile, window: CategoryProfile) -> tuple[l
     return sides[0], sides[1]
 
 
-def pooled_ranks(rows: int) -> list[int]:
-    """Where the tenths of both columns together end, as ranks from 1."""
-    return [-(-rows * tenth // QUANTILES) for tenth in range(1, QUANTILES)]
+def pooled_ranks(present_rows: int, reference: int, window: int) -> list[int]:
+    """Where the tenths of both columns together end, as ranks from 1; larger parts where a tenth would be too rare for
+    Pearson's test of so many rows of each, missing ones included."""
+    parts = min(QUANTILES, present_rows // math.ceil(statistics.fewest(reference, window)))
+    return [-(-present_rows * part // parts) for part in range(1, parts)]
 
 
-def pooled_numbers(ours: Counts, theirs: Counts) -> tuple[list[int], list[int]]:
+def pooled_numbers(ours: Counts, theirs: Counts, ranks: Sequence[int]) -> tuple[list[int], list[int]]:
     """Counts in the tenths of both columns together, from how many rows of each lie up to each value (`running`).
 
     Of the reference's own tenths its rows are known beforehand, which makes a small reference look apart from any
     window. A value of more than a tenth of the rows is a bin of its own.
     """
     both = ours + theirs
-    at = both.searchsorted(pooled_ranks(int(both[-1]))).tolist()
+    at = both.searchsorted(ranks).tolist()
     again = {here - 1 for here, next_one in pairwise(at) if here == next_one}
     cuts = sorted({*at, *again, len(both) - 1} - {-1})
     first, second = ([0, *side[cuts].tolist()] for side in (ours, theirs))

@@ -117,12 +117,13 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
     if not reference.rows or not window.rows:
         return _alone(name, reference, "empty", window, _none("rows", reference.rows, window.rows))
     ks = wasserstein = found = None
+    ranks = pooled_ranks(_filled_rows(reference) + _filled_rows(window), reference.rows, window.rows)
     if isinstance(reference, NumberColumn) and isinstance(window, NumberColumn):
         full, labels = _number_counts(reference, window)
         if len(reference.values) and len(window.values):
             ks = statistics.ks_sorted(reference.values, window.values)
             wasserstein = statistics.wasserstein_sorted(reference.values, window.values)
-        pooled = _with_missing(reference, window, _pooled_numbers(reference.values, window.values))
+        pooled = _with_missing(reference, window, _pooled_numbers(reference.values, window.values, ranks))
     elif isinstance(reference, TextColumn) and isinstance(window, TextColumn):
         full, pooled, labels, found = _text_counts(reference, window)
     elif isinstance(reference, NumericProfile) and isinstance(window, NumericProfile):
@@ -132,7 +133,7 @@ def _column(name: str, reference: AnyColumn, window: AnyColumn | None) -> Distan
         if present(reference) and present(window):
             middles, ours, theirs = running(reference, window)
             ks, wasserstein = statistics.ks_and_wasserstein(middles, ours, theirs)
-            places = pooled_numbers(ours, theirs)
+            places = pooled_numbers(ours, theirs, ranks)
         pooled = _with_missing(reference, window, places)
     elif isinstance(reference, CategoryProfile) and isinstance(window, CategoryProfile):
         bins, pooled = Bins(reference), pooled_texts(reference, window)
@@ -269,11 +270,11 @@ def _number_counts(reference: NumberColumn, window: NumberColumn) -> tuple[Full,
     return (counted[0], counted[1]), number_labels(float(lowest), ends.tolist(), float(highest))
 
 
-def _pooled_numbers(reference: Sorted, window: Sorted) -> Full | None:
+def _pooled_numbers(reference: Sorted, window: Sorted, ranks: Sequence[int]) -> Full | None:
     """What `boucle.monitoring.bins.pooled_numbers` gives."""
     if not len(reference) or not len(window):
         return None
-    ends = statistics.ranked(reference, window, pooled_ranks(len(reference) + len(window)))
+    ends = statistics.ranked(reference, window, ranks)
     again = np.unique(ends[1:][ends[1:] == ends[:-1]])
     sides = []
     for values in (reference, window):

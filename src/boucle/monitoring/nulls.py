@@ -132,6 +132,16 @@ def ks_p_value(distance: float, size: float) -> float:
     return float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance)) if root else 1.0
 
 
+def ks_shift(distance: float, size: float) -> float:
+    """By how many deviations normal numbers are shifted that are so far apart: a distance cannot pass 1, so that beside
+    days that differ much it would say too little. 1 counts as half a row less.
+
+    >>> round(ks_shift(0.3829, 100.0), 3)
+    1.0
+    """
+    return 2 * float(special.ndtri((1 + min(distance, 1 - 0.5 / max(size, 1.0))) / 2))
+
+
 def chi_square_p_value(statistic: float, freedom: int) -> float:
     """Pearson's test; 1 without any freedom.
 

@@ -103,6 +103,11 @@ def chi_square_of_each(both: Counts, windows: Counts, n: int, m: int) -> Floats:
     return np.asarray(np.sum(apart * apart / both, axis=-1) / (float(n) * m))
 
 
+def fewest(reference: int, window: int) -> float:
+    """Rows of both together that a bin must have, so that enough of the smaller of the two are expected in it."""
+    return _EXPECTED * (reference + window) / min(reference, window)
+
+
 def joined_bins(reference: Sequence[int], window: Sequence[int]) -> tuple[Counts, Counts]:
     """The bins as Pearson's test may look at them: joined so that at least five rows of the smaller of the two are
     expected in each (Cochran, Some Methods for Strengthening the Common Chi-Square Tests, 1954).
@@ -116,7 +121,7 @@ def joined_bins(reference: Sequence[int], window: Sequence[int]) -> tuple[Counts
     n, m = sum(reference), sum(window)
     if not n or not m:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    few = _EXPECTED * (n + m) / min(n, m)
+    few = fewest(n, m)
     both = [ours + theirs for ours, theirs in zip(reference, window, strict=True)]
     groups: list[list[int]] = []
     going: list[int] = []
@@ -147,7 +152,7 @@ def rare_rows(reference: Sequence[int], window: Sequence[int]) -> tuple[int, int
     n, m = sum(reference), sum(window)
     if not n or not m:
         return 0, 0
-    few = _EXPECTED * (n + m) / min(n, m)
+    few = fewest(n, m)
     rare = [(ours, theirs) for ours, theirs in zip(reference, window, strict=True) if ours + theirs < few]
     found = sum(ours for ours, _ in rare), sum(theirs for _, theirs in rare)
     return found if sum(found) < few else (0, 0)

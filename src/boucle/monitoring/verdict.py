@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from boucle.data.records import Noise
 from boucle.monitoring.compare import Distances
-from boucle.monitoring.nulls import bins_p_value, ks_p_value, p_value, share_p_value, size_of, threshold
+from boucle.monitoring.nulls import bins_p_value, ks_p_value, ks_shift, p_value, share_p_value, size_of, threshold
 from boucle.monitoring.records import SERIOUS, DriftVerdict, Together
 
 RATE: Final = 0.01
@@ -131,7 +131,8 @@ def window_noise(distances: Sequence[Sequence[Distances]]) -> dict[str, dict[str
     it, at least two; a window should hold about as many rows as those that are judged by it.
 
     Where a window is the share w of the reference, it is (1 - w) times as far from the whole as from the others, and a
-    new one is sqrt(1 - w ** 2) times as far from the whole as that: so squares are taken times (1 + w) / (1 - w).
+    new one is sqrt(1 - w ** 2) times as far from the whole as that: so squares are taken times (1 + w) / (1 - w). Of
+    Kolmogorov-Smirnov's distance it is what `nulls.ks_shift` makes of it.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for window in distances:
@@ -146,7 +147,9 @@ def window_noise(distances: Sequence[Sequence[Distances]]) -> dict[str, dict[str
             kept.setdefault("missing", []).append((size, wider * size * _missing(one) ** 2))
             kept.setdefault("rare", []).append((size, wider * size * _rare(one) ** 2))
             if one.ks is not None:
-                kept.setdefault("ks", []).append((size, wider * size * one.ks * one.ks))
+                kept.setdefault("ks", []).append(
+                    (size, (1 - share**2) * size * ks_shift(one.ks / (1 - share), size) ** 2)
+                )
     return {
         column: {name: _noise(each) for name, each in kept.items() if len(each) > 1} for column, kept in found.items()
     }
@@ -177,7 +180,7 @@ def _p_value(one: Distances, noise: Mapping[str, Noise]) -> float:
     present = size_of(one.reference_rows - one.reference_nulls, one.window_rows - one.window_nulls)
     by_ranks = ks_p_value(one.ks, present)
     if "ks" in noise:
-        by_ranks = max(by_ranks, p_value(noise["ks"], "ks", one.ks, size))
+        by_ranks = max(by_ranks, p_value(noise["ks"], "ks", ks_shift(one.ks, size), size))
     return min(1.0, 2 * min(by_bins, by_ranks))
 
 
@@ -258,7 +261,7 @@ def tells(reference: int, window: int, rate: float, columns: int = 1) -> bool:
 def _are_few_windows(one: Distances, noise: Mapping[str, Noise], rate: float) -> bool:
     """Whether all rows moved would pass beside so few windows, and not beside many that differ as these do."""
     size = size_of(one.reference_rows, one.window_rows)
-    moved = {"ks": 1.0}
+    moved = {"ks": ks_shift(1.0, size)}
     if one.freedom:  # the least that Pearson's statistic is then, by Cauchy and Schwarz
         moved["chi_square"] = 4 * size / one.freedom
     chances = [
