@@ -123,10 +123,13 @@ def joined_bins(reference: Sequence[int], window: Sequence[int]) -> tuple[Counts
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     few = fewest(n, m)
     both = [ours + theirs for ours, theirs in zip(reference, window, strict=True)]
+    places = [at for at, each in enumerate(both) if each]
+    if min(both[place] for place in places) >= few:
+        return np.array([reference[place] for place in places]), np.array([window[place] for place in places])
     groups: list[list[int]] = []
     going: list[int] = []
     rows = 0
-    for place in sorted((at for at, each in enumerate(both) if each), key=both.__getitem__):
+    for place in sorted(places, key=both.__getitem__):
         if rows >= few and both[place] >= few:
             groups.append(going)
             going, rows = [], 0

@@ -260,6 +260,8 @@ def tells(reference: int, window: int, rate: float, columns: int = 1) -> bool:
 
 def _are_few_windows(one: Distances, noise: Mapping[str, Noise], rate: float) -> bool:
     """Whether all rows moved would pass beside so few windows, and not beside many that differ as these do."""
+    if not any(kept.windows for kept in noise.values()):
+        return False
     size = size_of(one.reference_rows, one.window_rows)
     moved = {"ks": ks_shift(1.0, size)}
     if one.freedom:  # the least that Pearson's statistic is then, by Cauchy and Schwarz
