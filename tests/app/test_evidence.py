@@ -103,10 +103,10 @@ def test_a_package_takes_it_along(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run_command(["verify", str(bundle), "--key", "ada.pub"]) == 0
     image = tmp_path / "image"
     assert run_command(["package", "--image", str(image)]) == 0
-    assert run_command(["verify", str(image / "orders"), "--key", "ada.pub"]) == 0
+    assert run_command(["verify", str(image / "model" / "orders"), "--key", "ada.pub"]) == 0
     file = (image / "Dockerfile").read_text()
     for name in ("orders", "orders.sig", "orders.evidence"):
-        assert f'COPY ["{name}", "/opt/ml/model/{name}"]\n' in file
-    again = tmp_path / "again"
-    assert run_command(["package", str(image / "orders"), "--image", str(again)]) == 0
-    assert (again / "orders.evidence" / "card.md").read_bytes() == (image / "orders.evidence" / "card.md").read_bytes()
+        assert f'COPY ["model/{name}", "/opt/ml/model/{name}"]\n' in file
+    again, evidence = tmp_path / "again", Path("model", "orders.evidence", "card.md")
+    assert run_command(["package", str(image / "model" / "orders"), "--image", str(again)]) == 0
+    assert (again / evidence).read_bytes() == (image / evidence).read_bytes()

@@ -41,7 +41,7 @@ def probability(carrier: str | None, temp: float | None, lift: float = 0.0) -> f
 
 
 def write_bundle(
-    folder: Path, lift: float = 0.0, *, signature: Signature = SIGNATURE, unseen: float | None = None
+    folder: Path, lift: float = 0.0, *, signature: Signature | None = None, unseen: float | None = None
 ) -> Path:
     """Write the bundle; another `lift` makes another bundle with other answers."""
     model = _forest(lift)
@@ -52,7 +52,7 @@ def write_bundle(
             TreeliteStage(file="model.treelite", margins=False),
             PostStage(link="identity"),
         ],
-        signature=signature,
+        signature=signature or SIGNATURE,
         parity=Parity(
             compiler="treelite",
             tolerance=1e-9,
