@@ -143,7 +143,7 @@ class Tree:
             return False
         decided = self.ask("SELECT body FROM loop_decisions ORDER BY id")
         kinds = [json.loads(body)["action"]["action"] for (body,) in decided]
-        if kinds.count("retrain") != kinds.count("promote") + kinds.count("refuse") or kinds[-1:] not in ([], ["hold"]):
+        if kinds.count("retrain") != kinds.count("promote") + kinds.count("refuse"):
             return False
         [(number,)] = self.ask("SELECT number FROM alias_moves WHERE alias = 'champion' ORDER BY sequence DESC LIMIT 1")
         traffic, ack = read_traffic(self.home, NAME), read_ack(self.home, NAME)
