@@ -146,6 +146,11 @@ class Tree:
         if kinds.count("retrain") != kinds.count("promote") + kinds.count("refuse"):
             return False
         [(number,)] = self.ask("SELECT number FROM alias_moves WHERE alias = 'champion' ORDER BY sequence DESC LIMIT 1")
+        still = [
+            json.loads(alert) for (alert,) in self.ask("SELECT alert FROM monitoring_alerts WHERE closed_on IS NULL")
+        ]
+        if any(one["kind"] == "decay" and one["evidence"]["version"] != str(number) for one in still):
+            return False  # of a version that is in charge no more
         traffic, ack = read_traffic(self.home, NAME), read_ack(self.home, NAME)
         return ack is not None and traffic.champion.number == number and ack.generation == traffic.generation
 

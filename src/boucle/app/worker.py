@@ -87,6 +87,7 @@ class Worker:
     def __init__(self, settings: WorkerSettings, number: int) -> None:
         self._settings = settings
         home = Path(settings.home)
+        self._main = os.getppid()  # before the board, which opens only while it lives, so that no end of it is missed
         board = Board.open(settings.board, settings.workers)
         self._models = models = Models(serving_root(home), most_bytes=settings.most_bytes, trust=settings.trust)
         switches = board.switches()
@@ -151,7 +152,7 @@ class Worker:
                 asked_late=partial(self._board.asked, self._number),
             )
             self._grpc = loop.run_until_complete(listening)
-        self._following = loop.create_task(self._follow(os.getppid()))
+        self._following = loop.create_task(self._follow())
         self._board.begin(self._number)
         gc.collect()
         gc.freeze()  # what is loaded by now stays: looking through it again and again costs every tenth microsecond
@@ -175,10 +176,10 @@ class Worker:
         """The entry's own method, which costs no further coroutine."""
         return self._entry.__rsgi__
 
-    async def _follow(self, parent: int) -> None:
+    async def _follow(self) -> None:
         """Take up changes of traffic, and end with the server's main process."""
         # Granian has set its handlers by now. A platform's SIGTERM reaches every process of the server at once.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._told_to_stop, parent)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._told_to_stop)
         while True:
             await asyncio.sleep(FOLLOW_S)
             try:
@@ -188,13 +189,13 @@ class Worker:
             if self._board.ends and not self.endpoints.ends:
                 self.endpoints.ends = True
                 self._front.ending = partial(self._board.asked, self._number)
-            if os.getppid() != parent:
+            if os.getppid() != self._main:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    def _told_to_stop(self, parent: int) -> None:
+    def _told_to_stop(self) -> None:
         """SIGTERM: stop if the main process says so, or is gone. Else it came from outside, and the server drains."""
-        if self._board.stops or os.getppid() != parent:
+        if self._board.stops or os.getppid() != self._main:
             asyncio.get_running_loop().call_later(PATIENCE_S, self._models.close)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `serve` keeps the terminal's Ctrl-C away
             signal.raise_signal(signal.SIGINT)  # to which Granian's own handler listens
