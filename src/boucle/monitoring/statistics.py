@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Counts = NDArray[np.int64]
 """Rows per bin."""
@@ -40,9 +41,9 @@ def psi(reference: Counts, window: Counts) -> float:
 
 
 def psi_of_each(reference: Counts, windows: Counts) -> Floats:
-    """The same of many windows, shape (..., bins), none of them empty."""
+    """The same of many windows, shape (..., bins), none of them empty; the reference is one for all, or each's own."""
     bins = reference.shape[-1]
-    p = (reference + 1) / (reference.sum() + bins)
+    p = (reference + 1) / (reference.sum(axis=-1, keepdims=True) + bins)
     q = (windows + 1) / (windows.sum(axis=-1, keepdims=True) + bins)
     return np.asarray(np.sum((q - p) * np.log(q / p), axis=-1))
 
@@ -58,11 +59,11 @@ def js(reference: Counts, window: Counts) -> float:
 
 
 def js_of_each(reference: Counts, windows: Counts) -> Floats:
-    """The same of many windows, shape (..., bins), none of them empty."""
-    p, q = reference / reference.sum(), windows / windows.sum(axis=-1, keepdims=True)
+    """The same of many windows, as `psi_of_each` takes them."""
+    p, q = (rows / rows.sum(axis=-1, keepdims=True) for rows in (reference, windows))
     middle = (p + q) / 2
-    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
-    return np.sqrt(np.maximum(divergence, 0.0))
+    divergence = (special.rel_entr(p, middle) + special.rel_entr(q, middle)).sum(axis=-1) / (2 * math.log(2))
+    return np.asarray(np.sqrt(np.maximum(divergence, 0.0)))
 
 
 def hellinger(reference: Counts, window: Counts) -> float:
@@ -75,9 +76,10 @@ def hellinger(reference: Counts, window: Counts) -> float:
 
 
 def hellinger_of_each(reference: Counts, windows: Counts) -> Floats:
-    """The same of many windows, shape (..., bins), none of them empty."""
+    """The same of many windows, as `psi_of_each` takes them."""
     # 1 - sum of sqrt(p q) is half the sum of (sqrt(p) - sqrt(q)) ** 2, which is 0 for equal shares, to the last bit.
-    apart = np.sqrt(reference / reference.sum()) - np.sqrt(windows / windows.sum(axis=-1, keepdims=True))
+    p, q = (rows / rows.sum(axis=-1, keepdims=True) for rows in (reference, windows))
+    apart = np.sqrt(p) - np.sqrt(q)
     return np.asarray(np.sqrt(np.minimum((apart * apart).sum(axis=-1) / 2, 1.0)))
 
 
@@ -183,10 +185,13 @@ def moved(reference: Counts, window: Counts) -> float:
     >>> round(moved(np.array([50, 50]), np.array([30, 70])), 4)
     0.2
     """
-    n, m = int(reference.sum()), int(window.sum())
-    if not n or not m:
-        return 0.0
-    return float(np.abs(reference / n - window / m).sum() / 2)
+    return float(moved_of_each(reference, window)) if reference.any() and window.any() else 0.0
+
+
+def moved_of_each(reference: Counts, windows: Counts) -> Floats:
+    """The same of many windows, as `psi_of_each` takes them."""
+    p, q = (rows / rows.sum(axis=-1, keepdims=True) for rows in (reference, windows))
+    return np.asarray(np.abs(p - q).sum(axis=-1) / 2)
 
 
 def ks(reference: Counts, window: Counts) -> float:
@@ -283,8 +288,3 @@ def wasserstein_sorted(reference: Sorted, window: Sorted) -> float:
     if math.isfinite(total):
         return total / n
     return min(wasserstein_sorted(reference * _SMALL, window * _SMALL), _LARGEST * _SMALL) / _SMALL
-
-
-def _relative_entropy(p: Floats, q: Floats) -> Floats:
-    ratio = np.divide(p, q, out=np.ones_like(q), where=p > 0)
-    return np.asarray((p * np.log2(ratio)).sum(axis=-1))
