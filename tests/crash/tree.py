@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import date, timedelta
@@ -65,6 +66,8 @@ class Tree:
         self.told: dict[str, str] = {} if after is None else dict(after.told)
         """The label that was told last, by key."""
         self._label_files = 0
+        self._unanswered: Counter[str] = Counter()
+        """What it said to questions that it did not answer, and how often."""
         self.child = self._up()
         self._has_ended = False
 
@@ -86,7 +89,7 @@ class Tree:
             time.sleep(0.02)
 
     def output(self) -> str:
-        return self.child.out.read_text() + self.child.err.read_text()
+        return self.child.out.read_text() + self.child.err.read_text() + str(dict(self._unanswered))
 
     def serve(self, first: date, last: date) -> None:
         """Ask what is asked on these days and tell the labels; wait for each day until all that comes of it came."""
@@ -106,11 +109,14 @@ class Tree:
         question = batch.with_columns(pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dict(as_series=False)
 
         def is_logged() -> bool:
-            with suppress(BoucleError), InferClient(self._url, NAME, timeout_s=10) as client:
-                client.infer(request, question, KINDS)  # type: ignore[arg-type]
-                wait_logged(counters_folder(self.home, NAME))  # it answers before it writes
-                return f"frame {request}" in logged(self.folder)
-            return False
+            try:
+                with InferClient(self._url, NAME, timeout_s=10) as client:
+                    client.infer(request, question, KINDS)  # type: ignore[arg-type]
+            except BoucleError as error:
+                self._unanswered[f"{request}: {type(error).__name__}: {error}"] += 1
+                return False
+            wait_logged(counters_folder(self.home, NAME))  # it answers before it writes
+            return f"frame {request}" in logged(self.folder)
 
         self.wait(is_logged, f"an answer to {request}")
         self.asked[request] = set(batch["id"])
