@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from monitored import Monitored, monitored
 
+from boucle.data.api import profile
 from boucle.loop.live import LIVE
 from boucle.loop.status import status
 from boucle.loop.watch import performance
-from boucle.monitoring.api import add_labels, kept_window
+from boucle.monitoring.api import add_labels, frames_to_table, keep_window, kept_window, windows
 
 pytestmark = pytest.mark.slow
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -66,6 +67,17 @@ def label(live: Monitored, number: int, *, inverted: bool = False, rows: int = 1
     add_labels(live.context.store(), project_id=live.name, stream=LIVE, labels=labels, arrived_at=arrived_at)
 
 
+def unjudged(live: Monitored) -> None:
+    """The newest window but one, of the same day, could not be judged."""
+    store = live.context.store()
+    window, newest = windows(store, live.name, LIVE, newest=2)
+    assert window.day == newest.day
+    rows = frames_to_table([])
+    keep_window(
+        store, project_id=live.name, stream=LIVE, window=window, profile=profile(pl.DataFrame()), predictions=rows
+    )
+
+
 def test_labels_that_come_late_are_judged_though_no_window_closes(live: Monitored) -> None:
     objective, latency = status(live.context).objectives
     assert (objective.met, objective.where.startswith("evaluation of version 1")) == (True, True)
@@ -83,6 +95,7 @@ def test_labels_that_come_late_are_judged_though_no_window_closes(live: Monitore
     )
     assert not [one for one in live.alerts() if one.kind == "decay"]
 
+    unjudged(live)
     for number in (22, 23):
         label(live, number, inverted=True)
     assert len(live.look()) == closed

@@ -148,6 +148,19 @@ def test_profiles_come_back_oldest_first_without_the_quarantined(store: Store) -
     assert list(api.profiles(store, PROJECT, STREAM, include_quarantined=False)) == [DAY + timedelta(days=1)]
 
 
+def test_of_a_day_in_whose_middle_columns_went_those_with_the_newest_count(store: Store) -> None:
+    table = api.frames_to_table([frame(DAY)])
+    before, after = profile(pl.DataFrame({"temp": [8.0], "wind": [1.0]})), profile(pl.DataFrame({"temp": [9.0]}))
+    of_another_kind, unjudged = profile(pl.DataFrame({"temp": ["9 C"]})), profile(pl.DataFrame())
+    for hour, summary in enumerate([before, of_another_kind, after, after, unjudged]):
+        at = datetime(DAY.year, DAY.month, DAY.day, hour, tzinfo=UTC)
+        span = Span(begins_at=at, ends_at=at + timedelta(hours=1))
+        window = api.build_window(DAY, table, findings=[], drift=[], span=span)
+        api.keep_window(store, project_id=PROJECT, stream=STREAM, window=window, profile=summary, predictions=table)
+        assert api.window_profile(store, PROJECT, STREAM, window.key) == summary
+    assert api.profiles(store, PROJECT, STREAM) == {DAY: profile(pl.DataFrame({"temp": [9.0, 9.0]}))}
+
+
 def test_labels_join_by_key_and_quarantined_days_stay_out(store: Store) -> None:
     keep(store, DAY, (BAD,))
     keep(store, DAY + timedelta(days=1))

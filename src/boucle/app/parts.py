@@ -223,7 +223,7 @@ class _Part:
         if code is None:
             return
         said = self._forget()
-        wait_s = min(LONGEST_WAIT_S, 0.5 * 2**self._tries)
+        wait_s = wait_after(self._tries)
         self._tries += 1
         self._next = time.monotonic() + wait_s
         self._why = f"killed by signal {-code}" if code < 0 else f"ended with status {code}" + (said and f": {said}")
@@ -256,6 +256,15 @@ class _Part:
             line.setblocking(False)
             return line.recv(_MOST_SAID).decode(errors="replace")
         return ""
+
+
+def wait_after(tries: int) -> float:
+    """Seconds until a part is started again that ended, and so often in a row before.
+
+    >>> [wait_after(tries) for tries in (0, 1, 5, 6, 10_000)]
+    [0.5, 1.0, 16.0, 30.0, 30.0]
+    """
+    return min(LONGEST_WAIT_S, 0.5 * (1 << min(tries, 10)))
 
 
 def read_parts(home: Path) -> PartsState | None:

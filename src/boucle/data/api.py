@@ -11,7 +11,7 @@ from boucle.data.profile_file import ProfiledTable, profile_file
 from boucle.data.profile_file import from_bytes as read_profile
 from boucle.data.profile_file import load as load_kept_profile
 from boucle.data.profile_file import to_bytes as written_profile
-from boucle.data.profiles import comparable, merge, merged, profile, quantiles, rank_error
+from boucle.data.profiles import alike, comparable, merge, merged, profile, quantiles, rank_error
 from boucle.data.schema import as_text, counted, infer, kind_of, moments, normalise
 from boucle.data.snapshots import get_version, load, load_profile, parquet, snapshot
 from boucle.data.sources import read_source, read_table
@@ -24,6 +24,7 @@ __all__ = [
     "Histogram",
     "Moments",
     "ProfiledTable",
+    "alike",
     "as_text",
     "bucket_bounds",
     "bucket_middles",

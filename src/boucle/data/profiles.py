@@ -122,6 +122,17 @@ def merged(profiles: Sequence[Profile]) -> Profile:
     return profiles[0] if len(profiles) == 1 else closed(parts[0])
 
 
+def alike(profiles: Sequence[Profile], to: Profile) -> list[Profile]:
+    """Those that `merged` takes together with one: of the same columns, of the same kinds, in the same order.
+
+    >>> x, y = profile(pl.DataFrame({"x": [1]})), profile(pl.DataFrame({"y": [1]}))
+    >>> alike([x, y, x], x) == [x, x]
+    True
+    """
+    wanted = _names(to)
+    return [one for one in profiles if _names(one) == wanted]
+
+
 def quantiles(summary: NumericProfile, q: Sequence[float]) -> list[float]:
     """Quantiles for each of `q` (0 to 1): the smallest value that at least this share of the values does not exceed.
 

@@ -142,9 +142,9 @@ class Monitor:
     def _keep_alerts(self, stage: Stage, window: Window, change: AlertChange) -> None:
         """Keep alerts that changed after their window was kept."""
         kept = monitoring.kept_window(self._store, self._name, LIVE, window.key)
-        if kept is None:  # its time to be kept is over
+        profile = monitoring.window_profile(self._store, self._name, LIVE, window.key)
+        if kept is None or profile is None:  # its time to be kept is over
             return
-        profile = monitoring.profiles(self._store, self._name, LIVE, window.day, window.day)[window.day]
         with self._store.visit() as store:
             shown = keep_evidence(store, stage, Watched(window, profile, kept[1]), change.opened)
             store.write(lambda conn: take_alerts(conn, stage, window, change, shown))

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
-from boucle.data.api import load, merged, profile
+from boucle.data.api import alike, load, merged, profile
 from boucle.data.records import Profile
 from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
@@ -68,6 +68,7 @@ class ReferenceWindows:
             for place in places
         ]
         windows = [one for one in windows if one.rows and _names(one) == {*self._columns, PREDICTION}]
+        windows = alike(windows, windows[-1]) if windows else []
         if len(windows) < FEWEST:
             return None
         whole = merged(windows)

@@ -9,7 +9,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from boucle.data import row_sample
-from boucle.data.api import merged, profile, run_checks
+from boucle.data.api import alike, merged, profile, run_checks
 from boucle.data.records import Finding, Profile
 from boucle.evaluation.api import direction
 from boucle.evaluation.records import Metric
@@ -76,7 +76,7 @@ def observe(
     answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64}, strict=False)
     own = beside(profile(_with_all(stage, seen), columns), profile(answered, [PREDICTION]))
     before = stage.day_profiles(day - timedelta(days=monitoring.SHIFT_DAYS), day - timedelta(days=1))
-    drift = _drift(stage, merged([*(one for one in judged_with if _names(one) == _names(own)), own]), reference, before)
+    drift = _drift(stage, merged([*alike(judged_with, own), own]), reference, before)
     findings = _check(stage, seen, span.ends_at)
     if stage.is_live:
         findings += served_findings(stage, span, predictions, seen, reference, drift)
@@ -289,10 +289,6 @@ def _types(stage: Stage) -> dict[str, pl.DataType]:
     features = stage.project.data.features
     numeric: dict[str, pl.DataType] = dict.fromkeys(features.numeric, pl.Float64())
     return numeric | dict.fromkeys(features.categorical, pl.String())
-
-
-def _names(one: Profile) -> list[str]:
-    return [*(column.name for column in one.numeric), *(column.name for column in one.categories)]
 
 
 def _first_output(stage: Stage, number: int) -> str:

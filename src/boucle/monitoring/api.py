@@ -29,6 +29,7 @@ from boucle.monitoring.history import (
     served_ids,
     served_of,
     volumes,
+    window_profile,
     window_profiles,
     windows,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "served_ids",
     "served_of",
     "volumes",
+    "window_profile",
     "window_profiles",
     "windows",
     "with_interval",

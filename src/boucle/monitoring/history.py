@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 from sqlalchemy import Connection
 
-from boucle.data.api import merged, parquet
+from boucle.data.api import alike, merged, parquet
 from boucle.data.records import Profile
 from boucle.kernel.digests import Digest, canonical_json
 from boucle.kernel.errors import InvalidInput
@@ -115,13 +115,19 @@ def profiles(
     include_quarantined: bool = True,
 ) -> dict[date, Profile]:
     """The profiles of the days from first to last, both included, oldest first; of several windows that begin on one
-    day, of all of them."""
+    day, of all that have the columns of its newest: boucle.yaml may name others since the day began."""
     digests = _digests(store, "profile_digest", project_id, stream, first, last, include_quarantined)
     decoder = msgspec.json.Decoder(Profile)
     days: dict[date, list[Profile]] = {}
     for key, digest in digests.items():
         days.setdefault(date.fromisoformat(key[:10]), []).append(decoder.decode(store.blobs.get(digest)))
-    return {day: merged(found) for day, found in days.items()}
+    return {day: _of_a_day(found) for day, found in days.items()}
+
+
+def _of_a_day(found: list[Profile]) -> Profile:
+    # One without columns is of a window that could not be judged.
+    newest = next((one for one in reversed(found) if one.numeric or one.categories), found[-1])
+    return merged(alike(found, newest))
 
 
 def newest_profiles(store: Store, project_id: str, stream: str, before: Span, most: int) -> list[Profile]:
@@ -158,6 +164,12 @@ def series(store: Store, project_id: str, stream: str) -> list[Numbers]:
     """The numbers of each window that is not quarantined, oldest first."""
     found = store.read(lambda connection: tables.find_series(connection, project_id, stream))
     return [Numbers(_begins(key), values, versions) for key, values, versions in found]
+
+
+def window_profile(store: Store, project_id: str, stream: str, key: str) -> Profile | None:
+    """The profile of a window by its key."""
+    digest = store.read(lambda connection: tables.find_profile(connection, project_id, stream, key))
+    return None if digest is None else kept_profile(store, digest)
 
 
 def kept_profile(store: Store, digest: Digest) -> Profile:

@@ -186,6 +186,14 @@ def find_window(connection: Connection, project_id: str, stream: str, key: str) 
     return None if row is None else (msgspec.convert(row.window, Window), Digest(row.predictions_digest))
 
 
+def find_profile(connection: Connection, project_id: str, stream: str, key: str) -> Digest | None:
+    """The profile of a window by its key."""
+    table = monitoring_windows
+    query = select(table.c.profile_digest).where(*_of(table, project_id, stream), table.c.day == key)
+    row = connection.execute(query).first()
+    return None if row is None else Digest(row.profile_digest)
+
+
 def newest_predictions(connection: Connection, project_id: str, stream: str, most: int) -> list[Digest]:
     """The predictions of the newest windows: of those by count by their numbers, as events may come in any order."""
     table = monitoring_windows
