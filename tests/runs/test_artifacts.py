@@ -54,6 +54,9 @@ def test_a_folder_lists_what_is_directly_in_it(store: Store, run: str) -> None:
 def test_folders_of_many_files_are_listed_whole(store: Store, run: str) -> None:
     digest = store.blobs.put(b"x")
     paths = [f"big/{number:05}" for number in range(2500)] + ["big0", "big.txt", *(f"z{n:04}" for n in range(1200))]
+    last = "\U0010ffff"
+    highest = [*(f"{last}/{last}{number:05}" for number in range(1001)), f"{last}0"]
+    paths += highest
 
     def unit(conn: object) -> None:
         conn.execute(  # type: ignore[attr-defined]
@@ -65,9 +68,10 @@ def test_folders_of_many_files_are_listed_whole(store: Store, run: str) -> None:
         )
 
     store.write(unit)
-    assert [name for name, _, _ in names(store, run)] == sorted(["big", *paths[2500:]])
+    assert [name for name, _, _ in names(store, run)] == sorted(["big", last, *paths[2500:-1002], f"{last}0"])
     assert len(names(store, run, "big")) == 2500
     assert len(store.read(lambda conn: artifacts.all_of(conn, PROJECT, run, "big"))) == 2500
+    assert len(names(store, run, last)) == 1001
 
 
 def test_a_name_is_a_file_or_a_folder(store: Store, run: str) -> None:

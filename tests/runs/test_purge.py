@@ -14,6 +14,7 @@ from boucle.kernel.care.records import GcReport
 from boucle.kernel.clock import FixedClock, to_ms
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
+from boucle.kernel.errors import NotFound
 from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
 from boucle.runs import artifacts, experiments, lifecycle, logged_models, purge
@@ -118,6 +119,26 @@ def test_a_deleted_experiment_goes_with_all_of_it_and_frees_its_name(store: Stor
     assert collect(store, clock).expired["logged_models"] == 1
     assert counts(store) == before
     assert experiments.create_experiment(store, PROJECT, "old") > 0
+
+
+def test_a_project_goes_on_where_its_first_experiment_is_gone_and_another_has_its_name(
+    store: Store, clock: FixedClock
+) -> None:
+    experiments.begin(store, PROJECT)
+    experiments.rename_experiment(store, PROJECT, experiments.DEFAULT, "legacy")
+    number = experiments.create_experiment(store, PROJECT, "Default")
+    experiments.delete_experiment(store, PROJECT, experiments.DEFAULT)
+    clock.advance(31 * DAY)
+    assert collect(store, clock).expired["experiments"] == 1
+    assert experiments.create_experiment(store, PROJECT, "new") == number + 1
+    make_run(store, "newer")
+    assert logged_models.create_logged_model(store, PROJECT, number).experiment_id == number
+    for ask in (
+        lambda: experiments.get_experiment(store, PROJECT, experiments.DEFAULT),
+        lambda: store.write(lifecycle.creation(store, PROJECT)),
+    ):
+        with pytest.raises(NotFound, match="No Experiment with id=0 exists"):
+            ask()
 
 
 def test_what_a_version_came_from_stays_whole(store: Store, clock: FixedClock) -> None:

@@ -24,7 +24,6 @@ from boucle.runs.artifact_paths import Place, checked, parents, place_of
 from boucle.runs.tables import artifacts, logged_models, runs
 
 _PAGE: Final = 1000
-_LAST: Final = "\U0010ffff"
 _SOURCES: Final = "allowed are runs:/<run id>/<path>, models:/<model id> and mlflow-artifacts:/<path>"
 
 
@@ -105,16 +104,16 @@ def listing(conn: Connection, project_id: str, owner: str, path: str) -> list[Li
     """
     found: dict[str, Listed] = {}
     prefix = f"{path}/" if path else ""
-    after = ""
+    onward = artifacts.c.path > ""
     while True:
-        rows = _page(conn, project_id, owner, path, after)
+        rows = _page(conn, project_id, owner, path, onward)
         for one in group(rows, path):
             found.setdefault(one.path, one)
         if len(rows) < _PAGE:
             return [found[name] for name in sorted(found)]
         last = rows[-1].path
         name, slash, _ = last[len(prefix) :].partition("/")
-        after = f"{prefix}{name}/{_LAST}" if slash else last
+        onward = artifacts.c.path >= f"{prefix}{name}0" if slash else artifacts.c.path > last  # `0` follows `/`
 
 
 def group(entries: Iterable[TreeEntry], path: str) -> Iterator[Listed]:
@@ -143,13 +142,13 @@ def all_of(conn: Connection, project_id: str, owner: str, path: str) -> list[Tre
     """Every file in a folder, or the file itself, by path from there on."""
     prefix = f"{path}/" if path else ""
     found: list[TreeEntry] = []
-    after = ""
+    onward = artifacts.c.path > ""
     while True:
-        rows = _page(conn, project_id, owner, path, after)
+        rows = _page(conn, project_id, owner, path, onward)
         found += [TreeEntry(row.path[len(prefix) :], row.size, row.digest) for row in rows]
         if len(rows) < _PAGE:
             break
-        after = rows[-1].path
+        onward = artifacts.c.path > rows[-1].path
     if not found and path and (file := find(conn, project_id, owner, path)):
         found = [TreeEntry(path.rpartition("/")[2], file.size, file.digest)]
     return sorted(found, key=lambda entry: entry.path)
@@ -275,8 +274,8 @@ def _below(path: str) -> ColumnElement[bool]:
     return (artifacts.c.path > f"{path}/") & (artifacts.c.path < f"{path}0")  # `0` follows `/`
 
 
-def _page(conn: Connection, project_id: str, owner: str, path: str, after: str) -> list[TreeEntry]:
-    where = (artifacts.c.project_id == project_id) & (artifacts.c.owner == owner) & (artifacts.c.path > after)
+def _page(conn: Connection, project_id: str, owner: str, path: str, onward: ColumnElement[bool]) -> list[TreeEntry]:
+    where = (artifacts.c.project_id == project_id) & (artifacts.c.owner == owner) & onward
     if path:
         where &= _below(path)
     rows = conn.execute(

@@ -12,6 +12,7 @@ from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.runs import hot_sqlite as sql
+from boucle.runs import store as of_runs
 from boucle.runs.batch import good_name
 from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text, check_title
 from boucle.runs.store import DEFAULT_NAME, ensure_default
@@ -35,8 +36,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 def has_begun(store: Store, project_id: str) -> bool:
-    """Whether anything was ever written for a project."""
-    return store.read(lambda conn: sql.find_lifecycle(raw_of(conn), project_id, DEFAULT)) is not None
+    """Whether a project has the experiment that it begins with, or can have it no more: another one has its name."""
+    return store.read(lambda conn: of_runs.has_begun(conn, project_id))
 
 
 def begin(store: Store, project_id: str) -> None:
@@ -72,7 +73,7 @@ def get_experiment(store: Store, project_id: str, number: int) -> Experiment:
     try:
         return store.read(lambda conn: find_experiment(conn, project_id, number))
     except NotFound:
-        if number == DEFAULT:
+        if number == DEFAULT and not has_begun(store, project_id):
             return unbegun(project_id)
         raise
 

@@ -22,10 +22,16 @@ DEFAULT_NAME: Final = "Default"
 
 
 def ensure_default(conn: Connection, project_id: str, at: datetime) -> None:
-    """Make a project's experiment 0, `Default`, if there is none: a project begins with it."""
-    query = select(experiments.c.id).where(experiments.c.project_id == project_id, experiments.c.id == 0)
-    if conn.execute(query).first() is None:
+    """Make a project's experiment 0, `Default`, unless it has begun."""
+    if not has_begun(conn, project_id):
         _add_experiment(conn, project_id, 0, DEFAULT_NAME, at)
+
+
+def has_begun(conn: Connection, project_id: str) -> bool:
+    """Whether a project has the experiment that it begins with, or can have it no more: another one has its name."""
+    first = (experiments.c.id == 0) | (experiments.c.name == DEFAULT_NAME)
+    query = select(experiments.c.id).where(experiments.c.project_id == project_id, first)
+    return conn.execute(query).first() is not None
 
 
 def experiment_named(conn: Connection, project_id: str, name: str, at: datetime) -> int:
