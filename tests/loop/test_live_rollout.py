@@ -14,9 +14,10 @@ from boucle.identity.api import LOOP
 from boucle.kernel import audit
 from boucle.loop.asking import ask_to_retrain
 from boucle.loop.by_the_minute import keep_alerts
+from boucle.loop.following import follow_live
 from boucle.loop.live import LIVE
 from boucle.loop.records import Advance, Hold, Promote, Refuse, Rollback
-from boucle.loop.rollout import By, deploy_canary
+from boucle.loop.rollout import By, delete_version, deploy_canary, take_away
 from boucle.loop.status import status
 from boucle.monitoring.alerts import Signal
 from boucle.monitoring.api import alerts
@@ -256,3 +257,34 @@ def test_a_breach_is_rolled_back_though_there_was_another_shortly_before_the_pro
     assert not set(first) & set(again)
     assert living.champion() == 1
     assert "availability is bad" in living.actions(Rollback)[-1].action.reason
+
+
+@rolled
+def test_a_place_that_a_person_changed_or_ended_is_not_given_again_and_the_challenger_is_refused(
+    living: Living,
+) -> None:
+    ada = By(project_id=NAME, actor="ada")
+    number = begin(living)
+    deploy_canary(living.store, ada, NAME, NAME, number, percent=5.0)  # which was the shadow
+    living.settle()
+    [refused] = living.actions(Refuse)
+    assert f"version {number} cannot be rolled out as shadow: persons changed its place" in refused.action.reason
+    living.take_over()
+    living.day()
+    canary = traffic(living).canary
+    assert (canary and (canary.deployment.number, canary.weight), traffic(living).shadow) == ((number, 5.0), None)
+    take_away(living.store, ada, NAME, "canary")
+
+    for _ in range(2):  # labels come, so that what is trained next is another version
+        living.day()
+    number = begin(living)
+    mirror(living, number)
+    wait(living, 3.1)
+    assert traffic(living).canary is not None
+    take_away(living.store, ada, NAME, "canary")
+    follow_live(living.controller._stage or pytest.fail("nothing was decided"))  # as when a window closes just then
+    assert traffic(living).canary is None
+    delete_version(living.store, ada, NAME, number)
+    living.take_over()
+    living.settle()
+    assert (traffic(living).canary, len(living.actions(Refuse))) == (None, 2)

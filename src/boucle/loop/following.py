@@ -1,9 +1,10 @@
 """The endpoint follows the live loop: whoever is in charge answers, and the challenger has the place of its step."""
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from boucle.identity.api import LOOP
-from boucle.kernel.errors import InvalidInput, Refused
+from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused
 from boucle.kernel.points import reach
 from boucle.loop import rollout
 from boucle.loop import store as tables
@@ -12,7 +13,7 @@ from boucle.loop.stage import Stage
 from boucle.loop.standing import Rolling
 from boucle.loop.steps import steps_of
 from boucle.serving import api as serving
-from boucle.serving.records import Role, Traffic
+from boucle.serving.records import Placed, Role, Traffic
 
 
 def follow_live(stage: Stage) -> None:
@@ -32,7 +33,8 @@ def follow_live(stage: Stage) -> None:
     if standing.rolling is not None:
         try:
             _place(stage, standing.rolling)
-        except (InvalidInput, Refused) as error:  # the next decision is about that
+        except (Conflict, InvalidInput, NotFound, Refused) as error:  # the next decision is about that, ...
+            _fence(stage)  # ... unless another process decides by now
             stage.problems[standing.rolling.number] = error.message
         reach("rollout.placed")
 
@@ -42,7 +44,8 @@ def _place(stage: Stage, now: Rolling) -> None:
     if not 0 < now.step <= len(steps):
         return
     step, name = steps[now.step - 1], stage.name
-    by = _by(stage, f"step {now.step} of its rollout")
+    placed = Placed(number=now.number, role=step.role, since=now.since)
+    by = replace(_by(stage, f"step {now.step} of its rollout"), placed=placed)
     if step.role == "shadow":
         rollout.deploy_shadow(stage.store, by, name, name, now.number)
     else:
@@ -50,7 +53,7 @@ def _place(stage: Stage, now: Rolling) -> None:
 
 
 def _left_over(stage: Stage, traffic: Traffic) -> list[Role]:
-    """Where the endpoint still has a version whose rollout is over."""
+    """Where the endpoint still has a version whose rollout is over, as far as the loop put it there."""
     standing = stage.standing()
     rolling = None if standing.rolling is None else standing.rolling.number
     canary = None if traffic.canary is None else traffic.canary.deployment
@@ -58,7 +61,9 @@ def _left_over(stage: Stage, traffic: Traffic) -> list[Role]:
         ("canary", None if canary is None else canary.number),
         ("shadow", None if traffic.shadow is None else traffic.shadow.number),
     ]
-    return [role for role, number in found if number is not None and number == standing.ended != rolling]
+    over = [role for role, number in found if number is not None and number == standing.ended != rolling]
+    placed = traffic.placed
+    return [role for role in over if placed is None or (placed.role == role and not placed.overruled)]
 
 
 def _by(stage: Stage, reason: str) -> By:

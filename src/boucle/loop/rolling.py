@@ -44,7 +44,7 @@ def rollout_of(stage: Stage, standing: Standing, number: int, *, labels: bool = 
         challenger=_figures(serving.since(its, began[1])),
         labels=count,
         comparison=comparison,
-        problem=stage.problems.get(number, "") or _not_loaded(stage, step, traffic),
+        problem=stage.problems.get(number, "") or _overruled(now, traffic) or _not_loaded(stage, step, traffic),
         others=_others(traffic, following, number),
         at=at,
         before=[champion, _asked(stage, number, following.role)],
@@ -101,6 +101,13 @@ def _traffic(stage: Stage) -> Traffic | None:
         return serving.read_traffic(stage.context.home, stage.name)
     except NotFound:
         return None
+
+
+def _overruled(now: Rolling | None, traffic: Traffic | None) -> str:
+    """What persons made of the step, if they undid or changed it."""
+    if now is None or traffic is None or not serving.is_overruled(traffic, now.number, now.since):
+        return ""
+    return f"persons changed its place at endpoint {traffic.endpoint!r}, and what they left there stays"
 
 
 def _not_loaded(stage: Stage, step: Step | None, traffic: Traffic | None) -> str:

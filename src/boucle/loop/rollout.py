@@ -18,7 +18,7 @@ from boucle.models.records import CHAMPION
 from boucle.packaging.manifest import read_manifest
 from boucle.serving import api as serving
 from boucle.serving.owner import project_of, refuse_other
-from boucle.serving.records import Deployment, Role, Traffic
+from boucle.serving.records import Deployment, Placed, Role, Traffic
 from boucle.serving.rollout import deployments
 from boucle.serving.traffic import read_traffic, serving_root
 
@@ -31,6 +31,8 @@ class By(Struct, frozen=True, kw_only=True):
     reason: str = ""
     fence: Callable[[], None] | None = None
     """Raises if who changes it must not any more; asked before a change, in its turn."""
+    placed: Placed | None = None
+    """The step of a rollout that is taken by it, if the loop changes it."""
 
 
 def deploy_champion(store: Store, by: By, endpoint: str, model: str, number: int) -> Traffic:
@@ -76,7 +78,14 @@ def deploy_canary(
 
     deployment = _deployment(store, by, endpoint, model, number)
     return serving.deploy_canary(
-        store, endpoint, deployment, project_id=by.project_id, weight=percent, key=key, permitted=permitted
+        store,
+        endpoint,
+        deployment,
+        project_id=by.project_id,
+        weight=percent,
+        key=key,
+        permitted=permitted,
+        placed=by.placed,
     )
 
 
@@ -89,7 +98,9 @@ def deploy_shadow(store: Store, by: By, endpoint: str, model: str, number: int) 
             _tell(store, by, endpoint, "shadow", {"model": model, "number": number})
 
     deployment = _deployment(store, by, endpoint, model, number)
-    return serving.deploy_shadow(store, endpoint, deployment, project_id=by.project_id, permitted=permitted)
+    return serving.deploy_shadow(
+        store, endpoint, deployment, project_id=by.project_id, permitted=permitted, placed=by.placed
+    )
 
 
 def roll_back(store: Store, by: By, endpoint: str, number: int | None = None) -> Traffic:

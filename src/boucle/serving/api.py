@@ -22,7 +22,7 @@ from boucle.serving.prediction_log import (
 )
 from boucle.serving.process import ServerProcess
 from boucle.serving.refusals import refusals, refused_since
-from boucle.serving.rollout import back_to
+from boucle.serving.rollout import back_to, is_overruled
 from boucle.serving.traffic import (
     check_name,
     counters_folder,
@@ -53,6 +53,7 @@ __all__ = [
     "guard",
     "hold",
     "is_closed",
+    "is_overruled",
     "log_folder",
     "of_shadow",
     "p95_ms",

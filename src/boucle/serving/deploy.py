@@ -15,7 +15,7 @@ from boucle.kernel.paths import make_folder, write_atomic
 from boucle.kernel.points import reach
 from boucle.packaging.manifest import read_manifest
 from boucle.serving import rollout
-from boucle.serving.records import Canary, Deployment, Role, Traffic
+from boucle.serving.records import Canary, Deployment, Placed, Role, Traffic
 from boucle.serving.traffic import (
     check_name,
     endpoint_folder,
@@ -72,6 +72,7 @@ def deploy_canary(
     weight: float,
     key: str | None = None,
     permitted: Permitted | None = None,
+    placed: Placed | None = None,
 ) -> Traffic:
     """Let a deployment answer a share of an endpoint's questions, drawn by a column if one is named.
 
@@ -83,18 +84,24 @@ def deploy_canary(
         _refuse_other_columns(store.home, traffic, deployment)
         return rollout.with_canary(traffic, Canary(deployment=deployment, weight=weight, key=key))
 
-    return _change(store, project_id, endpoint, rule, permitted)
+    return _change(store, project_id, endpoint, rule, permitted, placed)
 
 
 def deploy_shadow(
-    store: "Store", endpoint: str, deployment: Deployment, *, project_id: str, permitted: Permitted | None = None
+    store: "Store",
+    endpoint: str,
+    deployment: Deployment,
+    *,
+    project_id: str,
+    permitted: Permitted | None = None,
+    placed: Placed | None = None,
 ) -> Traffic:
     """Have a deployment asked what the others answer, unheard."""
 
     def rule(traffic: Traffic | None) -> Traffic:
         return rollout.with_shadow(_known(endpoint, traffic), deployment)
 
-    return _change(store, project_id, endpoint, rule, permitted)
+    return _change(store, project_id, endpoint, rule, permitted, placed)
 
 
 def withdraw(
@@ -165,8 +172,11 @@ def _change(
     endpoint: str,
     rule: Callable[[Traffic | None], Traffic],
     permitted: Permitted | None,
+    placed: Placed | None = None,
 ) -> Traffic:
     """Replace the traffic file by what the rule makes of it, as the next generation, if that differs and is permitted.
+
+    `placed`: the step of a rollout that is taken by it, if it is one.
 
     All in one turn, so that the audit log tells of changes in the order in which they came about.
     """
@@ -178,7 +188,7 @@ def _change(
         before = _before(home, endpoint)
         if before is not None:
             refuse_other(store, before, project_id)
-        after = rule(before)
+        after = rollout.placed_by(before, rule(before), placed)
         if permitted is not None:
             permitted(after != before)
         if after == before:

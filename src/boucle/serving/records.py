@@ -1,5 +1,6 @@
 """The nouns of serving. Imported by the worker: only msgspec and the standard library."""
 
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct, field
@@ -35,6 +36,17 @@ class Canary(Struct, frozen=True, kw_only=True):
     """Column by whose value the share is drawn; None is the entity key of the signature."""
 
 
+class Placed(Struct, frozen=True, kw_only=True):
+    """The newest step of a rollout that the loop took at an endpoint."""
+
+    number: int
+    role: Literal["canary", "shadow"]
+    since: datetime
+    """When the step was decided on."""
+    overruled: bool = False
+    """Whether what has this role is another one since, or nothing, or has another share."""
+
+
 class Traffic(Struct, frozen=True, kw_only=True):
     """Desired state of an endpoint: one file, atomically renamed."""
 
@@ -48,6 +60,8 @@ class Traffic(Struct, frozen=True, kw_only=True):
     """Those that were champion before, oldest first: where rolling back leads."""
     project: str | None = None
     """Whose it is: the project that deployed to it first. See `boucle.serving.owner` for records that do not say it."""
+    placed: Placed | None = None
+    """What the loop put there last; None if it never did, or before this was kept."""
 
 
 class Served(Struct, frozen=True, kw_only=True):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
-from boucle.serving.records import Canary, Deployment, Role, Traffic
+from boucle.serving.records import Canary, Deployment, Placed, Role, Traffic
 
 if TYPE_CHECKING:  # it loads numpy, which the control plane never needs
+    from datetime import datetime
+
     from boucle.serving.question import Column
 
 MOST_BEFORE: Final = 20
@@ -82,6 +84,33 @@ def with_shadow(traffic: Traffic, deployment: Deployment) -> Traffic:
             hint=f"boucle rollback {traffic.endpoint} --canary",
         )
     return replace(traffic, shadow=deployment)
+
+
+def placed_by(before: Traffic | None, after: Traffic, placed: Placed | None) -> Traffic:
+    """What comes after, marked as a step of a rollout if it is one; any other change of what has the role of the newest
+    step overrules that, and Conflict if the very step is taken again."""
+    if placed is not None:
+        if before is not None and is_overruled(before, placed.number, placed.since):
+            raise Conflict(f"persons changed what endpoint {after.endpoint!r} had as {placed.role}, and that stays")
+        return replace(after, placed=placed)
+    known = after.placed
+    if before is None or known is None or _has_role(before, known.role) == _has_role(after, known.role):
+        return after
+    return replace(after, placed=replace(known, overruled=True))
+
+
+def is_overruled(traffic: Traffic, number: int, since: "datetime") -> bool:
+    """Whether somebody undid, or changed, what a step of a version's rollout had put there at a moment."""
+    placed = traffic.placed
+    return placed is not None and placed.overruled and (placed.number, placed.since) == (number, since)
+
+
+def _has_role(traffic: Traffic, role: Role) -> tuple[Deployment, float, str | None] | None:
+    """Whatever has a role, its share and key, whoever signed it."""
+    if role == "shadow":
+        return None if traffic.shadow is None else (replace(traffic.shadow, signer=None), 0.0, None)
+    canary = traffic.canary
+    return None if canary is None else (replace(canary.deployment, signer=None), canary.weight, canary.key)
 
 
 def without(traffic: Traffic, role: Role) -> Traffic:
