@@ -7,9 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from boucle.app.main import run_command
+from boucle.app.monitor_metrics import Metrics
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.live import LIVE
+from boucle.loop.monitor import Monitor
+from boucle.loop.status import status
+from boucle.project.context import open_context
+from boucle.protocols.control import Control
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -41,3 +46,21 @@ def test_a_training_under_way_and_windows_that_wait_are_told(live: Path, capsys:
     said = " ".join(capsys.readouterr().out.split())
     assert "a training is under way for the 2. time, asked for by window 2024-01-12: auc_roc is 0.57" in said
     assert f"the loop has decided on the windows until {earlier}, not on those since" in said
+
+
+def test_a_replay_hides_what_is_live_until_that_is_at_work_again_and_from_prometheus_never(live: Path) -> None:
+    with open_context(live) as context:
+        store = context.store()
+
+        def begun(stream: str) -> str | None:
+            store.write(lambda conn: tables.begin(conn, "orders", stream, first_version=1))
+            return status(context).stream
+
+        assert status(context).stream == LIVE
+        assert begun("replay-0123456789ab") == "replay-0123456789ab"
+        exported = Metrics(Control(store=store, default_project="orders", folder=live)).exposition().decode()
+        assert 'boucle_window_age_seconds{project="orders"}' in exported
+        Monitor(context, print)
+        assert status(context).stream == LIVE
+        assert begun("replay-0123456789ab") == "replay-0123456789ab"
+        assert begun(LIVE) == LIVE

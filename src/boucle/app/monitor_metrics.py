@@ -58,10 +58,12 @@ class Metrics:
 
     def _of_project(self, context: "Context") -> Iterator[Any]:
         from boucle.loop import store as tables
+        from boucle.loop.live import LIVE
         from boucle.monitoring.store import find_windows
 
         store, name = self._control.store, context.project.project
-        stream = store.read(lambda conn: tables.latest_stream(conn, name))
+        # A replay beside what is live would hide it from whoever watches.
+        stream = store.read(lambda conn: tables.get_stream(conn, name, LIVE) or tables.latest_stream(conn, name))
         yield from _objectives(context)
         yield from _alerts(context, stream)
         yield _champion(context)

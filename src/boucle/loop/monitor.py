@@ -18,6 +18,7 @@ from boucle.data.records import Finding, Profile
 from boucle.kernel.clock import rate
 from boucle.kernel.errors import BoucleError, Conflict
 from boucle.kernel.points import reach
+from boucle.loop import store as tables
 from boucle.loop.by_the_minute import ServiceWatch
 from boucle.loop.incidents import keep_evidence, take_alerts
 from boucle.loop.live import LIVE, live_stage, live_stream
@@ -85,6 +86,9 @@ class Monitor:
         self._context, self._tell = context, tell
         self._store, self._name = context.store(), context.project.project
         self._stream = live_stream(context)
+        newest = self._store.read(lambda conn: tables.latest_stream(conn, self._name))
+        if newest is not None and newest.stream != LIVE:
+            self._store.write(lambda conn: tables.bring_forward(conn, self._name, self._stream))
         self._plan = plan_of(context.project.monitoring.window)
         self._intake = Intake(
             log_folder(context.home, self._name),

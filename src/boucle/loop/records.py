@@ -285,7 +285,7 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     stream: str
     sequence: int
-    """Counts the project's streams in the order they were begun."""
+    """Largest for the stream at which somebody was set to work last: it was begun, gone on with, or taken over."""
     epoch: int
     """Grows with every process that takes the stream over; only the newest may commit."""
     first_version: int

@@ -77,13 +77,13 @@ def get_stream(conn: Connection, project_id: str, stream: str) -> Stream | None:
 
 
 def list_streams(conn: Connection, project_id: str) -> list[Stream]:
-    """Every stream, in the order in which they were begun."""
+    """Every stream, that at which somebody was set to work last at the end."""
     query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence)
     return [_stream(row) for row in conn.execute(query)]
 
 
 def latest_stream(conn: Connection, project_id: str) -> Stream | None:
-    """The stream that was begun last."""
+    """The stream at which somebody was set to work last: what is told of a project is told of it."""
     query = select(streams).where(streams.c.project_id == project_id).order_by(streams.c.sequence.desc()).limit(1)
     row = conn.execute(query).first()
     return None if row is None else _stream(row)
@@ -97,9 +97,19 @@ def begin(conn: Connection, project_id: str, stream: str, *, first_version: int,
         known = Stream(stream=stream, sequence=last.sequence + 1 if last else 1, epoch=1, first_version=first_version)
         conn.execute(insert(streams).values(msgspec.structs.asdict(known) | {"project_id": project_id}))
         return known
-    held = msgspec.structs.replace(known, epoch=known.epoch + 1, holder=holder)
+    sequence = bring_forward(conn, project_id, known)
+    held = msgspec.structs.replace(known, sequence=sequence, epoch=known.epoch + 1, holder=holder)
     _set(conn, project_id, stream, epoch=held.epoch, holder=holder)
     return held
+
+
+def bring_forward(conn: Connection, project_id: str, known: Stream) -> int:
+    """Somebody is set to work at a stream; its sequence from now on."""
+    last = latest_stream(conn, project_id)
+    if last is None or last.stream == known.stream:
+        return known.sequence
+    _set(conn, project_id, known.stream, sequence=last.sequence + 1)
+    return last.sequence + 1
 
 
 def check_epoch(conn: Connection, project_id: str, held: Stream) -> None:

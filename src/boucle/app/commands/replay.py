@@ -18,6 +18,9 @@ def replay(context: typer.Context, as_json: AsJson = False) -> None:
     Day by day: serve, monitor, learn the labels that arrived, retrain, promote, refuse, roll back. Which days stands in
     boucle.yaml under `replay`. Interrupted, it goes on after the last finished day.
 
+    It puts versions in charge of the project itself. Beside what is served live, give it a home of its own:
+    boucle --home OTHER replay
+
     \b
     Example:
       boucle replay
