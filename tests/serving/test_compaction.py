@@ -164,6 +164,23 @@ def test_columns_are_redacted_and_dropped_by_their_own_names(home: Path, fill: F
     assert b"k7a" not in b"".join(part.read_bytes() for part in parts(folder))
 
 
+@pytest.mark.parametrize(
+    "section",
+    [LogSection(redact=["scheduled_at", "flight_id"]), LogSection(drop=["scheduled_at", "flight_id"])],
+    ids=["redacted", "dropped"],
+)
+def test_events_whose_times_are_not_kept_are_read_as_of_when_they_were_served(
+    home: Path, fill: Fill, section: LogSection
+) -> None:
+    folder = fill()
+    compact(home, "flights", section)
+    found = pl.concat([piece.rows for piece in LogTail(folder, {}, 0).read(lambda _: True)], how="diagonal_relaxed")
+    rows = found.join(kept(folder), on="request_id", how="semi")
+    assert rows.height == kept(folder).height > 0
+    assert rows["event_time"].to_list() == rows["served_at"].to_list()
+    assert rows["entity_key"].null_count() == rows.height
+
+
 def test_the_oldest_parts_go_when_the_log_is_too_large(home: Path, fill: Fill) -> None:
     folder = fill(count=200, inputs={"carrier": ["x" * 40_000, None], "temp": [1.0, 2.0]})
     compact(home, "flights", LogSection())

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
-from boucle.monitoring.windows import rows_of
+from boucle.monitoring.windows import rows_of, whole_head
 from boucle.serving.api import LogDamage, is_closed, parts, read_on, segment_file, segments_of
 from boucle.serving.log_rows import COMPARED
 from boucle.serving.records import PredictionFrame
@@ -107,7 +107,7 @@ class LogTail:
                 ["request_id", "row"], maintain_order=True
             )
             if table.height:
-                yield Piece(table, dict.fromkeys(mine, (segment, start)), is_again=start > 0)
+                yield Piece(whole_head(table), dict.fromkeys(mine, (segment, start)), is_again=start > 0)
         self._at[segment] = DONE
 
     def _tell(self, damage: LogDamage) -> None:

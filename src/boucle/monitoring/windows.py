@@ -48,6 +48,13 @@ def rows_of(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
     return table.sort("event_time", "request_id", "row", maintain_order=True)
 
 
+def whole_head(table: pl.DataFrame) -> pl.DataFrame:
+    """The same with the times and keys that a prediction log keeps hidden, or not at all, by its rules: an event is
+    then as of when it was served, and a row has no key."""
+    hidden = [pl.lit(None, dtype).alias(name) for name, dtype in _HEAD.items() if name not in table.columns]
+    return table.with_columns(hidden).with_columns(event_time=pl.coalesce("event_time", "served_at"))
+
+
 def build_window(
     day: date,
     table: pl.DataFrame,
