@@ -44,7 +44,7 @@ check: lint ## Everything quick: lint and the fast tests (under three minutes)
 test: .venv/.installed ## What CI runs: all tests but the long ones (under fifteen minutes)
 	./tests/install-browser
 	./tests/install-shells
-	$(PYTEST) -n 2 --dist loadscope -m "not long"
+	$(PYTEST) -n 2 --dist loadscope --no-loadscope-reorder -m "not long"
 
 test-all: test ## The long proofs as well: many kills, many simulated years, other tools as judges (under seventy)
 	./tests/install-faketime

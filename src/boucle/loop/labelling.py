@@ -172,13 +172,13 @@ def _told(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known(store: Store, name: str, served: pl.DataFrame, *, is_waiting: bool) -> monitoring.Labels:
-    """The labels that may be of these rows: none comes before the day of its row. Of what is in no closed window, those
+    """The labels that may be of these rows (`labels_from`). Of what is in no closed window, those
     that came since the newest one closed; one from before that is kept twice if it is told again, and counts once."""
     days: list[date] = served["day"].to_list()
     if is_waiting:
         closed = monitoring.cursor(store, name, LIVE).closed_through
         days.append(date.min if closed is None else closed.date())
-    return monitoring.labels_of(store, name, LIVE, arrived_from=min(days, default=date.max))
+    return monitoring.labels_of(store, name, LIVE, arrived_from=monitoring.labels_from(min(days, default=date.max)))
 
 
 def _with_before(labels: pl.DataFrame, ids: list[str], known: monitoring.Labels, served: pl.DataFrame) -> pl.DataFrame:

@@ -43,7 +43,7 @@ def newest_quality(
     chosen = [window for window in served if window.rows][-NEWEST:]
     if not chosen:
         return []
-    labels = monitoring.labels_of(store, name, stream, arrived_from=chosen[0].day)
+    labels = monitoring.labels_of(store, name, stream, arrived_from=monitoring.labels_from(chosen[0].day))
     found = []
     for window in chosen:
         kept = monitoring.kept_window(store, name, stream, window.key)

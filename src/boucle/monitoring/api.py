@@ -38,6 +38,7 @@ from boucle.monitoring.labelled_days import newest_labelled_day
 from boucle.monitoring.labels import Labels, joined
 from boucle.monitoring.performance import by_slice, classes_in, newest_days, performance, with_interval
 from boucle.monitoring.retention import expire
+from boucle.monitoring.spans import labels_from
 from boucle.monitoring.store import put_alerts, put_cursor
 from boucle.monitoring.windows import (
     build_window,
@@ -87,6 +88,7 @@ __all__ = [
     "kept_window",
     "ks",
     "labelled",
+    "labels_from",
     "labels_known",
     "labels_of",
     "newest_days",

@@ -26,7 +26,7 @@ from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.labels import Labels, NewestLabels
 from boucle.monitoring.records import Alert, LabelBatch, Window
-from boucle.monitoring.spans import Span
+from boucle.monitoring.spans import Span, labels_from
 from boucle.monitoring.windows import frames_to_table
 
 _IDS: Final = ["request_id", "row", "entity_key"]
@@ -307,13 +307,14 @@ def labelled(
 ) -> pl.DataFrame:
     """The predictions of those days whose label is known by now, with it in the column `label`.
 
-    A label can't arrive before the day of its event, so that a few days read only the batches since: by `since`, if
-    whoever asks knows them already.
+    A few days read only the batches that may be of them (`labels_from`): by `since`, if whoever asks knows them
+    already.
     """
     served = predictions(store, project_id, stream, first, last, include_quarantined)
-    if since is not None and first is not None:
-        return label_rules.joined(served, since(first))
-    return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=first))
+    arrived = None if first is None else labels_from(first)
+    if since is not None and arrived is not None:
+        return label_rules.joined(served, since(arrived))
+    return label_rules.joined(served, labels_of(store, project_id, stream, arrived_from=arrived))
 
 
 def alerts(store: Store, project_id: str, stream: str, *, only_open: bool = False) -> list[Alert]:

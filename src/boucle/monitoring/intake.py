@@ -21,14 +21,13 @@ from msgspec.structs import replace
 from boucle.kernel.clock import Clock
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.log_tail import LogTail, Piece
-from boucle.monitoring.spans import Plan, Span
+from boucle.monitoring.spans import AHEAD, Plan, Span
 from boucle.monitoring.windows import rows_of
 
 MOST_EMPTY: Final = 31
 """So many windows without rows are made in a row; a longer silence is a gap."""
 MOST_LATE: Final = 400
 """Rows that come so many windows late are not taken."""
-_AHEAD: Final = timedelta(days=1)
 _KNOWN: Final = 8
 BEFORE: Final = 3
 """Windows by count before the open one in which a request that is sent again is looked for."""
@@ -175,7 +174,7 @@ class Intake:
     def _take(self, piece: Piece) -> int:
         """Rows of requests that all differ, with the place of each."""
         table = piece.rows.with_columns(  # who asks today what is of tomorrow has a wrong clock
-            event_time=pl.when(pl.col("event_time") > pl.col("served_at") + _AHEAD)
+            event_time=pl.when(pl.col("event_time") > pl.col("served_at") + AHEAD)
             .then(pl.col("served_at"))
             .otherwise(pl.col("event_time"))
         )

@@ -12,8 +12,19 @@ from boucle.monitoring.records import WindowPolicy, window_key
 DURATION: Final = re.compile(r"(0|[1-9][0-9]{0,5})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DAY: Final = timedelta(days=1)
+AHEAD: Final = timedelta(days=1)
+"""Events may be so much later than they were served: clients write times of their own zone, or ask about tomorrow."""
 _MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 """Spans count from here, so that weeks begin on Mondays."""
+
+
+def labels_from(day: date) -> date:
+    """The first day on which a label of an event of that day may come.
+
+    >>> labels_from(date(2024, 3, 1))
+    datetime.date(2024, 2, 29)
+    """
+    return max(day, date.min + AHEAD) - AHEAD
 
 
 class Span(Struct, frozen=True, kw_only=True):
