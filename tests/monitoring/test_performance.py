@@ -92,3 +92,17 @@ def test_of_many_rows_the_interval_is_as_narrow_as_that_of_all() -> None:
     assert found is not None
     expected = 2 * 1.96 * (found.value * (1 - found.value) / 40_000) ** 0.5
     assert found.high - found.low == pytest.approx(expected, rel=0.2)
+
+
+def test_of_a_rare_class_the_interval_is_as_wide_as_its_few_rows_make_it() -> None:
+    """50 of 200,000 rows."""
+    draw = np.random.default_rng(0)
+    truth = np.zeros(200_000)
+    truth[draw.choice(len(truth), 50, replace=False)] = 1
+    scores = 1 / (1 + np.exp(1 - 1.5 * truth - draw.normal(0, 1, len(truth))))
+    recall, auc = (measure_between(metric, truth, scores) for metric in ("recall", "auc_roc"))
+    assert recall is not None
+    assert auc is not None
+    expected = 2 * 1.96 * (recall.value * (1 - recall.value) / 50) ** 0.5
+    assert recall.high - recall.low == pytest.approx(expected, rel=0.25)
+    assert 0.05 < auc.high - auc.low < 0.15

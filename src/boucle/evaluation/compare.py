@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from boucle.data.records import Task
-from boucle.evaluation.bootstrap import difference_interval, intervals
+from boucle.evaluation.bootstrap import difference_interval, intervals, thinned
 from boucle.evaluation.metrics import Sample, sample_of, spec_of
 from boucle.evaluation.records import Comparison, Metric
 from boucle.kernel.errors import InvalidInput
@@ -50,23 +50,20 @@ def measure_between(
 ) -> Metric | None:
     """One metric with its interval, by re-sampling; None where these rows do not define it. Arguments as in `measure`.
 
-    Of many rows some are re-sampled, and the interval is made as narrow as all of them would make it.
+    Of many rows some are re-sampled, each for as many as it stands for. None also where no re-sample defines it.
     """
     whole, task = _sample(metric, y, outputs, threshold, classes)
-    spec, rows = spec_of(metric, task), len(whole.truth)
-    value, part = spec.compute(whole), whole
+    spec, part = spec_of(metric, task), whole
+    value = spec.compute(whole)
     if not np.isfinite(value):
         return None
-    if rows > RESAMPLED_ROWS:
-        # evenly through the sorted rows, so that every score has its share
-        chosen = np.unique(np.linspace(0, rows - 1, RESAMPLED_ROWS).round().astype(np.int64))
-        order = np.argsort(np.argsort(whole.order[chosen]))
-        part = Sample(whole.truth[chosen], whole.scores[chosen], whole.predicted[chosen], order)
+    if len(whole.truth) > RESAMPLED_ROWS:
+        part = thinned(whole, RESAMPLED_ROWS, by_class=task != "regression")
     low, high = intervals(part, [spec], count=resamples, seed=seed)[metric]
     if not np.isfinite(low):
-        return Metric(value=value, low=value, high=value)
-    narrower, middle = float(np.sqrt(len(part.truth) / rows)), spec.compute(part)
-    return Metric(value=value, low=value + (low - middle) * narrower, high=value + (high - middle) * narrower)
+        return None
+    moved = value - spec.compute(part)
+    return Metric(value=value, low=low + moved, high=high + moved)
 
 
 def compare(

@@ -19,6 +19,7 @@ from boucle.training.records import DEFAULT_METRIC
 
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Values = Numbers | NDArray[np.bool_]
 
 BINS = 10
 """Of the calibration error and curve."""
@@ -37,11 +38,32 @@ class Sample(Struct, frozen=True):
     predicted: Numbers
     order: Counts
     """Row of the table that stands at each position."""
+    weight: Numbers | None = None
+    """How many rows each stands for; None: itself."""
 
     def resampled(self, counts: Counts) -> "Sample":
         """The sample in which row i of the table stands `counts[i]` times; still sorted."""
         rows = np.repeat(np.arange(len(self.order)), counts[self.order])
         return Sample(self.truth[rows], self.scores[rows], self.predicted[rows], self.order[rows])
+
+    def total(self, values: Values) -> float:
+        """Their sum over the rows."""
+        return float(np.sum(values) if self.weight is None else self.weight @ values)
+
+    def mean(self, values: Values) -> float:
+        """Their mean over the rows."""
+        return float(np.mean(values) if self.weight is None else np.average(values, weights=self.weight))
+
+    def totals(self, values: Values, first: Counts) -> Numbers:
+        """Their sums over the rows from each of these positions to the next."""
+        weighted = np.asarray(values, dtype=np.float64) if self.weight is None else self.weight * values
+        return np.add.reduceat(weighted, first)
+
+    def rows(self, first: Counts) -> Numbers:
+        """The number of rows from each of these positions to the next."""
+        if self.weight is None:
+            return np.diff(np.append(first, len(self.truth))).astype(np.float64)
+        return np.add.reduceat(self.weight, first)
 
 
 def sample_of(task: Task, truth: Numbers, scores: Numbers, threshold: float | Numbers = 0.5) -> Sample:
@@ -57,36 +79,36 @@ def sample_of(task: Task, truth: Numbers, scores: Numbers, threshold: float | Nu
 
 def accuracy(sample: Sample) -> float:
     """Share of rows with the right label."""
-    return float(np.mean(sample.predicted == sample.truth))
+    return sample.mean(sample.predicted == sample.truth)
 
 
 def recall(sample: Sample) -> float:
     """Share of positives that are found; also sensitivity, true positive rate."""
-    return _ratio(_hits(sample), np.sum(sample.truth == 1))
+    return _ratio(_hits(sample), sample.total(sample.truth == 1))
 
 
 def specificity(sample: Sample) -> float:
     """Share of negatives that are left alone; 1 - false positive rate."""
     negative = sample.truth == 0
-    return _ratio(np.sum(negative & (sample.predicted == 0)), np.sum(negative))
+    return _ratio(sample.total(negative & (sample.predicted == 0)), sample.total(negative))
 
 
 def precision(sample: Sample) -> float:
     """Share of predicted positives that are right."""
-    predicted = np.sum(sample.predicted == 1)
+    predicted = sample.total(sample.predicted == 1)
     return _ratio(_hits(sample), predicted) if predicted else 0.0
 
 
 def f1(sample: Sample) -> float:
     """Harmonic mean of precision and recall."""
-    return _ratio(2 * _hits(sample), np.sum(sample.truth == 1) + np.sum(sample.predicted == 1))
+    return _ratio(2 * _hits(sample), sample.total(sample.truth == 1) + sample.total(sample.predicted == 1))
 
 
 def auc_roc(sample: Sample) -> float:
     """Probability that a positive scores above a negative, ties half (Mann & Whitney 1947)."""
     first = _first_of_ties(sample.scores)
-    positive = np.add.reduceat(sample.truth, first)
-    negative = np.diff(np.append(first, len(sample.truth))) - positive
+    positive = sample.totals(sample.truth, first)
+    negative = sample.rows(first) - positive
     below = np.cumsum(negative) - negative
     return _ratio(float(np.sum(positive * (below + negative / 2))), float(positive.sum() * negative.sum()))
 
@@ -94,25 +116,25 @@ def auc_roc(sample: Sample) -> float:
 def average_precision(sample: Sample) -> float:
     """Mean of the precision at each found positive, equal scores taken together; area under the stepped PR curve."""
     first = _first_of_ties(sample.scores)
-    positive = np.add.reduceat(sample.truth, first)[::-1]
-    rows = np.diff(np.append(first, len(sample.truth)))[::-1]
-    return _ratio(float(np.sum(positive * np.cumsum(positive) / np.cumsum(rows))), float(positive.sum()))
+    positive = sample.totals(sample.truth, first)[::-1]
+    rows = np.maximum(np.cumsum(sample.rows(first)[::-1]), _TINY)  # a weight may be 0
+    return _ratio(float(np.sum(positive * np.cumsum(positive) / rows)), float(positive.sum()))
 
 
 def log_loss(sample: Sample) -> float:
     """Mean negative log likelihood of the truth, probabilities kept 2.2e-16 away from 0 and 1."""
     probability = np.where(sample.truth == 1, sample.scores, 1 - sample.scores)
-    return float(-np.mean(np.log(np.clip(probability, _TINY, 1 - _TINY))))
+    return -sample.mean(np.log(np.clip(probability, _TINY, 1 - _TINY)))
 
 
 def class_log_loss(sample: Sample) -> float:
     """Log loss of more than two classes, from the probability of the true one."""
-    return float(-np.mean(np.log(np.clip(sample.scores, _TINY, 1 - _TINY))))
+    return -sample.mean(np.log(np.clip(sample.scores, _TINY, 1 - _TINY)))
 
 
 def brier(sample: Sample) -> float:
     """Mean squared difference of probability and outcome (Brier 1950)."""
-    return float(np.mean((sample.scores - sample.truth) ** 2))
+    return sample.mean((sample.scores - sample.truth) ** 2)
 
 
 def calibration_error(sample: Sample) -> float:
@@ -128,37 +150,44 @@ def calibration_bins(sample: Sample) -> tuple[Numbers, Numbers, Numbers]:
     """
     count = len(sample.truth)
     first = _first_of_ties(sample.scores)
-    rows_of_tie = np.diff(np.append(first, count))
-    outcome = np.repeat(np.add.reduceat(sample.truth, first) / rows_of_tie, rows_of_tie)
-    starts = np.unique(np.linspace(0, count, min(BINS, count) + 1)[:-1].round().astype(np.int64))
-    rows = np.diff(np.append(starts, count)).astype(np.float64)
-    return np.add.reduceat(sample.scores, starts) / rows, np.add.reduceat(outcome, starts) / rows, rows
+    share = sample.totals(sample.truth, first) / np.maximum(sample.rows(first), _TINY)
+    outcome = np.repeat(share, np.diff(np.append(first, count)))
+    if sample.weight is None:
+        starts = np.linspace(0, count, min(BINS, count) + 1)[:-1].round().astype(np.int64)
+    else:
+        through = np.cumsum(sample.weight)
+        starts = np.searchsorted(through, np.linspace(0, through[-1], BINS + 1)[:-1], side="right")
+    starts = np.unique(starts)
+    rows = sample.rows(starts)
+    return sample.totals(sample.scores, starts) / rows, sample.totals(outcome, starts) / rows, rows
 
 
 def macro_f1(sample: Sample) -> float:
     """Mean over the classes that occur or are predicted of each one's F1."""
     found = [
-        2 * np.sum((sample.truth == one) & (sample.predicted == one))
-        / (np.sum(sample.truth == one) + np.sum(sample.predicted == one))
+        _ratio(
+            2 * sample.total((sample.truth == one) & (sample.predicted == one)),
+            sample.total(sample.truth == one) + sample.total(sample.predicted == one),
+        )
         for one in np.union1d(sample.truth, sample.predicted)
-    ]  # fmt: skip
-    return float(np.mean(found))
+    ]
+    return float(np.nanmean(found))  # NaN: a class of no weight
 
 
 def rmse(sample: Sample) -> float:
     """Root of the mean squared error."""
-    return float(np.sqrt(np.mean((sample.scores - sample.truth) ** 2)))
+    return float(np.sqrt(sample.mean((sample.scores - sample.truth) ** 2)))
 
 
 def mae(sample: Sample) -> float:
     """Mean absolute error."""
-    return float(np.mean(np.abs(sample.scores - sample.truth)))
+    return sample.mean(np.abs(sample.scores - sample.truth))
 
 
 def r2(sample: Sample) -> float:
     """Share of the variance explained."""
-    spread = float(np.sum((sample.truth - sample.truth.mean()) ** 2))
-    return 1 - float(np.sum((sample.scores - sample.truth) ** 2)) / spread if spread else float("nan")
+    spread = sample.total((sample.truth - sample.mean(sample.truth)) ** 2)
+    return 1 - sample.total((sample.scores - sample.truth) ** 2) / spread if spread else float("nan")
 
 
 class MetricSpec(Struct, frozen=True):
@@ -237,8 +266,8 @@ def direction(metric: str) -> Literal[1, -1]:
     return spec_of(metric).direction
 
 
-def _hits(sample: Sample) -> int:
-    return int(np.sum((sample.truth == 1) & (sample.predicted == 1)))
+def _hits(sample: Sample) -> float:
+    return sample.total((sample.truth == 1) & (sample.predicted == 1))
 
 
 def _first_of_ties(scores: Numbers) -> Counts:
