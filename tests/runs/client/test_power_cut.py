@@ -13,6 +13,9 @@ from boucle.runs.api import list_runs, metric_history
 from boucle.runs.artifacts import all_of
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.leftovers import replay
+from boucle.runs.ingest import take
+from boucle.runs.spool.frames import frame
+from boucle.runs.spool.records import ENCODER, Begin, Points
 from boucle.runs.spool.spool import Spool
 
 pytestmark = pytest.mark.slow
@@ -62,6 +65,25 @@ def test_a_power_cut_costs_at_most_a_second(program: Callable[..., Any], home: P
         (run,) = list_runs(store, "default")
         last_ms = metric_history(store, run.id, "loss")[-1].at_ms
     assert cut_ms - last_ms <= 1000 + 2 * sync_ms  # this disk's time for a sync, and the copying here, on top
+
+
+@pytest.mark.parametrize("sent", [5, 300])
+def test_a_run_whose_newest_frames_a_power_cut_took_is_interrupted(home: Path, root: Path, sent: int) -> None:
+    run, spool = "a" * 32, "b" * 32
+    begin = Begin(run, "e", "r", "ada", 5, {}, {}, True)
+    frames = [frame(ENCODER.encode(one)) for one in (begin, *(Points(10 + i, i, {"loss": 0.5}) for i in range(sent)))]
+    with Store.open(home) as store:
+        taken = take(store, "default", spool, 0, b"".join(frames))
+    synced = b"".join(frames[:4])
+    (root / spool).mkdir(parents=True)
+    (root / spool / "owner").write_bytes(Destination(home=str(home), project="default").encoded())
+    (root / spool / f"{0:016x}.frames").write_bytes(synced.ljust(65536, b"\0"))
+    assert len(synced) < taken.position
+    assert [one.problem for one in replay(root)] == [None]
+    with Store.open(home) as store:
+        (found,) = list_runs(store, "default")
+        assert found.status == "interrupted"
+        assert len(metric_history(store, found.id, "loss")) == sent
 
 
 def test_a_sync_brings_files_names_and_frames_to_the_disk(

@@ -161,29 +161,36 @@ def _send(target: Target, folder: Path, segments: list[Path]) -> int:
             elif isinstance(record, Points | End):
                 last_ms = max(last_ms, record.at_ms)
             ended = ended or isinstance(record, End)
-            position = start + behind
-        damaged += _send_segment(target, folder, start, found.frames)
+            position = max(position, start + behind)
+        lost, known = _send_segment(target, folder, start, found.frames)
+        damaged += lost
+        position = max(position, known)
     if begin is not None and begin.is_owner and not ended:
-        # The run's process is dead and never said how the run ended. Two that say so write the same.
+        # The run's process is dead and never said how the run ended. Two that say so write the same. It stands behind
+        # all that the destination knows: more than what is here, if the power went before the newest was synced.
         told = frame(ENCODER.encode(End("interrupted", last_ms or begin.started_ms)))
         send_batch(target, folder.name, position, frame(ENCODER.encode(begin)) + told, folder)
     return damaged
 
 
-def _send_segment(target: Target, folder: Path, start: int, frames: list[tuple[int, bytes]]) -> int:
-    """Send the frames of a segment without the artifacts that a power cut took; how many bytes those frames were."""
+def _send_segment(target: Target, folder: Path, start: int, frames: list[tuple[int, bytes]]) -> tuple[int, int]:
+    """Send the frames of a segment without the artifacts that a power cut took; how many bytes those frames were, and
+    the position that the destination knows.
+    """
     lost: set[str] = set()
+    known = 0
     while True:
         kept = [(behind, payload) for behind, payload in frames if not lost or _blob_of(payload) not in lost]
         try:
             for first, data in _batches(kept):
-                send_batch(target, folder.name, start + first, data, folder)
+                known = max(known, send_batch(target, folder.name, start + first, data, folder).position)
         except LostArtifacts as error:
             lost.update(error.digests)
             continue
-        return sum(HEADER_BYTES + len(payload) for _, payload in frames) - sum(
+        passed_over = sum(HEADER_BYTES + len(payload) for _, payload in frames) - sum(
             HEADER_BYTES + len(payload) for _, payload in kept
         )
+        return passed_over, known
 
 
 def _forget_damaged(folder: Path) -> None:
