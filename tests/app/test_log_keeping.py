@@ -3,32 +3,48 @@
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from boucle.app.commands.gc import collect
 from boucle.app.limits import log_of
 from boucle.app.log_keeping import keeping_logs
 from boucle.app.main import run_command
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput
+from boucle.kernel.progress import Silent
 from boucle.kernel.store import Store
 from boucle.serving.api import hold, log_folder, read_frames
+from boucle.serving.compaction import compact
 from boucle.serving.log_parts import parts, read_bound
+from boucle.serving.log_rules import keep_rules, rules_of
+from boucle.serving.owner import log_rules
 from boucle.serving.prediction_log import PredictionLog
-from boucle.serving.records import LogSection, PredictionFrame
+from boucle.serving.records import Deployment, LogSection, PredictionFrame, Traffic
+from boucle.serving.traffic import write_traffic
 
 
-def fill(home: Path) -> Path:
-    folder = log_folder(home, "flights")
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def fill(home: Path, endpoint: str = "flights") -> Path:
+    folder = log_folder(home, endpoint)
     log = PredictionLog(folder, segment_bytes=1000)
     for number in range(50):
         assert log.append(
             PredictionFrame(
                 request_id=f"q{number}",
-                endpoint="flights",
+                endpoint=endpoint,
                 number=1,
                 bundle_digest=Digest("a" * 64),
                 served_at=1_772_000_000.0,
@@ -46,7 +62,7 @@ def fill(home: Path) -> Path:
 def test_the_log_is_compacted_while_it_is_kept(tmp_path: Path) -> None:
     folder = fill(tmp_path)
     deadline = time.monotonic() + 60
-    with keeping_logs(tmp_path, lambda: ["flights"], LogSection(drop=["temp"]), look_s=0.01):
+    with keeping_logs(tmp_path, lambda: ["flights"], lambda _: LogSection(drop=["temp"]), look_s=0.01):
         while len(list(folder.glob("segment-*.log"))) > 1:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -66,6 +82,7 @@ def test_compact_leaves_served_endpoints_to_their_server(tmp_path: Path, capsys:
     home = tmp_path / ".boucle"
     Store.open(home).close()
     folder = fill(home)
+    keep_rules(home, "flights", LogSection())
     words = ["compact", "--home", str(home)]
     with hold(home, "flights"):
         assert run_command(words) == 0
@@ -78,6 +95,71 @@ def test_compact_leaves_served_endpoints_to_their_server(tmp_path: Path, capsys:
     assert run_command(["backup", str(tmp_path / "b.tar"), "--home", str(home)]) == 0
     assert run_command(["restore", str(tmp_path / "b.tar"), "--home", str(tmp_path / "again")]) == 0
     assert [one.name for one in parts(log_folder(tmp_path / "again", "flights"))] == [one.name for one in parts(folder)]
+
+
+@pytest.fixture
+def two_projects(tmp_path: Path) -> Path:
+    """A home with an endpoint of each of two projects, `a` and `b`; of the second one's log the temperature goes."""
+    home = tmp_path / "home"
+    with Store.open(home) as store:
+        digest = store.blobs.put(b"model")
+    for name in ("a", "b"):
+        fill(home, name)
+        deployment = Deployment(number=1, bundle_digest=digest, path="bundles/none")
+        write_traffic(home, Traffic(endpoint=name, generation=1, champion=deployment, project=name))
+    keep_rules(home, "b", LogSection(drop=["temp"]))
+    return home
+
+
+@pytest.mark.parametrize("among", ["", "a"], ids=["without a project", "of the other project"])
+def test_a_log_is_kept_as_its_own_project_says_from_whatever_folder(
+    among: str, two_projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    if among:
+        Path("boucle.yaml").write_text(
+            f"project: {among}\ndata: {{source: t.csv, target: y, features: {{numeric: [temp]}}}}\n"
+            "serving: {log: {drop: [value]}}\n"
+        )
+    assert run_command(["compact", "--home", str(two_projects), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["compacted"]) == {"b", *among}
+    assert told["unknown"] == ([] if among else ["a"])
+    columns = {
+        name: pl.read_parquet(found).columns for name in "ab" if (found := parts(log_folder(two_projects, name)))
+    }
+    assert "in.temp" not in columns["b"]
+    assert "out.value" in columns["b"]
+    if among:
+        assert "out.value" not in columns["a"], "what its own project says now counts, and is said from now on"
+        assert rules_of(two_projects, "a") == LogSection(drop=["value"])
+    else:
+        assert len(list(log_folder(two_projects, "a").glob("segment-*.log"))) > 1
+
+
+def test_a_server_keeps_each_log_as_its_own_project_says(two_projects: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(two_projects, "c")
+    mine = LogSection(redact=["temp"])
+    rules = partial(log_rules, two_projects, "a", mine)
+    assert [rules(name) for name in "abc"] == [mine, LogSection(drop=["temp"]), None]
+    (two_projects / "serving" / "b" / "log.json").write_text("{")
+    with keeping_logs(two_projects, lambda: ["b", "c"], rules, look_s=0.01):
+        wait_until(lambda: len(caplog.records) >= 2)
+    first, second = (one.getMessage() for one in caplog.records)
+    assert "log of b is left as it is" in first
+    assert "log of c is left as it is: its project has not said" in second
+    assert not any(parts(log_folder(two_projects, name)) for name in "bc")
+
+
+def test_what_one_project_keeps_no_longer_takes_nothing_from_another(two_projects: Path) -> None:
+    for name in ("a", "b"):
+        compact(two_projects, name, LogSection())
+    with Store.open(two_projects) as store:
+        collect(store, "a", keep_days=1, delete=True, grace_s=0.0, cache_s=0.0, deleted_days=30, shown=Silent())
+    assert not parts(log_folder(two_projects, "a"))
+    assert parts(log_folder(two_projects, "b"))
 
 
 def test_without_polars_the_oldest_segments_go_beyond_the_bound(tmp_path: Path) -> None:

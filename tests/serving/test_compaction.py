@@ -254,7 +254,7 @@ def test_parts_of_days_that_are_kept_no_longer_are_collected(home: Path, fill: F
     compact(home, "flights", LogSection())
     assert endpoints(home) == ["flights"]
     since = datetime(2026, 3, 2, 12, tzinfo=UTC)
-    found = [one.path for one in collectable(home, lambda _: False, 0.0, since) if one is not None]
+    found = [one.path for one in collectable(home, lambda _: True, lambda _: False, 0.0, since) if one is not None]
     assert [one for one in found if one.suffix == ".parquet"] == [
         part for part in parts(folder) if part.parent.name == "day=2026-03-01"
     ]

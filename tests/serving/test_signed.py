@@ -121,11 +121,15 @@ def test_a_lost_signature_loads_nothing_until_it_is_deployed_again(registered: S
 def test_gc_knows_what_a_signature_belongs_to(registered: Store, deployer: Deploy) -> None:
     champion, place = deployed(registered, deployer)
     assert kind_of(place.relative_to(registered.home).as_posix()) is not None
-    found = [one.path.name for one in collectable(registered.home, lambda _: False, 0.0) if one is not None]
+    found = [
+        one.path.name for one in collectable(registered.home, lambda _: True, lambda _: False, 0.0) if one is not None
+    ]
     assert place.name not in found
     other = place.with_name("0" * 64 + ".".join(["", "1" * 64, "sig"]))
     other.write_bytes(b"")
-    found = [one.path.name for one in collectable(registered.home, lambda _: False, 0.0) if one is not None]
+    found = [
+        one.path.name for one in collectable(registered.home, lambda _: True, lambda _: False, 0.0) if one is not None
+    ]
     assert found == [other.name]
     assert champion.path.rpartition("/")[2] == place.name[:64]
 

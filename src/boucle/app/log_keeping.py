@@ -27,23 +27,29 @@ LOOK_S: Final = 60.0
 _FIRST_LOOK_S: Final = 5.0
 """A server that starts has other things to do."""
 _NICE: Final = 19
+UNKNOWN: Final = (
+    "its project has not said what is kept of it (`serving.log`); it does by `boucle compact` in that project's folder"
+)
 _log: Final = logging.getLogger("boucle.log")
+
+
+Rules = Callable[[str], LogSection | None]
+"""What is kept of an endpoint's log; None where nobody has said it, so that it is left as it is."""
 
 
 @contextmanager
 def keeping_logs(
-    home: Path, endpoints: Callable[[], Sequence[str]], section: LogSection | None, look_s: float = LOOK_S
+    home: Path, endpoints: Callable[[], Sequence[str]], rules: Rules | None, look_s: float = LOOK_S
 ) -> Iterator[None]:
-    """Compact the logs of endpoints now and then while the block runs; without a section they are left as they are.
+    """Compact the logs of endpoints now and then while the block runs; without rules they are left as they are.
 
     Tables are loaded by the other process only, and only while it works. What goes wrong there is told and tried again.
     Where the library for them is not installed (`boucle[serve]`), the oldest segments go beyond a bound.
     """
-    compacts = find_spec("polars") is not None
-    if section is None or not (compacts or section.max_mb):
+    if rules is None:
         yield
         return
-    keeper = (_Keeper if compacts else _Dropper)(home, endpoints, section, look_s)
+    keeper = (_Keeper if find_spec("polars") is not None else _Dropper)(home, endpoints, rules, look_s)
     thread = threading.Thread(target=keeper.run, daemon=True)
     thread.start()
     try:
@@ -56,8 +62,9 @@ def keeping_logs(
 class _Keeper:
     """Looks and starts the process; `stop` ends both, which loses nothing."""
 
-    def __init__(self, home: Path, endpoints: Callable[[], Sequence[str]], section: LogSection, look_s: float) -> None:
-        self._home, self._endpoints, self._section, self._look_s = home, endpoints, section, look_s
+    def __init__(self, home: Path, endpoints: Callable[[], Sequence[str]], rules: Rules, look_s: float) -> None:
+        self._home, self._endpoints, self._rules, self._look_s = home, endpoints, rules, look_s
+        self._told: dict[str, str] = {}
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
@@ -66,8 +73,9 @@ class _Keeper:
         wait_s = min(_FIRST_LOOK_S, self._look_s)
         while not self._over.wait(wait_s):
             for endpoint in self._endpoints():
-                if self._is_due(endpoint):
-                    self._compact(endpoint)
+                section = self._section(endpoint)
+                if section is not None and self._is_due(endpoint, section):
+                    self._compact(endpoint, section)
             wait_s = self._look_s
 
     def stop(self) -> None:
@@ -76,7 +84,20 @@ class _Keeper:
             if self._process is not None:
                 self._process.terminate()
 
-    def _is_due(self, endpoint: str) -> bool:
+    def _section(self, endpoint: str) -> LogSection | None:
+        """What is kept of a log; None, which is told once, if that is not known."""
+        try:
+            found = self._rules(endpoint)
+            problem = "" if found is not None else UNKNOWN
+        except BoucleError as error:
+            found, problem = None, error.message
+        if problem != self._told.get(endpoint, ""):
+            self._told[endpoint] = problem
+            if problem:
+                _log.warning("the prediction log of %s is left as it is: %s", endpoint, problem)
+        return found
+
+    def _is_due(self, endpoint: str, section: LogSection) -> bool:
         folder = log_folder(self._home, endpoint)
         try:
             if closed_segments(folder):
@@ -85,10 +106,10 @@ class _Keeper:
             size = sum(file.stat().st_size for file in files)
         except OSError:  # one went meanwhile: the next look sees what is left
             return False
-        return self._section.max_mb is not None and bool(compacted) and size > self._section.max_mb * 1_000_000
+        return section.max_mb is not None and bool(compacted) and size > section.max_mb * 1_000_000
 
-    def _compact(self, endpoint: str) -> None:
-        words = [str(self._home), endpoint, msgspec.json.encode(self._section).decode()]
+    def _compact(self, endpoint: str, section: LogSection) -> None:
+        words = [str(self._home), endpoint, msgspec.json.encode(section).decode()]
         with self._turn:
             if self._over.is_set():
                 return
@@ -107,16 +128,18 @@ class _Keeper:
 class _Dropper(_Keeper):
     """Keeps logs within their bound where nothing can compact them."""
 
-    def _is_due(self, endpoint: str) -> bool:
+    def _is_due(self, endpoint: str, section: LogSection) -> bool:
+        if section.max_mb is None:
+            return False
         try:
             files = log_folder(self._home, endpoint).glob("segment-*.log")
-            return sum(file.stat().st_size for file in files) > (self._section.max_mb or 0) * 1_000_000
+            return sum(file.stat().st_size for file in files) > section.max_mb * 1_000_000
         except OSError:
             return False
 
-    def _compact(self, endpoint: str) -> None:
+    def _compact(self, endpoint: str, section: LogSection) -> None:
         try:
-            drop_oldest(self._home, endpoint, self._section.max_mb or 0)
+            drop_oldest(self._home, endpoint, section.max_mb or 0)
         except BoucleError as error:
             _log.warning("the prediction log could not be kept within its bound: %s", error.message)
 

@@ -25,7 +25,7 @@ from boucle.app.access_log import check_access_log
 from boucle.app.body import ALL_BYTES
 from boucle.app.draining import drain
 from boucle.app.limits import limits as limits_of
-from boucle.app.log_keeping import keeping_logs
+from boucle.app.log_keeping import Rules, keeping_logs
 from boucle.app.roster import Following, Roster
 from boucle.app.service_keeping import keeping_service
 from boucle.app.tls import Tls, check_tls, is_ready
@@ -39,7 +39,7 @@ from boucle.serving.board import Board
 from boucle.serving.holding import Held
 from boucle.serving.keys import Keyring
 from boucle.serving.process import READY
-from boucle.serving.records import LimitsSection, LogSection
+from boucle.serving.records import LimitsSection
 from boucle.serving.supervisor import Supervisor
 from boucle.serving.switch import MOST_WORKERS
 from boucle.serving.traffic import read_traffic
@@ -68,7 +68,7 @@ def serve(
     names: Sequence[str] = (),
     grpc_port: int | None = None,
     anyone: bool = False,
-    log: LogSection | None = None,
+    log: Rules | None = None,
     trust: Trust | None = None,
     tls: Tls | None = None,
     access_log: str | None = None,
@@ -83,8 +83,8 @@ def serve(
 
     `announce` gets the address once they answer; `held` are the endpoints if they are held already. `memory_mb` bounds
     the files of the models that each worker has loaded at once. With `anyone`, whoever reaches the address may ask, by
-    whatever name: something in front of it lets in whom it wants. `log` says what is kept of the prediction logs, which
-    are compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
+    whatever name: something in front of it lets in whom it wants. `log` says what is kept of each prediction log, which
+    is compacted meanwhile; without it that is left to others. `trust` says which bundles are opened. `access_log` is a
     file, `-` for standard output. With a `store` its users count, and who is in charge there takes charge here. With
     `comes` also those are served that something is deployed to meanwhile. From below a `model_root` clients may load
     models, and unload any. `limits` say how long and how many may wait, and how long the server drains after SIGTERM.

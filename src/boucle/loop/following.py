@@ -13,6 +13,7 @@ from boucle.loop.stage import Stage
 from boucle.loop.standing import Rolling
 from boucle.loop.steps import steps_of
 from boucle.serving import api as serving
+from boucle.serving.log_rules import keep_rules
 from boucle.serving.records import Placed, Role, Traffic
 
 
@@ -27,6 +28,7 @@ def follow_live(stage: Stage) -> None:
         bundle_digest=version.bundle_digest,
         permitted=lambda changes: _fence(stage) if changes else None,
     )
+    keep_rules(stage.context.home, stage.name, stage.project.serving.log)
     for role in _left_over(stage, traffic):
         rollout.take_away(stage.store, _by(stage, "its rollout is over"), stage.name, role)
     stage.problems.clear()

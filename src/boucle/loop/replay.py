@@ -40,6 +40,7 @@ from boucle.serving.api import (
     wait_logged,
 )
 from boucle.serving.holding import Held
+from boucle.serving.log_rules import keep_rules
 from boucle.serving.records import PredictionFrame
 
 
@@ -123,6 +124,7 @@ def _replay_held(context: Context, first: RunReport, stream: str, endpoint: Held
     in_charge = standing(decided, first_version=begins_with, first_day=plan.first).champion
     digest = get_version(store, name, name, in_charge).bundle_digest
     deploy(store, project_id=name, number=in_charge, bundle_digest=digest)
+    keep_rules(context.home, name, context.project.serving.log)
     with ServerProcess(context.home, name, held=endpoint) as url:
         held = store.write(lambda conn: tables.begin(conn, name, stream, first_version=begins_with))
         reach("stream.begun")

@@ -15,10 +15,14 @@ from boucle.serving.traffic import log_folder, read_traffic, serving_root, traff
 
 
 def collectable(
-    home: Path, is_spent: Callable[[PredictionFrame], bool], grace_s: float, kept_since: datetime | None = None
+    home: Path,
+    is_own: Callable[[str], bool],
+    is_spent: Callable[[PredictionFrame], bool],
+    grace_s: float,
+    kept_since: datetime | None = None,
 ) -> Iterator[Candidate | None]:
-    """Written-out bundles that no traffic file names, and log segments in which every frame is spent, and compacted
-    parts of days before `kept_since`.
+    """Written-out bundles that no traffic file names, and of the endpoints of the project that asks, which `is_own`
+    tells, log segments in which every frame is spent, and compacted parts of days before `kept_since`.
 
     Damaged if a traffic file cannot be read: then it is not known what the endpoint needs.
     """
@@ -33,7 +37,7 @@ def collectable(
         bundle = path.with_name(path.name.partition(".")[0])  # a signature's name begins with that of its bundle
         if bundle.relative_to(root).as_posix() not in named:
             yield candidate("bundle folder of the server", path, grace_s)
-    for endpoint in endpoints(home):
+    for endpoint in filter(is_own, endpoints(home)):
         for segment in spent_segments(log_folder(home, endpoint), is_spent):
             yield candidate("log segment", segment, grace_s)
         for part in parts(log_folder(home, endpoint)):

@@ -5,6 +5,7 @@
     <home>/serving/<endpoint>/traffic.json      desired state, atomically renamed
     <home>/serving/<endpoint>/ack.json          what the worker serves
     <home>/serving/<endpoint>/keys.json         who may ask, if not everybody
+    <home>/serving/<endpoint>/log.json          what is kept of its log
     <home>/serving/<endpoint>/log/              the prediction log
     <home>/serving/<endpoint>/counters/         what its workers count
     <home>/serving/<endpoint>/server.lock       held by the one server of the endpoint

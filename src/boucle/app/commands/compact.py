@@ -9,7 +9,8 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
     """Turn the prediction logs into Parquet, one folder a day.
 
     A running server does this by itself. What is kept stands in boucle.yaml under serving.log: a sample, columns
-    without their values, a bound on the disk. The newest segment stays as it is.
+    without their values, a bound on the disk. Of other projects' logs that is kept which those said last. The newest
+    segment stays as it is.
 
     \b
     Example:
@@ -21,24 +22,30 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
     project = session.project_file()
 
     from boucle.app.console import console, print_json, table
+    from boucle.app.log_keeping import UNKNOWN
     from boucle.kernel.schema import is_current
     from boucle.serving.care import endpoints
     from boucle.serving.compaction import Compacted
     from boucle.serving.compaction import compact as engine
     from boucle.serving.holding import is_held
-    from boucle.serving.records import LogSection
+    from boucle.serving.owner import log_rules
+    from boucle.serving.traffic import log_folder
 
     is_current(home / "boucle.db")  # the log of a newer store is not ours to write anew
-    section = LogSection() if project is None else project.serving.log
+    ours, said = session.project_name(), None if project is None else project.serving.log
     done: dict[str, Compacted] = {}
     left: list[str] = []
+    unknown: list[str] = []
     for name in endpoints(home):
-        if is_held(home, name):
+        section = log_rules(home, ours, said, name)  # also for its server, which may be another project's
+        if section is None:
+            unknown += [name] if log_folder(home, name).is_dir() else []
+        elif is_held(home, name):
             left.append(name)
-            continue
-        done[name] = engine(home, name, section)
+        else:
+            done[name] = engine(home, name, section)
     if as_json:
-        print_json({"compacted": done, "served": left})
+        print_json({"compacted": done, "served": left, "unknown": unknown})
         return
     screen = console(session.color)
     if done:
@@ -59,5 +66,7 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
             screen.print(f"{name}: {segment} has wrong bytes and is left as it is; boucle fsck tells more")
     for name in left:
         screen.print(f"{name} is served at this moment: its server does it")
-    if not done and not left:
+    for name in unknown:
+        screen.print(f"{name} is left as it is: {UNKNOWN}")
+    if not (done or left or unknown):
         screen.print("no endpoint has a log yet")

@@ -105,6 +105,7 @@ def collect(
     from boucle.pipeline import api as pipeline
     from boucle.runs.purge import purge_deleted
     from boucle.serving import api as serving
+    from boucle.serving.owner import is_own
 
     now = store.clock.now()
     kept_since = None if keep_days is None else now - timedelta(days=keep_days)
@@ -114,7 +115,9 @@ def collect(
         store,
         [
             lambda: pipeline.collectable(store.home, cache_s),
-            lambda: serving.collectable(store.home, is_spent, grace_s, kept_since),
+            lambda: serving.collectable(
+                store.home, lambda endpoint: is_own(store, endpoint, name), is_spent, grace_s, kept_since
+            ),
         ],
         expire=None
         if keep_days is None

@@ -64,6 +64,7 @@ def deploy(
             traffic = rollout.deploy_canary(found.store, by, to, model, number, percent=_percent(canary), key=key)
         else:
             traffic = rollout.deploy_champion(found.store, by, to, model, number)
+        _say_rules(found, to)
         _say(found, traffic, as_json=as_json)
 
 
@@ -142,6 +143,15 @@ def _by(found: Registry, reason: str) -> "By":
     from boucle.loop.rollout import By
 
     return By(project_id=found.project_id, actor=found.who_may("write").name, reason=reason)
+
+
+def _say_rules(found: Registry, endpoint: str) -> None:
+    """Let whoever serves the endpoint know what its project keeps of its log."""
+    from boucle.serving.owner import log_rules
+
+    file = found.session.project_file()
+    if found.project_id == found.session.project_name():
+        log_rules(found.store.home, found.project_id, None if file is None else file.serving.log, endpoint)
 
 
 def _percent(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -170,6 +171,7 @@ def _serve_folders(
     from boucle.serving.traffic import endpoints
 
     trust = Trust(keys=public_keys(keys) if keys else [], allow_code=allow_code)
+    kept_of_logs = log_of(given.log)
     kept = session.flags.get("home")
     # Without a home the server keeps what it needs in a folder that goes with it.
     with nullcontext(kept) if kept else TemporaryDirectory(prefix="boucle-serve-") as home:
@@ -185,7 +187,7 @@ def _serve_folders(
             workers=given.workers or 1,
             memory_mb=given.memory_mb,
             anyone=given.anyone,
-            log=log_of(given.log),
+            log=lambda _: kept_of_logs,
             trust=trust,
             tls=given.tls,
             names=given.names,
@@ -201,10 +203,12 @@ def _serve_folders(
 
 def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
     with session.open(stored=True) as project, ExitStack() as holding:
+        from boucle.app.limits import log_of
         from boucle.kernel.errors import NotFound
         from boucle.models.api import alias, get_version
         from boucle.models.records import CHAMPION
         from boucle.serving.api import deploy, endpoints, guard, hold
+        from boucle.serving.owner import log_rules
 
         name, section, home = project.project.project, project.project.serving, project.home
         others = [one for one in endpoints(home) if one != name]
@@ -218,12 +222,14 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             version = get_version(project.store(), name, name, champion.version)
             deploy(project.store(), project_id=name, number=version.number, bundle_digest=version.bundle_digest)
             says[names.index(name)] = f"version {version.number} of {name} answers"
+        kept_of_logs = log_of(given.log, section.log)
         for one in names:
             guard(project.store(), name, one)
+            log_rules(home, name, kept_of_logs, one)
         project.close()
 
         from boucle.app.console import console
-        from boucle.app.limits import limits, log_of
+        from boucle.app.limits import limits
         from boucle.app.serve import serve as answer
         from boucle.app.store_watch import StoreWatch
 
@@ -241,7 +247,7 @@ def _serve_project(session: Session, given: _Given, only: list[str]) -> None:
             workers=given.workers or section.workers,
             memory_mb=given.memory_mb or section.memory_mb,
             anyone=given.anyone,
-            log=log_of(given.log, section.log),
+            log=partial(log_rules, home, name, kept_of_logs),
             store=StoreWatch(home, name if name in names else None),
             access_log=given.access_log,
             limits=limits(given.limits, section.limits),

@@ -74,6 +74,7 @@ KINDS: Final = (
     FileKind("serving/<endpoint>/traffic.lock*", "makes processes take turns at deploying"),
     FileKind("serving/<endpoint>/ack.json", "which version its worker answers with"),
     FileKind("serving/<endpoint>/keys.json", "who may ask the endpoint, by hashes of keys", kept=True),
+    FileKind("serving/<endpoint>/log.json", "what its project keeps of its log", kept=True),
     FileKind("serving/<endpoint>/server.lock", "held by the one server of the endpoint"),
     FileKind("serving/<endpoint>/counters/slot-<any>", "what its workers count; begun anew"),
     FileKind("serving/<endpoint>/service/hour-<any>", "what the endpoint did by the minute", kept=True),
