@@ -42,6 +42,39 @@ def test_a_lock_ends_with_its_holder_also_when_that_is_killed(tmp_path: Path) ->
         pass
 
 
+_FORK = """
+import os, sys
+from pathlib import Path
+from boucle.kernel.locks import turn
+lock = Path(sys.argv[1])
+here, there = os.pipe()
+with turn(lock):
+    if not os.fork():
+        os.close(there)
+        os.read(here, 1)  # until its parent ends
+        os._exit(0)
+with turn(lock, wait=False):
+    print("taken anew")
+with turn(lock):
+    if not (other := os.fork()):
+        sys.exit(0)
+    os.waitpid(other, 0)
+    try:
+        with turn(lock, wait=False):
+            print("a child let go of what its parent holds")
+    except BlockingIOError:
+        print("still held")
+"""
+
+
+def test_a_lock_ends_with_its_block_also_while_a_child_lives_that_was_forked_in_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FORK, str(tmp_path / "lock")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    out, err = process.communicate(timeout=30)
+    assert out == "taken anew\nstill held\n", err
+
+
 def test_who_waits_comes_before_who_takes_it_again(tmp_path: Path) -> None:
     lock, order = tmp_path / "lock", []
 

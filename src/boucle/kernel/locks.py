@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,11 @@ class turn:  # noqa: N801 - it reads as the function that it would be, but a gen
 
     Who waits holds the door (`<path>.next`), so one busy process cannot starve the others by taking the lock again at
     once. Threads take turns by it as processes do. Taking it again inside the block waits for ever. Where no lock can
-    be made because the folder is read-only there is none, as nothing can be changed there.
+    be made because the folder is read-only there is none, as nothing can be changed there. A child that is forked
+    inside the block holds nothing.
     """
 
-    __slots__ = ("_how", "_lock", "_path", "_wait")
+    __slots__ = ("_how", "_lock", "_path", "_process", "_wait")
 
     def __init__(self, path: Path, *, shared: bool = False, wait: bool = True) -> None:
         self._path = path
@@ -35,12 +37,27 @@ class turn:  # noqa: N801 - it reads as the function that it would be, but a gen
     def __enter__(self) -> None:
         try:
             self._lock = _taken(self._path, self._how, self._wait)
+            self._process = os.getpid()
         except OSError:
             with translate(self._path):
                 raise
 
     def __exit__(self, *_: object) -> None:
-        _close(self._lock)
+        if self._process == os.getpid():
+            _close(self._lock)
+        elif self._lock is not None:
+            os.close(self._lock)
+
+
+def let_go(descriptor: int) -> None:
+    """Unlock and close a descriptor that this process locked.
+
+    Closing alone would leave the lock to the copies that children have which were forked meanwhile: for as long as they
+    live. For the same reason a child closes its copy without this.
+    """
+    with suppress(OSError):  # a file system that knows no locks
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _taken(path: Path, how: int, wait: bool) -> int | None:
@@ -73,7 +90,7 @@ def _open(name: str) -> int | None:
 
 def _close(descriptor: int | None) -> None:
     if descriptor is not None:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def _take(descriptor: int | None, how: int, lock: Path, wait: bool) -> None:

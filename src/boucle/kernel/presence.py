@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from boucle.kernel.locks import turn
+from boucle.kernel.locks import let_go, turn
 from boucle.kernel.paths import is_writable, make_folder, translate
 from boucle.kernel.points import reach
 
@@ -86,8 +86,10 @@ class Presence:
 
 
 def _leave(file: Path, descriptor: int, process: int) -> None:
-    if os.getpid() == process:  # a forked child only has a copy
-        reach("presence.ending")
-        file.unlink(missing_ok=True)
-        reach("presence.ended")
-    os.close(descriptor)
+    if os.getpid() != process:  # a forked child only has a copy
+        os.close(descriptor)
+        return
+    reach("presence.ending")
+    file.unlink(missing_ok=True)
+    reach("presence.ended")
+    let_go(descriptor)

@@ -42,6 +42,7 @@ def program(tmp_path: Path, root: Path) -> Callable[..., "subprocess.Popen[str]"
             file.write_text(text)
         return subprocess.Popen(
             [sys.executable, str(file), *map(str, arguments)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ import boucle
 from boucle.kernel.store import Store
 from boucle.runs.api import get_run, list_runs, metric_history
 from boucle.runs.artifacts import all_of
-from boucle.runs.client.leftovers import Leftover, replay
+from boucle.runs.client.leftovers import Leftover, replay, survey
 from boucle.runs.spool import spool
 
 pytestmark = pytest.mark.slow
@@ -151,3 +151,25 @@ def test_a_replayer_leaves_the_living_alone(home: Path, root: Path) -> None:
     assert replay(root) == []
     run.finish()
     assert list(root.iterdir()) == []
+
+
+_UNSENT: Final = """
+import os, socket, boucle
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    run = boucle.start_run("unsent", url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    run.finish(timeout=0)
+    if not (pid := os.fork()):
+        print("forked", flush=True)
+        os.read(0, 1)
+    os._exit(0)
+"""
+
+
+def test_an_ended_run_that_is_not_sent_is_left_to_others_also_while_a_forked_child_lives(
+    program: Program, root: Path
+) -> None:
+    process = program(_UNSENT)
+    assert process.stdout.readline() == "forked\n"
+    process.wait(30)
+    assert [one.alive for one in survey(root)] == [False]
+    process.communicate("x", timeout=30)

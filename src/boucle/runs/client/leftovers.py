@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from boucle.kernel.errors import BoucleError
+from boucle.kernel.locks import let_go
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.feeds import BATCH_BYTES, LostArtifacts, send_batch
 from boucle.runs.client.targets import NotLetIn, Target, open_target
@@ -107,7 +108,7 @@ def _dead(folder: Path) -> Iterator[bool]:
     except BlockingIOError:
         yield False
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def _owner(folder: Path) -> Destination | None:

@@ -241,7 +241,6 @@ class ActiveRun:
         self._threads = threads
         self._begin = msgspec.structs.replace(self._begin, is_owner=False)
         if self.status == "running":
-            self._feed.spool.abandon()
             self._write = self._write_first
 
     def _write_first(self, payload: bytes) -> bool:

@@ -197,8 +197,10 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     """Go on in a forked child: the parent's ids, threads and locks mean nothing here."""
     LOADING.release()
-    runs = list(_process.runs)
+    runs, feeds = list(_process.runs), _process.threads.feeds
     _process.begin()
+    for feed in feeds:
+        feed.spool.abandon()
     for run in runs:
         run.reopen(_process.threads)
         _process.runs.add(run)

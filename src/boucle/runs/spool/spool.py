@@ -12,6 +12,7 @@ in memory, up to a limit; past that, frames are dropped and counted.
 import errno
 import fcntl
 import logging
+import math
 import mmap
 import os
 import secrets
@@ -23,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from boucle.kernel.locks import let_go
 from boucle.kernel.points import reach
 from boucle.runs.spool.frames import HEADER, HEADER_BYTES, LARGEST, MARK, frame
 
@@ -220,19 +222,29 @@ class Spool:
         """Forget the parent's files in a forked child, and leave them to it."""
         for descriptor in [self._owner, *(one.descriptor for one in self.segments)]:
             if descriptor is not None:
-                os.close(descriptor)
-        self._owner, self.segments = None, []
+                with suppress(OSError):  # the parent was just closing it
+                    os.close(descriptor)
+        self._owner = None
         self._lock = threading.RLock()
+        self._forget()
 
     def leave(self, *, remove: bool) -> None:
         """Let go of everything; `remove` also takes the files away, as all that is in them is in the store."""
-        for segment in self.segments:
-            segment.close()
+        with self._lock:
+            for segment in self.segments:
+                segment.close()
+            self._forget()
         if self.folder is not None and remove:
             remove_folder(self.folder)
         if self._owner is not None:
-            os.close(self._owner)
+            let_go(self._owner)
             self._owner = None
+
+    def _forget(self) -> None:
+        """Hold no map any more, as each has a descriptor of its own, and take nothing."""
+        self.segments, self._buffer = [], bytearray()
+        self._at = self._room = 0
+        self._retry_at, self._full = math.inf, True
 
     def _make(self, root: Path, owner: bytes) -> Path | None:
         """The spool's folder, which has its name only when it is locked, so that nobody takes it for a dead one."""
