@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from boucle.kernel import audit
 from boucle.kernel.clock import FixedClock
@@ -186,6 +187,59 @@ def test_an_alert_beside_the_silenced_ones_is_told(store: Store) -> None:
     assert events(store) == ["opened"]
 
 
+def test_what_is_silenced_is_told_neither_as_news_nor_beside_what_was_told(store: Store) -> None:
+    section = policy(HOOK, AlertmanagerRoute(name="am", url="http://127.0.0.1:9093"))
+
+    def told(wanted: str) -> list[str]:
+        found = [json.loads(one.body) for one in waiting(store) if one.route == wanted]
+        return [f"{one['event']} {' '.join(each['subject'] for each in one['incident']['alerts'])}" for one in found]
+
+    take(store, [alert("wind")], section=section)
+    arrive(store)
+    until = store.clock.now() + timedelta(hours=2)
+    api.silence(store, "p", {"subject": "temp*"}, until=until, by=ADA, why="new sensors")
+    take(store, [alert("temp_a")], section=section)
+    assert (told("hook"), told("am")) == ([], [])
+    pass_time(store, minutes=1)
+    settle_if_due(store, "p", section)
+    assert (told("hook"), told("am")) == ([], ["repeated wind"])
+    arrive(store)
+    take(store, [alert("rain"), alert("temp_b")], [alert("temp_a")], section=section)
+    assert (told("hook"), told("am")) == (["changed wind rain"], ["changed wind rain"])
+    arrive(store)
+    api.silence(store, "p", {"subject": "rain"}, until=until, by=ADA, why="it rains")
+    take(store, [], [alert("rain")], section=section)
+    pass_time(store, minutes=1)
+    settle_if_due(store, "p", section)
+    assert told("am") == ["repeated wind rain"]  # it was told to be open, and is over
+
+
+def test_when_a_silence_ends_what_is_open_and_was_not_told_is_though_others_came_after_it(store: Store) -> None:
+    section = policy(replace(HOOK, repeat_every="0d"))
+    take(store, [alert("a")], section=section)
+    api.acknowledge(store, "p", 1, by=ADA)
+    made = api.silence(store, "p", {"kind": "drift"}, until=store.clock.now() + timedelta(days=2), by=ADA, why="")
+    take(store, [alert("b"), alert("c")], section=section)
+    take(store, [], [alert("c")], section=section)
+    assert arrive(store) == ["opened"]
+    api.unsilence(store, "p", made.number, by=ADA)
+    settle_if_due(store, "p", section)
+    assert arrive(store) == ["changed"]
+    assert settle_if_due(store, "p", section) == 0
+    again = api.silence(store, "p", {"subject": "a"}, until=store.clock.now() + timedelta(days=2), by=ADA, why="")
+    api.unsilence(store, "p", again.number, by=ADA)
+    assert settle_if_due(store, "p", section) == 0  # it was told of before
+
+
+def test_what_a_release_kept_that_remembered_the_newest_alone_is_no_news(store: Store) -> None:
+    take(store, [alert("a"), alert("b")])
+    [told] = api.told(store, "p", 1)
+    store.write(lambda conn: outbox.put_told(conn, "p", replace(told, alerts=None)))
+    assert settle_if_due(store, "p", policy(HOOK)) == 0
+    take(store, [alert("c")])
+    assert arrive(store) == ["opened", "changed"]
+
+
 def test_what_was_told_is_told_to_be_over_also_under_a_silence(store: Store) -> None:
     take(store, [alert("a")])
     arrive(store)
@@ -254,6 +308,16 @@ def test_a_route_is_told_of_what_it_asks_for(store: Store) -> None:
     assert [one.route for one in waiting(store)] == ["grave"]
     arrive(store)
     assert settle_if_due(store, "p", section) == 0
+
+
+def test_a_route_of_what_is_mild_is_not_told_of_what_is_grave(store: Store) -> None:
+    rules = [AlertRule(name="pages", subjects=["auc_roc"], severity="critical")]
+    mild = SlackRoute(name="mild", url="https://chat.example.org/x", severities=["warning"])
+    section = policy(mild, rules=rules)
+    take(store, [alert("accuracy", "decay")], section=section)
+    take(store, [alert("auc_roc", "decay")], section=section)
+    assert len(api.incidents(store, "p")) == 1
+    assert arrive(store) == ["opened"]
 
 
 def test_what_is_told_is_kept_with_the_change_or_not_at_all(store: Store) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from boucle.monitoring.alerting.policy import SEVERITIES, Route, is_state, takes
+from boucle.monitoring.alerting.policy import Route, is_state, takes
 from boucle.monitoring.alerting.records import Event, Incident, Member, Notification, Silence, Told
 from boucle.monitoring.spans import duration
 
@@ -19,21 +19,21 @@ def due(
 ) -> Event | None:
     """What a route is to be told of an incident, if something is.
 
-    A silence holds back openings, changes and reminders; what was told to be open is told to be over all the same. An
-    acknowledgement holds back reminders.
+    News is an open alert that the route was not told of. A silence holds back openings, news and reminders of what it
+    covers; what was told to be open is told to be over all the same. An acknowledgement holds back reminders.
     """
     chosen = told_of(incident, route)
     if not chosen or (told is not None and told.event == "closed"):
         return None
     if incident.closed_at is not None:
         return "closed" if told is not None and tells_of_closing(route) else None
-    if is_silenced(incident, route, silences, now):
+    loud = [one for one in heard(incident, route, told, silences, now) if one.closed_at is None]
+    if not loud:
         return None
     if told is None:
         return "opened"
-    newest = chosen[-1]
-    is_new = newest.id != told.newest and newest.closed_at is None
-    if is_new or SEVERITIES.index(told.severity) < SEVERITIES.index(incident.severity):
+    known = known_of(told, chosen)
+    if any(one.id not in known for one in loud):
         return "changed"
     every = duration(route.repeat_every)
     # Also where the clock was set back since: a reminder too many is better than none.
@@ -47,13 +47,33 @@ def tells_of_closing(route: Route) -> bool:
     return route.closed or is_state(route)
 
 
-def is_silenced(incident: Incident, route: Route, silences: Sequence[Silence], now: datetime) -> bool:
-    """Whether nothing is left of the open alerts that a route tells of, once those are left out that are silenced."""
-    return all(
-        any(silence.is_on(now) and silence.covers(incident, one) for silence in silences)
-        for one in told_of(incident, route)
-        if one.closed_at is None
-    )
+def is_silenced(alert: Member, incident: Incident, silences: Sequence[Silence], now: datetime) -> bool:
+    """Whether nobody is to be told now of an alert of an incident."""
+    return any(silence.is_on(now) and silence.covers(incident, alert) for silence in silences)
+
+
+def known_of(told: Told | None, chosen: Sequence[Member]) -> set[str]:
+    """Of the alerts that a route tells of, the ids of those that it was told of."""
+    if told is None:
+        return set()
+    ids = [one.id for one in chosen]
+    if told.alerts is None:  # kept by a release that remembered the newest alone
+        return set(ids[: ids.index(told.newest) + 1]) if told.newest in ids else set()
+    return {*ids} & {*told.alerts}
+
+
+def heard(
+    incident: Incident, route: Route, told: Told | None, silences: Sequence[Silence], now: datetime
+) -> list[Member]:
+    """The alerts that a route hears of, in the order in which they opened: all that it tells of, less those that are
+    silenced; of what it was told to be open it hears the end all the same."""
+    chosen = told_of(incident, route)
+    known = known_of(told, chosen)
+    return [
+        one
+        for one in chosen
+        if (one.id in known and one.closed_at is not None) or not is_silenced(one, incident, silences, now)
+    ]
 
 
 def told_of(incident: Incident, route: Route) -> list[Member]:
@@ -65,9 +85,11 @@ def told_of(incident: Incident, route: Route) -> list[Member]:
     ]
 
 
-def notification(event: Event, incident: Incident, project: str, route: Route, now: datetime) -> Notification:
-    """What the route is told: of the alerts that it tells of."""
-    chosen = told_of(incident, route)
+def notification(
+    event: Event, incident: Incident, project: str, route: Route, now: datetime, alerts: list[Member] | None = None
+) -> Notification:
+    """What the route is told: of the alerts that it hears of; without them of all that it tells of."""
+    chosen = alerts or told_of(incident, route)
     shown = replace(incident, alerts=_shown(chosen, route))
     return Notification(event=event, at=now, project=project, incident=shown, alerts=len(chosen))
 

@@ -111,7 +111,9 @@ class Told(Struct, frozen=True, kw_only=True):
     newest: str
     """Id of the newest alert that it was told of."""
     severity: str
-    """What it was then."""
+    """That of what it was told of, then."""
+    alerts: list[str] | None = None
+    """Ids of all alerts that it was told of; None where a release kept it that remembered the newest alone."""
     arrived_at: datetime | None = None
     """When something last arrived there."""
     problem: str | None = None

@@ -13,7 +13,7 @@ from boucle.kernel.store import Store
 from boucle.monitoring.alerting import notices, outbox
 from boucle.monitoring.alerting import store as tables
 from boucle.monitoring.alerting.policy import AlertsSection, Route, is_state
-from boucle.monitoring.alerting.records import Event, Incident, Told, Waiting
+from boucle.monitoring.alerting.records import Event, Incident, Member, Told, Waiting
 
 
 class _Due(NamedTuple):
@@ -21,6 +21,7 @@ class _Due(NamedTuple):
     route: Route
     event: Event
     before: Told | None
+    heard: list[Member]
 
 
 def settle(conn: Connection, project_id: str, policy: AlertsSection, at: datetime) -> int:
@@ -59,14 +60,14 @@ def _due(conn: Connection, project_id: str, policy: AlertsSection, at: datetime)
             if event == "repeated" and outbox.is_waiting(conn, project_id, incident.number, route.name):
                 continue
             if event is not None:
-                yield _Due(incident, route, event, before)
+                yield _Due(incident, route, event, before, notices.heard(incident, route, before, silences, at))
 
 
 def _send(conn: Connection, project_id: str, one: _Due, at: datetime) -> None:
     number, route = one.incident.number, one.route.name
     if is_state(one.route):
         outbox.drop(conn, project_id, number, route)
-    message = notices.notification(one.event, one.incident, project_id, one.route, at)
+    message = notices.notification(one.event, one.incident, project_id, one.route, at, one.heard)
     outbox.enqueue(
         conn,
         Waiting(
@@ -84,8 +85,16 @@ def _send(conn: Connection, project_id: str, one: _Due, at: datetime) -> None:
         route=route,
         event=one.event,
         at=at,
-        newest=notices.told_of(one.incident, one.route)[-1].id,
-        severity=one.incident.severity,
+        newest=message.incident.alerts[-1].id,
+        severity=message.incident.severity,
+        alerts=_known(one),
         arrived_at=one.before.arrived_at if one.before else None,
     )
     outbox.put_told(conn, project_id, told)
+
+
+def _known(one: _Due) -> list[str]:
+    """What the route was told of by now, in the order in which it opened."""
+    chosen = notices.told_of(one.incident, one.route)
+    known = notices.known_of(one.before, chosen) | {alert.id for alert in one.heard}
+    return [alert.id for alert in chosen if alert.id in known]
