@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from boucle.kernel.errors import InvalidInput
+from boucle.runs.client.cells import of_arrow, of_objects
 from boucle.runs.client.checks import check_text
 from boucle.runs.code_version import without_credentials
 from boucle.runs.spool.records import Dataset
@@ -61,26 +62,47 @@ def _of_table(data: Any) -> str:
     whole = hashlib.sha256()
     if kind == "numpy" and hasattr(data, "tobytes"):
         whole.update(f"{data.dtype}{data.shape}".encode())
-        whole.update(data.tobytes())
+        for piece in of_objects(data.reshape(-1).tolist()) if data.dtype.hasobject else [data.tobytes()]:
+            whole.update(piece)
     elif kind == "polars" and hasattr(data, "hash_rows"):
         whole.update(repr(data.schema).encode())
-        whole.update(data.hash_rows(seed=0).to_numpy().tobytes())
+        odd = [name for name, dtype in data.schema.items() if _differs_by_process(dtype)]
+        if len(odd) < data.width:
+            whole.update(data.drop(odd).hash_rows(seed=0).to_numpy().tobytes())
+        for piece in (piece for name in odd for piece in of_objects(data[name].to_list())):
+            whole.update(piece)
     elif kind == "pandas" and hasattr(data, "columns"):
-        from pandas.util import hash_pandas_object
-
         whole.update(repr([(str(name), str(dtype)) for name, dtype in data.dtypes.items()]).encode())
-        whole.update(hash_pandas_object(data, index=True).to_numpy().tobytes())
-    elif kind == "pyarrow" and hasattr(data, "to_batches"):
-        whole.update(str(data.schema).encode())
-        for column in data.combine_chunks().columns:
-            for buffer in (one for chunk in column.chunks for one in chunk.buffers()):
-                whole.update(buffer if buffer is not None else b"")
+        whole.update(_hashed_by_pandas(data))
+    elif kind == "pyarrow" and hasattr(data, "combine_chunks"):
+        whole.update(str(data.schema.remove_metadata()).encode())
+        for piece in (piece for column in data.columns for piece in of_arrow(column)):
+            whole.update(piece)
     else:
         raise InvalidInput(
             f"a {type(data).__name__} cannot be a dataset; allowed are a path, a digest, a table of Polars, pandas or "
             "Arrow, and an array of NumPy"
         )
     return whole.hexdigest()
+
+
+def _differs_by_process(dtype: Any) -> bool:
+    """Whether Polars hashes such cells by addresses or by numbers that another process gives otherwise."""
+    words = str(dtype)
+    return "Object" in words or (dtype.is_nested() and "Categorical" in words)
+
+
+def _hashed_by_pandas(data: Any) -> bytes:
+    from pandas.util import hash_pandas_object
+
+    try:
+        hashed: bytes = hash_pandas_object(data, index=True).to_numpy().tobytes()
+    except TypeError as error:
+        raise InvalidInput(
+            f"the content of this data cannot be told: {error}; allowed are columns of plain values",
+            hint="give the file that it was read from, or the other columns",
+        ) from None
+    return hashed
 
 
 def _schema(data: Any) -> str | None:
