@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -122,3 +123,16 @@ def test_a_label_or_two_of_a_newer_day_hide_nothing(live: Monitored) -> None:
     assert measured.rows == 240
     objective = status(live.context).objectives[0]
     assert (objective.met, objective.where.startswith("240 labelled rows")) == (False, True)
+
+
+def test_labels_that_came_before_their_window_closed_are_judged_with_it(tmp_path: Path) -> None:
+    orders().write_parquet(tmp_path / "orders.parquet")
+    (tmp_path / "boucle.yaml").write_text(YAML)
+    with monitored(tmp_path, START + timedelta(days=28)) as made:
+        made.serve(day(27))
+        made.look()
+        made.serve(day(28))
+        label(made, 28, inverted=True)
+        made.look(START + timedelta(days=30))
+        [decay] = [one for one in made.alerts() if one.kind == "decay"]
+        assert decay.evidence["rows"] >= 90

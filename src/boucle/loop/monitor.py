@@ -195,6 +195,7 @@ class Monitor:
         self._unanswered, self._refused = counted, why
         if not closing.is_amended:
             stage.forget(span.day)
+            self._judged = None  # its own rows may have their labels already, which count now that it is kept
         opened = [] if change is None else change.opened
         self._tell(_headline(watched.window, opened, came_late=closing.span.late_rows))
 
