@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 SOME = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MANY = settings(SOME, max_examples=5000)
 ODD_TEXT = st.sampled_from(
-    ["", " ", "\x00", "a\x00b", "\n", "../..", "..%2f", "/etc/passwd", "\\", "\ud800", "é", "😀", "x" * 9000, "' OR 1=1 --", "%", "{}", "1e400", "NaN", "-1", "0x10", "٣"]
+    ["", " ", "\x00", "a\x00b", "\n", "../..", "..%2f", "/etc/passwd", "\\", "\ud800", "é", "😀", "x" * 9000, "' OR 1=1 --", "%", "{}", "1e400", "NaN", "-1", "0x10", "٣", "runs://[x/y", "s3://[a"]
 )  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | ODD_TEXT

@@ -105,7 +105,20 @@ def test_nobody_registers_the_files_of_one_run_with_the_metrics_of_another(store
         assert "request parameter must identify the resource" in message
 
 
-@pytest.mark.parametrize("source", ["file:///etc", "/etc/passwd", "../x", "runs:/../../etc", "mlflow-artifacts:/../x"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "file:///etc",
+        "/etc/passwd",
+        "../x",
+        "runs:/../../etc",
+        "mlflow-artifacts:/../x",
+        "runs://[x/y",
+        "models://[x",
+        "mlflow-artifacts://[0/x",
+        "s3://[a",
+    ],
+)
 def test_no_source_outside_of_the_server_is_opened(ask: Ask, source: str) -> None:
     ask("POST", f"{MODELS}/create", {"name": "flights"})
     answer = ask("POST", f"{VERSIONS}/create", {"name": "flights", "source": source})

@@ -151,6 +151,7 @@ def test_a_source_stands_for_its_files(store: Store, run: str) -> None:
         "mlflow-artifacts:/versions/a/1",
         "dbfs:/x",
         "runs:/abc/../../etc",
+        "runs://[x/y",
     ],
 )
 def test_a_source_from_elsewhere_is_refused(store: Store, source: str) -> None:

@@ -7,7 +7,7 @@ belong to the files. So the run and the logged model of a version are those that
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from boucle.models import store as tables
 from boucle.models.api import create_version, known_model, known_version
 from boucle.models.records import PROMPT, ModelVersion
 from boucle.runs.artifact_paths import place_of
-from boucle.runs.artifacts import freeze_tree, output_named, tree_of
+from boucle.runs.artifacts import freeze_tree, output_named, path_of_source, tree_of
 from boucle.runs.logged_models import get_logged_model
 
 _MODEL_ID: Final = re.compile(r"m-[0-9a-f]{32}")
@@ -93,15 +93,15 @@ def is_elsewhere(source: str) -> bool:
     >>> is_elsewhere("s3://bucket/model"), is_elsewhere("runs:/1f/model")
     (True, False)
     """
-    return urlsplit(source).scheme.lower() in _ELSEWHERE
+    return source.partition(":")[0].lstrip().lower() in _ELSEWHERE
 
 
 def _origin(store: Store, project_id: str, source: str, run_id: str, model_id: str) -> _Origin:
+    scheme, path = source.partition(":")[0], path_of_source(source)
     if is_elsewhere(source):
         if ".." in unquote(source).split("/"):
             raise InvalidInput(f"Invalid model version source: {source[:300]!r}: it has a relative part, '..'")
         return _Origin(source, run_id, model_id or None, [])
-    scheme, path = source.partition(":")[0], unquote(urlsplit(source).path).strip("/")
     if scheme == "models" and not _MODEL_ID.fullmatch(path.partition("/")[0]):
         return _copy(store, project_id, path, source, run_id, model_id)
     files = store.read(lambda conn: tree_of(conn, project_id, source))

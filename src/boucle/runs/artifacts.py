@@ -167,7 +167,7 @@ def tree_of(conn: Connection, project_id: str, source: str) -> list[TreeEntry]:
             f"client names; {_SOURCES}",
             hint="log the files to a run first: mlflow.log_artifacts(FOLDER, 'model')",
         )
-    path = unquote(urlsplit(source).path).strip("/")
+    path = path_of_source(source)
     if not path:
         raise InvalidInput(f"{source[:200]!r} names nothing; {_SOURCES}")
     if scheme == "mlflow-artifacts":
@@ -185,6 +185,18 @@ def tree_of(conn: Connection, project_id: str, source: str) -> list[TreeEntry]:
     if model is not None:
         return all_of(conn, project_id, model, rest.partition("/")[2])
     return all_of(conn, project_id, owner, rest)
+
+
+def path_of_source(source: str) -> str:
+    """The path that a version's source names, without `/` around it; InvalidInput for what is no address.
+
+    >>> path_of_source("runs:/1f/model%20a/")
+    '1f/model a'
+    """
+    try:
+        return unquote(urlsplit(source).path).strip("/")
+    except ValueError as error:  # such as a bracket that nothing closes
+        raise InvalidInput(f"{source[:200]!r} is no address: {error}; {_SOURCES}") from error
 
 
 def output_named(conn: Connection, project_id: str, run_id: str, path: str) -> str | None:
