@@ -1,11 +1,13 @@
 """MLflow's logged models: created, finalized, tagged, deleted; a NaN comes back as NaN."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Engine, event, insert, select
 
+from boucle.kernel.database import lock_path
 from boucle.kernel.store import Store
 from boucle.runs.experiments import create_experiment
 from boucle.runs.tables import logged_model_metrics, logged_models
@@ -112,6 +114,57 @@ def test_a_nan_metric_reads_back_as_nan(store: Store, ask: Ask) -> None:
     metrics = ask("GET", f"{MODELS}/{info['model_id']}").json["model"]["data"]["metrics"]
     assert [(one["key"], one["value"]) for one in metrics] == [("a", "NaN"), ("b", 0.5)]
     assert metrics[0]["model_id"] == info["model_id"]
+
+
+def test_no_writer_waits_while_metrics_are_read(store: Store, ask: Ask) -> None:
+    info = make(ask)["info"]
+    assert isinstance(info, dict)
+    asked: list[bool] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "logged_model_metrics" in statement:
+            with lock_path(store.database.path).open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    asked.append(False)
+                else:
+                    asked.append(True)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        one = f"{MODELS}/{info['model_id']}"
+        assert ask("PATCH", f"{one}/tags", {"tags": [{"key": "team", "value": "b"}]}).json == {}
+        assert asked == []
+        assert ask("PATCH", one, {"status": "LOGGED_MODEL_READY"}).json["model"]["info"]["tags"]
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert asked == [True]
+
+
+def test_a_list_of_too_many_entries_is_refused_and_nothing_is_kept(ask: Ask) -> None:
+    info = make(ask)["info"]
+    assert isinstance(info, dict)
+    one = f"{MODELS}/{info['model_id']}"
+    many = [{"key": f"k{number}", "value": "v"} for number in range(1001)]
+    ask("POST", "/mlflow/registered-models/create", {"name": "flights"})
+    for method, path, field, body in (
+        ("POST", MODELS, "params", {"experiment_id": "1"}),
+        ("POST", MODELS, "tags", {"experiment_id": "1"}),
+        ("POST", f"{one}/params", "params", {}),
+        ("PATCH", f"{one}/tags", "tags", {}),
+        ("POST", "/mlflow/registered-models/create", "tags", {"name": "other"}),
+        ("POST", "/mlflow/model-versions/create", "tags", {"name": "flights", "source": "s3://bucket/model"}),
+    ):
+        answer = ask(method, path, {**body, field: many})
+        assert (answer.status, answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert f"{field} has 1,001 entries; a request takes at most 1,000" in answer.json["message"]
+    assert ask("PATCH", f"{one}/tags", {"tags": many[1:]}).status == 200
+    model = ask("GET", one).json["model"]
+    assert len(model["info"]["tags"]) == 1000
+    assert model["data"] == {}
+    found = ask("POST", f"{MODELS}/search", {"experiment_ids": ["1"]})
+    assert len(found.json["models"]) == 1
 
 
 @pytest.mark.parametrize(

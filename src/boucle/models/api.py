@@ -18,6 +18,7 @@ from boucle.kernel.store import Store
 from boucle.models import events, names
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelFacts, ModelVersion, RegisteredModel, VersionFacts
+from boucle.runs.limits import check_count
 
 __all__ = [
     "alias",
@@ -66,6 +67,7 @@ def create_model(
     The name of one that was deleted may be used again: its numbers go on, and its policy is still there.
     """
     names.check_new_model(name)
+    check_count(len(tags or {}), "tags")
     for key, value in (tags or {}).items():
         names.check_tag(key, value)
     at = store.clock.now()
@@ -101,6 +103,7 @@ def create_version(
 
     `of` is the version that this one copies: with the same files come the same dataset and evaluation.
     """
+    check_count(len(tags or {}), "tags")
     for key, value in (tags or {}).items():
         names.check_tag(key, value)
     at = store.clock.now()

@@ -14,7 +14,15 @@ from boucle.kernel.store import Store
 from boucle.runs import hot_sqlite as sql
 from boucle.runs import store as of_runs
 from boucle.runs.batch import good_name
-from boucle.runs.limits import MAX_EXPERIMENT_NAME, MAX_EXPERIMENT_TAG, MAX_INT64, check_length, check_text, check_title
+from boucle.runs.limits import (
+    MAX_EXPERIMENT_NAME,
+    MAX_EXPERIMENT_TAG,
+    MAX_INT64,
+    check_count,
+    check_length,
+    check_text,
+    check_title,
+)
 from boucle.runs.store import DEFAULT_NAME, ensure_default
 from boucle.runs.tables import experiment_tags, experiments, runs
 
@@ -50,6 +58,7 @@ def begin(store: Store, project_id: str) -> None:
 def create_experiment(store: Store, project_id: str, name: str, tags: Mapping[str, str] | None = None) -> int:
     """A new experiment; its id. Conflict if the name is taken, also by a deleted one."""
     _check_experiment_name(name)
+    check_count(len(tags or {}), "tags")
     for key, value in (tags or {}).items():
         _check_tag(key, value)
     now = store.clock.now()

@@ -23,6 +23,7 @@ from boucle.runs.limits import (
     MAX_INT64,
     MAX_NAME,
     MAX_TAG,
+    check_count,
     check_dataset,
     check_length,
     check_moment,
@@ -58,6 +59,7 @@ def creation(
     created_by: str | None = None,
 ) -> RunUnit:
     """What makes a new run, `running`. Its name is `name`, or that in the tag `mlflow.runName`, or made up."""
+    check_count(len(tags), "tags")
     kept = dict(checked_tag(key, value, f"tags[{at}].") for at, (key, value) in enumerate(tags))
     named = kept.get(NAME_TAG, "")
     if name and named and name != named:
@@ -154,6 +156,8 @@ def log_inputs(
     store: Store, project_id: str, run_id: RunId, used: Sequence[DatasetInput], models: Sequence[str] = ()
 ) -> None:
     """Tell of datasets and logged models that an active run used. The same again changes nothing."""
+    check_count(len(used), "datasets")
+    check_count(len(models), "models")
     for at, dataset in enumerate(used):
         check_dataset(dataset, f"datasets[{at}].dataset")
         for key, value in dataset.tags.items():
@@ -175,6 +179,7 @@ def log_inputs(
 
 def log_outputs(store: Store, project_id: str, run_id: RunId, models: Sequence[tuple[str, int]]) -> None:
     """Tell of logged models that an active run made, each at a step."""
+    check_count(len(models), "models")
 
     def unit(conn: Connection) -> None:
         _put_models(conn, project_id, active_run(conn, project_id, run_id), "output", models)

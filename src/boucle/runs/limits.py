@@ -19,6 +19,8 @@ MAX_BATCH_PARAMS: Final = 100
 MAX_BATCH_TAGS: Final = 100
 MAX_BATCH: Final = 1_000
 MAX_BATCH_BYTES: Final = 1_000_000
+MAX_ENTRIES: Final = 1_000
+"""Of any other list in a request: no writer waits for long while it is kept."""
 MAX_DATASET_NAME: Final = 500
 MAX_DATASET_FINGERPRINT: Final = 36
 MAX_DATASET_SOURCE: Final = (1 << 16) - 1
@@ -149,6 +151,21 @@ def check_batch(metrics: int, params: int, tags: int) -> None:
                 f"A batch logging request can contain at most {limit} {what}. Got {count} {what}.",
                 hint="send them in several requests",
             )
+
+
+def check_count(count: int, where: str) -> None:
+    """Raise InvalidInput for a list of more entries than one request may bring.
+
+    >>> check_count(1_001, "tags")
+    Traceback (most recent call last):
+    ...
+    boucle.kernel.errors.InvalidInput: tags has 1,001 entries; a request takes at most 1,000
+    """
+    if count > MAX_ENTRIES:
+        raise InvalidInput(
+            f"{where} has {count:,} entries; a request takes at most {MAX_ENTRIES:,}",
+            hint="send them in several requests",
+        )
 
 
 class Dataset(Protocol):

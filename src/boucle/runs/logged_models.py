@@ -14,7 +14,7 @@ from boucle.kernel.clock import to_ms
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.runs.experiments import active_experiment, begin
-from boucle.runs.limits import MAX_PARAM, MAX_TAG, check_length, check_name, check_text, check_title, cut
+from boucle.runs.limits import MAX_PARAM, MAX_TAG, check_count, check_length, check_name, check_text, check_title, cut
 from boucle.runs.tables import logged_model_metrics, logged_model_params, logged_model_tags, logged_models
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ def create_logged_model(
         if text is not None:
             check_length(text, 500 if where == "model_type" else 64, where)
             check_title(text, where)
+    check_count(len(params), "params")
+    check_count(len(tags), "tags")
     begin(store, project_id)
     now_ms = to_ms(store.clock.now())
 
@@ -101,11 +103,11 @@ def finalize_logged_model(store: Store, project_id: str, model_id: str, status: 
     if status not in get_args(ModelStatus):
         raise InvalidInput(f"status is {status[:100]!r}; allowed are {', '.join(get_args(ModelStatus))}")
 
-    def unit(conn: Connection, seq: int) -> LoggedModel:
+    def unit(conn: Connection, seq: int) -> None:
         conn.execute(update(logged_models).where(logged_models.c.seq == seq).values(status=status))
-        return load_logged_models(conn, [seq])[0]
 
-    return _change(store, project_id, model_id, unit)
+    _change(store, project_id, model_id, unit)
+    return get_logged_model(store, project_id, model_id, deleted=True)  # no writer waits while its metrics are read
 
 
 def delete_logged_model(store: Store, project_id: str, model_id: str) -> None:
@@ -119,14 +121,10 @@ def delete_logged_model(store: Store, project_id: str, model_id: str) -> None:
     _change(store, project_id, model_id, unit)
 
 
-def set_logged_model_tags(store: Store, project_id: str, model_id: str, tags: Sequence[tuple[str, str]]) -> LoggedModel:
+def set_logged_model_tags(store: Store, project_id: str, model_id: str, tags: Sequence[tuple[str, str]]) -> None:
     """Set tags; of a key that comes twice the last value counts."""
-
-    def unit(conn: Connection, seq: int) -> LoggedModel:
-        _put_tags(conn, seq, tags)
-        return load_logged_models(conn, [seq])[0]
-
-    return _change(store, project_id, model_id, unit)
+    check_count(len(tags), "tags")
+    _change(store, project_id, model_id, lambda conn, seq: _put_tags(conn, seq, tags))
 
 
 def delete_logged_model_tag(store: Store, project_id: str, model_id: str, key: str) -> None:
@@ -142,6 +140,7 @@ def delete_logged_model_tag(store: Store, project_id: str, model_id: str, key: s
 
 def log_logged_model_params(store: Store, project_id: str, model_id: str, params: Sequence[tuple[str, str]]) -> None:
     """Add params; one that is there may be sent again, but not with another value."""
+    check_count(len(params), "params")
     _change(store, project_id, model_id, lambda conn, seq: _put_params(conn, seq, params))
 
 

@@ -351,3 +351,21 @@ def test_a_history_without_a_limit_is_whole(doors: Doors) -> None:
     found = doors.asked("metrics/get-history", run_id=run_id, metric_key="a")
     assert len(found["metrics"]) == 26_000
     assert "next_page_token" not in found
+
+
+def test_a_list_of_too_many_entries_is_refused(doors: Doors) -> None:
+    run_id = doors.run(experiment_id="0")["info"]["run_id"]
+    tags = [{"key": f"k{number}", "value": "v"} for number in range(1001)]
+    data = [{"dataset": {"name": tag["key"], "digest": "d", "source_type": "local", "source": "s"}} for tag in tags]
+    models = [{"model_id": tag["key"], "step": 0} for tag in tags]
+    for path, field, body in (
+        ("experiments/create", "tags", {"name": "e", "tags": tags}),
+        ("runs/create", "tags", {"experiment_id": "0", "tags": tags}),
+        ("runs/log-inputs", "datasets", {"run_id": run_id, "datasets": data}),
+        ("runs/log-inputs", "models", {"run_id": run_id, "models": models}),
+        ("runs/outputs", "models", {"run_id": run_id, "models": models}),
+    ):
+        status, answer = doors.post(path, body)
+        assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert f"{field} has 1,001 entries; a request takes at most 1,000" in answer["message"]
+    assert "inputs" not in doors.seen(run_id) or not doors.seen(run_id)["inputs"]

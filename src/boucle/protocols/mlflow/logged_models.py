@@ -169,8 +169,8 @@ class _Doors:
     def set_tags(self, request: Request) -> Response:
         """`PATCH logged-models/{model_id}/tags`"""
         tags = _pairs(asked(request, Tags).tags)
-        model = logged_models.set_logged_model_tags(self.store, request.project, _id(request), tags)
-        return reply({"model": message_of(model)})
+        logged_models.set_logged_model_tags(self.store, request.project, _id(request), tags)
+        return EMPTY
 
     def delete_tag(self, request: Request) -> Response:
         """`DELETE logged-models/{model_id}/tags/{tag_key}`"""
