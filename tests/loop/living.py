@@ -47,6 +47,8 @@ class Living:
         self.launched: list[Job] = []
         self.ends = "true"
         """How the process of a training ends: `true` when it has trained, `false` when it died."""
+        self.answering: int | None = None
+        """The version that answers, where that is not the one in charge."""
         self.controller = self.take_over()
 
     def take_over(self) -> Controller:
@@ -102,7 +104,7 @@ class Living:
         return subprocess.Popen([self.ends], stdin=subprocess.PIPE)
 
     def _serve(self, day: date) -> None:
-        version = get_version(self.store, NAME, NAME, self.champion())
+        version = get_version(self.store, NAME, NAME, self.answering or self.champion())
         predictor = open_kept(self.store, version.bundle_digest)
         for number, batch in enumerate(batches(self.feed.served(day), 16)):
             answers = predict_table(predictor, batch, nthread=1)

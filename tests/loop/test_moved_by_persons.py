@@ -1,17 +1,20 @@
 """The live loop goes on whatever people do to versions: reject, delete, put another one in charge."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from living import NAME, Living
 from test_live_rollout import answer
 
-from boucle.governance.api import review_version
+from boucle.governance.api import review_version, set_alias
 from boucle.identity.accounts import add, who_acts
+from boucle.kernel import trees
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
-from boucle.loop.asking import ask_to_retrain
+from boucle.loop.asking import ask_to_retrain, waits_for
 from boucle.loop.controller import following
+from boucle.loop.live import LIVE
 from boucle.loop.monitor import Monitor
 from boucle.loop.records import (
     Action,
@@ -26,7 +29,12 @@ from boucle.loop.records import (
 )
 from boucle.loop.rollout import By, delete_version
 from boucle.loop.standing import Standing, standing
+from boucle.loop.status import status
+from boucle.models.api import create_version
+from boucle.models.records import CHAMPION
+from boucle.monitoring.api import windows
 from boucle.monitoring.records import Service, Window
+from conftest import YAML
 
 DAY = date(2024, 2, 1)
 promotes = pytest.mark.parametrize(
@@ -100,6 +108,43 @@ def test_a_challenger_that_a_person_deleted_is_turned_down(living: Living) -> No
     living.day()
     [refused] = living.actions(Refuse)
     assert "no version 2 of model 'orders'" in refused.action.reason
+
+
+OBJECTIVES = YAML[YAML.index("objectives:") : YAML.index("training:")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("living", [{OBJECTIVES: "", "decay: 0.1": "decay: 0.9"}], indirect=True)
+def test_what_a_client_registered_may_take_charge_and_monitor_and_loop_go_on(living: Living, tmp_path: Path) -> None:
+    living.day()
+    windows_before = windows(living.store, NAME, LIVE)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("of a client")
+    foreign = create_version(
+        living.store,
+        project_id=NAME,
+        model=NAME,
+        bundle_digest=trees.freeze(living.store.blobs, tmp_path / "model"),
+        author="person:ada",
+        source=None,
+    )
+    put = {"project_id": NAME, "model": NAME, "alias": CHAMPION, "actor": "person:ada"}
+    set_alias(living.store, number=foreign.number, **put)
+    living.answering = 1  # its files are no bundle, so that no server can answer with it
+    ask_to_retrain(living.context, by="ada", why="")
+    living.day()
+    living.monitor = Monitor(living.context, lambda _: None)
+    living.take_over()
+    day = living.day()
+    found = windows(living.store, NAME, LIVE)
+    assert (len(found), found[-1].quarantined, found[-1].drift != []) == (len(windows_before) + 2, False, True)
+    assert f"version {foreign.number} is in charge, which a client registered" in living.actions(Hold)[-1].action.reason
+    assert (living.decided()[-1].day, waits_for(living.context)) == (day, living.actions(Hold)[-1].action.reason)
+    told = status(living.context)
+    assert (told.in_charge, told.decided_through, len(told.quality)) == (foreign.number, str(day), 3)
+    set_alias(living.store, number=1, **put)
+    living.day()
+    assert len(living.actions(Retrain)) == 1  # which was asked for
 
 
 def facts(number: int) -> Facts:

@@ -304,7 +304,7 @@ def _news(stage: Stage, day: date) -> tuple[str | None, tuple[str, int] | None]:
     if back is not None:
         return wish, (back.name, now.champion)
     held = next(((one.name, now.champion) for one in held_back(service, policy) if one.action is not None), None)
-    if now.challenger is None:
+    if now.challenger is None or service.champion.metric_at_promotion is None:
         return wish, held
     waiting = challenger_of(stage, now, now.challenger, day, labels=False)
     facts = replace(service, challenger=waiting, asked=asked)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final
 
+from msgspec.structs import replace
+
 from boucle.evaluation.api import direction, measure
 from boucle.evaluation.records import Comparison
 from boucle.governance import api as governance
@@ -30,6 +32,8 @@ FOR_PERSONS: Final = frozenset({"reviews", "signature"})
 def gather(stage: Stage, window: Window, performance: Performance | None) -> Facts:
     """The facts at the end of the day of a window."""
     day, standing, asked = window.day, stage.standing(), stage.project.loop.retrain
+    if stage.metric_of(standing.champion) is None:  # with what a client registered nothing can be compared
+        return replace(service_facts(stage, standing, day), at=window.ends_at, asked=stage.asked())
     metric = stage.metric
     return Facts(
         today=day,

@@ -17,8 +17,8 @@ class ChampionFacts(Struct, frozen=True, kw_only=True):
     """The version in charge."""
 
     number: int
-    metric_at_promotion: float
-    """The loop's metric in the champion's own evaluation."""
+    metric_at_promotion: float | None
+    """The loop's metric in the champion's own evaluation; None where it has none."""
     promoted_on: date
     previous: int | None
     """Version that was in charge before, if a rollback to it is still possible."""

@@ -16,6 +16,8 @@ from boucle.project.records import LoopSection
 
 def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
     """Every rule in the order in which they are asked."""
+    if facts.champion.metric_at_promotion is None:
+        return [*_back(facts, policy), _unmeasured(facts), *held_back(facts, policy)]
     asked = triggers(facts, policy)
     due = next((one.action for one in asked if isinstance(one.action, Retrain)), None)
     back = _back(facts, policy)
@@ -24,6 +26,15 @@ def weigh(facts: Facts, policy: LoopSection) -> list[Rule]:
 
 def _back(facts: Facts, policy: LoopSection) -> list[Rule]:
     return [_rollback(facts, policy), *of_service(facts, policy)]
+
+
+def _unmeasured(facts: Facts) -> Rule:
+    """Nothing is compared with a version of which Boucle measured nothing, and none comes after it."""
+    reason = (
+        f"version {facts.champion.number} is in charge, which a client registered: it has no evaluation by Boucle "
+        "to judge it or another by; put one in charge that has: boucle models list, boucle models promote MODEL NUMBER"
+    )
+    return rule("hold: unmeasured", [is_so("what is in charge has an evaluation", False, False)], Hold(reason=reason))
 
 
 def held_back(facts: Facts, policy: LoopSection) -> list[Rule]:

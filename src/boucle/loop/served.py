@@ -43,7 +43,8 @@ def served_findings(
         found += volume_findings(predictions.height, span.begins_at, before, policy.volume, length=length)
     found += freshness_findings(predictions, policy.freshness)
     if policy.skew and section.key is not None and not seen.is_empty():
-        trained = load(stage.store, stage.version(stage.standing().champion).learned_from)
+        number = stage.compared_with(stage.standing().champion)
+        trained = load(stage.store, stage.version(number).learned_from)
         found += skew_findings(seen, trained, key=section.key, time=stage.time, columns=features)
     return found
 
@@ -51,7 +52,8 @@ def served_findings(
 def refused_findings(stage: Stage, refused: Mapping[int, int], predictions: pl.DataFrame, errors: int) -> list[Finding]:
     """Findings on requests that were refused as wrong and leave no row: by what, and in which column."""
     section = stage.project.data
-    names = [one.name for one in stage.history.predictor(stage.standing().champion).signature.inputs]
+    number = stage.compared_with(stage.standing().champion)
+    names = [one.name for one in stage.history.predictor(number).signature.inputs]
     columns = [*dict.fromkeys([*names, *(one for one in (section.key, section.time) if one)])]
     requests = predictions["request_id"].n_unique() + errors
     return refusal_findings(told(refused, columns), requests, stage.project.monitoring.data.refused)

@@ -104,10 +104,15 @@ class Stage:
         """What the loop judges by."""
         return metric_for(self.task, self.project.loop.metric, self.project.training.metric)
 
-    def metric_of(self, number: int) -> float:
-        """The loop's metric in a version's own evaluation."""
-        evaluation = load_evaluation(self.store, self.version(number).measured_by)
-        return evaluation.metrics[self.metric].value
+    def metric_of(self, number: int) -> float | None:
+        """The loop's metric in a version's own evaluation; None where a client registered it, so that it has none."""
+        measured_by = self.version(number).evaluation_digest
+        return None if measured_by is None else load_evaluation(self.store, measured_by).metrics[self.metric].value
+
+    def compared_with(self, number: int) -> int:
+        """The version whose training data and answers windows are compared with while one is in charge: itself, or the
+        stream's first where a client registered it, so that nobody knows what it learned from."""
+        return self.held.first_version if self.version(number).dataset_digest is None else number
 
     def truth(self, labels: pl.Series, *numbers: int) -> tuple[NDArray[np.float64], list[str] | None]:
         """Labels as evaluation wants them: class positions or values, and of more than two classes which they are:
@@ -237,6 +242,7 @@ class Stage:
 
     def reference(self, number: int) -> Reference:
         """What served rows are compared with while a version is in charge."""
+        number = self.compared_with(number)
         if number not in self._references:
             self._references[number] = reference_of(
                 self.store,
@@ -259,6 +265,7 @@ class Stage:
             self._windows = ReferenceWindows(
                 self.store, self.name, self.held.stream, self.base, self._features(), time=self.time, plan=plan
             )
+        number = self.compared_with(number)
         found = self._windows.reference(span, policy, number, self.history.predictor(number), training.weights)
         return found or training
 

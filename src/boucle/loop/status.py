@@ -10,6 +10,7 @@ from boucle.data.api import get_version as get_dataset
 from boucle.evaluation.api import METRICS, load_evaluation, metric_for
 from boucle.evaluation.records import Slice
 from boucle.governance.records import Objective
+from boucle.kernel.errors import NotFound
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.history import threshold_of
@@ -21,7 +22,7 @@ from boucle.loop.standing import standing
 from boucle.loop.status_records import Newest, StatusReport, UnderWay, Waiting
 from boucle.loop.steps import steps_of
 from boucle.loop.watch import SERVICE_METRICS
-from boucle.models.api import alias, get_version
+from boucle.models.api import alias, get_kept, get_version
 from boucle.models.records import CHAMPION, AliasMove
 from boucle.monitoring.api import (
     alerts,
@@ -36,6 +37,7 @@ from boucle.monitoring.api import (
 from boucle.monitoring.records import ColumnDrift, Performance, Service, Window
 from boucle.monitoring.slo import THROUGHPUT
 from boucle.packaging.api import open_kept
+from boucle.packaging.records import Signature
 from boucle.project.context import Context
 from boucle.project.needs import needs_against
 from boucle.project.records import RolloutPolicy
@@ -153,7 +155,7 @@ def _live(
     if now is None or stream is None or not served:
         return None, ""
     store, name, project = context.store(), context.project.project, context.project
-    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
+    signature = _signature(store, now, stream)
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
     says_yes_from = threshold_of(store, name)
     found, days, through = list[tuple[Performance, date]](), project.monitoring.performance_days, served[-1].day
@@ -173,6 +175,15 @@ def _live(
     return measured, words
 
 
+def _signature(store: Store, now: AliasMove, stream: Stream) -> Signature:
+    """That of the version in charge; of the stream's first one where a client registered files that are no bundle."""
+    try:
+        return open_kept(store, get_version(store, now.project_id, now.model, now.version).bundle_digest).signature
+    except NotFound:
+        first = get_kept(store, now.project_id, now.model, stream.first_version)
+        return open_kept(store, first.bundle_digest).signature
+
+
 def _newest_labelled(context: Context, stream: Stream, through: date) -> pl.DataFrame:
     """The labelled rows of the newest days that have some, however late the labels came."""
     store, name, days = context.store(), context.project.project, context.project.monitoring.performance_days
@@ -188,7 +199,7 @@ def _quality(
     if now is None or stream is None:
         return [], []
     store, name, project = context.store(), context.project.project, context.project
-    signature = open_kept(store, get_version(store, name, name, now.version).bundle_digest).signature
+    signature = _signature(store, now, stream)
     metric = metric_for(signature.task, project.loop.metric, project.training.metric)
     says_yes_from = threshold_of(store, name)
     quality = newest_quality(store, name, stream.stream, served, metric, signature, says_yes_from)
@@ -244,11 +255,15 @@ def _measured(store: Store, metric: str, now: AliasMove | None, served: Sequence
     if metric == "lead_time_days":
         if not served:
             return None, "no window is over yet"
-        last = get_dataset(store, version.learned_from).last_at
+        if version.dataset_digest is None:
+            return None, f"a client registered version {now.number}; nobody knows what it learned from"
+        last = get_dataset(store, version.dataset_digest).last_at
         if last is None:
             return None, "the project names no time column"
         return (now.effective_at - last).total_seconds() / 86_400, f"newest row that version {now.number} knows"
-    evaluation = load_evaluation(store, version.measured_by)
+    if version.evaluation_digest is None:
+        return None, f"a client registered version {now.number}, which has no evaluation of Boucle's own"
+    evaluation = load_evaluation(store, version.evaluation_digest)
     value = evaluation.metrics.get(metric)
     return (None if value is None else value.value), f"evaluation of version {now.number} on {evaluation.rows:,} rows"
 

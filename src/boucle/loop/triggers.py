@@ -74,6 +74,8 @@ def _manual(facts: Facts) -> Rule:
 def _decay(facts: Facts, policy: LoopSection) -> Rule:
     """Judged on as many labelled rows as a comparison needs; fewer are noise."""
     measured, champion, metric = facts.performance, facts.champion, facts.metric
+    if champion.metric_at_promotion is None:
+        return not_asked("retrain: decay", is_so("what is in charge has an evaluation", False))
     sign = direction(metric)
     allowed = DECAY.of(metric, champion.metric_at_promotion, policy.retrain.decay)
     lost = 0.0 if measured is None else sign * (champion.metric_at_promotion - measured)
@@ -101,6 +103,8 @@ def _estimate(facts: Facts, asked: RetrainPolicy) -> Rule:
     if asked.estimate is None:
         return not_asked(name, is_so("a limit for the estimate is asked for", False))
     aim = facts.champion.metric_at_promotion if facts.objective is None else facts.objective
+    if aim is None:
+        return not_asked(name, is_so("what is in charge has an evaluation", False))
     sign, newest = direction(metric), facts.estimates[-count:]
     best = (max if sign > 0 else min)(newest, default=None) if len(newest) == count else None
     limit = aim - sign * asked.estimate

@@ -71,7 +71,7 @@ def observe(
     seen = _as_table(stage, predictions)
     standing = stage.standing(before=day)
     reference = stage.reference_for(span, standing.champion)
-    output = f"out.{_first_output(stage, standing.champion)}"
+    output = f"out.{_first_output(stage, stage.compared_with(standing.champion))}"
     answers = predictions[output].to_list() if output in predictions.columns else []
     answered = pl.DataFrame({PREDICTION: answers}, schema={PREDICTION: pl.Float64}, strict=False)
     own = beside(profile(_with_all(stage, seen), columns), profile(answered, [PREDICTION]))
@@ -233,7 +233,7 @@ def _expected(stage: Stage, number: int) -> monitoring.Expected:
     return monitoring.Expected(
         metric=metric,
         value=value,
-        decay=DECAY.of(metric, value, stage.project.loop.retrain.decay),
+        decay=0.0 if value is None else DECAY.of(metric, value, stage.project.loop.retrain.decay),
         direction=direction(metric),
         version=number,
     )

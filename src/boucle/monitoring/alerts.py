@@ -43,8 +43,8 @@ class Expected(Struct, frozen=True, kw_only=True):
     """What the loop's metric is measured against."""
 
     metric: str
-    value: float
-    """The champion's own evaluation."""
+    value: float | None
+    """The champion's own evaluation; None where it has none, so that nothing is expected."""
     decay: float
     """How much worse is still no alert."""
     direction: int = 1
@@ -53,12 +53,12 @@ class Expected(Struct, frozen=True, kw_only=True):
     """The champion's number: an alert of decay is about it alone."""
 
     def lost(self, measured: float) -> float:
-        """How much worse than expected."""
-        return self.direction * (self.value - measured)
+        """How much worse than expected; 0 where nothing is."""
+        return 0.0 if self.value is None else self.direction * (self.value - measured)
 
     def allows(self, measured: float) -> bool:
         """Whether it is not worse by as much as is an alert."""
-        return not self.lost(measured) >= self.decay
+        return self.value is None or not self.lost(measured) >= self.decay
 
 
 class AlertChange(NamedTuple):
@@ -339,7 +339,7 @@ def decay_signals(performance: Performance | None, expected: Expected | None) ->
     if performance is None or expected is None or expected.metric not in performance.metrics:
         return []
     measured = performance.metrics[expected.metric]
-    if expected.allows(measured):
+    if expected.value is None or expected.allows(measured):
         return []
     between = performance.intervals.get(expected.metric)
     if between is not None and expected.lost(between.high if expected.direction > 0 else between.low) <= 0:
