@@ -47,6 +47,7 @@ class Monitored:
         drop: tuple[str, ...] = (),
         asked: pl.DataFrame | None = None,
         served_at: datetime | None = None,
+        request: str | None = None,
     ) -> None:
         """Answer rows of the project's table and log them; the answers are those for `asked`, if that is given."""
         section = self.context.project.data
@@ -56,7 +57,7 @@ class Monitored:
         self._sent += 1
         self.log.append(
             PredictionFrame(
-                request_id=f"r{self._sent:06}",
+                request_id=request or f"r{self._sent:06}",
                 endpoint=self.name,
                 number=self.version.number,
                 bundle_digest=self.version.bundle_digest,

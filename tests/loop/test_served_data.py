@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from monitored import Monitored, monitored
 
+from boucle.loop import store as tables
 from boucle.monitoring.records import DataPolicy, Window
 from boucle.monitoring.served_data import freshness_findings, skew_findings, volume_findings
 
@@ -83,7 +84,11 @@ def windows(live: Monitored) -> dict[str, Window]:
     live.serve(day(36).head(8))
     live.serve(day(37).with_columns(x=pl.col("x") + 50))
     live.serve(day(38).with_columns(x=pl.col("x").sort(descending=True), z=pl.col("z").sort()))
-    live.serve(day(39))
+    live.serve(day(39), request="replay-2024-02-09")  # a client's own name for what it asks again
+    live.serve(day(39), request="replay-fedcba987654/2024-02-09/00000")  # there is no such replay
+    store = live.context.store()
+    store.write(lambda conn: tables.begin(conn, live.name, "replay-0123456789ab", first_version=1))
+    live.serve(day(39), request="replay-0123456789ab/2024-02-09/00000")
     live.serve(day(40).head(100))
     return {window.key: window for window in live.look()}
 
@@ -108,6 +113,10 @@ def test_good_days_say_nothing_also_after_bad_ones(windows: dict[str, Window]) -
         found = windows[str((START + timedelta(days=number)).date())].together
         assert found is not None
         assert not found.drifted
+
+
+def test_no_id_that_a_client_gives_keeps_its_rows_from_being_watched(windows: dict[str, Window]) -> None:
+    assert windows["2024-02-09"].rows == 300  # those of a replay of this project alone are left out
 
 
 @pytest.mark.parametrize(

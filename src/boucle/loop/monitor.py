@@ -22,6 +22,7 @@ from boucle.loop import store as tables
 from boucle.loop.by_the_minute import ServiceWatch
 from boucle.loop.incidents import keep_evidence, take_alerts
 from boucle.loop.live import LIVE, live_stage, live_stream
+from boucle.loop.request_ids import replayed
 from boucle.loop.stage import Stage
 from boucle.loop.watch import Watched, changed_alerts, observe, performance_if_any
 from boucle.models.api import alias
@@ -89,12 +90,14 @@ class Monitor:
         newest = self._store.read(lambda conn: tables.latest_stream(conn, self._name))
         if newest is not None and newest.stream != LIVE:
             self._store.write(lambda conn: tables.bring_forward(conn, self._name, self._stream))
+        self._replays: dict[str, bool] = {}
+        """Whether there is a replay of a name, of the names that requests have."""
         self._plan = plan_of(context.project.monitoring.window)
         self._intake = Intake(
             log_folder(context.home, self._name),
             self._plan,
             monitoring.cursor(self._store, self._name, LIVE),
-            is_foreign=lambda request: request.startswith("replay-"),
+            is_foreign=self._is_replayed,
             kept_requests=self._kept_requests,
             kept_between=lambda first, last: monitoring.requests_between(self._store, self._name, LIVE, first, last),
             clock=self._store.clock,
@@ -113,6 +116,7 @@ class Monitor:
 
     def look(self) -> int:
         """Read what was logged, keep every window that closed; how many rows and windows that were."""
+        self._replays = {name: True for name, is_one in self._replays.items() if is_one}
         found = self._intake.read()
         reach("log.read")
         if self._intake.too_late > self._lost:
@@ -249,6 +253,17 @@ class Monitor:
                 span=span,
             )
             return Watched(window, Profile(rows=rows.height, numeric=[], categories=[]), rows)
+
+    def _is_replayed(self, request: str) -> bool:
+        """Whether a request is of a replay, and not one to which a client gave an id like that."""
+        found = replayed(request)
+        if found is None:
+            return False
+        name = found[0]
+        if name not in self._replays:
+            known = self._store.read(lambda conn: tables.get_stream(conn, self._name, name))
+            self._replays[name] = known is not None
+        return self._replays[name]
 
     def _kept_requests(self, key: str) -> set[str]:
         if not key:

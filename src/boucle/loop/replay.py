@@ -17,6 +17,7 @@ from boucle.loop import store as tables
 from boucle.loop.feed import Feed, batches
 from boucle.loop.reconcile import carry_out, end_of, follow, reconcile
 from boucle.loop.records import Decision, Hold, Retrain
+from boucle.loop.request_ids import request_id
 from boucle.loop.stage import Stage
 from boucle.loop.standing import standing
 from boucle.loop.watch import performance, raise_alerts, watch
@@ -240,11 +241,6 @@ def _offered(stage: Stage, day: date) -> bool:
 def _headline(stage: Stage, day: date) -> str:
     standing = stage.standing()
     return f"{day}, version {standing.champion} in charge since {standing.promoted_on}"
-
-
-def request_id(stream: str, day: date, number: int) -> str:
-    """The same batch has the same id when it is sent again after an interruption."""
-    return f"{stream}/{day}/{number:05d}"
 
 
 class LogReader:

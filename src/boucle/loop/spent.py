@@ -1,11 +1,12 @@
 """Which logged predictions the loop has no more need of."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
 from boucle.loop.records import Stream
+from boucle.loop.request_ids import replayed
 from boucle.serving.records import PredictionFrame
 
 
@@ -21,13 +22,8 @@ def spent(store: Store, project_id: str, kept_since: datetime | None) -> Callabl
     return is_spent
 
 
-def _is_done(request_id: str, streams: dict[str, Stream]) -> bool:
-    """Whether a request of a replay (see `boucle.loop.replay.request_id`) is of a finished day."""
-    parts = request_id.split("/")
-    stream = streams.get(parts[0])
-    if stream is None or stream.done_through is None or len(parts) != 3:
-        return False
-    try:
-        return date.fromisoformat(parts[1]) <= stream.done_through
-    except ValueError:
-        return False
+def _is_done(request: str, streams: dict[str, Stream]) -> bool:
+    """Whether a request of a replay is of a finished day."""
+    found = replayed(request)
+    stream = None if found is None else streams.get(found[0])
+    return bool(found and stream and stream.done_through and found[1] <= stream.done_through)
