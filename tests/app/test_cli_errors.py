@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from boucle.app.main import app, run_command
+from boucle.kernel.store import Store
 
 PROJECT = """\
 project: small
@@ -99,6 +100,21 @@ def test_before_anything_ran(words: list[str], folder: Path, capsys: pytest.Capt
     assert "nothing is stored yet" in error
     assert "next: boucle run" in error
     assert not (folder / ".boucle").exists()
+
+
+WRONG = "mod\udce8le"
+"""As Python hands over what a terminal of Latin-1 sends."""
+
+
+@pytest.mark.parametrize("words", [["models", "history", WRONG], ["lineage", WRONG]], ids=str)
+def test_a_word_that_is_not_utf8_is_wrong_input(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store.open(folder / ".boucle").close()
+    assert run_command(words) == 2
+    error = capsys.readouterr().err
+    assert r"'mod\udce8le' is not UTF-8" in error
+    assert "damaged" not in error
 
 
 @pytest.mark.parametrize("words", [["status"], ["gc"], ["backup", "../b.tar"], ["fsck"]], ids=" ".join)

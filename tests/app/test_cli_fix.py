@@ -32,6 +32,7 @@ def check(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_file_is_mended_shown_and_kept_as_it_was(folder: Path) -> None:
+    (folder / "boucle.yaml").chmod(0o664)
     refused = check(folder)
     assert refused.returncode == 2
     assert "`boucle check --fix` mends it" in refused.stderr
@@ -40,6 +41,7 @@ def test_the_file_is_mended_shown_and_kept_as_it_was(folder: Path) -> None:
     assert "-  sorce: table.csv   # from the shop\n+  source: table.csv   # from the shop\n" in done.stdout
     assert (folder / "boucle.yaml").read_text() == MENDED
     assert (folder / "boucle.yaml.bak").read_text() == YAML
+    assert {(folder / name).stat().st_mode & 0o777 for name in ("boucle.yaml", "boucle.yaml.bak")} == {0o664}
     assert not (folder / ".boucle").exists()
 
 

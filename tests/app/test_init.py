@@ -159,6 +159,9 @@ def test_one_table_is_needed(
 def test_an_existing_project_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     orders(tmp_path)
     (tmp_path / "boucle.yaml").write_text("mine\n", encoding="utf-8")
+    (tmp_path / "boucle.yaml").chmod(0o664)
+    (tmp_path / "ignored").touch()
+    (tmp_path / ".gitignore").symlink_to("ignored")
     assert init(tmp_path, "--yes", "--target", "returned") == 2
     assert "--force" in capsys.readouterr().err
     assert init(tmp_path, "--yes", "--target", "returned", "--force") == 0
@@ -166,6 +169,10 @@ def test_an_existing_project_is_left_alone(tmp_path: Path, capsys: pytest.Captur
     assert init(tmp_path, "--yes", "--target", "price", "--force") == 0
     assert (tmp_path / "boucle.yaml.bak").read_text(encoding="utf-8") == "mine\n"
     assert "returned" in (tmp_path / "boucle.yaml.bak2").read_text(encoding="utf-8")
+    shared = ("boucle.yaml", "boucle.yaml.bak", "boucle.yaml.bak2")
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in shared} == {0o664}
+    assert (tmp_path / ".gitignore").is_symlink()
+    assert (tmp_path / "ignored").read_text(encoding="utf-8") == ".boucle/\n"
 
 
 def test_a_table_from_elsewhere_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from boucle.kernel.database import Database, lock_path
 from boucle.kernel.engines import wal_bytes
-from boucle.kernel.errors import Damaged, Unavailable
+from boucle.kernel.errors import Damaged, InvalidInput, Unavailable
 from boucle.kernel.locks import turn
 
 
@@ -221,6 +222,13 @@ def test_a_full_disk_fails_every_unit_of_the_group_and_the_next_one_works(databa
     database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1000000"))
     database.write(put(2))
     assert kept(database) == ([1, 2] if acknowledged else [2])
+
+
+def test_text_that_is_not_utf8_is_wrong_input_and_no_damage(tmp_path: Path) -> None:
+    with closing(Database.open(tmp_path / "test.db")) as database:
+        for ask in (database.read, database.write):
+            with pytest.raises(InvalidInput, match="is not UTF-8"):
+                ask(lambda connection: connection.execute(text("SELECT :word"), {"word": "mod\udce8le"}).scalar())
 
 
 def test_a_file_that_is_no_database_is_damaged_and_left_alone(tmp_path: Path) -> None:

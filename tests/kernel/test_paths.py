@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.kernel.errors import InvalidInput, Unavailable
-from boucle.kernel.paths import inside, make_folder, write_atomic
+from boucle.kernel.paths import inside, make_folder, rewrite, write_atomic
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,24 @@ def test_a_file_is_the_owner_s_alone_unless_it_is_said_otherwise(tmp_path: Path)
     finally:
         os.umask(old)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("mine", "ours")] == [0o600, 0o640]
+
+
+def test_a_file_of_a_person_s_stays_the_group_s_and_a_link_stays_one(tmp_path: Path) -> None:
+    shared, link = tmp_path / "shared", tmp_path / "link"
+    shared.write_bytes(b"one")
+    shared.chmod(0o664)
+    link.symlink_to("shared")
+    old = os.umask(0o077)
+    try:
+        rewrite(link, b"two")
+        rewrite(tmp_path / "kept", b"one", like=shared)
+    finally:
+        os.umask(old)
+    rewrite(tmp_path / "folder" / "new", b"")
+    assert link.is_symlink()
+    assert shared.read_bytes() == b"two"
+    names = ("shared", "kept", "folder/new", "folder")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o664, 0o664, 0o644, 0o755]
 
 
 def test_a_failed_write_keeps_the_old_bytes_and_leaves_nothing_else(

@@ -52,7 +52,7 @@ from boucle.app.commands import (
     webhooks,
 )
 from boucle.app.session import Session
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, not_utf8
 
 EXIT_CODES = {
     0: "done; of a server: stopped orderly, by Ctrl-C or a signal",
@@ -205,13 +205,23 @@ def _alone(name: str) -> typer.Typer:
 
 
 def _named(error: Exception | KeyboardInterrupt, given: Sequence[str]) -> Exception | KeyboardInterrupt:
-    """A package that is not there by the extra that brings it; any other error as it is."""
+    """A package that is not there by the extra that brings it, a word that is not UTF-8 as such; any other error as it
+    is."""
+    if isinstance(error, UnicodeEncodeError) and not all(map(_is_utf8, given)):
+        return not_utf8(error)
     module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not module or module == "boucle":
         return error
     from boucle.app.environment import not_installed
 
     return not_installed(module, given)
+
+
+def _is_utf8(word: str) -> bool:
+    try:
+        return bool(word.encode()) or not word
+    except UnicodeEncodeError:
+        return False
 
 
 def _ended(error: Exception | KeyboardInterrupt, *, as_json: bool) -> int:

@@ -11,7 +11,7 @@ from boucle.data.api import sniff_csv
 from boucle.data.records import CsvFormat
 from boucle.data.written_times import WrittenTime
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
-from boucle.kernel.paths import write_atomic
+from boucle.kernel.paths import rewrite
 from boucle.project.folder import NAME
 from boucle.project.records import beyond_defaults
 
@@ -163,17 +163,17 @@ def write(place: Place, files: dict[str, str]) -> list[str]:
     """
     told = []
     if place.copied and not (place.folder / place.source).exists():
-        write_atomic(place.folder / place.source, place.table.read_bytes())
+        rewrite(place.folder / place.source, place.table.read_bytes(), like=place.table)
         told.append(f"{place.source} (a copy of {place.table.resolve()})")
     for name, text in sorted(files.items(), key=lambda one: one[0] == NAME):
         path = place.folder / name
         kept = _keep(path, text.encode())
-        write_atomic(path, text.encode())
+        rewrite(path, text.encode())
         told.append(name + (f" (the old one is {kept})" if kept else ""))
     ignore = place.folder / ".gitignore"
     lines = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""
     if not any(line.strip().strip("/") == ".boucle" for line in lines.splitlines()):
-        write_atomic(ignore, (lines + ("\n" if lines and not lines.endswith("\n") else "") + _IGNORED).encode())
+        rewrite(ignore, (lines + ("\n" if lines and not lines.endswith("\n") else "") + _IGNORED).encode())
         told.append(".gitignore")
     return told
 
@@ -187,5 +187,5 @@ def _keep(path: Path, new: bytes) -> str | None:
     while kept.exists():
         kept = path.with_name(f"{path.name}.bak{number}")
         number += 1
-    write_atomic(kept, path.read_bytes())
+    rewrite(kept, path.read_bytes(), like=path)
     return kept.name

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 
 from boucle.kernel.engines import connect_engine, damaged, explain, has_wal, raw_of, use_wal, wants_room
+from boucle.kernel.errors import not_utf8
 from boucle.kernel.group_commit import Writer
 from boucle.kernel.locks import turn
 from boucle.kernel.paths import is_writable
@@ -103,7 +104,7 @@ class Database:
         """Run a query on a snapshot that holds every acknowledged write; it cannot change anything.
 
         Fetch the rows inside the query: its connection is closed afterwards. On a disk with no room left it may run
-        again, alone. Damaged if a row is not what was written.
+        again, alone. InvalidInput if what is asked is not UTF-8, Damaged if a row is not what was written.
         """
         if self._closed:
             raise RuntimeError(f"database {str(self.path)!r} is closed")
@@ -118,6 +119,8 @@ class Database:
                 self._readers.dispose()
                 gc.collect()
                 return _ask(self._lone_reader, query)
+        except UnicodeEncodeError as error:  # of what was asked, not of a row
+            raise not_utf8(error) from error
         except (msgspec.MsgspecError, ValueError) as error:
             raise damaged(self.path, f"a row cannot be read: {error}") from error
         except (DBAPIError, sqlite3.Error) as error:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable
+from boucle.kernel.errors import BoucleError, Damaged, DiskFull, Unavailable, not_utf8
 from boucle.kernel.paths import is_writable, translate
 from boucle.kernel.points import reach
 
@@ -155,11 +155,15 @@ def wal_bytes(path: Path) -> int:
 
 
 def explain(error: BaseException, path: Path) -> BaseException:
-    """The error a user should see for a failed statement: full disk, damaged file; others are returned as they are."""
+    """The error a user should see for a failed statement: full disk, damaged file, text that is not UTF-8; others are
+    returned as they are.
+    """
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", None)
     if isinstance(error, BoucleError):
         return error
+    if isinstance(cause, UnicodeEncodeError):  # of what was asked or given: what is kept was written once
+        return not_utf8(cause)
     if str(cause).startswith("Could not decode"):  # raised by Python's driver, without a code
         return damaged(path, str(cause))
     if not isinstance(code, int):

@@ -196,3 +196,11 @@ class PortInUse(Unavailable):
     """A port cannot be listened on."""
 
     code = "port_in_use"
+
+
+def not_utf8(error: UnicodeEncodeError) -> InvalidInput:
+    """What a person is told of text that cannot be written: lone surrogates stand for bytes that are not UTF-8."""
+    return InvalidInput(
+        f"{error.object[:100]!r} is not UTF-8",
+        hint="give the same command with that text in UTF-8; `iconv -f latin1 -t utf-8` makes it of Latin-1",
+    )

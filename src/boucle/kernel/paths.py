@@ -7,6 +7,7 @@ the root.
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,11 +59,25 @@ def _refusal(name: str) -> str | None:
     return None
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def rewrite(path: Path, data: bytes, *, like: Path | None = None) -> None:
+    """Replace a file of a person's own, as `write_atomic`: whoever might read and write it may do so afterwards.
+
+    Mode and group stay. A new file has those of `like`; without that all may read it, but for the umask. A link stays,
+    and what it leads to is replaced.
+    """
+    path = path.resolve()
+    with translate(path):
+        before = next((one.stat() for one in (path, like) if one is not None and one.exists()), None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data, mode=0o644 if before is None else 0o600, like=before)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, like: os.stat_result | None = None) -> None:
     """Replace a file's bytes in one step: readers see the old or the new ones, also after a power cut.
 
     The folder is made if it is missing. Only the owner may read the file, unless `mode` says otherwise, of which the
-    process's umask takes its part. Unavailable if the disk is full or the folder cannot be written.
+    process's umask takes its part; or `like`, whose mode and group it gets, if this user may give them. Unavailable if
+    the disk is full or the folder cannot be written.
     """
     with translate(path):
         make_folder(path.parent)
@@ -72,6 +87,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
+                if like is not None:
+                    _make_like(descriptor, like)
                 reach("file.written")
                 os.fsync(file.fileno())
             reach("file.synced")
@@ -82,6 +99,15 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             raise
         sync_folder(path.parent)
         reach("file.kept")
+
+
+def _make_like(descriptor: int, like: os.stat_result) -> None:
+    mode = stat.S_IMODE(like.st_mode)
+    try:
+        os.fchown(descriptor, -1, like.st_gid)
+    except PermissionError:  # another group gets what everybody has
+        mode = mode & ~0o070 | (mode & 0o007) << 3
+    os.fchmod(descriptor, mode)
 
 
 def make_folder(path: Path) -> None:

@@ -13,7 +13,7 @@ def mend(session: "Session", *, quiet: bool) -> list[str]:
     left for the check that follows.
     """
     from boucle.kernel.errors import BoucleError
-    from boucle.kernel.paths import write_atomic
+    from boucle.kernel.paths import rewrite
     from boucle.project.folder import NAME
     from boucle.project.mend import mend_features, mend_text
     from boucle.project.yaml_file import read_text
@@ -29,8 +29,8 @@ def mend(session: "Session", *, quiet: bool) -> list[str]:
     else:
         text, reasons = further.text, reasons + further.reasons
     if text != before:
-        write_atomic(path.with_name(f"{NAME}.bak"), before.encode())
-        write_atomic(path, text.encode())
+        rewrite(path.with_name(f"{NAME}.bak"), before.encode(), like=path)
+        rewrite(path, text.encode())
     if not quiet:
         _show(session, before, text, reasons)
     return reasons
