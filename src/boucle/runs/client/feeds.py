@@ -44,13 +44,22 @@ class Feed:
         self.closing = False
         """Nothing more comes; once all is sent, the spool goes."""
         self.gone = False
+        """Nothing more is done with it here."""
+        self.left = False
+        """It is sent with what dead processes left."""
         self.refused = 0
         self._synced = 0
         self._sync_failed = False
 
     @property
     def is_sent(self) -> bool:
-        return self.sent >= self.spool.end
+        return self.has_sent(self.spool.end)
+
+    def has_sent(self, position: int) -> bool:
+        """Whether all before a position of the spool is sent, by whomever."""
+        if self.left:
+            return self.spool.folder is None or not self.spool.folder.exists()
+        return self.sent >= position
 
     def sync(self) -> None:
         """Bring what is new to the disk; a refusal is told once."""
@@ -60,7 +69,7 @@ class Feed:
         try:
             self.spool.sync()
         except OSError as error:
-            if not self._sync_failed:
+            if not self._sync_failed and not self.gone:
                 self._sync_failed = True
                 _log.warning("a spool cannot be brought to the disk: %s; a power cut may lose records", error.strerror)
             return
@@ -129,6 +138,9 @@ class Threads:
         self.changed = threading.Condition()
         self._wake = threading.Event()
         self._working: set[str] = set()
+        self._replay_now: dict[Path, threading.Event] = {}
+        self._left_for: set[str] = set()
+        """Destinations that were away when a run ended."""
         self._asked: set[str] = set()
         """Destinations that refuse us, each told once."""
 
@@ -138,6 +150,7 @@ class Threads:
         with self.changed:
             self.feeds.append(feed)
             self._servers.add(server)
+            self._replay_now.setdefault(root, threading.Event())
             works = {"boucle-sync": self._sync_all, "boucle-send": self._send_all}
             works[f"boucle-replay {root}"] = functools.partial(self._replay_all, root)
             for name, work in works.items():
@@ -149,15 +162,20 @@ class Threads:
         """Wait until all that a feed holds now is sent; not `patient` gives up at the first failure."""
         end, failures = feed.spool.end, feed.failures
         if not patient and failures:
-            return False
+            return feed.has_sent(end)
         if patient:
             feed.again_at = 0.0
+            if feed.left:
+                self._hurry(feed)
         self._wake.set()
         with self.changed:
             self.changed.wait_for(
-                lambda: feed.sent >= end or feed.gone or (not patient and feed.failures > failures), timeout_s
+                lambda: (
+                    feed.has_sent(end) or (feed.gone and not feed.left) or (not patient and feed.failures > failures)
+                ),
+                timeout_s,
             )
-        return feed.sent >= end
+        return feed.has_sent(end)
 
     def say_losses(self) -> None:
         """Tell at the end what was lost on the way."""
@@ -185,24 +203,28 @@ class Threads:
                     self._send(feed)
 
     def _send(self, feed: Feed) -> None:
+        sent = feed.sent
         try:
             while feed.send():
                 self._note()
             if feed.failures:
                 _log.warning("%s takes records again", feed.where)
             feed.failures = 0
+            if feed.where in self._left_for and feed.sent > sent:
+                self._left_for.discard(feed.where)
+                self._hurry(feed)
             if feed.closing and feed.is_sent:
-                self._end(feed)
+                self._end(feed, is_sent=True)
         except Exception as error:  # noqa: BLE001 - the edge of the thread: nothing may stop it, the spool keeps all
             self._fail(feed, error)
         self._note()
 
-    def _end(self, feed: Feed) -> None:
-        feed.gone = True
+    def _end(self, feed: Feed, *, is_sent: bool) -> None:
+        feed.gone, feed.left = True, not is_sent
         with self.changed:
             self.feeds.remove(feed)
             self.dropped += feed.spool.dropped
-        feed.spool.leave(remove=True)
+        feed.spool.leave(remove=is_sent)
         feed.target.close()
 
     def _fail(self, feed: Feed, error: Exception) -> None:
@@ -212,6 +234,12 @@ class Threads:
             words = error.message if isinstance(error, BoucleError) else f"{type(error).__name__}: {error}"
             _log.warning("%s; what is logged is kept in the spool and sent later", words)
         feed.failures += 1
+        if feed.closing and not feed.gone and feed.spool.is_on_disk:
+            # Thousands of short runs may end while a server is away: none of them may keep files open.
+            feed.sync()
+            self._end(feed, is_sent=False)
+            self._left_for.add(feed.where)
+            return
         pause = min(LONGEST_PAUSE_S, 0.5 * 2 ** min(feed.failures, 10))
         feed.again_at = time.monotonic() + pause * _dice.uniform(0.5, 1.0)
 
@@ -231,6 +259,11 @@ class Threads:
                 f"boucle: training goes on, nothing is lost: {kept}\n"
             )
 
+    def _hurry(self, feed: Feed) -> None:
+        """Have what was left beside a feed sent soon."""
+        if feed.spool.folder is not None and (soon := self._replay_now.get(feed.spool.folder.parent)):
+            soon.set()
+
     def _note(self) -> None:
         with self.changed:
             self.changed.notify_all()
@@ -246,5 +279,7 @@ class Threads:
             except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not be heard in training
                 _log.debug("cannot look for what other processes left: %s", error)
                 failed = []
+            self._note()
             pause = min(pause * 2, LONGEST_PAUSE_S * 2) if failed else REPLAY_S
-            time.sleep(pause * _dice.uniform(0.8, 1.2))
+            self._replay_now[root].wait(pause * _dice.uniform(0.8, 1.2))
+            self._replay_now[root].clear()

@@ -3,8 +3,10 @@
 Every failure is an Unavailable: the frames stay where they are and are sent again.
 """
 
+import io
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from boucle.kernel.store import Store
 
 TIMEOUT_S: Final = 10.0
+KEPT_S: Final = 20.0
+"""A connection that was idle for longer is not used again: a server of ours closes it after 30 s, and a firewall on the
+way may forget it, so that what is sent by it is never answered."""
 LOADING: Final = threading.Lock()
 """Held while a thread of ours loads modules: a process must not fork half-way through that."""
 
@@ -48,7 +53,7 @@ def open_target(destination: Destination, *, known: bool = True) -> Target:
 
 
 class HttpTarget:
-    """A server, by one connection that is kept."""
+    """A server, by one connection that is kept while it is used."""
 
     def __init__(self, destination: Destination, *, known: bool) -> None:
         self._known = known
@@ -59,6 +64,7 @@ class HttpTarget:
         self._host, self._port = parts.hostname or "", parts.port
         self._base = parts.path.rstrip("/") + (f"/p/{destination.project}" if destination.project else "")
         self._connection: HTTPConnection | None = None
+        self._used_at = 0.0
 
     def send(self, spool: str, position: int, data: bytes) -> Taken:
         body = self._ask("POST", f"/api/v1/spools/{spool}/frames?from={position}", data)
@@ -76,29 +82,46 @@ class HttpTarget:
             self._connection.close()
             self._connection = None
 
-    def _ask(self, method: str, path: str, body: object, size: int | None = None) -> bytes:
-        with LOADING:
-            import http.client
+    def _ask(self, method: str, path: str, body: bytes | io.BufferedIOBase, size: int | None = None) -> bytes:
         headers = {"content-type": "application/octet-stream", **(authorization(self._server) if self._known else {})}
         if size is not None:
             headers["content-length"] = str(size)
-        try:
+        status, data = self._answer(method, self._base + path, body, headers)
+        if status in (401, 403):
+            message, hint = _told(data)
+            way_in = hint if status == 403 else _way_in(self._server) if self._known else self._way_to_be_known()
+            raise NotLetIn(f"{self._url} answers {status}: {message}", hint=way_in)
+        if status != 200:
+            raise Unavailable(f"{self._url} answers {status}: {_told(data)[0]}")
+        return data
+
+    def _answer(
+        self, method: str, path: str, body: bytes | io.BufferedIOBase, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer. What fails on a kept connection is asked once more on a new one: the server may
+        have closed it meanwhile, and taking frames or a blob twice changes nothing."""
+        with LOADING:
+            import http.client
+        if time.monotonic() - self._used_at > KEPT_S:
+            self.close()
+        while True:
+            is_kept = self._connection is not None
             if self._connection is None:
                 kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
                 self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
-            self._connection.request(method, self._base + path, body, headers)  # type: ignore[arg-type]
-            answer = self._connection.getresponse()
-            data = answer.read()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
-        if answer.status in (401, 403):
-            message, hint = _told(data)
-            way_in = hint if answer.status == 403 else _way_in(self._server) if self._known else self._way_to_be_known()
-            raise NotLetIn(f"{self._url} answers {answer.status}: {message}", hint=way_in)
-        if answer.status != 200:
-            raise Unavailable(f"{self._url} answers {answer.status}: {_told(data)[0]}")
-        return data
+            try:
+                self._connection.request(method, path, body, headers)
+                answer = self._connection.getresponse()
+                data = answer.read()
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                if not is_kept or isinstance(error, TimeoutError):
+                    raise Unavailable(f"{self._url} cannot be reached: {error or type(error).__name__}") from error
+                if isinstance(body, io.BufferedIOBase):
+                    body.seek(0)
+                continue
+            self._used_at = time.monotonic()
+            return answer.status, data
 
     def _way_to_be_known(self) -> str:
         return f"set BOUCLE_URL to {self._url}, and BOUCLE_TOKEN to a token of an author there"

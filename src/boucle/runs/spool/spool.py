@@ -120,6 +120,12 @@ class Spool:
         with self._lock:
             return self.segments[-1].start + self._at if self.segments else 0
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether another process could send all of it."""
+        with self._lock:
+            return self.folder is not None and all(one.path is not None for one in self.segments)
+
     def read(self, position: int, limit: int) -> tuple[int, bytes]:
         """Bytes from a position on, of one segment, and the position they really begin at: at least `position`."""
         with self._lock:
