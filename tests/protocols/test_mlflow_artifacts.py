@@ -1,14 +1,23 @@
 """MLflow's artifact routes: files up, down, listed, deleted, in parts; and no name that leads elsewhere."""
 
+import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import pytest
 
+from boucle.identity.http import Request, Response, Route
+from boucle.kernel import presence
 from boucle.kernel.care.layout import kind_of
+from boucle.kernel.digests import digest_bytes
+from boucle.kernel.locks import turn
 from boucle.kernel.store import Store
+from boucle.protocols.mlflow import artifacts, multipart
+from boucle.runs import routes as of_runs
 from boucle.runs.api import start_run
 
 from .mlflow_doors import Ask, Cut, asker
@@ -81,6 +90,45 @@ def test_a_body_that_is_cut_off_leaves_nothing_and_what_was_there_stays(store: S
     assert cut.json["error_code"] == "INVALID_PARAMETER_VALUE"
     assert ask("GET", f"{ROOT}/{at}/a").content == b"whole"
     assert list((store.home / "blobs" / "incoming").iterdir()) == []
+
+
+def who_lets_go(store: Store, route: Route, values: dict[str, str]) -> str:
+    """Ask a route while garbage collection holds the blobs, which the route's own loop ends: if it goes on."""
+    collecting = turn(store.blobs.root / presence.LOCK)
+    told: list[str] = []
+    once = threading.Lock()
+
+    def let_go(who: str) -> None:
+        with once:
+            if not told:
+                collecting.__exit__()
+            told.append(who)
+
+    async def ask() -> None:
+        asyncio.get_running_loop().call_later(0.1, let_go, "the loop")
+        await cast(Awaitable[Response], route.handler(Request("PUT", "", values=values, body=b"x", project="shop")))
+
+    late = threading.Timer(5.0, let_go, ["nobody else"])
+    collecting.__enter__()
+    late.start()
+    try:
+        asyncio.run(ask())
+    finally:
+        late.cancel()
+    return told[0]
+
+
+def test_the_server_goes_on_while_an_upload_waits_for_garbage_collection(store: Store, ask: Ask, at: str) -> None:
+    upload_id, _ = begin(ask, at, 1)
+    doors = [*artifacts.routes(store), *multipart.routes(store), *of_runs.routes(store)]
+    for path, values in (
+        ("/mlflow-artifacts/artifacts/{path...}", {"path": f"{at}/a"}),
+        ("/mlflow-artifacts/mpu/part/{upload_id}/{number}", {"upload_id": upload_id, "number": "1"}),
+        ("/blobs/{digest}", {"digest": digest_bytes(b"x")}),
+    ):
+        (route,) = [one for one in doors if (one.method, one.path) == ("PUT", path)]
+        assert who_lets_go(store, route, values) == "the loop", path
+    assert ask("GET", f"{ROOT}/{at}/a").content == b"x"
 
 
 LEADING_AWAY = ["..", "../x", "%2e%2e/x", "%2e%2e%2fx", "%252e%252e/x", "%252e%252e%252fx", "a%5cb", "%5c..%5cx", "%00"]

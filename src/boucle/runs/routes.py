@@ -1,14 +1,12 @@
 """The native doors to runs, below `/api/v1`: frames of spools and the bytes of artifacts."""
 
-import asyncio
-
 import msgspec
 
 from boucle.identity.http import Request, Response, Route
-from boucle.kernel.blobs import Incoming
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.store import Store
 from boucle.runs.ingest import take
+from boucle.runs.receiving import receive
 
 
 def routes(store: Store) -> list[Route]:
@@ -26,14 +24,7 @@ def routes(store: Store) -> list[Route]:
 
     async def blob(request: Request) -> Response:
         """Take the bytes of an artifact, whose name is their SHA-256."""
-        with store.visit() as here:
-            incoming = await asyncio.to_thread(Incoming, here.blobs)
-            try:
-                async for piece in request.chunks():
-                    await asyncio.to_thread(incoming.write, piece)
-                found = await asyncio.to_thread(incoming.finish)
-            finally:
-                await asyncio.to_thread(incoming.abort)
+        found = await receive(store, request, lambda _store, digest, _size: digest)
         if found != request.values["digest"]:
             raise InvalidInput(f"the bytes have the digest {found}, not {request.values['digest'][:80]!r}")
         return Response(body=msgspec.json.encode({"digest": found}))

@@ -6,7 +6,6 @@ an attachment, so that no browser runs it as a page of this server.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from mimetypes import guess_type
 from typing import Final
@@ -17,6 +16,7 @@ from sqlalchemy import Connection
 
 from boucle.identity.http import FileResponse, Request, Response, Route
 from boucle.kernel.clock import to_ms
+from boucle.kernel.digests import Digest
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.kernel.trees import TreeEntry
@@ -25,9 +25,8 @@ from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import missing
 from boucle.runs import artifacts
 from boucle.runs.artifact_paths import Place, checked, place_of
+from boucle.runs.receiving import PIECE_BYTES, receive
 
-PIECE_BYTES: Final = 1 << 20
-"""A body up to this size is kept by one call; a larger one is written in pieces of at least this size."""
 _PLACES: Final = "allowed are <experiment>/<run>/artifacts/<name> and <experiment>/models/<model id>/artifacts/<name>"
 _TYPES: Final = {".yaml": "text/plain", ".yml": "text/plain", ".jsonl": "text/plain", ".md": "text/plain"}
 """Types that machines disagree on, or have none for. Files of MLflow without an ending are text."""
@@ -174,22 +173,12 @@ class _Doors:
             await asyncio.to_thread(self._keep, request.project, place, await request.read(PIECE_BYTES))
             return
         await asyncio.to_thread(self.store.read, lambda conn: artifacts.check_free(conn, request.project, place))
-        with ExitStack() as ending:
-            visitor = ending.enter_context(self.store.visit())
-            incoming = ending.enter_context(visitor.blobs.receive())
-            waiting = bytearray()
-            async for piece in request.chunks():
-                waiting += piece
-                if len(waiting) >= PIECE_BYTES:
-                    await asyncio.to_thread(incoming.write, bytes(waiting))
-                    waiting.clear()
 
-            def finish() -> None:
-                incoming.write(bytes(waiting))
-                digest, now_ms = incoming.finish(), to_ms(visitor.clock.now())
-                visitor.write(lambda conn: artifacts.put(conn, request.project, place, digest, incoming.size, now_ms))
+        def name(visitor: Store, digest: Digest, size: int) -> None:
+            now_ms = to_ms(visitor.clock.now())
+            visitor.write(lambda conn: artifacts.put(conn, request.project, place, digest, size, now_ms))
 
-            await asyncio.to_thread(finish)
+        await receive(self.store, request, name)
 
     def _keep(self, project_id: str, place: Place, content: bytes) -> None:
         with self.store.visit() as visitor:

@@ -5,7 +5,6 @@ So nothing of an upload is kept beside the blobs, which garbage collection takes
 signed with a key of this process, or a digest that somebody knows would let them read a blob of another project.
 """
 
-import asyncio
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -24,9 +23,9 @@ from boucle.protocols.mlflow.errors import EMPTY, reply
 from boucle.protocols.mlflow.messages import asked, missing
 from boucle.runs import artifacts
 from boucle.runs.artifact_paths import Place, place_of
+from boucle.runs.receiving import PIECE_BYTES, receive
 
 MOST_PARTS: Final = 10_000
-_PIECE_BYTES: Final = 1 << 20
 
 
 class Begin(Struct, frozen=True):
@@ -90,15 +89,7 @@ class _Doors:
     async def receive(self, request: Request) -> Response:
         """`PUT mpu/part/{upload_id}/{number}`"""
         upload_id, number = request.values["upload_id"], request.values["number"]
-        with self.store.visit() as visitor, visitor.blobs.receive() as incoming:
-            waiting = bytearray()
-            async for piece in request.chunks():
-                waiting += piece
-                if len(waiting) >= _PIECE_BYTES:
-                    await asyncio.to_thread(incoming.write, bytes(waiting))
-                    waiting.clear()
-            incoming.write(bytes(waiting))
-            digest = await asyncio.to_thread(incoming.finish)
+        digest = await receive(self.store, request, lambda _store, found, _size: found)
         note = self._note(request.project, upload_id, number, digest)
         return Response(headers=(("etag", f'"{digest}-{note}"'),))
 
@@ -112,7 +103,7 @@ class _Doors:
             for number, digest in enumerate(digests, 1):
                 try:
                     with visitor.blobs.path(digest).open("rb") as part:
-                        while piece := part.read(_PIECE_BYTES):
+                        while piece := part.read(PIECE_BYTES):
                             incoming.write(piece)
                 except (NotFound, FileNotFoundError):
                     raise InvalidInput(f"part {number} is gone", hint="send the file again") from None
