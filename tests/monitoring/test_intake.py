@@ -1,5 +1,6 @@
 """The prediction log becomes windows: each row once, whatever the order, the delay, the repetition and the kill."""
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -299,6 +300,25 @@ def test_what_was_compacted_before_it_was_read_is_read_from_there(tmp_path: Path
     desk.intake.read()
     desk.close()
     assert len(desk.closings) == 1
+
+
+def test_a_log_that_was_taken_away_and_began_anew_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = log_folder(tmp_path, "orders")
+    desk = Desk(folder, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
+    for number in range(3):
+        [log] = logs(folder)
+        log.append(frame(f"old {number}", number * 9))
+        log.close()
+        desk.look()
+    shutil.rmtree(folder)
+    desk.begin()
+    [log] = logs(folder)
+    log.append(frame("new", 40))
+    desk.look()
+    log.append(frame("later", 50))
+    desk.look()
+    assert ("new", 0) in desk.rows()["2024-01-02T12:00:00Z"]
+    assert [one.message for one in caplog.records if "begun anew" in one.message]
 
 
 def test_a_frame_that_cannot_be_read_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

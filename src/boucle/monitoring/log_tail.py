@@ -42,7 +42,12 @@ class LogTail:
 
     def read(self, wanted: Callable[[str], bool]) -> Iterator[Piece]:
         """What came since the last call, segment by segment."""
-        found = {one for one in segments_of(self._folder) if one >= self._done_below}
+        every = segments_of(self._folder)
+        # The newest segment is never taken away, so there is one as far as it was read.
+        if every and max(every) < self._done_below - 1:
+            _log.warning("the prediction log in %s was begun anew; it is read from its beginning", self._folder)
+            self._at, self._done_below, self._known = {}, 0, None
+        found = {one for one in every if one >= self._done_below}
         gone = [] if self._known is not None and self._known <= found else self._gone(found)
         self._known = found
         for segment in sorted({*gone, *found}):
