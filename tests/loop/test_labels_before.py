@@ -69,6 +69,16 @@ def test_labels_are_looked_for_no_further_back_than_their_windows(living: Living
     assert tell(living, [(f"{second}/0", 0, 0)]).corrected == 1
 
 
+def test_ids_that_no_window_has_are_looked_for_in_each_window_once(living: Living) -> None:
+    day = living.day()
+    assert tell(living, [("nobody yet", 0, 1)]).waiting == 1
+    kept = living.store.read(lambda conn: find_window(conn, NAME, "live", str(day)))
+    assert kept is not None
+    living.store.blobs.path(kept[1]).unlink()
+    assert tell(living, [("nobody yet", 0, 0), ("nobody else", 0, 0)]).waiting == 2
+    assert keep_labels(living.store, NAME, pl.DataFrame({"key": ["no key"], "label": [1]})).waiting == 1
+
+
 def test_a_prediction_is_named_by_its_id(living: Living) -> None:
     day = living.day()
     rows = {"prediction_id": [f"{day}/0-2", "x-y-0", "nothing", None], "label": [1, 0, 1, 1]}

@@ -24,6 +24,7 @@ from boucle.monitoring import store as tables
 from boucle.monitoring.alerting.hysteresis import Memory
 from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
+from boucle.monitoring.known_ids import KnownIds, hashed
 from boucle.monitoring.labels import Labels, NewestLabels
 from boucle.monitoring.records import Alert, LabelBatch, Window
 from boucle.monitoring.spans import Span, labels_from
@@ -31,6 +32,7 @@ from boucle.monitoring.windows import frames_to_table
 
 _IDS: Final = ["request_id", "row", "entity_key"]
 """By what labels may name a row."""
+_KNOWN: Final = KnownIds()
 _A_DAY: Final = len("2013-07-15")
 """Of the key of a window that is a day."""
 
@@ -212,14 +214,19 @@ def served_ids(store: Store, project_id: str, stream: str) -> pl.DataFrame:
 def served_of(store: Store, project_id: str, stream: str, ids: pl.DataFrame) -> pl.DataFrame:
     """The rows that ids name (columns `key`, or `request_id` and `row`), of each id those of the newest window that has
     it: columns request_id, row, entity_key, key, and day, which is that of the window. Looks no further back than for
-    the last id."""
+    the last id, and reads no window again that is known not to have any."""
     named, left = ids.columns, ids
+    name, told = ("entity_key", "key") if "key" in named else ("request_id", "request_id")
+    asked = hashed(ids[told])
     found: list[pl.DataFrame] = []
     digests = _digests(store, "predictions_digest", project_id, stream, None, None, True)
     for window, digest in reversed(digests.items()):
         if left.is_empty():
             break
+        if not _KNOWN.may_have(digest, name, asked):
+            continue
         table = pl.read_parquet(BytesIO(store.blobs.get(digest)), columns=_IDS)
+        _KNOWN.remember(digest, table, digests.values())
         mine = table.with_columns(key=pl.col("entity_key")).join(left, on=named, how="semi")
         found.append(mine.with_columns(day=date.fromisoformat(window[:_A_DAY])))
         left = left.join(mine, on=named, how="anti")
