@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from monitored import Monitored, monitored
+from msgspec.structs import replace
 
 from boucle.data.api import profile
 from boucle.loop.live import LIVE
@@ -136,3 +137,20 @@ def test_labels_that_came_before_their_window_closed_are_judged_with_it(tmp_path
         made.look(START + timedelta(days=30))
         [decay] = [one for one in made.alerts() if one.kind == "decay"]
         assert decay.evidence["rows"] >= 90
+
+
+def test_windows_that_are_made_longer_keep_what_the_shorter_one_of_their_name_has(live: Monitored) -> None:
+    before = sum(window.rows for window in live.look(START + timedelta(days=35, hours=8)))
+    rows = day(35)
+    begun = pl.col("at") < START + timedelta(days=35, hours=8)
+    live.serve(rows.filter(begun))
+    assert sum(window.rows for window in live.look()) == before + 30
+    monitoring = live.context.project.monitoring
+    longer = replace(monitoring, window=replace(monitoring.window, every="12h"))
+    live.context.project = replace(live.context.project, monitoring=longer)
+    live.again()
+    live.serve(rows.filter(~begun))
+    live.serve(day(36))
+    closed = {window.key: window.rows for window in live.look(START + timedelta(days=37, hours=3))}
+    assert sum(closed.values()) == before + 180
+    assert closed["2024-02-05T00:00:00Z"] == 60

@@ -5,6 +5,7 @@ from functools import partial
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from boucle.data.api import profile
 from boucle.data.records import Finding
@@ -129,6 +130,24 @@ def test_a_window_that_ends_at_midnight_has_no_part_of_the_day_after(store: Stor
     gone = store.write(lambda conn: tables.remove_before(conn, PROJECT, STREAM, DAY))
     assert gone["monitoring_windows"] == max(1, 48 // hours)
     assert api.windows(store, PROJECT, STREAM, None, None)[0] == found[0]
+
+
+def test_the_requests_of_a_span_are_those_of_windows_of_any_length_with_a_part_of_it(store: Store) -> None:
+    midnight = datetime(2013, 7, 15, tzinfo=UTC)
+    for request, begins, hours in (
+        ("day", 0, 24),
+        ("before", -1, 1),
+        ("first", 0, 6),
+        ("later", 6, 1),
+        ("week", -24, 168),
+    ):
+        span = Span(begins_at=midnight + timedelta(hours=begins), ends_at=midnight + timedelta(hours=begins + hours))
+        table = api.frames_to_table([replace(frame(DAY), request_id=request)])
+        window = api.build_window(span.day, table, findings=[], drift=[], span=span)
+        nothing = profile(pl.DataFrame())
+        api.keep_window(store, project_id=PROJECT, stream=STREAM, window=window, profile=nothing, predictions=table)
+    asked = Span(begins_at=midnight, ends_at=midnight + timedelta(hours=6))
+    assert api.requests_of(store, PROJECT, STREAM, asked) == {"day", "first", "week"}
 
 
 def test_a_stream_without_windows_is_empty(store: Store) -> None:

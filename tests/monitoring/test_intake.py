@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from boucle.kernel.clock import FixedClock
 from boucle.kernel.digests import Digest
@@ -15,7 +16,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.intake import MOST_EMPTY, Closing, Intake, together
 from boucle.monitoring.records import WindowPolicy
-from boucle.monitoring.spans import plan_of
+from boucle.monitoring.spans import Span, plan_of
 from boucle.serving.compaction import compact
 from boucle.serving.prediction_log import PredictionLog
 from boucle.serving.records import LogSection, PredictionFrame
@@ -33,6 +34,7 @@ class Desk:
         self.folder, self.policy, self.clock, self.hiccup = folder, policy, clock, hiccup
         self.cursor = Cursor()
         self.windows: dict[str, pl.DataFrame] = {}
+        self.spans: dict[str, Span] = {}
         self.closings: list[Closing] = []
         self.begin()
 
@@ -49,10 +51,12 @@ class Desk:
             hiccup=self.hiccup,
         )
 
-    def _requests(self, key: str) -> set[str]:
-        if not key:
-            return {one for table in list(self.windows.values())[-3:] for one in table["request_id"]}
-        return set(self.windows[key]["request_id"]) if key in self.windows else set()
+    def _requests(self, span: Span | None) -> set[str]:
+        chosen = list(self.windows)[-3:]
+        if span is not None:
+            own = self.spans.items()
+            chosen = [key for key, one in own if one.begins_at < span.ends_at and one.ends_at > span.begins_at]
+        return {one for key in chosen for one in self.windows[key]["request_id"]}
 
     def _between(self, first: date, last: date) -> set[str]:
         inside = pl.col("event_time").dt.date().is_between(first, last)
@@ -67,11 +71,10 @@ class Desk:
                 return
             cursor = self.intake.after(closing)
             span = closing.span
-            key = str(span.number) if span.number else f"{span.begins_at:%Y-%m-%dT%H:%M:%SZ}"
-            if span.is_day:
-                key = str(span.day)
-            before = [self.windows[key]] if closing.is_amended and key in self.windows else []
+            key = str(span.number) if span.number else span.key
+            before = [self.windows[key]] if key in self.windows else []
             self.windows[key] = together([*before, closing.rows])
+            self.spans[key] = span
             self.closings.append(closing)
             self.cursor = cursor
             if killed:
@@ -229,6 +232,67 @@ def test_rows_of_the_past_close_by_each_other_and_not_by_a_clock_that_is_years_a
     assert not any(one.is_amended for one in desk.closings)
 
 
+@pytest.mark.parametrize("every", ["1h", "1d", "3d"])
+@pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"])
+def test_a_time_of_zero_counts_when_it_was_served(tmp_path: Path, every: str, zero: str) -> None:
+    desk = Desk(tmp_path, WindowPolicy(every=every), FixedClock(START + timedelta(days=20)))
+    [log] = logs(tmp_path)
+    log.append(replace(frame("zero", 1), event_time=[zero]))
+    desk.look()
+    log.append(frame("much later", 24 * 9))
+    log.append(frame("old", 1 - 24 * 365 * 40, served=24 * 9))
+    desk.look()
+    assert [key for key, rows in desk.rows().items() if ("zero", 0) in rows] == [
+        {"1h": "2024-01-01T01:00:00Z", "1d": "2024-01-01", "3d": "2024-01-01T00:00:00Z"}[every]
+    ]
+    assert any(("old", 0) in rows for rows in desk.rows().values())
+
+
+@pytest.mark.parametrize("shorter_and_longer", [("1h", "1d"), ("1h", "6h"), ("1d", "7d"), ("1d", "1h")])
+def test_windows_that_are_of_another_length_from_now_on_have_each_row_once(
+    tmp_path: Path, shorter_and_longer: tuple[str, str]
+) -> None:
+    clock = FixedClock(START)
+    before, after = shorter_and_longer
+    desk = Desk(tmp_path, WindowPolicy(every=before), clock)
+    [log] = logs(tmp_path)
+    step = timedelta(days=1 if after == "7d" else 0, hours=0 if after == "7d" else 1) / timedelta(hours=1)
+    log.append(frame("open for long", 1, 40 * step, served=30 * step))
+    for number in range(40):
+        if number == 16:
+            desk.policy = WindowPolicy(every=after)
+            desk.begin()
+        if number == 35:
+            desk.begin()
+        if number == 36:
+            log.append(frame("late", 4.5 * step, 15.5 * step))
+        clock.advance(step * 3600)
+        log.append(frame(f"r{number}", (number + 0.5) * step))
+        desk.look()
+    for number in range(40, 60):
+        log.append(frame(f"r{number}", (number + 0.5) * step))
+    clock.advance(40 * step * 3600)
+    desk.look()
+    found = [row for rows in desk.rows().values() for row in rows]
+    assert len(found) == len(set(found))
+    assert {("late", 0), ("late", 1), *((f"r{number}", 0) for number in range(45))} <= set(found)
+    assert not any(one.is_amended and "late" not in one.rows["request_id"] for one in desk.closings)
+
+
+def test_a_window_of_many_looks_is_a_few_tables(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, WindowPolicy(), FixedClock(START))
+    [log] = logs(tmp_path)
+    for number in range(300):
+        log.append(frame(f"r{number}", number / 20))
+        desk.intake.read()
+    [pane] = desk.intake._panes()
+    assert len(pane.tables) < 70
+    log.append(frame("later", 40))
+    desk.clock.advance(40 * 3600)
+    desk.look()
+    assert desk.windows["2024-01-01"]["request_id"].to_list() == [f"r{number}" for number in range(300)]
+
+
 def test_a_row_of_tomorrow_counts_when_it_was_served(tmp_path: Path) -> None:
     """A client whose clock is wrong closes nothing."""
     desk = Desk(tmp_path, WindowPolicy(), FixedClock(START + timedelta(hours=12)))
@@ -270,8 +334,6 @@ def test_rows_far_too_late_are_counted_and_left(tmp_path: Path) -> None:
 
 
 def test_shadows_and_replays_are_nobody_s_traffic(tmp_path: Path) -> None:
-    from msgspec.structs import replace
-
     desk = Desk(tmp_path, WindowPolicy(rows=1), FixedClock(START))
     [log] = logs(tmp_path)
     log.append(replace(frame("a", 1), role="shadow"))
@@ -322,8 +384,6 @@ def test_a_log_that_was_taken_away_and_began_anew_is_read(tmp_path: Path, caplog
 
 
 def test_a_frame_that_cannot_be_read_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from msgspec.structs import replace
-
     desk = Desk(tmp_path, WindowPolicy(rows=2), FixedClock(START))
     [log] = logs(tmp_path)
     log.append(frame("a", 1))

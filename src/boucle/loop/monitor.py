@@ -161,13 +161,12 @@ class Monitor:
 
     def _keep(self, closing: Closing) -> None:
         """Keep a window, its alerts and the place of the log in one transaction."""
-        stage, span, rows, errors = self._staged(closing.span.day), closing.span, closing.rows, Errors(0, 0)
-        told: list[Finding] = []
-        if closing.is_amended:
-            span, rows, errors, told = self._amended(span, rows)
+        stage = self._staged(closing.span.day)
+        span, rows, errors, told = self._with_kept(closing.span, closing.rows)
         counted = self._unanswered if closing.is_amended else unanswered(self._counters)
         if not closing.is_amended:
-            errors = errors_since(self._unanswered, counted)
+            since = errors_since(self._unanswered, counted)
+            errors = Errors(errors.refused + since.refused, errors.failed + since.failed)
         why = self._refused if closing.is_amended else refusals(self._counters)
         watched = self._observed(stage, span, rows, errors, refused_since(self._refused, why))
         if told:
@@ -210,9 +209,9 @@ class Monitor:
             self._stage = live_stage(self._context, self._stream, day if first is None else min(day, first))
         return self._stage
 
-    def _amended(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors, list[Finding]]:
-        """A window that was closed, with the rows that came since, the errors that were counted for it, and what was
-        said of them."""
+    def _with_kept(self, span: Span, late: pl.DataFrame) -> tuple[Span, pl.DataFrame, Errors, list[Finding]]:
+        """A window that was closed, or a shorter one of its name, with the rows that came since, the errors that were
+        counted for it, and what was said of them."""
         kept = monitoring.kept_window(self._store, self._name, LIVE, span.key)
         if kept is None:
             return span, late, Errors(0, 0), []
@@ -265,11 +264,10 @@ class Monitor:
             self._replays[name] = known is not None
         return self._replays[name]
 
-    def _kept_requests(self, key: str) -> set[str]:
-        if not key:
+    def _kept_requests(self, span: Span | None) -> set[str]:
+        if span is None:
             return monitoring.newest_requests(self._store, self._name, LIVE, BEFORE)
-        kept = monitoring.kept_window(self._store, self._name, LIVE, key)
-        return set() if kept is None else set(kept[1]["request_id"])
+        return monitoring.requests_of(self._store, self._name, LIVE, span)
 
 
 def errors_since(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> Errors:

@@ -5,7 +5,7 @@ blobs, one a day or a batch; the database keeps where they are.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ from boucle.monitoring.alerting.store import get_memory, put_memory
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.known_ids import KnownIds, hashed
 from boucle.monitoring.labels import Labels, NewestLabels
-from boucle.monitoring.records import Alert, LabelBatch, Window
+from boucle.monitoring.records import Alert, LabelBatch, Window, begin_of
 from boucle.monitoring.spans import Span, labels_from
 from boucle.monitoring.windows import frames_to_table
 
@@ -143,13 +143,13 @@ def newest_profiles(store: Store, project_id: str, stream: str, before: Span, mo
 def window_profiles(store: Store, project_id: str, stream: str) -> list[tuple[datetime, Digest]]:
     """When each window that is not quarantined begins, oldest first, and its profile; of windows by count the day."""
     digests = _digests(store, "profile_digest", project_id, stream, None, None, False)
-    return [(_begins(key), digest) for key, digest in digests.items()]
+    return [(begin_of(key), digest) for key, digest in digests.items()]
 
 
 def volumes(store: Store, project_id: str, stream: str, first: date) -> list[tuple[datetime, int]]:
     """When each window from a day on begins, oldest first, and how many rows it has."""
     found = store.read(lambda connection: tables.find_volumes(connection, project_id, stream, first))
-    return [(_begins(key), rows) for key, rows in found]
+    return [(begin_of(key), rows) for key, rows in found]
 
 
 class Numbers(NamedTuple):
@@ -165,7 +165,7 @@ class Numbers(NamedTuple):
 def series(store: Store, project_id: str, stream: str) -> list[Numbers]:
     """The numbers of each window that is not quarantined, oldest first."""
     found = store.read(lambda connection: tables.find_series(connection, project_id, stream))
-    return [Numbers(_begins(key), values, versions) for key, values, versions in found]
+    return [Numbers(begin_of(key), values, versions) for key, values, versions in found]
 
 
 def window_profile(store: Store, project_id: str, stream: str, key: str) -> Profile | None:
@@ -179,11 +179,6 @@ def kept_profile(store: Store, digest: Digest) -> Profile:
     return msgspec.json.decode(store.blobs.get(digest), type=Profile)
 
 
-def _begins(key: str) -> datetime:
-    at = datetime.fromisoformat(key.partition("#")[0])
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def kept_window(store: Store, project_id: str, stream: str, key: str) -> tuple[Window, pl.DataFrame] | None:
     """A window by its key, with its predictions."""
     found = store.read(lambda connection: tables.find_window(connection, project_id, stream, key))
@@ -193,6 +188,13 @@ def kept_window(store: Store, project_id: str, stream: str, key: str) -> tuple[W
 def newest_requests(store: Store, project_id: str, stream: str, most: int) -> set[str]:
     """The requests of the newest windows."""
     digests = store.read(lambda connection: tables.newest_predictions(connection, project_id, stream, most))
+    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests)
+    return {request for table in tables_of for request in table["request_id"]}
+
+
+def requests_of(store: Store, project_id: str, stream: str, span: Span) -> set[str]:
+    """The requests of all windows that have a part of a span, of whatever length they are."""
+    digests = store.read(lambda connection: tables.find_overlapping(connection, project_id, stream, span))
     tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests)
     return {request for table in tables_of for request in table["request_id"]}
 

@@ -10,7 +10,7 @@ A row is named by its request's id and its place in the request; a request that 
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,10 @@ MOST_EMPTY: Final = 31
 """So many windows without rows are made in a row; a longer silence is a gap."""
 MOST_LATE: Final = 400
 """Rows that come so many windows late are not taken."""
+_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN: Final = 8
+_TABLES: Final = 64
+"""So many tables of a window become one: a table of one row takes 9 kB more than its row."""
 BEFORE: Final = 3
 """Windows by count before the open one in which a request that is sent again is looked for."""
 
@@ -48,6 +51,8 @@ class _Pane:
     def __init__(self, span: Span | None) -> None:
         self.span = span
         self.tables: list[pl.DataFrame] = []
+        self._joined = 0
+        """So many of them are made of others."""
         self.rows = 0
         self.requests: set[str] = set()
         self.first: dict[int, int] = {}
@@ -66,6 +71,9 @@ class _Pane:
         if table.height:
             self.tables.append(table)
             self.rows += table.height
+        if len(self.tables) - self._joined >= _TABLES:
+            self.tables[self._joined :] = [pl.concat(self.tables[self._joined :], how="diagonal_relaxed", rechunk=True)]
+            self._joined += 1
 
     def table(self) -> pl.DataFrame:
         return together(self.tables)
@@ -81,14 +89,14 @@ class Intake:
         cursor: Cursor,
         *,
         is_foreign: Callable[[str], bool],
-        kept_requests: Callable[[str], set[str]],
+        kept_requests: Callable[[Span | None], set[str]],
         kept_between: Callable[[date, date], set[str]],
         clock: Clock,
         hiccup: timedelta = timedelta(),
     ) -> None:
-        """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of the
-        closed window of a key, or of the newest few windows for an empty key; `kept_between` those of all windows that
-        have a part of these days. A silence shorter than `hiccup` says
+        """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of all
+        windows that have a part of a span, or of the newest few windows for None; `kept_between` those of all windows
+        that have a part of these days. A silence shorter than `hiccup` says
         nothing: a process waited for its turn."""
         self.cursor = cursor
         self._plan = plan
@@ -173,11 +181,10 @@ class Intake:
 
     def _take(self, piece: Piece) -> int:
         """Rows of requests that all differ, with the place of each."""
-        table = piece.rows.with_columns(  # who asks today what is of tomorrow has a wrong clock
-            event_time=pl.when(pl.col("event_time") > pl.col("served_at") + AHEAD)
-            .then(pl.col("served_at"))
-            .otherwise(pl.col("event_time"))
-        )
+        at, served_at = pl.col("event_time"), pl.col("served_at")
+        # Who asks today what is of tomorrow has a wrong clock, and a time of zero is none.
+        is_wrong = (at > served_at + AHEAD) | (at <= _ZERO)
+        table = piece.rows.with_columns(event_time=pl.when(is_wrong).then(served_at).otherwise(at))
         newest = table["event_time"].max()
         if isinstance(newest, datetime):
             self._newest = newest if self._newest is None else max(newest, self._newest)
@@ -192,22 +199,32 @@ class Intake:
         return table.height
 
     def _put(self, begins: datetime, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> None:
-        through = self.cursor.closed_through
-        if through is None or begins >= through:
-            self._open.setdefault(begins, _Pane(self._plan.span_of(begins))).add(table, places)
+        through, span = self.cursor.closed_through, self._plan.span_of(begins)
+        if through is None or span.ends_at > through:
+            if through is not None and begins < through:  # windows were shorter, and those of its first part are kept
+                table = self._not_kept(span, table, pl.col("event_time") < through)
+            if table.height:
+                self._open.setdefault(begins, _Pane(span)).add(table, places)
             return
         if (through - begins) // self._plan.every > MOST_LATE:
             self.too_late += table.height
             return
-        known = self._requests_of(self._plan.span_of(begins).key)
-        again = [one for one in table["request_id"].unique() if one in known]
-        new = table.filter(~pl.col("request_id").is_in(again)) if again else table
+        new = self._not_kept(span, table, pl.lit(value=True))
         if new.height:
-            self._late.setdefault(begins, _Pane(self._plan.span_of(begins))).add(new, places)
+            self._late.setdefault(begins, _Pane(span)).add(new, places)
+
+    def _not_kept(self, span: Span, table: pl.DataFrame, of: pl.Expr) -> pl.DataFrame:
+        """Of some rows, those of requests that no window has; all others as well."""
+        asked = table.filter(of)["request_id"].unique()
+        if asked.is_empty():
+            return table
+        known = self._requests_of(span)
+        again = [one for one in asked if one in known]
+        return table.filter(~(of & pl.col("request_id").is_in(again))) if again else table
 
     def _take_counted(self, table: pl.DataFrame, places: dict[str, tuple[int, int]], *, is_again: bool) -> int:
         """Whole requests, in the order in which they were read, until the open window is full."""
-        known = self._requests_of("")
+        known = self._requests_of(None)
         first, last = table["event_time"].min(), table["event_time"].max()
         if is_again and isinstance(first, datetime) and isinstance(last, datetime):
             # What was read of the segment is in any number of windows, but in such as have its times.
@@ -242,16 +259,17 @@ class Intake:
         now = min(self._clock.now(), max(self._read_at, self._newest) + quiet)
         if first is not None and first - begins > MOST_EMPTY * plan.every:
             begins = first
-        span = plan.span_of(begins)
+        span = plan.span_of(begins)  # it may begin before: windows were shorter
         mark = min(self._newest, now) - plan.lateness
         if quiet >= self._silence:
-            mark = max(mark, now - plan.lateness - (timedelta(0) if begins in self._open else plan.every))
+            mark = max(mark, now - plan.lateness - (timedelta(0) if span.begins_at in self._open else plan.every))
         silent = first is None and begins - self._newest > MOST_EMPTY * plan.every
         return None if span.ends_at > mark or silent else span
 
-    def _requests_of(self, key: str) -> set[str]:
+    def _requests_of(self, span: Span | None) -> set[str]:
+        key = "" if span is None else span.key
         if key not in self._known:
-            self._known[key] = self._kept_requests(key)
+            self._known[key] = self._kept_requests(span)
             while len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)

@@ -1,6 +1,6 @@
 """The nouns of monitoring."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -178,7 +178,17 @@ def window_key(day: date, begins_at: datetime | None, number: int | None) -> str
     """The name of a window within its stream: by count, of a day, or of another span of time."""
     if number is not None:
         return f"{day}#{number:08d}"
-    return str(day) if begins_at is None else f"{begins_at:%Y-%m-%dT%H:%M:%SZ}"
+    return str(day) if begins_at is None else f"{begins_at.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+
+
+def begin_of(key: str) -> datetime:
+    """When the window of a key begins; of one by count, its day.
+
+    >>> begin_of("2013-07-15T06:00:00Z").isoformat(), begin_of("2013-07-15#00000003").isoformat()
+    ('2013-07-15T06:00:00+00:00', '2013-07-15T00:00:00+00:00')
+    """
+    at = datetime.fromisoformat(key.partition("#")[0])
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class Alert(Struct, frozen=True, kw_only=True):

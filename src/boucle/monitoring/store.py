@@ -29,7 +29,8 @@ from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import Conflict
 from boucle.monitoring.cursor import Cursor
-from boucle.monitoring.records import Alert, LabelBatch, Window
+from boucle.monitoring.records import Alert, LabelBatch, Window, begin_of
+from boucle.monitoring.spans import Span
 
 monitoring_windows = Table(
     "monitoring_windows",
@@ -192,6 +193,20 @@ def find_profile(connection: Connection, project_id: str, stream: str, key: str)
     query = select(table.c.profile_digest).where(*_of(table, project_id, stream), table.c.day == key)
     row = connection.execute(query).first()
     return None if row is None else Digest(row.profile_digest)
+
+
+def find_overlapping(connection: Connection, project_id: str, stream: str, span: Span) -> list[Digest]:
+    """The predictions of all windows that have a part of a span."""
+    table, last = monitoring_windows, span.ends_at - timedelta(microseconds=1)
+    query = select(table.c.day, table.c.until, table.c.predictions_digest)
+    chosen = query.where(*_chosen(project_id, stream, span.day, last.date(), True)).order_by(table.c.day)
+    found = []
+    for row in connection.execute(chosen):
+        begins = begin_of(row.day)
+        ends = begins + timedelta(days=1) if row.until is None else datetime.fromisoformat(row.until)
+        if begins < span.ends_at and ends > span.begins_at:
+            found.append(Digest(row.predictions_digest))
+    return found
 
 
 def newest_predictions(connection: Connection, project_id: str, stream: str, most: int) -> list[Digest]:
