@@ -182,13 +182,14 @@ def no_storm(lived: Lived, policy: LoopSection, minutes: float) -> None:
     again on its day."""
     trained = [one for one in lived.taken if isinstance(one.decision.action, Retrain)]
     days = [(one.decision.day, getattr(one.decision.action, "request", None)) for one in trained]
-    came, failures = FIRST, list[date]()
+    came, failures, tried = FIRST, list[date](), set[str | None]()
     for one, (day, request) in zip(trained, days, strict=True):
         assert request is not None or (day - came).days >= policy.retrain.cooldown_days
         longest = min(2 ** max(len(failures) - 1, 0), policy.retrain.cooldown_days)
-        anew = request is not None and request != one.before.failed_request
+        anew = request is not None and request not in tried
         assert not failures or anew or (day - failures[-1]).days >= longest
         failures = [*failures, day] if one.decision.failed else []
+        tried = {*tried, request} if one.decision.failed else set()
         came = came if one.decision.failed else day
     for day, _ in days:
         week = [one for one, _ in days if 0 <= (day - one).days < WEEK]

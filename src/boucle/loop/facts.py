@@ -57,7 +57,7 @@ def gather(stage: Stage, window: Window, performance: Performance | None) -> Fac
         burning=burning_of(stage),
         failures=standing.failures,
         failed_on=standing.failed_on,
-        failed_request=standing.failed_request,
+        failed_requests=standing.failed_requests,
         changed_on=stage.changed_on(day) if asked.since_change else None,
     )
 

@@ -156,7 +156,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     failed_on: date | None = None
     """... the day of the newest ..."""
     failed_request: str | None = None
-    """... and the request that was to be met by it."""
+    """... the request that was to be met by it, where facts were kept before there were more of them, ..."""
+    failed_requests: list[str] = field(default_factory=list)
+    """... and the requests that were to be met by these."""
     changed_on: date | None = None
     """The day of the newest change that lasted, where a policy asks and there was one."""
 

@@ -189,10 +189,10 @@ def _facts(
         trained_minutes=world.minutes * len(recent),
         estimates=[] if asked.estimate is None else _estimates(world, now, day, asked.estimate_windows),
         objective=world.objective,
-        asked=_asked(world, taken, day),
+        asked=_asked(world, taken, now, day),
         failures=now.failures,
         failed_on=now.failed_on,
-        failed_request=now.failed_request,
+        failed_requests=now.failed_requests,
         service=_service(world, now, day),
     )
 
@@ -210,13 +210,16 @@ def _estimates(world: Happening, now: Standing, day: int, count: int) -> list[fl
     return [value for value, _ in zip((one for one in trusted if one is not None), range(count), strict=False)][::-1]
 
 
-def _asked(world: Happening, taken: list[Taken], day: int) -> Asked | None:
-    begun = (one.decision for one in taken if not one.decision.failed)
-    met = sum(isinstance(one.action, Retrain) and one.action.request is not None for one in begun)
-    if world.asked(day) <= met:
+def _asked(world: Happening, taken: list[Taken], now: Standing, day: int) -> Asked | None:
+    """The oldest wish that is not met, after all others those whose trainings failed."""
+    begun = (one.decision.action for one in taken if not one.decision.failed)
+    met = {one.request for one in begun if isinstance(one, Retrain)}
+    wishes = (f"simulated/asked/{n}" for n in range(world.asked(day)))
+    left = [wish for wish in wishes if wish not in met]
+    if not left:
         return None
     at = datetime.combine(world.first + timedelta(days=day), time(), UTC)
-    return Asked(id=f"simulated/asked/{met}", by="a person", at=at, why="simulated")
+    return Asked(id=min(left, key=lambda wish: wish in now.failed_requests), by="a person", at=at, why="simulated")
 
 
 def _challenger(world: Happening, policy: LoopSection, now: Standing, number: int, day: int) -> ChallengerFacts:

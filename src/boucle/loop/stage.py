@@ -174,11 +174,11 @@ class Stage:
         return self.store.read(lambda conn: tables.list_jobs(conn, self.name, self.held.stream, unfinished=True))
 
     def asked(self) -> Asked | None:
-        """The oldest training that a person asks for and that was not begun, after all others one that failed; people
+        """The oldest training that a person asks for and that was not begun, after all others those that failed; people
         ask the live loop alone."""
         if not self.is_live:
             return None
-        failed = self.standing().failed_request
+        failed = self.standing().failed_requests
         return self.store.read(lambda conn: tables.oldest_asked(conn, self.name, self.held.stream, after=failed))
 
     def changed_on(self, day: date) -> date | None:

@@ -41,8 +41,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Trainings in a row that failed, ..."""
     failed_on: date | None = None
     """... the day of the newest ..."""
-    failed_request: str | None = None
-    """... and the request that it was to meet."""
+    failed_requests: list[str] = []
+    """... and the requests that they were to meet."""
     ended: int | None = None
     """Until the next training, the version whose rollout is over: the endpoint has it no more as canary or shadow."""
 
@@ -71,11 +71,17 @@ def after(before: Standing, decision: Decision) -> Standing:
     match decision.action:
         case Retrain(request=request) if decision.failed:
             now = replace(before, challenger=None, rolling=None, ended=None)
-            return replace(now, failures=before.failures + 1, failed_on=decision.day, failed_request=request)
+            failed = [*before.failed_requests, *([] if request is None else [request])]
+            return replace(
+                now,
+                failures=before.failures + 1,
+                failed_on=decision.day,
+                failed_requests=list(dict.fromkeys(failed)),
+            )
         case Retrain(trigger=trigger):
             trained_on = before.last_trained_on if trigger == "drill" else decision.day
             now = replace(before, challenger=decision.version, last_trained_on=trained_on, rolling=None, ended=None)
-            return replace(now, waits_since=decision.day, failures=0, failed_on=None, failed_request=None)
+            return replace(now, waits_since=decision.day, failures=0, failed_on=None, failed_requests=[])
         case Promote(number=number, burned=burned):
             # A person may have put another one in charge than the decisions say.
             was = before.champion if decision.facts is None else decision.facts.champion.number

@@ -1,5 +1,6 @@
 """The loop's own tables: streams with their fencing epoch, and decisions."""
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any, Final
 
@@ -205,12 +206,12 @@ def ask(conn: Connection, project_id: str, job: Job) -> None:
     _put_job(conn, project_id, job)
 
 
-def oldest_asked(conn: Connection, project_id: str, stream: str, *, after: str | None = None) -> Asked | None:
-    """What a person asked for first, of all that was not begun; the one of an id after all others."""
+def oldest_asked(conn: Connection, project_id: str, stream: str, *, after: Collection[str] = ()) -> Asked | None:
+    """What a person asked for first, of all that was not begun; those of some ids after all others."""
     query = select(jobs.c.body).where(jobs.c.project_id == project_id, jobs.c.stream == stream, jobs.c.state == "asked")
     found = [msgspec.json.decode(row.body, type=Job) for row in conn.execute(query)]
     asked = (one.asked for one in found if one.asked)
-    return min(asked, key=lambda one: (one.id == after, one.at, one.id), default=None)
+    return min(asked, key=lambda one: (one.id in after, one.at, one.id), default=None)
 
 
 def take_asked(conn: Connection, project_id: str, job_id: str) -> None:

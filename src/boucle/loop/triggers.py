@@ -57,7 +57,8 @@ def _failed(facts: Facts, asked: RetrainPolicy, wanted: Condition, due: str) -> 
         return not_asked(name, is_so("the last training failed", False))
     wait = min(2 ** min(facts.failures - 1, _MOST_DOUBLINGS), max(1, asked.cooldown_days))
     since, until = (facts.today - failed_on).days, failed_on + timedelta(days=wait)
-    same = is_so("no other wish of a person came since", facts.asked is None or facts.asked.id == facts.failed_request)
+    tried = [facts.failed_request, *facts.failed_requests]
+    same = is_so("no other wish of a person came since", facts.asked is None or facts.asked.id in tried)
     early = below("days since a training failed", "failed_on", since, wait)
     times = "the last training" if facts.failures == 1 else f"the last {facts.failures} trainings"
     hold = Hold(reason=f"{times} failed, the newest on {failed_on}; tried again on {until}; due: {due}")
