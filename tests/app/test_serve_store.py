@@ -94,6 +94,13 @@ def test_who_takes_charge_in_the_registry_answers_without_a_restart(serving_home
         with Store.open(serving_home.path) as store:
             set_alias(store, project_id="flights", model="flights", alias="champion", number=2, actor="person:ada")
         wait_until(lambda: ask(url) == (200, "2"))
+        (serving_home.path / "audit-head.json").unlink()  # nothing writes it anew: that it is lost is evidence
+        for number in (1, 2):
+            with Store.open(serving_home.path) as store:
+                set_alias(
+                    store, project_id="flights", model="flights", alias="champion", number=number, actor="person:ada"
+                )
+            wait_until(lambda number=number: ask(url) == (200, str(number)))
 
 
 def test_users_need_their_tokens_and_what_is_revoked_is_refused_at_once(serving_home: Home, free_port: int) -> None:

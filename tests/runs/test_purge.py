@@ -67,7 +67,7 @@ def collect(store: Store, clock: FixedClock, *, delete: bool = True, spared: set
     store.blobs.close()
     before = to_ms(clock.now() - timedelta(days=30))
     going = purge.purge_deleted(before_ms=before, spared=spared or set(), actor="person:ada")
-    return gc.collect(store, [], purge=going, grace_s=0, delete=delete, progress=Silent())
+    return gc.collect(store, [], purges=[going], grace_s=0, delete=delete, progress=Silent())
 
 
 def counts(store: Store) -> dict[str, int]:

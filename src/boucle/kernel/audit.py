@@ -70,7 +70,7 @@ def append(
 ) -> AuditRecord:
     """Add a record to the chain, in the unit of work that does what it tells of."""
     entry = chained(
-        _head(connection),
+        newest(connection),
         project_id=project_id,
         at=at,
         actor=actor,
@@ -123,7 +123,7 @@ def page(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRecord
 
 def is_empty(connection: Connection) -> bool:
     """Whether nothing was ever written to the log."""
-    return _head(connection).sequence == 0
+    return newest(connection).sequence == 0
 
 
 def verify(store: "Store") -> AuditReport:
@@ -160,7 +160,7 @@ class HeadFile:
 
     def follow(self, connection: Connection) -> None:
         """Move the head to the last record; called after each commit, under the writers' lock."""
-        head = _head(connection)
+        head = newest(connection)
         if head == self._last:
             return
         kept = self.read()
@@ -174,7 +174,7 @@ class HeadFile:
 
     def anchor(self, connection: Connection) -> AuditHead:
         """Make the file again for a log that has lost it. Only for a repair that the log itself tells of."""
-        head = _head(connection)
+        head = newest(connection)
         write_atomic(self.path, canonical_json(head))
         self._last = head
         return head
@@ -191,7 +191,8 @@ _NEWEST: Final = "SELECT sequence, hash FROM audit_log ORDER BY sequence DESC LI
 """For the driver: it is asked after each commit, and SQLAlchemy spends 15 times what SQLite does."""
 
 
-def _head(connection: Connection) -> AuditHead:
+def newest(connection: Connection) -> AuditHead:
+    """Place and hash of the last record, as the log itself has it."""
     row = raw_of(connection).execute(_NEWEST).fetchone()
     return AuditHead(*row) if row is not None else AuditHead(0, GENESIS)
 

@@ -38,7 +38,7 @@ from boucle.monitoring.known_labels import KnownLabels
 from boucle.monitoring.labelled_days import newest_labelled_day
 from boucle.monitoring.labels import Labels, joined
 from boucle.monitoring.performance import by_slice, classes_in, newest_days, performance, with_interval
-from boucle.monitoring.retention import expire
+from boucle.monitoring.retention import expire, expiring
 from boucle.monitoring.spans import labels_from
 from boucle.monitoring.store import put_alerts, put_cursor
 from boucle.monitoring.windows import (
@@ -79,6 +79,7 @@ __all__ = [
     "drifted_columns",
     "estimate",
     "expire",
+    "expiring",
     "first_day",
     "frames_to_table",
     "inputs",

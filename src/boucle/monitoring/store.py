@@ -15,11 +15,10 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    delete,
+    and_,
     func,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -305,14 +304,13 @@ def newest_days(connection: Connection, project_id: str) -> dict[str, date]:
     return newest
 
 
-def remove_before(connection: Connection, project_id: str, stream: str, day: date) -> dict[str, int]:
-    """Take away a stream's windows of earlier days, and the labels that arrived earlier; how many rows by table."""
-    counts = {}
-    still = or_(monitoring_windows.c.until.is_(None), monitoring_windows.c.until <= _midnight(day))
-    for table, column, over in ((monitoring_windows, "day", still), (monitoring_labels, "arrived_at", true())):
-        older = delete(table).where(*_of(table, project_id, stream), table.c[column] < day.isoformat(), over)
-        counts[table.name] = connection.execute(older).rowcount
-    return counts
+def older(project_id: str, stream: str, day: date) -> dict[Table, ColumnElement[bool]]:
+    """By table, which rows are a stream's windows of earlier days, and labels that arrived earlier."""
+    over = or_(monitoring_windows.c.until.is_(None), monitoring_windows.c.until <= _midnight(day))
+    return {
+        table: and_(*_of(table, project_id, stream), table.c[column] < day.isoformat(), *further)
+        for table, column, further in ((monitoring_windows, "day", [over]), (monitoring_labels, "arrived_at", []))
+    }
 
 
 def put_alerts(connection: Connection, project_id: str, stream: str, alerts: Iterable[Alert]) -> None:

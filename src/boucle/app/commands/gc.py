@@ -101,7 +101,7 @@ def collect(
     from boucle.kernel.care import gc as engine
     from boucle.loop.spent import spent
     from boucle.models.api import came_from
-    from boucle.monitoring.api import expire
+    from boucle.monitoring.api import expiring
     from boucle.pipeline import api as pipeline
     from boucle.runs.purge import purge_deleted
     from boucle.serving import api as serving
@@ -119,14 +119,14 @@ def collect(
                 store.home, lambda endpoint: is_own(store, endpoint, name), is_spent, grace_s, kept_since
             ),
         ],
-        expire=None
-        if keep_days is None
-        else lambda connection: expire(connection, name, keep_days=keep_days, now=now, actor=actor),
-        purge=purge_deleted(
-            before_ms=int((now - timedelta(days=deleted_days)).timestamp() * 1000),
-            spared=store.read(came_from),
-            actor=actor,
-        ),
+        purges=[
+            *([] if keep_days is None else [expiring(store, name, keep_days=keep_days, now=now, actor=actor)]),
+            purge_deleted(
+                before_ms=int((now - timedelta(days=deleted_days)).timestamp() * 1000),
+                spared=store.read(came_from),
+                actor=actor,
+            ),
+        ],
         grace_s=grace_s,
         delete=delete,
         progress=shown,

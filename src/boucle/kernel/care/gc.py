@@ -8,12 +8,9 @@ puts or uses at the same time stays, with any grace period and any clock.
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
-
-from sqlalchemy import Connection
 
 from boucle.kernel import presence
 from boucle.kernel.care.layout import DATABASE, temporaries
@@ -38,17 +35,16 @@ def collect(
     store: Store,
     finders: Sequence[Callable[[], Iterable[Candidate | None]]],
     *,
-    expire: Callable[[Connection], dict[str, int]] | None = None,
-    purge: Purge | None = None,
+    purges: Sequence[Purge] = (),
     grace_s: float,
     delete: bool,
     progress: Progress,
 ) -> GcReport:
     """Take away what may go; a dry run, without `delete`, only tells.
 
-    `finders` tell what may go beside blobs and temporary files. `expire` takes rows away that are kept too long and
-    tells how many, by table; `purge` is what goes for good of the rest. Damaged, with nothing changed, if what is
-    needed can't be known: what rows need is read to its last byte first.
+    `finders` tell what may go beside blobs and temporary files, `purges` which rows go for good, each of tables of its
+    own. Nobody who writes waits while the rows that stay are read. Damaged, with nothing changed, if what is needed
+    can't be known: what rows need is read to its last byte first.
     """
     home, blobs = store.home, store.blobs
     with care(home, shared=False, progress=progress), translate(home), progress.task("collect", total=3) as task:
@@ -57,15 +53,15 @@ def collect(
         kept = list(_blobs(blobs.root, grace_s))
         oldest = present_since(blobs.root)  # after the times of all candidates: who comes later changes them
         task.advance(note="what is needed")
-        expired, named, rows_need = _named(store, expire, purge)
+        going = {table: where for purge in purges for table, where in purge.where.items()}
+        expired, named, rows_need = store.read(lambda connection: _named(raw_of(connection), going))
         refuse_lost(home, rows_need)
         known: dict[Digest, set[Digest]] = {}
         reachable(blobs, named | named_in_files(home), known)  # refuses while nothing is changed
         task.advance(note="results, folders, logs")
-        if expire is not None and delete:
-            expired |= store.write(expire)
-        if purge is not None and delete:
-            purge.run(store, progress)
+        if purges and delete:
+            for purge in purges:
+                purge.run(store, progress)
             # What was restored meanwhile is needed after all.
             named |= store.read(lambda connection: named_in_database(raw_of(connection)))
         gone = [one for one in others if _take(blobs.root, one, oldest, delete=delete)]
@@ -85,33 +81,15 @@ def refuse_empty(home: Path) -> None:
         raise damaged(path, "it is missing or empty, though there are blobs; nothing was changed")
 
 
-def _named(
-    store: Store, expire: Callable[[Connection], dict[str, int]] | None, purge: Purge | None
-) -> tuple[dict[str, int], set[Digest], Needed]:
-    """How many rows would expire, and what the others name and need. Lets the rows expire and then undoes that."""
-    found: tuple[dict[str, int], set[Digest], Needed]
-
-    def look(connection: Connection) -> None:
-        nonlocal found
-        expired = expire(connection) if expire else {}
-        raw = raw_of(connection)
-        going = purge.where if purge else {}
-        counts = {table: _count(raw, table, where) for table, where in going.items()}
-        expired |= {table: count for table, count in counts.items() if count}
-        found = expired, named_in_database(raw, going), needed_by_rows(raw, going)
-        raise _Undo
-
-    with suppress(_Undo):
-        (store.read if expire is None else store.write)(look)
-    return found
+def _named(raw: sqlite3.Connection, going: Mapping[str, str]) -> tuple[dict[str, int], set[Digest], Needed]:
+    """How many rows are going, by table, and what the others name and need."""
+    counts = {table: _count(raw, table, where) for table, where in going.items()}
+    expired = {table: count for table, count in counts.items() if count}
+    return expired, named_in_database(raw, going), needed_by_rows(raw, going)
 
 
 def _count(raw: sqlite3.Connection, table: str, where: str) -> int:
     return int(raw.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0])
-
-
-class _Undo(Exception):  # noqa: N818 - it is no error
-    """Ends a unit of work that shall leave nothing."""
 
 
 def _temporary(path: Path) -> Candidate | None:

@@ -24,7 +24,7 @@ Kind = Literal[
 
 
 class Purge(Struct, frozen=True):
-    """Rows that go for good, in bounded units of work."""
+    """Rows that go for good, in units of work that are short."""
 
     where: dict[str, str]
     """The SQL condition, by table, of the rows that go; they need no blob any more."""

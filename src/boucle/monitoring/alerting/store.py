@@ -9,6 +9,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     delete,
     func,
     select,
@@ -187,14 +189,13 @@ def find_evidence(conn: Connection, project_id: str, number: int) -> list[KeptEv
     ]
 
 
-def remove_evidence_before(conn: Connection, project_id: str, stream: str, day: date) -> int:
-    """Take away what windows of earlier days of a stream showed, served rows among it; how much that was."""
+def older_evidence(project_id: str, stream: str, day: date) -> dict[Table, ColumnElement[bool]]:
+    """Which rows are what windows of earlier days of a stream showed, served rows among it."""
     of_stream = select(incidents.c.number).where(incidents.c.project_id == project_id, incidents.c.stream == stream)
     table = incident_evidence
-    older = delete(table).where(
-        table.c.project_id == project_id, table.c.incident.in_(of_stream), table.c.window < day.isoformat()
-    )
-    return conn.execute(older).rowcount
+    return {
+        table: and_(table.c.project_id == project_id, table.c.incident.in_(of_stream), table.c.window < day.isoformat())
+    }
 
 
 def put_silence(conn: Connection, project_id: str, silence: Silence) -> None:
