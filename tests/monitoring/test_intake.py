@@ -174,6 +174,52 @@ def test_a_clock_that_is_set_closes_nothing_and_keeps_nothing_open(tmp_path: Pat
     assert not any(one.is_amended for one in desk.closings)
 
 
+@pytest.mark.parametrize(("every", "ahead"), [("1d", 10), ("1h", 365), ("1m", 1), ("1d", 0.2)])
+def test_a_clock_that_is_ahead_for_a_while_when_rows_are_served_leaves_no_window_unjudged(
+    tmp_path: Path, every: str, ahead: float
+) -> None:
+    """As clock and rows jump together on a machine."""
+    clock = FixedClock(START + timedelta(hours=12))
+    desk = Desk(tmp_path, WindowPolicy(every=every, allowed_lateness="0s"), clock, hiccup=timedelta(seconds=5))
+    [log] = logs(tmp_path)
+    step = {"1d": 3600.0, "1h": 200.0, "1m": 10.0}[every]
+    jump = timedelta(days=ahead)
+
+    def serve(request: str) -> None:
+        log.append(frame(request, (clock.now() - START) / timedelta(hours=1)))
+        desk.look()
+
+    for number in range(100):
+        clock.advance(step)
+        serve(f"r{number}")
+        if number == 20:
+            closed = len(desk.closings)
+            clock.set(clock.now() + jump)
+            serve("ahead")
+            clock.advance(4)
+            serve("ahead still")
+            assert len(desk.closings) == closed
+            clock.set(clock.now() - jump)
+    assert desk.intake.too_late == 0
+    assert not any(one.is_amended for one in desk.closings)
+    judged = [row for one in desk.closings for row in one.rows["request_id"] if row.startswith("r")]
+    assert judged == [f"r{number}" for number in range(len(judged))]
+    assert len(judged) > 70
+
+
+def test_a_clock_that_is_set_right_closes_windows_once_it_stayed_so(tmp_path: Path) -> None:
+    """A machine without a battery begins in the past."""
+    clock = FixedClock(START - timedelta(days=9000))
+    desk = Desk(tmp_path, WindowPolicy(every="1h"), clock, hiccup=timedelta(seconds=5))
+    [log] = logs(tmp_path)
+    clock.set(START)
+    log.append(frame("a", 0, served=0))
+    desk.look()
+    clock.advance(3 * 60 * 60)
+    desk.look()
+    assert [len(one.rows) for one in desk.closings if len(one.rows)] == [1]
+
+
 def test_a_process_that_waits_for_its_turn_is_no_silence(tmp_path: Path) -> None:
     """In a compressed time a second may be hours."""
     clock = FixedClock(START + timedelta(hours=5))
@@ -319,6 +365,28 @@ def test_late_rows_are_put_into_their_window_and_a_request_again_is_not(tmp_path
     assert desk.rows()["2024-01-01T00:00:00Z"] == [("a", 0), ("late", 0)]
     amended = [one for one in desk.closings if one.is_amended]
     assert [one.span.late_rows for one in amended] == [1]
+
+
+def test_late_rows_that_come_one_by_one_write_their_window_a_few_times(tmp_path: Path) -> None:
+    clock = FixedClock(START)
+    desk = Desk(tmp_path, WindowPolicy(), clock, hiccup=timedelta(seconds=5))
+    [log] = logs(tmp_path)
+    log.append(frame("a", 1))
+    log.append(frame("today", 30))
+    clock.advance(31 * 3600)
+    desk.look()
+    for number in range(200):
+        log.append(frame(f"late{number}", 5, served=31))
+        desk.look()
+        if number == 0:
+            assert ("late0", 0) in desk.rows()["2024-01-01"]
+        if number == 100:
+            desk.begin()  # what was not written yet is read again
+        clock.advance(60)
+    assert len([one for one in desk.closings if one.is_amended]) < 15
+    clock.advance(3600)
+    desk.look()
+    assert len(desk.windows["2024-01-01"]) == 201
 
 
 def test_rows_far_too_late_are_counted_and_left(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from boucle.kernel.clock import Clock
 from boucle.monitoring.cursor import Cursor
 from boucle.monitoring.log_tail import LogTail, Piece
+from boucle.monitoring.present import Present
 from boucle.monitoring.spans import AHEAD, Plan, Span
 from boucle.monitoring.windows import rows_of
 
@@ -30,6 +31,8 @@ MOST_LATE: Final = 400
 """Rows that come so many windows late are not taken."""
 _ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN: Final = 8
+_MINUTE, _SHORTLY, _HOUR = 12, 120, 720
+"""So many hiccups: a minute of the machine's time, ten, and an hour."""
 _TABLES: Final = 64
 """So many tables of a window become one: a table of one row takes 9 kB more than its row."""
 BEFORE: Final = 3
@@ -109,20 +112,28 @@ class Intake:
         self._newest = cursor.newest
         self._silence = max(plan.lateness, plan.every / 24, hiccup)
         """After which the clock may close a window."""
-        self._read_at, self._read_passed = clock.now(), clock.passed()
+        self._present = Present(clock, max(self._silence, _SHORTLY * hiccup), hiccup)
+        self._ahead: datetime | None = None
+        """Event time of the newest row, where that is still to come."""
+        self._read_at, self._read_passed = self._present.now(), clock.passed()
         self._quiet = timedelta()
         """How long nothing had come when it was last looked; what this process does in between is no silence."""
+        self._hiccup = hiccup
+        self._amended: dict[datetime, tuple[timedelta, timedelta]] = {}
+        """Of closed windows that rows came for: when more may be put into one, as time passes, and how long that is."""
         self._known: OrderedDict[str, set[str]] = OrderedDict()
         self.too_late = cursor.too_late
         """Rows that were not taken."""
 
     def read(self) -> int:
         """Take in what was logged since; the number of rows."""
+        if self._ahead is not None:
+            self._come(self._ahead)
         taken, began = 0, self._clock.passed()
         for piece in self._tail.read(self._wanted):
             taken += self._take(piece)
         if taken:
-            self._read_at, self._read_passed = self._clock.now(), self._clock.passed()
+            self._read_at, self._read_passed = self._present.now(), self._clock.passed()
         self._quiet = max(timedelta(), began - self._read_passed)
         return taken
 
@@ -131,7 +142,10 @@ class Intake:
         if self._plan.rows:
             pane = self._counted[0] if self._counted else None
             return self._by_count(pane) if pane and pane.rows >= self._plan.rows else None
+        passed = self._clock.passed()
         for begins, late in sorted(self._late.items()):
+            if begins in self._amended and passed < self._amended[begins][0]:
+                continue
             span = replace(self._plan.span_of(begins), late_rows=late.rows)
             return Closing(span=span, rows=late.table(), is_amended=True)
         span_or_none = self._next_span()
@@ -164,9 +178,19 @@ class Intake:
             self._remember("", self._counted.pop(0).requests)
         elif closing.is_amended:
             self._remember(closing.span.key, self._late.pop(begins).requests)
+            self._wait_with(begins)
         elif begins in self._open:
             self._remember(closing.span.key, self._open.pop(begins).requests)
         self.cursor = cursor
+
+    def _wait_with(self, begins: datetime) -> None:
+        """What comes for a closed window from now on is collected for a minute, then for twice as long each time, an
+        hour at most: a whole window is written for it."""
+        passed = self._clock.passed()
+        _, before = self._amended.get(begins, (passed, timedelta()))
+        wait = min(max(_MINUTE * self._hiccup, 2 * before), _HOUR * self._hiccup)
+        self._amended[begins] = passed + wait, wait
+        self._amended = {one: due for one, due in self._amended.items() if passed < due[0] + due[1]}
 
     def _panes(self) -> list[_Pane]:
         return [*self._open.values(), *self._late.values(), *self._counted]
@@ -187,7 +211,7 @@ class Intake:
         table = piece.rows.with_columns(event_time=pl.when(is_wrong).then(served_at).otherwise(at))
         newest = table["event_time"].max()
         if isinstance(newest, datetime):
-            self._newest = newest if self._newest is None else max(newest, self._newest)
+            self._come(newest)
         if self._plan.rows:
             return self._take_counted(table, piece.places, is_again=piece.is_again)
         every = self._plan.every // timedelta(microseconds=1)
@@ -250,13 +274,14 @@ class Intake:
         """The oldest window that is not closed, once the newest row is later than its end by what rows may be late, or
         once nothing came for as long and the clock is as late; by it one without rows waits a window longer, as who
         asks once a day for the day before sends all its rows after its end. How long nothing came is measured by no
-        clock that can be set, and how late it is now by when the newest row came or was of, whichever is later."""
+        clock that can be set, and how late it is now by when the newest row came or was of, whichever is later, and by
+        no clock that is ahead, see `Present`."""
         first = min(self._open, default=None)
         begins = self.cursor.closed_through or first
         if begins is None or self._newest is None:
             return None
         plan, quiet = self._plan, self._quiet
-        now = min(self._clock.now(), max(self._read_at, self._newest) + quiet)
+        now = min(self._present.now(), max(self._read_at, self._newest) + quiet)
         if first is not None and first - begins > MOST_EMPTY * plan.every:
             begins = first
         span = plan.span_of(begins)  # it may begin before: windows were shorter
@@ -265,6 +290,14 @@ class Intake:
             mark = max(mark, now - plan.lateness - (timedelta(0) if span.begins_at in self._open else plan.every))
         silent = first is None and begins - self._newest > MOST_EMPTY * plan.every
         return None if span.ends_at > mark or silent else span
+
+    def _come(self, newest: datetime) -> None:
+        """A row of then came: what is still to come, by a clock that was ahead, is no watermark before."""
+        if newest <= self._present.now():
+            self._newest = newest if self._newest is None else max(newest, self._newest)
+            self._ahead = None if self._ahead == newest else self._ahead
+        else:
+            self._ahead = newest if self._ahead is None else max(newest, self._ahead)
 
     def _requests_of(self, span: Span | None) -> set[str]:
         key = "" if span is None else span.key
