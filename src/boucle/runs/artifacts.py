@@ -36,8 +36,12 @@ class Listed(Struct, frozen=True):
     size: int
 
 
-def check_owner(conn: Connection, project_id: str, place: Place, *, writing: bool = False) -> None:
-    """Raise NotFound unless the run or logged model is there; InvalidInput to write to a deleted one."""
+def check_owner(
+    conn: Connection, project_id: str, place: Place, *, writing: bool = False, to_deleted: bool = False
+) -> None:
+    """Raise NotFound unless the run or logged model is there; InvalidInput to write to a deleted one, unless
+    `to_deleted`.
+    """
     table = runs if place.kind == "run" else logged_models
     what = "run" if place.kind == "run" else "logged model"
     row = conn.execute(
@@ -47,18 +51,18 @@ def check_owner(conn: Connection, project_id: str, place: Place, *, writing: boo
     ).first()
     if row is None or row.experiment_id != place.number:
         raise NotFound(f"there is no {what} {place.owner!r} in experiment {place.number} of project {project_id!r}")
-    if writing and row.lifecycle != "active":
+    if writing and row.lifecycle not in ("active", "deleted" if to_deleted else "active"):
         raise InvalidInput(
             f"{what} {place.owner!r} is {row.lifecycle}; artifacts of active ones can be changed",
             hint="restore it first",
         )
 
 
-def check_free(conn: Connection, project_id: str, place: Place) -> None:
+def check_free(conn: Connection, project_id: str, place: Place, *, to_deleted: bool = False) -> None:
     """Raise unless the name may stand for a file: the owner takes files, and no folder is a file or file a folder."""
     if not place.path:
         raise InvalidInput("an artifact needs a name below `artifacts/`")
-    check_owner(conn, project_id, place, writing=True)
+    check_owner(conn, project_id, place, writing=True, to_deleted=to_deleted)
     names = parents(place.path)
     of_owner = (artifacts.c.project_id == project_id) & (artifacts.c.owner == place.owner)
     if names:
@@ -69,9 +73,18 @@ def check_free(conn: Connection, project_id: str, place: Place) -> None:
         raise InvalidInput(f"{place.path!r} is a folder already and cannot be a file, too")
 
 
-def put(conn: Connection, project_id: str, place: Place, digest: Digest, size: int, now_ms: int) -> None:
+def put(
+    conn: Connection,
+    project_id: str,
+    place: Place,
+    digest: Digest,
+    size: int,
+    now_ms: int,
+    *,
+    to_deleted: bool = False,
+) -> None:
     """Let a name stand for a kept blob, whatever it stood for before."""
-    check_free(conn, project_id, place)
+    check_free(conn, project_id, place, to_deleted=to_deleted)
     row = {"digest": digest, "size": size, "updated_ms": now_ms}
     key = {"project_id": project_id, "owner": place.owner, "path": place.path}
     statement = insert(artifacts).values(**key, **row)

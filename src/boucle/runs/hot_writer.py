@@ -53,7 +53,9 @@ class HotWriter:
     of work on this one. `hot_sqlite.stamp` tells, and `forget` is for the owner of a transaction that was undone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_deleted: bool = False) -> None:
+        self._to_deleted = to_deleted
+        """Whether runs that can still be restored are written to as well."""
         self._raw: sqlite3.Connection | None = None
         self._stamp = (-1, -1)
         self._runs: dict[str, _Run] = {}
@@ -127,7 +129,7 @@ class HotWriter:
                 self._remembered += 1
         if run is None or run.project != batch.project_id:
             raise no_run(batch.run_id)
-        if run.lifecycle != "active":
+        if run.lifecycle != "active" and not (self._to_deleted and run.lifecycle == "deleted"):
             raise not_active(batch.run_id, run.lifecycle)
         return run
 

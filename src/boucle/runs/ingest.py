@@ -1,11 +1,13 @@
 """Taking the frames of spools into the tables of runs: exactly once, in order, whatever is sent again.
 
+A deleted run takes what is logged to it as before, as it can be restored; one that is being purged takes nothing.
 A batch and the position it reaches are written in one unit of work. Frames before the known position are passed over;
 so a client that never heard the answer, or two that replay the same spool, change nothing.
 """
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -20,7 +22,7 @@ from boucle.kernel.store import Store
 from boucle.runs import artifacts, limits
 from boucle.runs import store as of_runs
 from boucle.runs.artifact_paths import checked
-from boucle.runs.batch import Batch, Point, point
+from boucle.runs.batch import NAME_TAG, Batch, Point, point
 from boucle.runs.hot_writer import HotWriter
 from boucle.runs.records import Run
 from boucle.runs.spool.frames import scan
@@ -72,14 +74,14 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
         if end <= known:
             return Taken(position=known)
         run_id = "" if row is None else row.run_id
-        batch = _Batch(conn, project_id, run_id, principal)
+        batch = _Batch(conn, project_id, run_id, principal, from_ms(now_ms))
         batch.take([one for behind, one in records if behind > known])
         values = {"run_id": batch.run_id, "position": end, "updated_ms": now_ms}
         if row is None:
             conn.execute(insert(spools).values(id=spool, project_id=project_id, **values))
         else:
             conn.execute(update(spools).where(spools.c.id == spool).values(**values))
-        return Taken(position=end, refused=(refused + batch.refused)[:_TOLD])
+        return Taken(position=end, refused=(refused + batch.refused)[:_TOLD], told=batch.told)
 
     with store.visit() as here:
         missing = [blob for blob in named if _DIGEST.fullmatch(blob) and not here.blobs.use(Digest(blob))]
@@ -89,7 +91,8 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
 class _Batch:
     """One batch on its way into the tables, within a unit of work."""
 
-    def __init__(self, conn: Connection, project_id: str, run_id: str, principal: str | None) -> None:
+    def __init__(self, conn: Connection, project_id: str, run_id: str, principal: str | None, now: datetime) -> None:
+        self._now = now
         self._conn = conn
         self._project_id = project_id
         self._principal = principal
@@ -97,6 +100,9 @@ class _Batch:
         self._experiment = 0
         self.run_id = run_id
         self.refused: list[str] = []
+        self.told: list[str] = []
+        self._goes = False
+        """Whether the run goes for good."""
         if run_id:
             self._find(run_id)
 
@@ -112,7 +118,7 @@ class _Batch:
                             point(name, value, record.step, record.at_ms) for name, value in record.values.items()
                         ]
                     case _ if self._seq is None:
-                        self.refused.append("records of a run that nobody began")
+                        self.refused.append(f"records of {self._no_run()}")
                     case Params():
                         self._params(record.values)
                     case Tags():
@@ -126,12 +132,17 @@ class _Batch:
             except BoucleError as error:
                 self.refused.append(error.message)
         if points and self._seq is None:
-            self.refused.append(f"{len(points)} values of a run that nobody began")
+            self.refused.append(f"{len(points)} values of {self._no_run()}")
         elif points:
             batch = Batch(project_id=self._project_id, run_id=self.run_id, points=points)
             self.refused += [
-                error.message for error in HotWriter().apply(raw_of(self._conn), [batch]) if error is not None
+                error.message
+                for error in HotWriter(to_deleted=True).apply(raw_of(self._conn), [batch])
+                if error is not None
             ]
+
+    def _no_run(self) -> str:
+        return f"run {self.run_id}, which goes for good" if self._goes else "a run that nobody began"
 
     def _find(self, run_id: str) -> bool:
         row = self._conn.execute(select(runs).where(runs.c.id == run_id)).first()
@@ -139,7 +150,8 @@ class _Batch:
             return False
         if row.project_id != self._project_id:
             raise Conflict(f"run {run_id!r} belongs to project {row.project_id!r}, not to {self._project_id!r}")
-        self._seq, self._experiment, self.run_id = row.seq, row.experiment_id, run_id
+        self._goes = row.lifecycle == "purging"
+        self._seq, self._experiment, self.run_id = None if self._goes else row.seq, row.experiment_id, run_id
         return True
 
     def _begin(self, record: Begin) -> None:
@@ -153,6 +165,11 @@ class _Batch:
             limits.check_title(what, "run")
             limits.check_length(what, limits.MAX_NAME, "run")
         limits.check_moment(record.started_ms, "started_ms")
+        if of_runs.restore_named(self._conn, self._project_id, record.experiment, self._now):
+            self.told.append(
+                f"experiment {record.experiment!r} was deleted and is active again, as run {record.run} begins in it; "
+                "its deleted runs stay deleted"
+            )
         of_runs.add(
             self._conn,
             Run(
@@ -197,6 +214,12 @@ class _Batch:
             limits.check_name(name, "tags")
             limits.check_text(value, "tags")
             limits.check_length(value, limits.MAX_TAG, "tags")
+            if name == NAME_TAG:
+                if not value:
+                    continue  # a run keeps its name
+                limits.check_length(value, limits.MAX_NAME, "tags")
+                limits.check_title(value, "tags")
+                self._conn.execute(update(runs).where(runs.c.seq == self._seq).values(name=value))
             statement = insert_or(run_tags).values(run=self._seq, name=name, value=value)
             self._conn.execute(statement.on_conflict_do_update(index_elements=["run", "name"], set_={"value": value}))
 
@@ -209,7 +232,9 @@ class _Batch:
                 f"artifact {record.path[:60]!r} has {limits.shown(record.size)} bytes; allowed are 0 or more"
             )
         place = artifacts.place_of_run(self._conn, self._project_id, self.run_id, checked(record.path))
-        artifacts.put(self._conn, self._project_id, place, Digest(record.blob), record.size, record.at_ms)
+        artifacts.put(
+            self._conn, self._project_id, place, Digest(record.blob), record.size, record.at_ms, to_deleted=True
+        )
 
     def _dataset(self, record: Dataset) -> None:
         for what in (record.name, record.fingerprint, record.source_type, record.source, record.context):

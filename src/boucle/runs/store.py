@@ -35,15 +35,24 @@ def has_begun(conn: Connection, project_id: str) -> bool:
 
 
 def experiment_named(conn: Connection, project_id: str, name: str, at: datetime) -> int:
-    """The id of a project's experiment, made if there is none."""
+    """The id of a project's experiment, made if there is none, and active again if it was deleted."""
     ensure_default(conn, project_id, at)
     same = (experiments.c.project_id == project_id) & (experiments.c.name == name)
     known = conn.execute(select(experiments.c.id).where(same)).scalar()
     if known is not None:
+        restore_named(conn, project_id, name, at)
         return int(known)
     newest = conn.execute(select(func.max(experiments.c.id)).where(experiments.c.project_id == project_id)).scalar_one()
     _add_experiment(conn, project_id, int(newest) + 1, name, at)
     return int(newest) + 1
+
+
+def restore_named(conn: Connection, project_id: str, name: str, at: datetime) -> bool:
+    """Make an experiment active again that a run begins in; whether it was deleted. Its deleted runs stay deleted."""
+    deleted = (experiments.c.project_id == project_id) & (experiments.c.name == name)
+    deleted &= experiments.c.lifecycle == "deleted"
+    changed = conn.execute(update(experiments).where(deleted).values(lifecycle="active", updated_ms=to_ms(at)))
+    return changed.rowcount > 0
 
 
 def add(conn: Connection, run: Run, *, created_by: str | None = None) -> None:

@@ -64,12 +64,16 @@ def test_numbers_of_other_kinds_are_taken(home: Path, opened: Store) -> None:
     with boucle.start_run(params={"rate": np.float64(0.5), "on": True}, seed=seed, home=home) as run:
         run.log_params({"text": np.str_("a"), "huge": 10**5000})
         run.log("loss", np.float32(0.25), step=np.int64(2), at_ms=np.int64(5))
+        run.log({np.str_("auc"): 0.5})
+        run.log_params({np.str_("named"): "b"})
+        run.set_tags({np.str_("team"): np.str_("c")})
     found = get_run(opened, run.id)
     huge = found.params.pop("huge")
-    assert found.params == {"rate": 0.5, "on": True, "seed": str(seed), "text": "a"}
+    assert found.params == {"rate": 0.5, "on": True, "seed": str(seed), "text": "a", "named": "b"}
+    assert found.tags["team"] == "c"
     assert isinstance(huge, str)
     assert int(huge, 16) == 10**5000
-    assert found.metrics == {"loss": 0.25}
+    assert found.metrics == {"loss": 0.25, "auc": 0.5}
 
 
 def test_what_no_number_holds_is_told_at_once(home: Path) -> None:

@@ -85,6 +85,8 @@ class Feed:
             raise Unavailable(f"{self.where} takes nothing of {len(data)} bytes")
         self.sent = taken.position
         self.spool.release(self.sent)
+        for sentence in taken.told:
+            _log.warning("%s: %s", self.where, sentence)
         for sentence in taken.refused:
             if self.refused < 10:
                 _log.warning("%s did not take a record: %s", self.where, sentence)

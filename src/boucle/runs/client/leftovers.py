@@ -23,6 +23,9 @@ from boucle.runs.spool.records import DECODER, ENCODER, Artifact, Begin, End, Po
 from boucle.runs.spool.spool import forget_blob, remove_folder
 
 STALE_S: Final = 86_400.0
+_TRIES: Final = 2
+"""As many spools find a server away before the others of that server wait for the next time: one alone may be what it
+cannot take."""
 
 
 class Leftover(Struct, frozen=True, kw_only=True):
@@ -49,13 +52,14 @@ def replay(root: Path, *, known: Collection[object] | None = None) -> list[Lefto
     named, it is the one that all spools are for; where there are several, none.
     """
     found = []
+    away: dict[object, list[str]] = {}
     if known is None:
         waited_for = {where.server for folder in _folders(root) if (where := _owner(folder)) is not None}
         known = waited_for if len(waited_for - {None}) == 1 else ()
     for folder in _folders(root):
         with _dead(folder) as is_dead:
             if is_dead:
-                found.append(_replay_one(folder, known))
+                found.append(_replay_one(folder, known, away))
     return found
 
 
@@ -122,7 +126,8 @@ def _size(folder: Path) -> int:
     return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
 
 
-def _replay_one(folder: Path, known: Collection[object]) -> Leftover:
+def _replay_one(folder: Path, known: Collection[object], away: dict[object, list[str]]) -> Leftover:
+    """Send one spool, unless its server was found `away` just now; what each attempt said is noted there."""
     size = _size(folder)
     where = _owner(folder)
     segments = sorted(folder.glob("*.frames"))
@@ -132,12 +137,17 @@ def _replay_one(folder: Path, known: Collection[object]) -> Leftover:
     if where is None:
         problem = "its owner file cannot be read, so nobody knows where it goes"
         return Leftover(spool=folder.name, destination="unknown", size_bytes=size, problem=problem)
-    target = open_target(where, known=where.server in known)
+    found_away = away.setdefault(where.server, [])
+    if len(found_away) >= _TRIES:
+        return Leftover(spool=folder.name, destination=str(where), size_bytes=size, problem=found_away[-1])
+    target = _WithoutDamaged(open_target(where, known=where.server in known))
     try:
         damaged = _send(target, folder, segments)
     except (BoucleError, OSError) as error:
         words = error.message if isinstance(error, BoucleError) else str(error)
         way = error.hint if isinstance(error, NotLetIn) else None
+        if where.url is not None and isinstance(error.__cause__, OSError):
+            found_away.append(words)
         return Leftover(spool=folder.name, destination=str(where), size_bytes=size, problem=words, next=way)
     finally:
         target.close()
@@ -150,7 +160,6 @@ def _send(target: Target, folder: Path, segments: list[Path]) -> int:
     damaged, position = 0, 0
     begin: Begin | None = None
     last_ms, ended = 0, False
-    _forget_damaged(folder)
     for segment in segments:
         start = int(segment.stem, 16)
         found = scan(segment.read_bytes(), final=True)
@@ -194,13 +203,25 @@ def _send_segment(target: Target, folder: Path, start: int, frames: list[tuple[i
         return passed_over, known
 
 
-def _forget_damaged(folder: Path) -> None:
-    """Take away copies of files whose bytes did not reach the disk before the power went."""
-    for blob in folder.glob("*.blob"):
-        with blob.open("rb") as file:
-            whole = hashlib.file_digest(file, "sha256").hexdigest() == blob.stem
+class _WithoutDamaged:
+    """A target that is sent no copies of files whose bytes did not reach the disk before the power went.
+
+    They are read when the target asks for them, and not before: there may be many, and nobody who takes them.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.send = target.send
+        self.close = target.close
+
+    def send_blob(self, digest: str, path: Path) -> None:
+        """Send a file; LostArtifacts, and the file is away, if it is not the one that it is called."""
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
         if not whole:
-            forget_blob(blob)
+            forget_blob(path)
+            raise LostArtifacts([digest])
+        self._target.send_blob(digest, path)
 
 
 def _blob_of(payload: bytes) -> str | None:

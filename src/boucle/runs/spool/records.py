@@ -77,7 +77,16 @@ class End(Struct, frozen=True, array_like=True, tag=6):
 
 
 Record: TypeAlias = Begin | Points | Params | Tags | Artifact | Dataset | End
-ENCODER: Final = msgpack.Encoder()
+
+
+def _as_text(value: object) -> str:
+    """Text of NumPy, or of a class of one's own, as plain text."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"a {type(value).__name__} is not in the language of spools")
+
+
+ENCODER: Final = msgpack.Encoder(enc_hook=_as_text)
 DECODER: Final = msgpack.Decoder(Record)
 
 
@@ -107,3 +116,5 @@ class Taken(Struct, frozen=True, kw_only=True):
     """Sentences about records that could not be taken; they are passed over."""
     missing: list[str] = []
     """Blobs that the batch names and nobody sent; nothing was taken."""
+    told: list[str] = []
+    """Sentences about what was taken otherwise than its sender may think."""
