@@ -8,10 +8,11 @@ from boucle.data.records import Features
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.progress import Silent
 from boucle.runs.records import ParamValue
-from boucle.training.api import search
+from boucle.training.api import fit, search
 from boucle.training.records import CrossValidation, Range, Search, SearchResult, Task, TrainingSection, Trial
 from boucle.training.search import DEFAULT_START, leaves
 
+FEATURES = Features(numeric=["temp", "wind"], categorical=["carrier", "origin"])
 SPACE = {
     "max_iter": Range(low=2, high=12),
     "learning_rate": Range(low=0.05, high=0.5, log=True),
@@ -34,7 +35,7 @@ def run(
     return search(
         table,
         section,
-        Features(numeric=["temp", "wind"], categorical=["carrier", "origin"]),
+        FEATURES,
         target,
         task,
         trials=trials,
@@ -113,6 +114,18 @@ def test_losses_are_minimised(flights: pl.DataFrame, metric: str, target: str, t
     assert found.best == min(found.trials, key=lambda trial: trial.score).params
     if task != "binary":
         assert found.threshold == 0.5
+
+
+@pytest.mark.parametrize("bins", [Range(low=8, high=40), Range(choice=[40, 8])])
+def test_a_searched_number_of_bins_may_be_below_the_number_of_categories(flights: pl.DataFrame, bins: Range) -> None:
+    table = flights.with_columns(origin=pl.format("O{}", pl.int_range(pl.len()) % 30))
+    section = TrainingSection(
+        search=Search(space={"max_bins": bins}), params={"max_iter": 3}, cross_validation=CrossValidation(folds=2)
+    )
+    tried = [trial.params["max_bins"] for trial in run(table, section, trials=6).trials]
+    assert min(tried) < 30 < max(tried)  # type: ignore[type-var, operator]
+    fitted = fit(table, section, FEATURES, "late", "binary", {"max_bins": 40}, 0.5)
+    assert {name: len(values) for name, values in fitted.encoding.categories.items()} == {"carrier": 4, "origin": 8}
 
 
 def test_only_the_newest_rows_are_searched(flights: pl.DataFrame) -> None:

@@ -15,7 +15,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.runs.records import ParamValue
 from boucle.training.encode import MOST_CATEGORIES, column, encode_table, encoding_of
 from boucle.training.labels import classes_of, numbers_of
-from boucle.training.records import Fitted, TrainingSection
+from boucle.training.records import Fitted, Range, TrainingSection
 
 MANAGED = frozenset({"categorical_features", "early_stopping", "random_state", "warm_start", "verbose"})
 """Parameters that Boucle sets itself: the encoding, and what makes two fits give the same bytes."""
@@ -40,7 +40,7 @@ def fit(
     beside other work.
     """
     chosen = {**section.params, **params}
-    encoding = encoding_of(table, features, most_categories(chosen))
+    encoding = encoding_of(table, features, most_categories(chosen, section.search.space))
     matrix = encode_table(table, encoding)
     answers = column(table, target)
     classes = [] if task == "regression" else classes_of(answers)
@@ -59,10 +59,15 @@ def fit(
     )
 
 
-def most_categories(params: Mapping[str, ParamValue]) -> int:
-    """How many values of a category can be told apart, given the estimator's parameters."""
-    bins = params.get("max_bins")
-    return min(MOST_CATEGORIES, bins) if isinstance(bins, int) else MOST_CATEGORIES
+def most_categories(params: Mapping[str, ParamValue], space: Mapping[str, Range]) -> int:
+    """How many values of a category can be told apart, given the estimator's parameters and where they are searched.
+
+    >>> most_categories({}, {}), most_categories({"max_bins": 64}, {"max_bins": Range(low=16, high=128)})
+    (250, 16)
+    """
+    one = space.get("max_bins", Range())
+    bins = [params.get("max_bins"), one.low, *(one.choice or ())]
+    return min([MOST_CATEGORIES, *(int(few) for few in bins if isinstance(few, int | float))])
 
 
 def fit_matrix(

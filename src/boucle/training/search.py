@@ -160,7 +160,7 @@ def _fold(
     ordered = table if time is None else table.sort(time, maintain_order=True)
     if section.search.rows is not None:
         ordered = ordered.tail(section.search.rows)
-    encoding = encoding_of(ordered, features, most_categories(section.params))
+    encoding = encoding_of(ordered, features, most_categories(section.params, section.search.space))
     answers = column(ordered, target)
     classes = [] if task == "regression" else classes_of(answers)
     numbers = numbers_of(answers, task, classes)
