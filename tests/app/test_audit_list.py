@@ -38,3 +38,6 @@ def test_it_shows_pages_and_filters(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_command(["audit", "list", *home, "--since", "2999-01-01"]) == 0
     assert capsys.readouterr().out == "no such record\n"
     assert run_command(["audit", "list", *home, "--since", "yesterday"]) == 2
+    capsys.readouterr()
+    assert run_command(["audit", "list", *home, "--before", str(2**63)]) == 2
+    assert "whole numbers go up to 9223372036854775807" in capsys.readouterr().err

@@ -40,6 +40,8 @@ def test_the_example_is_valid(validator: jsonschema.Draft202012Validator, exampl
         ("data", "target", ""),
         ("training", "seed", -1),
         ("training", "until", "1 March"),
+        ("training", "until", "9999-01-01"),
+        ("training", "holdout_days", 36_501),
         ("training", "cross_validation", {"folds": 1}),
         ("replay", "batch_rows", 0),
         ("data", "checks", [{"check": "rnge"}]),

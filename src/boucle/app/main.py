@@ -52,7 +52,7 @@ from boucle.app.commands import (
     webhooks,
 )
 from boucle.app.session import Session
-from boucle.kernel.errors import BoucleError, not_utf8
+from boucle.kernel.errors import BoucleError, InvalidInput, not_utf8
 
 EXIT_CODES = {
     0: "done; of a server: stopped orderly, by Ctrl-C or a signal",
@@ -205,10 +205,12 @@ def _alone(name: str) -> typer.Typer:
 
 
 def _named(error: Exception | KeyboardInterrupt, given: Sequence[str]) -> Exception | KeyboardInterrupt:
-    """A package that is not there by the extra that brings it, a word that is not UTF-8 as such; any other error as it
-    is."""
+    """A package that is not there by the extra that brings it, a word that is not UTF-8 and a number too large for a
+    database as such; any other error as it is."""
     if isinstance(error, UnicodeEncodeError) and not all(map(_is_utf8, given)):
         return not_utf8(error)
+    if isinstance(error, OverflowError) and "SQLite INTEGER" in str(error):
+        return InvalidInput(f"a number is too large: whole numbers go up to {2**63 - 1}", hint="give a smaller one")
     module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not module or module == "boucle":
         return error

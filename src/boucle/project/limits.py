@@ -81,6 +81,9 @@ SHARE = Limit(at_least=0, at_most=1)
 POSITIVE = Limit(above=0)
 NOT_NEGATIVE = Limit(at_least=0)
 ONE_OR_MORE = Limit(at_least=1)
+A_CENTURY = 36_500
+"""In days. No day counted so far from a `DAY` leaves the calendar."""
+DAY = Limit(pattern=r"^[1-8][0-9]{3}-[0-9]{2}-[0-9]{2}$", words="a day from 1000-01-01 to 8999-12-31")
 FILLED = Limit(filled=True)
 NAME = Limit(
     pattern=r"^[a-z][a-z0-9-]{0,62}$",
@@ -109,10 +112,11 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (RelationCheck, "expression"): FILLED,
     (RelationCheck, "columns"): FILLED,
     (RelationCheck, "at_most_failing"): SHARE,
-    (FreshnessCheck, "at_most_days"): POSITIVE,
+    (FreshnessCheck, "at_most_days"): Limit(above=0, at_most=A_CENTURY),
     (LeakageCheck, "at_most"): Limit(above=0, at_most=1),
     (Objective, "metric"): FILLED,
-    (TrainingSection, "holdout_days"): POSITIVE,
+    (TrainingSection, "until"): DAY,
+    (TrainingSection, "holdout_days"): Limit(above=0, at_most=A_CENTURY),
     (TrainingSection, "holdout_share"): Limit(above=0, below=1),
     (TrainingSection, "metric"): FILLED,
     (TrainingSection, "seed"): Limit(at_least=0, at_most=2**32 - 1),
@@ -124,7 +128,7 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (PackagingSection, "tolerance"): SHARE,
     (EvaluationSection, "bootstrap"): Limit(at_least=20, at_most=10_000),
     (GovernanceSection, "reviews"): NOT_NEGATIVE,
-    (GovernanceSection, "keep_days"): ONE_OR_MORE,
+    (GovernanceSection, "keep_days"): Limit(at_least=1, at_most=A_CENTURY),
     (LogSection, "sample"): Limit(above=0, at_most=1),
     (LogSection, "max_mb"): ONE_OR_MORE,
     (ServingSection, "host"): FILLED,
@@ -141,8 +145,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (LimitsSection, "batch_rows"): ONE_OR_MORE,
     (LimitsSection, "idle_s"): Limit(at_least=1, at_most=3600),
     (LimitsSection, "drain_s"): Limit(at_least=0, at_most=3600),
-    (MonitoringSection, "performance_days"): ONE_OR_MORE,
-    (MonitoringSection, "labels_delay_days"): NOT_NEGATIVE,
+    (MonitoringSection, "performance_days"): Limit(at_least=1, at_most=A_CENTURY),
+    (MonitoringSection, "labels_delay_days"): Limit(at_least=0, at_most=A_CENTURY),
     (WindowPolicy, "every"): DURATION,
     (WindowPolicy, "rows"): ONE_OR_MORE,
     (WindowPolicy, "length"): DURATION,
@@ -161,6 +165,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (StreamPolicy, "on"): FILLED,
     (StreamPolicy, "delta"): POSITIVE,
     (StreamPolicy, "threshold"): POSITIVE,
+    (ReferencePolicy, "first"): DAY,
+    (ReferencePolicy, "last"): DAY,
     (ReferencePolicy, "windows"): Limit(at_least=2, at_most=400),
     (ReferencePolicy, "around_days"): Limit(at_least=0, at_most=91),
     (SloPolicy, "period_days"): Limit(at_least=1, at_most=MOST_DAYS),
@@ -221,6 +227,8 @@ LIMITS: dict[tuple[type, str], Limit] = {
     (RollbackPolicy, "error_rate"): Limit(at_least=0, below=1),
     (RollbackPolicy, "loss"): NOT_NEGATIVE,
     (RollbackPolicy, "watch_days"): ONE_OR_MORE,
+    (ReplaySection, "first"): DAY,
+    (ReplaySection, "last"): DAY,
     (ReplaySection, "batch_rows"): Limit(at_least=1, at_most=100_000),
     (CorruptDrill, "columns"): FILLED,
 }

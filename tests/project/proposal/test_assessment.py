@@ -164,6 +164,8 @@ def test_whole_numbers_with_few_values_are_classes_unless_said_otherwise() -> No
         ({"target": "returned", "ahead_days": 5, "labels_delay_days": 2}, "before the outcome"),
         ({"target": "returned", "latency_ms": 0}, "above 0"),
         ({"target": "returned", "keep_days": 0}, "above 0"),
+        ({"target": "returned", "keep_days": 1_000_000}, "at most 36500 days"),
+        ({"target": "returned", "labels_delay_days": 1_000_000}, "at most 36500 days"),
         ({"target": "returned", "known_later": ["prize"]}, "did you mean `price`"),
     ],
 )

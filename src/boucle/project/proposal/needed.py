@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from boucle.project.limits import A_CENTURY
 from boucle.project.needs import ERROR_WORDS, ERRORS, Needs
 from boucle.project.proposal.interview import Ask, Asked
 from boucle.project.proposal.quick_look import ASKED, QuickLook
@@ -39,6 +40,9 @@ def ask_rest(needs: Needs, ask: Ask) -> Needs:
         value = _number(answer)
         return f"`{value:g}` is not possible: above 0 is" if value is not None and value <= 0 else None
 
+    def kept(answer: Plain) -> str | None:
+        return positive(answer) or _century(answer)
+
     def share(answer: Plain) -> str | None:
         value = _number(answer)
         return None if value is None or 0 <= value <= 1 else f"`{value:g}` is not possible: a share lies from 0 to 1"
@@ -47,7 +51,7 @@ def ask_rest(needs: Needs, ask: Ask) -> Needs:
         value = _number(answer) or 0
         if value < needs.ahead_days:
             return f"labels can't come before the outcome, {needs.ahead_days:g} days after the prediction"
-        return _not_negative(answer)
+        return _not_negative(answer) or _century(answer)
 
     lead = 14.0 if needs.time and needs.key else None
     lacking = "a time column" if not needs.time else "a key"
@@ -62,7 +66,7 @@ def ask_rest(needs: Needs, ask: Ask) -> Needs:
         systems=texts_of(ask(Asked("systems", []))),
         reviews=_whole(ask(Asked("reviews", 0, refuse=_not_negative))) or 0,
         approvers=texts_of(ask(Asked("approvers", []))),
-        keep_days=_whole(ask(Asked("keep_days", None, optional=True, refuse=positive))),
+        keep_days=_whole(ask(Asked("keep_days", None, optional=True, refuse=kept))),
     )
 
 
@@ -77,6 +81,12 @@ def _error(kind: str, classes: list[str]) -> str:
 def _not_negative(answer: Plain) -> str | None:
     value = _number(answer)
     return f"`{value:g}` is not possible: 0 or more is" if value is not None and value < 0 else None
+
+
+def _century(answer: Plain) -> str | None:
+    value = _number(answer)
+    possible = value is None or value <= A_CENTURY
+    return None if possible else f"`{value:g}` is not possible: at most {A_CENTURY} days are"
 
 
 def _number(answer: Plain) -> float | None:
