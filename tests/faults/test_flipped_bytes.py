@@ -23,6 +23,7 @@ from boucle.models.api import get_version
 from boucle.pipeline.cache import Cache
 from boucle.serving.compaction import compact
 from boucle.serving.keys import add_key
+from boucle.serving.log_rules import keep_rules
 from boucle.serving.prediction_log import PredictionLog, read_frames
 from boucle.serving.records import Ack, LogSection
 from boucle.serving.traffic import log_folder, write_ack
@@ -67,6 +68,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, served_project: Path) -> tup
         log.close()
     compact(home, "orders", LogSection())
     write_atomic(log_folder(home, "orders") / "bound.json", b"{}")
+    keep_rules(home, "orders", LogSection())
     write_ack(home, "orders", Ack(generation=1, pid=1))
     add_key(home, "orders", "app", per_second=None, now_ms=0)
     return folder, {" ".join(words): steady(tell(folder, words)[1]) for words in COMMANDS}
@@ -106,6 +108,7 @@ KINDS: dict[str, Callable[[Path, Any], Path]] = {
     "acknowledgement": lambda home, _: home / "serving" / "orders" / "ack.json",
     "compacted log": lambda home, _: next((home / "serving" / "orders" / "log").glob("day=*/*.parquet")),
     "bound of the log": lambda home, _: home / "serving" / "orders" / "log" / "bound.json",
+    "rules of the log": lambda home, _: home / "serving" / "orders" / "log.json",
     "keys": lambda home, _: home / "serving" / "orders" / "keys.json",
     "prediction log": lambda home, _: next((home / "serving" / "orders" / "log").glob("segment-*.log")),
     "settings": lambda home, _: home.parent / "boucle.toml",
