@@ -47,6 +47,7 @@ class Living:
         self.launched: list[Job] = []
         self.ends = "true"
         """How the process of a training ends: `true` when it has trained, `false` when it died."""
+        self.latency_ms = 1.0
         self.answering: int | None = None
         """The version that answers, where that is not the one in charge."""
         self.controller = self.take_over()
@@ -115,7 +116,7 @@ class Living:
                     number=version.number,
                     bundle_digest=version.bundle_digest,
                     served_at=_after(day).timestamp(),
-                    latency_ms=1.0,
+                    latency_ms=self.latency_ms,
                     rows=batch.height,
                     inputs={name: batch[name].to_list() for name in ("kind", "x", "z")},
                     outputs={

@@ -17,10 +17,12 @@ from boucle.loop.by_the_minute import keep_alerts
 from boucle.loop.following import follow_live
 from boucle.loop.live import LIVE
 from boucle.loop.records import Advance, Hold, Promote, Refuse, Rollback
+from boucle.loop.rolling import burning_before
 from boucle.loop.rollout import By, delete_version, deploy_canary, take_away
 from boucle.loop.status import status
 from boucle.monitoring.alerts import Signal
 from boucle.monitoring.api import alerts
+from boucle.monitoring.records import Alert
 from boucle.serving.counters import open_counters
 from boucle.serving.meter import Meter
 from boucle.serving.records import Traffic
@@ -223,13 +225,14 @@ SERVED = {
     "margin: 0.0": "margin: 0.2",
     "decay: 0.1": "decay: 0.9",
     "watch_days: 20": "watch_days: 20, service: true",
+    "at_least: 0.99}": "at_least: 0.99}\n  - {metric: latency_p95_ms, at_most: 50}",
 }
 
 
 def watch(living: Living, *subjects: str, silent: tuple[str, ...] = (), hours: float = 0.25) -> list[str]:
     """What the service's monitor makes of what burns, or is spent, some time later: the ids of open alerts."""
     living.clock.advance(hours * 3600)
-    burn: dict[str, float | str] = {"burn_rate": 20.0}
+    burn: dict[str, float | str] = {"burn_rate": 20.0, "short_s": 300.0}
     signals = [
         Signal(kind="slo", subject=one, message=f"{one} is bad", evidence={} if one.endswith("budget") else burn)
         for one in subjects
@@ -237,6 +240,10 @@ def watch(living: Living, *subjects: str, silent: tuple[str, ...] = (), hours: f
     keep_alerts(living.store, NAME, signals, living.context.project.alerts, silent=silent)
     living.settle()
     return [one.id for one in alerts(living.store, NAME, LIVE, only_open=True) if one.kind == "slo"]
+
+
+def slow_alerts(living: Living) -> list[Alert]:
+    return [one for one in alerts(living.store, NAME, LIVE, only_open=True) if one.kind == "latency"]
 
 
 @pytest.mark.parametrize("living", [SERVED], indirect=True)
@@ -251,12 +258,23 @@ def test_a_breach_is_rolled_back_though_there_was_another_shortly_before_the_pro
     ask_to_retrain(living.context, by="ada", why="")
     living.settle()
     assert living.champion() == 2
-    watch(living, "latency_p95_ms budget")
-    assert living.champion() == 2  # nobody knows which version spent it
+    watch(living, "latency_p95_ms budget", "availability", hours=0.05)
+    assert living.champion() == 2  # nobody knows which version spent it, nor which one burnt five minutes ago
+    watch(living, hours=0.01)
+    living.latency_ms = 90.0
+    living.day()
+    assert [one.subject for one in slow_alerts(living)] == ["latency_p95_ms"]
+    assert living.champion() == 2  # version 1 was in charge when the window began
     again = watch(living, "availability", "availability budget")
     assert not set(first) & set(again)
     assert living.champion() == 1
     assert "availability is bad" in living.actions(Rollback)[-1].action.reason
+    assert "latency" not in living.actions(Rollback)[-1].action.reason
+    stage = living.controller._stage or pytest.fail("nothing was decided")
+    slow = [one.id for one in slow_alerts(living)]
+    for told_before in (True, False):
+        living.day(decide=False)
+        assert set(slow).issubset(burning_before(stage)) is told_before
 
 
 @rolled

@@ -16,7 +16,7 @@ from boucle.monitoring.alerting.api import take
 from boucle.monitoring.alerting.policy import AlertsSection, by_the_minute
 from boucle.monitoring.alerts import BY_THE_MINUTE, Signal, carried
 from boucle.monitoring.records import Alert
-from boucle.monitoring.slo import is_burn, slo_signals, unheard
+from boucle.monitoring.slo import is_burn, seen_over, slo_signals, unheard
 from boucle.project.context import Context
 from boucle.serving.service_log import now_s
 
@@ -69,7 +69,8 @@ def keep_alerts(
     moment = f"{at:%Y-%m-%dT%H:%M:%SZ}"
     rules = by_the_minute(policy.rules)
     change = carried(known, signals, stream=LIVE, day=at.date(), window=moment, rules=rules, at_once=is_burn)
-    changed = [one for one in (*change.open, *change.closed) if one not in known]
+    still = [seen_over(one, signals) for one in change.open]
+    changed = [one for one in (*still, *change.closed) if one not in known]
 
     def unit(conn: Connection) -> None:
         monitoring.put_alerts(conn, name, LIVE, changed)

@@ -16,7 +16,7 @@ from boucle.kernel.store import Store
 from boucle.loop.compared import compared
 from boucle.loop.looks import look
 from boucle.loop.records import ChallengerFacts, ChampionFacts, Decision, Facts, Job, Looked, Retrain
-from boucle.loop.rolling import burning_of, rollout_of, service_of
+from boucle.loop.rolling import burning_before, burning_of, rollout_of, service_of
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Standing
 from boucle.loop.tolerance import LOSS
@@ -69,7 +69,7 @@ def champion_of(stage: Stage, standing: Standing) -> ChampionFacts:
         metric_at_promotion=stage.metric_of(standing.champion),
         promoted_on=standing.promoted_on,
         previous=standing.previous,
-        burned=standing.burned,
+        burned=list(dict.fromkeys([*standing.burned, *burning_before(stage)])),
         barred=_barred(stage, standing.previous),
     )
 

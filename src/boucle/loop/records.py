@@ -23,7 +23,7 @@ class ChampionFacts(Struct, frozen=True, kw_only=True):
     previous: int | None
     """Version that was in charge before, if a rollback to it is still possible."""
     burned: list[str] = field(default_factory=list)
-    """Ids of the alerts about the service that were open when it was promoted."""
+    """Ids of the alerts about the service that were open when it was promoted, or tell of a time before that."""
     barred: str = ""
     """Why governance does not let the version before take charge again; empty if it does."""
 

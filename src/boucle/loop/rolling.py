@@ -1,6 +1,6 @@
 """How a rollout stands: from what the endpoint's workers count, and from the labels that came."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
 import polars as pl
@@ -12,8 +12,13 @@ from boucle.loop.records import Figures, RolloutFacts
 from boucle.loop.stage import Stage
 from boucle.loop.standing import Rolling, Standing
 from boucle.loop.steps import Step, steps_of
-from boucle.monitoring.api import alerts
-from boucle.monitoring.slo import is_burn
+from boucle.loop.watch import service_limits
+from boucle.models.api import alias
+from boucle.models.records import CHAMPION
+from boucle.monitoring.alerts import service_signals
+from boucle.monitoring.api import alerts, windows
+from boucle.monitoring.records import Alert
+from boucle.monitoring.slo import is_burn, short_s
 from boucle.serving import api as serving
 from boucle.serving.records import Role, Served, Traffic
 
@@ -63,10 +68,35 @@ def burning_of(stage: Stage) -> dict[str, str]:
 
     A budget that is spent is none of them: it does not say which version spent it.
     """
+    return {one.id: one.message for one in _burning(stage)}
+
+
+def burning_before(stage: Stage) -> list[str]:
+    """Of these, the ids of those that tell of a time before the version in charge took over: no window that began since
+    then shows it, or the shorter window of a burn reaches back that far."""
+    found, now = _burning(stage), alias(stage.store, stage.name, stage.name, CHAMPION)
+    if not found or now is None:
+        return []
+    shown, age_s = _shown_since(stage, now.effective_at), (stage.store.clock.now() - now.effective_at).total_seconds()
+    return [
+        one.id for one in found if (age_s < short_s(one) if one.kind == "slo" else (one.kind, one.subject) not in shown)
+    ]
+
+
+def _burning(stage: Stage) -> list[Alert]:
     if not stage.is_live or not stage.project.loop.rollback.service:
-        return {}
+        return []
     known = alerts(stage.store, stage.name, stage.held.stream, only_open=True)
-    return {one.id: one.message for one in known if one.kind in SERVICE and (one.kind != "slo" or is_burn(one))}
+    return [one for one in known if one.kind in SERVICE and (one.kind != "slo" or is_burn(one))]
+
+
+def _shown_since(stage: Stage, moment: datetime) -> set[tuple[str, str]]:
+    """What the newest window shows of the service, if it began since a moment: kinds of alerts and their subjects."""
+    for window in windows(stage.store, stage.name, stage.held.stream, newest=1):
+        if (window.begins_at or datetime.combine(window.day, time(), UTC)) >= moment:
+            signals = service_signals(window, service_limits(stage.project.objectives))
+            return {(one.kind, one.subject) for one in signals}
+    return set()
 
 
 def _asked(stage: Stage, number: int, role: Role = "champion") -> Served:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from boucle.governance.records import Objective
@@ -29,6 +30,7 @@ METRICS: Final = frozenset({"availability", "error_rate", THROUGHPUT, *LATENCIES
 SMALLEST_BUDGET: Final = 1e-6
 """Who allows nothing to go wrong is taken to allow one event in a million."""
 _BURN_RATE: Final = "burn_rate"
+_SHORT_S: Final = "short_s"
 SHORTEST_S: Final = 120.0
 """Two looks of the server: a shorter window says nothing."""
 
@@ -211,6 +213,7 @@ def slo_signals(found: Iterable[SloStatus]) -> list[Signal]:
                 "severity": one.burning or "",
                 _BURN_RATE: fired.long_rate or 0.0,
                 "factor": fired.factor,
+                _SHORT_S: fired.short_s,
             }
             signals.append(Signal(kind="slo", subject=one.metric, message=message, evidence=evidence | burn))
         if one.budget_left is not None and one.budget_left <= 0:
@@ -226,6 +229,19 @@ def is_burn(alert: Alert) -> bool:
     """Whether an alert is on how fast a budget burns: it is over with the signal, as a pair of windows does not flap,
     and the next one is another."""
     return alert.kind == "slo" and _BURN_RATE in alert.evidence
+
+
+def seen_over(alert: Alert, signals: Sequence[Signal]) -> Alert:
+    """The alert on a burn that goes on, with the length of the windows in which it burns now."""
+    for one in signals if is_burn(alert) else ():
+        if (one.kind, one.subject) == (alert.kind, alert.subject) and _SHORT_S in one.evidence:
+            return replace(alert, evidence=alert.evidence | {_SHORT_S: one.evidence[_SHORT_S]})
+    return alert
+
+
+def short_s(alert: Alert) -> float:
+    """Seconds of the shorter window of a burn; of one whose alert does not say it the longest there is in 30 days."""
+    return float(alert.evidence.get(_SHORT_S, max(rule.short_s for rule in burn_rules(PERIOD_DAYS))))
 
 
 def unheard(found: Iterable[SloStatus]) -> set[str]:

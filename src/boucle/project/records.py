@@ -100,7 +100,7 @@ class RollbackPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     error_rate: float | None = 0.05
     """Also undone when it fails more often than the version before by more than this share of its requests ..."""
     service: bool = False
-    """... or when an alert about the service opened since, and is still open."""
+    """... or when an alert about the service opened since, tells of nothing before it, and is still open."""
 
 
 class LoopSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
