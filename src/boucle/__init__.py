@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from boucle.protocols.native.client import Registry
     from boucle.protocols.native.send_labels import send_labels
     from boucle.runs.client.run import ActiveRun
-    from boucle.runs.client.start import start_run, tracked
+    from boucle.runs.client.start import start_run
+    from boucle.runs.client.tracked import tracked
 
 __version__ = "0.1.0"
 
@@ -70,7 +71,7 @@ _HOMES = {
     "run_project": "boucle.project.lifecycle",
     "send_labels": "boucle.protocols.native.send_labels",
     "start_run": "boucle.runs.client.start",
-    "tracked": "boucle.runs.client.start",
+    "tracked": "boucle.runs.client.tracked",
 }
 
 

@@ -1,6 +1,8 @@
 """Git facts become tags; secrets in a remote's address do not."""
 
+import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.runs.checked_out import checked_out
-from boucle.runs.code_version import GROUP, code_version, detect, without_credentials
+from boucle.runs.code_version import (
+    GROUP,
+    LARGEST_FILE,
+    LARGEST_PATCH,
+    code_version,
+    detect,
+    uncommitted,
+    without_credentials,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -41,6 +51,25 @@ def test_a_clean_repository(repository: Path) -> None:
 def test_edits_and_unknown_files_are_dirty(repository: Path) -> None:
     (repository / "features.py").touch()
     assert code_version(repository)["git.dirty"] == "true"
+
+
+def test_of_a_large_difference_only_what_is_kept_is_read(repository: Path) -> None:
+    (repository / "rows.csv").write_text("0,0,0,0,0\n")
+    (repository / "larger.csv").write_text("0,0,0,0,0\n")
+    git(repository, "add", ".")
+    (repository / "boucle.yaml").write_text("project: trains\n")
+    assert "+project: trains" in uncommitted(repository)
+    (repository / "rows.csv").write_bytes(b"1,2,3,4,5\n" * 500_000)
+    os.truncate(repository / "larger.csv", LARGEST_FILE + 1)
+    tracemalloc.start()
+    patch = uncommitted(repository)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5 * LARGEST_PATCH
+    assert patch.startswith("diff --git")
+    assert "+project: trains" in patch
+    assert len(patch) <= LARGEST_PATCH + 100
+    assert patch.endswith("[cut off]\n\n[larger.csv is larger than 16 MiB]\n")
 
 
 def test_a_detached_head_has_no_branch(repository: Path) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 
 GROUP: Final = "boucle.code_versions"
 LARGEST_PATCH: Final = 1 << 20
+LARGEST_FILE: Final = 16 << 20
+"""What differs in a larger file is not told: git would hold such a file eight times over."""
 _TIMEOUT_S: Final = 10.0
 _log: Final = logging.getLogger(__name__)
 _SCP_LIKE: Final = re.compile(r"(?:[^/@]*@)?(?P<host>[^/:@]+):(?P<path>[^:].*)")
@@ -66,9 +69,21 @@ def detect(folder: Path) -> dict[str, str]:
 
 
 def uncommitted(folder: Path) -> str:
-    """What differs from the revision in files that git knows, as a patch of at most 1 MiB; nothing of other files."""
-    patch = _git(folder, "diff", "--no-ext-diff", "--no-color", "HEAD", "--", ".", ":(exclude,glob)**/.boucle/**") or ""
-    return patch if len(patch) <= LARGEST_PATCH else patch[:LARGEST_PATCH] + "\n[cut off]\n"
+    """What differs from the revision in files that git knows, as a patch of at most 1 MiB; nothing of other files, and
+    of those above 16 MiB the names."""
+    diff = ("-c", f"core.bigFileThreshold={LARGEST_FILE}", "diff", "--no-ext-diff", "--no-color")
+    of = ("HEAD", "--", ".", ":(exclude,glob)**/.boucle/**")
+    names = (_git(folder, *diff, "--name-only", "--relative", "-z", *of) or "").split("\0")
+    large = [name for name in names if name and _size(folder / name) > LARGEST_FILE]
+    patch = _patch(folder, *diff, *of, *(f":(exclude,literal){name}" for name in large))
+    return patch + "".join(f"\n[{name} is larger than 16 MiB]\n" for name in large[:100])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def without_credentials(url: str) -> str:
@@ -93,16 +108,46 @@ def without_credentials(url: str) -> str:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, without the line end; None if it fails, hangs or is not installed."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             timeout=_TIMEOUT_S,
-            env=environment,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
+
+
+def _patch(folder: Path, *arguments: str) -> str:
+    """The beginning of what git prints: no more of it is read, whatever its length. Empty where `_git` gives None."""
+    try:
+        process = subprocess.Popen(
+            ["git", "-C", str(folder), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+        )
+    except OSError:
+        return ""
+    late = threading.Timer(_TIMEOUT_S, process.kill)
+    late.daemon = True
+    late.start()
+    with process:
+        data = process.stdout.read(LARGEST_PATCH + 1) if process.stdout is not None else b""
+        is_cut = len(data) > LARGEST_PATCH
+        if is_cut:
+            process.kill()
+    late.cancel()
+    if not is_cut and process.returncode:
+        return ""
+    text = data[:LARGEST_PATCH].decode(errors="replace").strip()
+    return f"{text}\n[cut off]\n" if is_cut else text
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

@@ -1,8 +1,10 @@
 """A run from a training program, into the store of a folder."""
 
+import asyncio
+import inspect
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import boucle
 from boucle.kernel.errors import Conflict, InvalidInput
 from boucle.kernel.store import Store
-from boucle.runs.api import get_run, metric_history
+from boucle.runs.api import get_run, list_runs, metric_history
 from boucle.runs.artifacts import all_of
 
 Program = Callable[..., Any]
@@ -63,6 +65,47 @@ def test_a_tracked_function_is_a_run(home: Path, opened: Store, monkeypatch: pyt
 
 
 @pytest.mark.slow
+def test_a_tracked_coroutine_is_a_run_until_it_ends_and_a_generator_is_refused(
+    home: Path, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOUCLE_HOME", str(home))
+    seen = []
+
+    @boucle.tracked(experiment="calls")
+    async def fit(depth: int, *, run: boucle.ActiveRun) -> dict[str, float]:
+        seen.append(run.id)
+        await asyncio.sleep(0)
+        if depth > 3:
+            await asyncio.get_running_loop().create_future()
+        run.log("loss", 0.5)
+        return {"auc": depth / 10}
+
+    async def both() -> dict[str, float]:
+        task = asyncio.create_task(fit(4))  # type: ignore[call-arg]  # the run is given by the decorator
+        result = await fit(3)  # type: ignore[call-arg]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return result
+
+    assert inspect.iscoroutinefunction(fit)
+    assert asyncio.run(both()) == {"auc": 0.3}
+    found = [get_run(opened, one) for one in seen]
+    assert sorted((one.status, one.params["depth"]) for one in found) == [("finished", 3), ("interrupted", 4)]
+    assert next(one.metrics for one in found if one.status == "finished") == {"loss": 0.5, "auc": 0.3}
+
+    def steps() -> Iterator[int]:
+        yield 1
+
+    async def later_steps() -> AsyncIterator[int]:
+        yield 1
+
+    for generator in (steps, later_steps):
+        with pytest.raises(InvalidInput, match="steps is a generator; allowed are functions that return a result"):
+            boucle.tracked(generator)
+
+
+@pytest.mark.slow
 def test_all_threads_log_to_one_run(home: Path, opened: Store) -> None:
     with boucle.start_run(home=home) as run:
 
@@ -86,23 +129,35 @@ import multiprocessing, os, sys, boucle
 def work(run, number):
     for step in range(50):
         run.log({f"m{number}": float(step)}, step=step)
-    run.finish()
+def fails(home):
+    boucle.start_run("own", name="failed", home=home)
+    raise SystemExit(3)
+def never_finishes(home):
+    boucle.start_run("own", name="never finished", home=home).log("x", 1.0)
 if __name__ == "__main__":
     with boucle.start_run(home=sys.argv[1]) as run:
         run.log("before", 1.0)
-        for number, how in enumerate(["fork", "spawn"]):
+        for number, how in enumerate(["fork", "spawn", "forkserver"]):
             child = multiprocessing.get_context(how).Process(target=work, args=(run, number))
             child.start()
             child.join()
+        failing = multiprocessing.get_context("fork").Process(target=fails, args=(sys.argv[1],))
+        failing.start()
+        failing.join()
         if not (pid := os.fork()):
             run.log("bare", 1.0)
             os._exit(0)
         os.waitpid(pid, 0)
         run.log("after", 1.0)
     print(run.id)
+    never_finishes(sys.argv[1])
 """
     out, err = program(text, home).communicate(timeout=60)
     run_id = out.strip()
+    found = get_run(opened, run_id)
+    assert {"before", "m0", "m1", "m2", "after"} <= set(found.metrics), err
+    own = [(one.name, one.status) for one in list_runs(opened, "default") if one.experiment == "own"]
+    assert sorted(own) == [("failed", "failed"), ("never finished", "finished")], err
     boucle.start_run(home=home).finish()  # the next process sends what the bare child left
     from boucle.runs.client.destination import spool_root
     from boucle.runs.client.leftovers import replay
@@ -110,7 +165,7 @@ if __name__ == "__main__":
     replay(spool_root(None))
     found = get_run(opened, run_id)
     assert found.status == "finished", err
-    assert {"before", "m0", "m1", "bare", "after"} == set(found.metrics), err
+    assert {"before", "m0", "m1", "m2", "bare", "after"} == set(found.metrics), err
     assert len(metric_history(opened, run_id, "m0")) == 50
 
 

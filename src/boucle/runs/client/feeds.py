@@ -38,6 +38,8 @@ class Feed:
 
     def __init__(self, spool: Spool, target: Target, where: str) -> None:
         self.spool, self.target, self.where = spool, target, where
+        self.run: object = None
+        """Whose it is, kept until all of it is sent: one that is dropped unfinished ends with the process."""
         self.sent = 0
         self.failures = 0
         self.again_at = 0.0
@@ -137,6 +139,7 @@ class Threads:
         self._servers: set[object] = set()
         """Those that this process logs to: what is left for others is sent without the token of this one."""
         self.dropped = 0
+        self._told = 0
         self.changed = threading.Condition()
         self._wake = threading.Event()
         self._working: set[str] = set()
@@ -181,8 +184,9 @@ class Threads:
 
     def say_losses(self) -> None:
         """Tell at the end what was lost on the way."""
-        if self.dropped or any(feed.spool.dropped for feed in self.feeds):
-            lost = self.dropped + sum(feed.spool.dropped for feed in self.feeds)
+        lost = self.dropped + sum(feed.spool.dropped for feed in self.feeds)
+        if lost > self._told:
+            self._told = lost
             _log.error(
                 "tracking lost %d records of this process: they could not be read or stored, or had no room", lost
             )
@@ -222,7 +226,7 @@ class Threads:
         self._note()
 
     def _end(self, feed: Feed, *, is_sent: bool) -> None:
-        feed.gone, feed.left = True, not is_sent
+        feed.gone, feed.left, feed.run = True, not is_sent, None
         with self.changed:
             self.feeds.remove(feed)
             self.dropped += feed.spool.dropped

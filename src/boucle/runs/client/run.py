@@ -1,6 +1,7 @@
 """A run as the training program holds it: everything logged is in a spool before the call returns."""
 
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -192,8 +193,7 @@ class ActiveRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.status == "running":
-            stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
-            self.finish("interrupted" if stopped else "finished" if kind is None else "failed")
+            self.finish(ends_as(kind))
 
     def __reduce__(self) -> tuple[object, tuple[bytes, bytes, str]]:
         from boucle.runs.client.start import join_run
@@ -231,6 +231,7 @@ class ActiveRun:
     def _open(self) -> None:
         spool = Spool(self._root, self._destination.encoded(), ENCODER.encode(self._begin))
         self._feed = Feed(spool, open_target(self._destination), str(self._destination))
+        self._feed.run = self
         self._write = spool.append
         self._threads.add(self._feed, self._root, self._destination.server)
 
@@ -298,6 +299,14 @@ class ActiveRun:
     def _check_open(self) -> None:
         if self.status != "running":
             raise Conflict(f"run {self.id} has ended as {self.status!r}", hint="start a new run: boucle.start_run()")
+
+
+def ends_as(kind: type[BaseException] | None) -> EndStatus:
+    """How a run ends that was left with this exception, or without one."""
+    if kind is None:
+        return "finished"
+    cancelled = getattr(sys.modules.get("asyncio"), "CancelledError", KeyboardInterrupt)
+    return "interrupted" if issubclass(kind, KeyboardInterrupt | cancelled) else "failed"
 
 
 def _ended(payload: bytes) -> bool:

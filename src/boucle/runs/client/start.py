@@ -1,35 +1,31 @@
-"""Starting a run from any Python program: `boucle.start_run` and the decorator `boucle.tracked`."""
+"""Starting a run from any Python program: `boucle.start_run`."""
 
 import atexit
 import functools
-import inspect
 import logging
 import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, overload
+from typing import Final
 
 import msgspec
 
 from boucle.identity.principals import account_name
 from boucle.kernel.clock import SystemClock
-from boucle.kernel.errors import BoucleError
 from boucle.kernel.ids import RandomIds
 from boucle.runs.checked_out import as_mlflow_calls_it, checked_out
 from boucle.runs.client import checks
 from boucle.runs.client.destination import Destination, current_folder, destination, spool_root
 from boucle.runs.client.feeds import Threads
-from boucle.runs.client.run import ActiveRun
+from boucle.runs.client.run import ActiveRun, ends_as
 from boucle.runs.client.targets import LOADING
 from boucle.runs.limits import check_title
 from boucle.runs.process import process_tags
 from boucle.runs.spool.records import DECODER, Begin, EndStatus, ParamValue, in_parts
 
-P = ParamSpec("P")
-R = TypeVar("R")
 END_S: Final = 10.0
 """How long a process that ends waits for destinations that take what they are sent."""
 _log: Final = logging.getLogger(__name__)
@@ -39,6 +35,10 @@ class _Process:
     """What this process tracks."""
 
     def __init__(self) -> None:
+        self.is_known = False
+        """Whether multiprocessing knows of it."""
+        self.pid = 0
+        """Of the process of multiprocessing that calls us at its end."""
         self.begin()
 
     def begin(self) -> None:
@@ -113,58 +113,9 @@ def join_run(begin: bytes, where: bytes, root: str) -> ActiveRun:
     return _adopt(ActiveRun(record, known, Path(root), _process.threads))
 
 
-@overload
-def tracked(function: Callable[P, R], /) -> Callable[P, R]: ...
-@overload
-def tracked(*, experiment: str | None = ..., name: str | None = ...) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def tracked(
-    function: Callable[P, R] | None = None, /, *, experiment: str | None = None, name: str | None = None
-) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make each call of a function a run: its plain arguments are params, the numbers it returns in a dict metrics.
-
-    A function that has a parameter `run` gets the run.
-    """
-
-    def decorate(inner: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(inner)
-        title = name or getattr(inner, "__name__", "call")
-
-        @functools.wraps(inner)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with start_run(experiment, title) as run:
-                if "run" in signature.parameters and "run" not in kwargs:
-                    kwargs["run"] = run
-                bound = signature.bind(*args, **kwargs)
-                bound.apply_defaults()
-                plain = {
-                    key: checks.storable(value)
-                    for key, value in bound.arguments.items()
-                    if isinstance(value, str | int | float | bool | None) and key != "run"
-                }
-                run.log_params(plain)
-                result = inner(*args, **kwargs)
-                if isinstance(result, dict):
-                    _log_result(run, result)
-                return result
-
-        return call
-
-    return decorate if function is None else decorate(function)
-
-
-def _log_result(run: ActiveRun, result: dict[object, object]) -> None:
-    """Log the numbers of a result as metrics. It is good whether tracking takes them or not."""
-    at_ms = time.time_ns() // 1_000_000
-    for name, value in result.items():
-        if isinstance(name, str) and isinstance(value, int | float):
-            try:
-                run.log(name, value, at_ms=at_ms)
-            except BoucleError as error:
-                run.lose(f"{name[:60]!r} of the result of {run.name!r} is not logged: {error.message}")
-
-
 def _adopt(run: ActiveRun) -> ActiveRun:
     _process.runs.add(run)
+    _end_as_multiprocessing_does()
     return run
 
 
@@ -175,11 +126,11 @@ def _trace(run: ActiveRun, folder: Path | None) -> None:
 
 
 def _ends_as() -> EndStatus:
-    """How a program that never ended its run has ended."""
-    kind = getattr(sys, "last_type", None)
-    if kind is None:
+    """How a program that never ended its run has ended; a process of multiprocessing is still in its exception."""
+    error = sys.exception()
+    if isinstance(error, SystemExit) and not error.code:
         return "finished"
-    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
+    return ends_as(getattr(sys, "last_type", None) if error is None else type(error))
 
 
 def _at_exit() -> None:
@@ -204,8 +155,24 @@ def _after_fork() -> None:
     for run in runs:
         run.reopen(_process.threads)
         _process.runs.add(run)
-    if "multiprocessing.util" in sys.modules:  # such a child ends without the handlers of atexit
-        sys.modules["multiprocessing.util"].Finalize(None, _at_exit, exitpriority=10)
+    _end_as_multiprocessing_does()
+
+
+def _end_as_multiprocessing_does() -> None:
+    """Be called also at the end of a process of multiprocessing, which ends without the handlers of atexit.
+
+    It has its own, and as it begins, after a fork or once it has read what it is given, it forgets those that are
+    there; only then it calls what was registered for that moment.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    if not _process.is_known:
+        _process.is_known = True
+        util.register_after_fork(_process, lambda _: util.Finalize(None, _at_exit, exitpriority=10))
+    if sys.modules["multiprocessing.process"].parent_process() is not None and _process.pid != os.getpid():
+        _process.pid = os.getpid()
+        util.Finalize(None, _at_exit, exitpriority=10)
 
 
 atexit.register(_at_exit)
