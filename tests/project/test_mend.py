@@ -42,6 +42,13 @@ def test_a_slip_of_the_pen_is_mended(was: str, wrong: str) -> None:
     assert mended(VALID.replace(was, wrong)) == VALID
 
 
+@pytest.mark.parametrize("check", ["check: range, colum: sugar, min: 0", "check: unique, columns: [shape, sugar]"])
+def test_a_file_with_aliases_is_left_to_its_author(check: str) -> None:
+    text = VALID.replace("- {check: leakage, at_most: 0.95}", f"- &one {{{check}}}\n    - *one")
+    text = text.replace("[sugar, weight]", "[sugar, weight, sugar]")
+    assert mend_text(text).text == text
+
+
 def test_the_side_of_an_objective_is_mended() -> None:
     text = VALID + "objectives:\n  - {metric: acuracy, at_most: 0.7}   # by far\n"
     assert mended(text).endswith("  - {metric: accuracy, at_least: 0.7}   # by far\n")

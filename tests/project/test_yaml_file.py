@@ -194,6 +194,10 @@ def test_every_mistake_is_told_at_once_and_in_order(read: Read) -> None:
         ("- a\n", "the file: a list is not allowed: write a mapping with the keys `project`"),
         ("#" * 1_000_001, "at most 1000000 are allowed"),
         ("project: " + "9" * 5000, "not a number"),
+        ("project: !!int ''", "boucle.yaml:1: project: `` is not a number"),
+        ("project: !!float ''", "not a number"),
+        ("project: !!bool xyz", "`xyz` is no value of `!!bool`"),
+        ("a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} {'[' * 80}*a{n - 1}{']' * 80}\n" for n in range(1, 13)), "too deep"),
     ],
 )
 def test_what_is_no_yaml_is_said_in_words(read: Read, text: str | bytes, words: str) -> None:

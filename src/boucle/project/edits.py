@@ -7,6 +7,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.tokens import AliasToken
 
 from boucle.project.problems import Add, Edit, Give, Path, Remove, Rename, Set, Value
 
@@ -29,6 +30,11 @@ def apply(text: str, edits: Sequence[Edit]) -> str:
     for edit in sorted(places, key=lambda edit: _ORDER.index(type(edit))):
         text = _applied(text, edit)
     return text
+
+
+def is_aliased(text: str) -> bool:
+    """Whether one part stands for several (`*name`), so that an edit of one would change the others."""
+    return any(isinstance(token, AliasToken) for token in YAML(typ="safe", pure=True).scan(text))
 
 
 def scalar(value: Value) -> str:

@@ -20,7 +20,7 @@ from boucle.data.records import (
 )
 from boucle.kernel.errors import InvalidInput
 from boucle.kernel.paths import inside
-from boucle.project.edits import apply
+from boucle.project.edits import apply, is_aliased
 from boucle.project.folder import NAME
 from boucle.project.pipelines import measured
 from boucle.project.problems import Add, Edit, Give, Problem, ProblemsFound, Remove, Rename, Set, dotted, quoted
@@ -43,14 +43,17 @@ class Mended(Struct, frozen=True, kw_only=True):
 
 
 def mend_text(text: str) -> Mended:
-    """Mend what the file itself shows: misspelt words, values of the wrong kind, features that have another role."""
+    """Mend what the file itself shows: misspelt words, values of the wrong kind, features that have another role.
+
+    A file with aliases is left to its author, here and in `mend_features`.
+    """
     reasons: list[str] = []
     for _ in range(MOST_ROUNDS):
         try:
             parse_project(text, NAME)
         except ProblemsFound as error:
             certain = [problem for problem in error.found if problem.fix is not None]
-            if not certain:
+            if not certain or is_aliased(text):
                 break
             text = apply(text, [problem.fix for problem in certain if problem.fix is not None])
             reasons += [_reason(problem) for problem in certain]
@@ -63,6 +66,8 @@ def mend_features(text: str, folder: Path) -> Mended:
     """Mend what the data show: a CSV file of another form, a column that is spelt otherwise, a feature that is
     constant, empty, of the other kind, or that knows the answer. `text` must be a valid project.
     """
+    if is_aliased(text):
+        return Mended(text=text, reasons=[])
     text, reasons = _read_as_written(text, folder)
     project = parse_project(text, NAME)
     table = read_source(project.data.source, folder, project.data.csv)

@@ -21,6 +21,8 @@ from boucle.project.validate import validate
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000
 """Aliases let a short file grow without end; this stops it."""
+MOST_LEVELS = 100
+"""Aliases let it nest deeper than it looks."""
 
 _HINT = "edit {file}, then: boucle check"
 _TAG = "tag:yaml.org,2002:"
@@ -125,6 +127,8 @@ class Document:
             raise self.error(
                 [Problem(path, "the aliases (`*name`) refer to themselves or multiply: write the values out")]
             )
+        if len(self._open) == MOST_LEVELS:
+            raise self.error([Problem(path[:1], "lists or mappings are nested too deep")])
         self._open.append(node)
         try:
             if isinstance(node, MappingNode):
@@ -204,8 +208,10 @@ class Document:
         if node.tag in (_TAG + "int", _TAG + "float", _TAG + "bool", _TAG + "null"):
             try:
                 value: Plain = self._scalars.construct_object(node)
-            except ValueError:
-                self.problems.append(Problem(path, f"{quoted(node.value)} is not a number: check its digits"))
+            except (ValueError, KeyError, IndexError):  # a tag that was written out beside what it does not fit
+                what = str(node.tag).removeprefix(_TAG)
+                told = "not a number: check its digits" if what in ("int", "float") else f"no value of `!!{what}`"
+                self.problems.append(Problem(path, f"{quoted(node.value)} is {told}"))
                 return None
             return value
         message = f"the tag {quoted(str(node.tag))} is not allowed: remove it, plain YAML is enough"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from boucle.data.records import LeakageCheck
 from boucle.kernel.errors import InvalidInput
@@ -83,6 +84,15 @@ def test_the_dearer_error_chooses_gate_and_search(errors: str, metrics: set[str]
     found = about(shop(), target="returned", errors=errors)
     assert set(bounds(found)) - {"latency_p95_ms", "availability"} == metrics
     assert found.project.training.metric == searched
+
+
+def test_names_and_values_with_line_breaks_are_written(tmp_path: Path) -> None:
+    table = shop().with_columns(pl.col("returned").replace_strict({"yes": "yes\nseed: 3", "no": "no\x85"}))
+    table = table.rename({"returned": "Net\nprice: 1", "country": "land\u2028key: 2"})
+    found = about(table, target="Net\nprice: 1")
+    assert reread(found, tmp_path) == found.project
+    odd = render_project(replace(found, needs=replace(found.needs, source="a\nb.csv")))
+    assert "of a\\u000ab.csv." in odd.splitlines()[0]
 
 
 def test_the_target_of_a_number_is_an_error_in_its_unit() -> None:
@@ -214,6 +224,11 @@ def test_the_class_of_the_probability_is_named() -> None:
         " ".join(said)
     )
     assert 'the probability is that of "yes"' in render_project(found)
+
+
+def test_who_asks_for_reviews_is_told_what_they_take() -> None:
+    told = about(shop(), target="returned", reviews=2).warnings
+    assert [one for one in told if "boucle users add NAME --role reviewer" in one and "boucle models approve" in one]
 
 
 def test_a_header_of_numbers_is_told_of() -> None:

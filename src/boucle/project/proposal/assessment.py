@@ -299,7 +299,11 @@ def _warnings(needs: Needs, proposals: Sequence[Proposal], look: QuickLook, leak
     if leaks.at_most is None:
         told.append("no leakage check is proposed: one column alone parts a class from all others")
     if needs.reviews:
-        told.append(f"{needs.reviews} reviews are asked for, and none can be given yet: no version will take charge")
+        who = "reviewer approves" if needs.reviews == 1 else "reviewers approve"
+        told.append(
+            f"a version takes charge once {needs.reviews} {who} it (`boucle models approve`); add each by:"
+            " boucle users add NAME --role reviewer"
+        )
     if needs.errors in ("over", "under"):
         told.append("no metric weighs the direction of an error yet; the needs keep it, the gate does not know it")
     for name, form in ((one.column.name, one.column.written) for one in proposals):

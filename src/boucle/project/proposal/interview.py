@@ -91,8 +91,8 @@ def _questions() -> dict[str, Question]:
             "Kept for people, and shown by `boucle status`.",
         ),
         (
-            "reviews", "Who decides", "How many must approve a version (above 0 keeps all out for now)?",
-            "Boucle cannot take approvals yet. Name the persons next.",
+            "reviews", "Who decides", "How many persons must approve a version?",
+            "Above 0, none takes charge until so many reviewers, not its authors, `boucle models approve` it.",
         ),
         (
             "approvers", "Who decides", "Who approves (commas between them)?",

@@ -13,13 +13,10 @@ from boucle.project.needs import Needs
 from boucle.project.proposal.assessment import Assessment
 from boucle.project.proposal.interview import QUESTIONS
 from boucle.project.proposal.quick_look import QuickLook
-from boucle.project.proposal.yaml_text import commented, flow, names, scalar
+from boucle.project.proposal.yaml_text import comment, commented, flow, names, scalar
 from boucle.project.records import Project, beyond_defaults
 
-_HEAD = """\
-# {what}, learned from {rows:,} rows of {source}.
-# Proposed by `boucle init` from the table and from needs.yaml; it is yours now. After an edit: boucle check
-"""
+_PROPOSED = "Proposed by `boucle init` from the table and from needs.yaml; it is yours now. After an edit: boucle check"
 _WIDTH = 116
 _FEWEST_DAYS = 20
 """Less history is not worth a replay."""
@@ -29,8 +26,9 @@ def render_project(found: Assessment) -> str:
     """The text of boucle.yaml. What it says is the project, value for value."""
     project, data = found.project, found.project.data
     days = _replayed(data, found.proposals)
-    head = _HEAD.format(what=f"The `{data.target}` of a row", rows=found.rows, source=found.needs.source)
     lines = [
+        comment(f"The `{data.target}` of a row, learned from {found.rows:,} rows of {found.needs.source}."),
+        comment(_PROPOSED),
         f"project: {scalar(project.project)}",
         "",
         *_data(data, found.proposals, found.look.classes),
@@ -44,14 +42,14 @@ def render_project(found: Assessment) -> str:
         "governance": "approvals that a version needs; how long served rows are kept",
         "monitoring": "days until a row's label is there",
     }
-    for section, comment in comments.items():
+    for section, told in comments.items():
         if section in rest:
-            lines += ["", *commented([(f"{section}: {flow(rest[section])}", comment)])]
+            lines += ["", *commented([(f"{section}: {flow(rest[section])}", told)])]
     lines += ["", *_loop(project)]
     if days is not None:
         lines += ["", "# History, sent through the endpoint as if it happened now: boucle replay"]
         lines += ["# replay:", f"#   first: {days[0]}", f"#   last: {days[1]}"]
-    return head + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _data(data: DataSection, proposals: Sequence[Proposal], classes: Sequence[str]) -> Iterator[str]:
@@ -77,10 +75,10 @@ def _data(data: DataSection, proposals: Sequence[Proposal], classes: Sequence[st
     unused = [one for one in proposals if one.role == "unused"]
     if unused:
         told = "; ".join(f"{one.column.name} ({one.why})" for one in unused)
-        yield from (f"  # {line}" for line in textwrap.wrap(f"not used: {told}", _WIDTH, break_long_words=False))
+        yield from (comment(line, "  ") for line in textwrap.wrap(f"not used: {told}", _WIDTH, break_long_words=False))
     if data.known_later:
         told = "; ".join(f"{name}: {by_name[name].why}" for name in data.known_later)
-        yield from (f"  # {line}" for line in textwrap.wrap(told, _WIDTH, break_long_words=False))
+        yield from (comment(line, "  ") for line in textwrap.wrap(told, _WIDTH, break_long_words=False))
         yield from names("known_later", data.known_later, 2)
     if data.checks:
         yield "  checks:                         # margins around what the table holds today"

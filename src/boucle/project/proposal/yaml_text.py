@@ -43,6 +43,15 @@ def _escaped(character: str) -> str:
     return f"\\U{point:08x}" if point > 0xFFFF else f"\\u{point:04x}"
 
 
+def comment(text: str, pad: str = "") -> str:
+    r"""A comment's line; line breaks and what is not printable as `scalar` escapes them.
+
+    >>> comment("the `Net\nprice` of a row", "  ")
+    '  # the `Net\\u000aprice` of a row'
+    """
+    return f"{pad}# " + "".join(map(_escaped, text))
+
+
 def flow(value: Plain) -> str:
     """Any value in one line.
 
@@ -72,14 +81,14 @@ def commented(lines: Iterable[tuple[str, str]]) -> list[str]:
     ['a: 1   # one', 'bcd: 2', 'e: 3   # three']
     """
     rows = list(lines)
-    width = max((len(line) for line, comment in rows if comment and len(line) <= 50), default=0)
+    width = max((len(line) for line, told in rows if told and len(line) <= 50), default=0)
     written: list[str] = []
-    for line, comment in rows:
-        if not comment:
+    for line, told in rows:
+        if not told:
             written.append(line)
-        elif len(line) <= 50 and width + len(comment) <= 115:
-            written.append(f"{line:<{width}}   # {comment}")
+        elif len(line) <= 50 and width + len(told) <= 115:
+            written.append(f"{line:<{width}}   {comment(told)}")
         else:
             pad = " " * (len(line) - len(line.lstrip()))
-            written += [f"{pad}# {comment}", line]
+            written += [comment(told, pad), line]
     return written
