@@ -96,6 +96,8 @@ def test_what_the_monitor_finds_is_told_shown_and_acknowledged(
         ["ack", "99"],
         ["show", "99"],
         ["silence", "--kind", "drift", "--why", "w"],
+        ["silence", "--kind", "drift", "--why", "w", "--until", "0001-01-01T00:00+14:00"],
+        ["silence", "--incident", "9" * 20, "--why", "w", "--for", "2h"],
         ["routes", "--try", "no"],
     ):
         assert run_command(["alerts", *wrong]) == 2

@@ -347,3 +347,5 @@ def test_a_moment_of_another_time_line_is_no_moment_of_alertmanagers() -> None:
     wall = datetime(2026, 1, 2, tzinfo=UTC)
     [one] = postable(AlertmanagerRoute(name="am", url="http://h"), example("p", datetime(2030, 1, 1, tzinfo=UTC)), wall)
     assert one.starts_at == one.ends_at == wall
+    never = AlertmanagerRoute(name="am", url="http://h", repeat_every="999999d")
+    assert len(postable(never, example("p", wall), wall)) == 1

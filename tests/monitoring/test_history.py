@@ -5,6 +5,7 @@ from functools import partial
 
 import polars as pl
 import pytest
+from sqlalchemy import delete
 from msgspec.structs import replace
 
 from boucle.data.api import profile
@@ -127,8 +128,9 @@ def test_a_window_that_ends_at_midnight_has_no_part_of_the_day_after(store: Stor
     found = api.windows(store, PROJECT, STREAM, DAY, DAY)
     assert len(found) == max(1, 24 // hours)
     assert len(api.windows(store, PROJECT, STREAM, DAY, None)) == max(1, 48 // hours)
-    gone = store.write(lambda conn: tables.remove_before(conn, PROJECT, STREAM, DAY))
-    assert gone["monitoring_windows"] == max(1, 48 // hours)
+    older = tables.older(PROJECT, STREAM, DAY)[tables.monitoring_windows]
+    gone = store.write(lambda conn: conn.execute(delete(tables.monitoring_windows).where(older)).rowcount)
+    assert gone == max(1, 48 // hours)
     assert api.windows(store, PROJECT, STREAM, None, None)[0] == found[0]
 
 

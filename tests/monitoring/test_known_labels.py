@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from sqlalchemy import delete
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.store import Store
 from boucle.monitoring import api
 from boucle.monitoring.labels import Labels, NewestLabels
-from boucle.monitoring.store import remove_before
+from boucle.monitoring.store import monitoring_labels, older
 
 FIRST = datetime(2013, 7, 1, tzinfo=UTC)
 PROJECT = "flights"
@@ -95,6 +96,7 @@ def test_labels_that_are_not_kept_any_more_are_let_go_of(store: Store) -> None:
     for n in range(4):
         tell(store, "live", FIRST + timedelta(days=n), [(n, 1)])
     assert known.since(FIRST.date()).by_key.height == 4
-    store.write(lambda conn: remove_before(conn, PROJECT, "live", date(2013, 7, 3)))
+    gone = delete(monitoring_labels).where(older(PROJECT, "live", date(2013, 7, 3))[monitoring_labels])
+    store.write(lambda conn: conn.execute(gone))
     tell(store, "live", FIRST + timedelta(days=4), [(9, 1)])
     assert lines(known.since(FIRST.date())) == lines(api.labels_of(store, PROJECT, "live", arrived_from=FIRST.date()))

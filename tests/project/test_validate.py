@@ -11,7 +11,7 @@ from boucle.evaluation.api import METRICS
 from boucle.governance.gates import NOT_QUALITY
 from boucle.project.limits import LIMITS
 from boucle.project.problems import dotted
-from boucle.project.records import Project
+from boucle.project.records import Project, RetrainPolicy
 from boucle.project.validate import PARAMS, QUALITY, SERVICE, validate
 
 BASE = {
@@ -155,6 +155,20 @@ def test_without_a_time_column() -> None:
 def test_every_limit_belongs_to_a_field() -> None:
     for struct, name in LIMITS:
         assert name in struct.__struct_fields__, f"{struct.__name__}.{name}"  # type: ignore[attr-defined]
+
+
+def test_no_key_in_days_or_hours_reaches_beyond_the_calendar() -> None:
+    keys = {
+        (one, name)
+        for one in {struct for struct, _ in LIMITS}
+        for name in one.__struct_fields__  # type: ignore[attr-defined]
+        if name.endswith(("_days", "_hours"))
+    }
+    assert (RetrainPolicy, "cooldown_days") in keys
+    for one, name in keys:
+        most = LIMITS[one, name].at_most
+        assert most is not None, f"{one.__name__}.{name}"
+        assert most <= (36_500 if name.endswith("_days") else 876_000), f"{one.__name__}.{name}"
 
 
 def test_the_parameters_are_those_of_the_estimator() -> None:

@@ -137,6 +137,13 @@ SINGLE = [
         "governance.keep_days",
         "at least 1 and at most 36500",
     ),
+    (
+        "training:\n",
+        "loop: {retrain: {cooldown_days: 999999}}\ntraining:\n",
+        17,
+        "loop.retrain.cooldown_days",
+        "at most",
+    ),
     ("  search:", "  seed: 4294967296\n  search:", 19, "training.seed", "at most"),
     ("  search:", "  seed: 1.5\n  search:", 19, "training.seed", "a whole number"),
     ("  search:", "  cross_validation: {folds: 1}\n  search:", 19, "training.cross_validation.folds", "at least 2"),

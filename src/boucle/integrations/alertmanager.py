@@ -22,6 +22,7 @@ from boucle.monitoring.spans import duration
 _TIMES: Final = 5
 """An alert counts as resolved after it was not sent for so many times as long as it is sent again."""
 _AT_LEAST: Final = timedelta(minutes=1)
+_AT_MOST: Final = timedelta(days=3650)
 
 
 class PostableAlert(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -42,7 +43,7 @@ def send(store: Store, route: AlertmanagerRoute, told: Notification, now: dateti
 
 def alerts(route: AlertmanagerRoute, told: Notification, now: datetime) -> list[PostableAlert]:
     """One for each kind and subject; of several the newest, which says whether it is open."""
-    until = now + max(_TIMES * duration(route.repeat_every), _AT_LEAST)
+    until = now + min(max(_TIMES * duration(route.repeat_every), _AT_LEAST), _AT_MOST)
     newest = {(one.kind, one.subject): one for one in told.incident.alerts}
     return [_alert(route, told, one, now, until) for one in newest.values()]
 

@@ -270,12 +270,12 @@ def _until(now: datetime, lasting: str | None, until: str | None) -> datetime:
         return now + duration(lasting)
     try:
         moment = datetime.fromisoformat(until or "")
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidInput(
             f"--until is {(until or '')[:40]!r}; allowed is a moment such as 2026-03-01T08:00",
             hint="boucle alerts silence --help",
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _list(screen: "Console", found: "Sequence[Incident]") -> None:

@@ -3,6 +3,7 @@ Numbers count from 1 within a project."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from typing import Final
 
 import msgspec
 from sqlalchemy import (
@@ -96,6 +97,9 @@ alert_told = Table(
 )
 """`is_over`: 1 once the route was told that the incident is closed."""
 
+_LARGEST: Final = 2**63 - 1
+"""The largest number that SQLite can be asked for."""
+
 
 def get_memory(conn: Connection, project_id: str, stream: str) -> Memory:
     """What is remembered of a stream's newest windows."""
@@ -135,6 +139,8 @@ def put_incidents(conn: Connection, project_id: str, changed: Iterable[Incident]
 
 def find_incident(conn: Connection, project_id: str, number: int) -> Incident | None:
     """One incident."""
+    if number > _LARGEST:
+        return None
     table = incidents
     query = select(table.c.incident).where(table.c.project_id == project_id, table.c.number == number)
     kept = conn.execute(query).scalar()
@@ -212,6 +218,8 @@ def put_silence(conn: Connection, project_id: str, silence: Silence) -> None:
 
 def find_silence(conn: Connection, project_id: str, number: int) -> Silence | None:
     """One silence."""
+    if number > _LARGEST:
+        return None
     table = silences
     query = select(table.c.silence).where(table.c.project_id == project_id, table.c.number == number)
     kept = conn.execute(query).scalar()
