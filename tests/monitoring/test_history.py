@@ -5,8 +5,8 @@ from functools import partial
 
 import polars as pl
 import pytest
-from sqlalchemy import delete
 from msgspec.structs import replace
+from sqlalchemy import delete
 
 from boucle.data.api import profile
 from boucle.data.records import Finding

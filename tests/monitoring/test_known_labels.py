@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from sqlalchemy import delete
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from boucle.kernel.blobs import BlobStore
 from boucle.kernel.digests import Digest

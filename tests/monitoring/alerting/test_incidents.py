@@ -445,7 +445,8 @@ def test_evidence_of_days_that_are_not_kept_goes_and_the_incident_stays(store: S
     assert [one.window for one in api.evidence(store, "p", 1)] == ["2013-03-01"]
     for day, gone in ((DAY, 0), (DAY + timedelta(days=1), 1)):
         [(table, older)] = tables.older_evidence("p", "live", day).items()
-        assert store.write(lambda conn, one=delete(table).where(older): conn.execute(one).rowcount) == gone
+        statement = delete(table).where(older)
+        assert store.write(lambda conn, one=statement: conn.execute(one).rowcount) == gone  # type: ignore[misc]
     assert api.evidence(store, "p", 1) == []
     assert api.incident(store, "p", 1).alerts[0].subject == "a"
 
