@@ -9,6 +9,9 @@ import pytest
 
 from boucle.kernel.store import Store
 
+collect_ignore = ["arrow_digests.py"]
+"""It is run where Arrow is."""
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
