@@ -9,20 +9,23 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 import boucle
 from boucle.identity import store as people
 from boucle.kernel.errors import InvalidInput, NotFound
 from boucle.kernel.store import Store
-from boucle.loop.ancestry import Ancestry, Branch, ancestry
+from boucle.loop.ancestry import Ancestry, Branch, ancestry, left_out
+from boucle.loop.lineage import lineage
 from boucle.loop.openlineage import events
 from boucle.loop.rollout import By, deploy_canary, deploy_champion, deploy_shadow
 from boucle.models.api import create_model, create_version, get_version
+from boucle.models.records import AliasMove
 from boucle.runs.experiments import create_experiment
 from boucle.runs.lifecycle import change, creation, log_inputs, log_outputs
 from boucle.runs.logged_models import create_logged_model
-from boucle.runs.tables import runs
+from boucle.runs.tables import run_datasets, runs
+from boucle.runs.views import DatasetInput
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
@@ -94,6 +97,75 @@ def test_lineage_tells_every_role_and_only_of_the_model_that_answers(store: Stor
     assert made_from == ["flights/1", "flights/2", "flights/3"]
     with pytest.raises(NotFound, match="nothing is called 'eu' in project 'other'"):
         ancestry(store, "other", "eu")
+
+
+@pytest.mark.parametrize("name", ["sales/2024", "a@b", "m/n@o"])
+def test_data_may_be_called_as_versions_and_aliases_are_written(tmp_path: Path, name: str) -> None:
+    used = DatasetInput(name=name, fingerprint="f" * 32, source_type="code", source="here")
+    with Store.open(tmp_path / "home") as store:
+        run = store.write(creation(store, "p")).id
+        log_inputs(store, "p", run, [used])
+        found = ancestry(store, "p", name)
+    assert (found.kind, found.name, [one.name for one in found.led_to]) == ("data", "f" * 32, [run])
+
+
+def test_a_long_line_of_models_is_told_as_far_as_it_is_cut_and_says_so(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "home") as store:
+        experiment = create_experiment(store, "p", "e")
+        names = [create_logged_model(store, "p", experiment, name="0").id]
+        for number in range(1, 9):
+            run = store.write(creation(store, "p", experiment_id=experiment)).id
+            log_inputs(store, "p", run, [], [names[-1]])
+            names.append(create_logged_model(store, "p", experiment, name=str(number), source_run_id=run).id)
+        found = ancestry(store, "p", names[-1])
+        told = [one for kind in ("logged model", "run") for one in found_in(found.made_from, kind)]
+        assert not any(one.repeated for one in told)
+        (cut,) = [one for one in told if one.is_cut]
+        assert list(left_out(found)) == [f"what is behind {cut.kind} {cut.name}"]
+        onward = ancestry(store, "p", cut.name)
+        assert [one.name for one in found_in(onward.made_from, "logged model")][-1] == names[0]
+
+
+def test_lineage_of_data_that_many_used_ends_and_says_how_many_more_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boucle.loop.ancestry.MOST", 20)
+    used = DatasetInput(name="all", fingerprint="f" * 32, source_type="code", source="here")
+    with Store.open(tmp_path / "home") as store:
+        begun = [creation(store, "p") for _ in range(25)]
+        made = store.write(lambda conn: [one(conn) for one in begun])
+        log_inputs(store, "p", made[0].id, [used])
+        store.write(
+            lambda conn: conn.execute(
+                insert(run_datasets), [{"run": one.seq, "dataset": 1, "tags": "{}"} for one in made[1:]]
+            )
+        )
+        found = ancestry(store, "p", "all")
+    assert (len(found.led_to), found.more_led_to) == (20, 5)
+    assert list(left_out(found)) == [f"5 more at data {'f' * 32}"]
+
+
+def test_a_version_that_a_client_registered_leads_to_what_is_known_of_it(
+    store: Store, make: Callable[..., Any]
+) -> None:
+    make("one", 0.7)
+    first = get_version(store, "flights", "flights", 1)
+    create_model(store, project_id="flights", name="copy", author="person:eve")
+    create_version(
+        store, project_id="flights", model="copy", bundle_digest=first.bundle_digest, author="person:eve", source=None
+    )
+    move = AliasMove(
+        project_id="flights",
+        model="copy",
+        alias="best",
+        number=1,
+        permit_id=None,
+        actor="person:eve",
+        reason="",
+        moved_at=first.created_at,
+        effective_at=first.created_at,
+    )
+    assert [one.kind for one in lineage(store, move)] == ["bundle", "model version", "alias"]
 
 
 @pytest.mark.slow

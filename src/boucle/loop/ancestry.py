@@ -1,7 +1,7 @@
 """Lineage in both directions: from data over runs, bundles and versions to aliases and deployments, and back."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -24,6 +24,8 @@ from boucle.serving.records import Deployment
 from boucle.serving.rollout import deployments
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+MOST: Final = 1000
+"""As many things are told of in one direction: each costs some milliseconds."""
 _DEEPEST: Final = 12
 
 
@@ -43,6 +45,10 @@ class Branch(Struct, frozen=True, kw_only=True):
     branches: list["Branch"] = field(default_factory=list)
     repeated: bool = False
     """Whether it is shown with its own branches elsewhere."""
+    is_cut: bool = False
+    """Whether its own branches are left out, as it is so far away: ask for it itself."""
+    more: int = 0
+    """How many of its branches are left out, as there are so many things."""
 
 
 class Ancestry(Struct, frozen=True, kw_only=True):
@@ -53,6 +59,9 @@ class Ancestry(Struct, frozen=True, kw_only=True):
     facts: dict[str, str]
     made_from: list[Branch]
     led_to: list[Branch]
+    more_made_from: int = 0
+    more_led_to: int = 0
+    """How many branches are left out, as there are so many things."""
 
 
 def ancestry(store: Store, project_id: str, what: str) -> Ancestry:
@@ -64,31 +73,72 @@ def ancestry(store: Store, project_id: str, what: str) -> Ancestry:
     def query(conn: Connection) -> Ancestry:
         graph = _Graph(store, conn, project_id)
         start = graph.resolve(what)
+        made_from, more_made_from = _Walk(start, graph.before, graph.facts).below(start)
+        led_to, more_led_to = _Walk(start, graph.after, graph.facts).below(start)
         return Ancestry(
             kind=start.kind,
             name=start.name,
             facts=graph.facts(start),
-            made_from=_branches(start, graph.before, graph.facts, {start}),
-            led_to=_branches(start, graph.after, graph.facts, {start}),
+            made_from=made_from,
+            led_to=led_to,
+            more_made_from=more_made_from,
+            more_led_to=more_led_to,
         )
 
     return store.read(query)
 
 
-def _branches(
-    of: Thing,
-    step: Callable[[Thing], Sequence[Thing]],
-    facts: Callable[[Thing], dict[str, str]],
-    seen: set[Thing],
-    depth: int = 0,
-) -> list[Branch]:
-    found = []
-    for one in dict.fromkeys(step(of)):
-        known = one in seen or depth >= _DEEPEST
-        seen.add(one)
-        below = [] if known else _branches(one, step, facts, seen, depth + 1)
-        found.append(Branch(kind=one.kind, name=one.name, facts=facts(one), branches=below, repeated=known))
-    return found
+def left_out(found: Ancestry) -> Iterator[str]:
+    """What a lineage does not tell, as there is so much of it: where it goes on, and how many things are missing."""
+
+    def below(name: str, branches: Sequence[Branch], more: int) -> Iterator[str]:
+        if more:
+            yield f"{more:,} more at {name}"
+        for one in branches:
+            if one.is_cut:
+                yield f"what is behind {one.kind} {one.name}"
+            yield from below(f"{one.kind} {one.name}", one.branches, one.more)
+
+    yield from below(f"{found.kind} {found.name}", found.made_from, found.more_made_from)
+    yield from below(f"{found.kind} {found.name}", found.led_to, found.more_led_to)
+
+
+class _Walk:
+    """Goes from a thing in one direction, to things that it has not met yet, so far and to so many."""
+
+    def __init__(
+        self, start: Thing, step: Callable[[Thing], Sequence[Thing]], facts: Callable[[Thing], dict[str, str]]
+    ) -> None:
+        self._step = step
+        self._facts = facts
+        self._seen = {start}
+        self._left = MOST
+
+    def below(self, of: Thing, depth: int = 0) -> tuple[list[Branch], int]:
+        """The branches of a thing, and how many more there are."""
+        things = list(dict.fromkeys(self._step(of)))
+        found: list[Branch] = []
+        for one in things:
+            if self._left == 0:
+                break
+            self._left -= 1
+            repeated = one in self._seen
+            is_cut = not repeated and depth >= _DEEPEST
+            if not is_cut:
+                self._seen.add(one)
+            branches, more = ([], 0) if repeated or is_cut else self.below(one, depth + 1)
+            found.append(
+                Branch(
+                    kind=one.kind,
+                    name=one.name,
+                    facts=self._facts(one),
+                    branches=branches,
+                    repeated=repeated,
+                    is_cut=is_cut,
+                    more=more,
+                )
+            )
+        return found, len(things) - len(found)
 
 
 class _Graph:
@@ -98,9 +148,18 @@ class _Graph:
         self._store = store
         self._conn = conn
         self._project = project_id
+        self._runs: dict[str, Run | None] = {}
 
     def resolve(self, what: str) -> Thing:
-        """What a person's word stands for."""
+        """What a person's word stands for. Data may be called as a version or an alias is written."""
+        try:
+            return self._version_or_alias(what) or self._other(what)
+        except NotFound:
+            if (data := self._data_named(what)) is not None:
+                return data
+            raise
+
+    def _version_or_alias(self, what: str) -> Thing | None:
         model, slash, number = what.rpartition("/")
         if slash and number.isascii() and number.isdecimal() and len(number) < 10:
             version = known_version(self._conn, self._project, model, int(number))
@@ -111,6 +170,9 @@ class _Graph:
             if move is None or move.number is None:
                 raise NotFound(f"model {model!r} has no alias {alias!r}", hint="boucle models list")
             return Thing("alias", what)
+        return None
+
+    def _other(self, what: str) -> Thing:
         if self._run(what) is not None:
             return Thing("run", what)
         if what.startswith("m-") and origins.is_model(self._conn, self._project, what):
@@ -122,6 +184,13 @@ class _Graph:
                 return Thing("data", what)
         if what in endpoints(self._store.home) and self._deployed(what):
             return Thing("deployment", what)
+        raise NotFound(
+            f"nothing is called {what[:100]!r} in project {self._project!r}; known are ids of runs, model/number, "
+            "model@alias, digests of 64 digits, names of data, endpoints",
+            hint="boucle models list",
+        )
+
+    def _data_named(self, what: str) -> Thing | None:
         prints = origins.fingerprints_named(self._conn, self._project, what)
         if len(prints) == 1:
             return Thing("data", prints[0])
@@ -131,11 +200,7 @@ class _Graph:
                 hint=f"boucle lineage {prints[-1]}",
                 details={"digests": prints},
             )
-        raise NotFound(
-            f"nothing is called {what[:100]!r} in project {self._project!r}; known are ids of runs, model/number, "
-            "model@alias, digests of 64 digits, names of data, endpoints",
-            hint="boucle models list",
-        )
+        return None
 
     def before(self, of: Thing) -> list[Thing]:
         """What a thing was made from."""
@@ -233,8 +298,10 @@ class _Graph:
 
     def _run(self, run_id: str) -> Run | None:
         """A run of this project."""
-        run = find_run(self._conn, run_id)
-        return run if run is not None and run.project_id == self._project else None
+        if run_id not in self._runs:
+            run = find_run(self._conn, run_id)
+            self._runs[run_id] = run if run is not None and run.project_id == self._project else None
+        return self._runs[run_id]
 
     def _versions(self, kind: str, value: str) -> list[ModelVersion]:
         return versions_from(self._conn, self._project, kind, value)  # type: ignore[arg-type]  # names of columns

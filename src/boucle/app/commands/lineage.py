@@ -1,5 +1,6 @@
 """`boucle lineage`"""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -42,7 +43,7 @@ def lineage(
 
     from boucle.app.console import console, print_json
     from boucle.kernel.store import Store
-    from boucle.loop.ancestry import ancestry
+    from boucle.loop.ancestry import ancestry, left_out
     from boucle.loop.openlineage import events
 
     name = session.project_name()
@@ -51,15 +52,21 @@ def lineage(
         if openlineage:
             for event in events(store, name, found):
                 typer.echo(json.dumps(event))
+            for one in left_out(found):
+                typer.echo(f"left out, as there is so much: {one}", err=True)
             return
         if as_json:
             print_json(found)
             return
         tree = Tree(Text(_line(found.kind, found.name, found.facts)))
-        for title, branches in (("made from", found.made_from), ("led to", found.led_to)):
+        for title, branches, more in (
+            ("made from", found.made_from, found.more_made_from),
+            ("led to", found.led_to, found.more_led_to),
+        ):
             below = tree.add(Text(title if branches else f"{title} nothing that is known"))
             for branch in branches:
                 _grow(below, branch)
+            _tell_more(below, more)
         console(session.color).print(tree)
 
 
@@ -67,9 +74,18 @@ def _grow(tree: "Tree", branch: "Branch") -> None:
     from rich.text import Text
 
     again = " (shown above)" if branch.repeated else ""
-    below = tree.add(Text(_line(branch.kind, branch.name, branch.facts) + again))
+    onward = f"\n  goes on: boucle lineage {shlex.quote(branch.name)}" if branch.is_cut else ""
+    below = tree.add(Text(_line(branch.kind, branch.name, branch.facts) + again + onward))
     for one in branch.branches:
         _grow(below, one)
+    _tell_more(below, branch.more)
+
+
+def _tell_more(tree: "Tree", more: int) -> None:
+    from rich.text import Text
+
+    if more:
+        tree.add(Text(f"and {more:,} more"))
 
 
 def _line(kind: str, name: str, facts: dict[str, str]) -> str:
