@@ -3,6 +3,7 @@
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -51,17 +52,16 @@ class Desk:
             hiccup=self.hiccup,
         )
 
-    def _requests(self, span: Span | None) -> set[str]:
+    def _requests(self, span: Span | None) -> list[pl.DataFrame]:
         chosen = list(self.windows)[-3:]
         if span is not None:
             own = self.spans.items()
             chosen = [key for key, one in own if one.begins_at < span.ends_at and one.ends_at > span.begins_at]
-        return {one for key in chosen for one in self.windows[key]["request_id"]}
+        return [self.windows[key] for key in chosen]
 
-    def _between(self, first: date, last: date) -> set[str]:
+    def _between(self, first: date, last: date) -> list[pl.DataFrame]:
         inside = pl.col("event_time").dt.date().is_between(first, last)
-        found = [one for one in self.windows.values() if len(one.filter(inside))]
-        return {request for one in found for request in one["request_id"]}
+        return [one for one in self.windows.values() if len(one.filter(inside))]
 
     def close(self, most: int = 1000, *, killed: bool = False) -> None:
         """Keep what is due; `killed` right after the transaction, before the reader hears of it."""
@@ -103,7 +103,7 @@ def frame(request: str, *hours: float, served: float | None = None) -> Predictio
         endpoint="orders",
         number=1,
         bundle_digest=Digest("0" * 64),
-        served_at=(START + timedelta(hours=max(hours) if served is None else served)).timestamp(),
+        served_at=(START + timedelta(hours=max(hours) if served is None else served, milliseconds=2)).timestamp(),
         latency_ms=1.0,
         rows=len(hours),
         inputs={"x": list(hours)},
@@ -111,6 +111,10 @@ def frame(request: str, *hours: float, served: float | None = None) -> Predictio
         event_time=times,
         entity_key=[f"{request}/{place}" for place in range(len(hours))],
     )
+
+
+def sent_again(one: PredictionFrame, **changes: Any) -> PredictionFrame:
+    return replace(one, served_at=one.served_at + 1.5, latency_ms=2.0, **changes)
 
 
 def logs(folder: Path, count: int = 1) -> list[PredictionLog]:
@@ -389,6 +393,47 @@ def test_late_rows_that_come_one_by_one_write_their_window_a_few_times(tmp_path:
     assert len(desk.windows["2024-01-01"]) == 201
 
 
+@pytest.mark.parametrize("policy", [WindowPolicy(), WindowPolicy(rows=4), WindowPolicy(every="1h")])
+@pytest.mark.parametrize("section", [None, LogSection(), LogSection(redact=["x"], drop=["kind"])])
+def test_other_questions_under_one_id_are_requests_and_the_same_again_is_none(
+    tmp_path: Path, policy: WindowPolicy, section: LogSection | None
+) -> None:
+    """As of a proxy that passes one `x-request-id` on through a chain of calls, and of a client that tries again."""
+    folder = log_folder(tmp_path, "orders")
+    desk = Desk(folder, policy, FixedClock(START + timedelta(days=50)))
+    first, second = logs(folder, 2)
+
+    def asked(number: int, hour: float, **changes: Any) -> PredictionFrame:
+        inputs = {"x": [float(number)], "kind": [f"k{number // 2}"]}
+        return replace(frame("trace", hour), **({"entity_key": None, "inputs": inputs} | changes))
+
+    for number in range(6):
+        first.append(asked(number, number / 10))
+        if number == 2:
+            desk.look()
+    if section is None or not section.redact:
+        second.append(sent_again(asked(2, 0.2)))
+    second.append(asked(0, 0.7, entity_key=["other"]))
+    if section is not None:
+        first.close()
+        compact(tmp_path, "orders", section)
+    desk.begin()
+    desk.look()
+    for hour in (2.5, 30, 40):
+        second.append(frame(f"r{hour}", hour))
+    desk.look()
+    desk.begin()
+    second.append(sent_again(asked(9, 0.9)))
+    second.append(sent_again(asked(9, 0.9)))
+    second.append(frame("end", 41))
+    second.append(frame("end too", 42))
+    desk.look()
+    whole = pl.concat([one for one in desk.windows.values() if len(one)], how="diagonal_relaxed")
+    mine = whole.filter(pl.col("request_id").str.starts_with("trace"))
+    assert sorted(mine["event_time"].dt.minute()) == [0, 6, 12, 18, 24, 30, 42, 54]
+    assert set(mine["request_id"]) == {"trace", *(f"trace~{number}" for number in range(2, 9))}
+
+
 def test_rows_far_too_late_are_counted_and_left(tmp_path: Path) -> None:
     desk = Desk(tmp_path, WindowPolicy(every="1m"), FixedClock(START + timedelta(days=50)))
     [log] = logs(tmp_path)
@@ -507,7 +552,7 @@ def test_any_order_of_reading_and_any_kill_give_windows_of_the_same_rows(
     set forward and back by days."""
     folder = tmp_path_factory.mktemp("log")
     frames = [frame(f"r{number}", *hours) for number, hours in enumerate(requests)]
-    frames += [frames[one] for one in again if one < len(requests)]
+    frames += [sent_again(frames[one]) for one in again if one < len(requests)]
     desk = Desk(folder, WindowPolicy(every="6h"), FixedClock(START + timedelta(days=50)))
     writers = logs(folder, 3)
     left = list(frames)

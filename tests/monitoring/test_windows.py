@@ -66,10 +66,13 @@ def test_a_row_per_prediction_by_event_time() -> None:
     assert outputs(table)["probability"].to_list() == [0.75, 0.25]
 
 
-def test_a_batch_sent_again_counts_once_and_the_last_wins() -> None:
-    again = replace(FRAME, number=4, latency_ms=9.0)
+def test_a_batch_sent_again_counts_once_and_the_first_answer_stays() -> None:
+    again = replace(FRAME, number=4, latency_ms=9.0, served_at=FRAME.served_at + 1)
     table = frames_to_table([FRAME, replace(FRAME, request_id="a"), again])
-    assert table.select("request_id", "number").rows() == [("a", 3), ("b", 4), ("a", 3), ("b", 4)]
+    assert table.select("request_id", "number").rows() == [("a", 3), ("b", 3), ("a", 3), ("b", 3)]
+    another = replace(again, served_at=FRAME.served_at + 2, inputs=FRAME.inputs | {"temp": [81.0, None]})
+    table = frames_to_table([FRAME, another, again])
+    assert table.select("request_id", "number").rows() == [("b", 3), ("b~2", 4), ("b", 3), ("b~2", 4)]
 
 
 def test_without_a_declared_event_time_it_is_the_served_one() -> None:

@@ -5,7 +5,7 @@ may be killed anywhere, and two of them do no harm: one of the two is told that 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from threading import Event
 from typing import Final, NamedTuple
@@ -264,7 +264,7 @@ class Monitor:
             self._replays[name] = known is not None
         return self._replays[name]
 
-    def _kept_requests(self, span: Span | None) -> set[str]:
+    def _kept_requests(self, span: Span | None) -> Iterator[pl.DataFrame]:
         if span is None:
             return monitoring.newest_requests(self._store, self._name, LIVE, BEFORE)
         return monitoring.requests_of(self._store, self._name, LIVE, span)

@@ -4,7 +4,7 @@ A stream is one line of served history: `live`, or `replay-<digest>`. Tables of 
 blobs, one a day or a batch; the database keeps where they are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -185,25 +185,22 @@ def kept_window(store: Store, project_id: str, stream: str, key: str) -> tuple[W
     return None if found is None else (found[0], pl.read_parquet(BytesIO(store.blobs.get(found[1]))))
 
 
-def newest_requests(store: Store, project_id: str, stream: str, most: int) -> set[str]:
-    """The requests of the newest windows."""
+def newest_requests(store: Store, project_id: str, stream: str, most: int) -> Iterator[pl.DataFrame]:
+    """The predictions of the newest windows, one after the other."""
     digests = store.read(lambda connection: tables.newest_predictions(connection, project_id, stream, most))
-    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests)
-    return {request for table in tables_of for request in table["request_id"]}
+    return (pl.read_parquet(BytesIO(store.blobs.get(one))) for one in digests)
 
 
-def requests_of(store: Store, project_id: str, stream: str, span: Span) -> set[str]:
-    """The requests of all windows that have a part of a span, of whatever length they are."""
+def requests_of(store: Store, project_id: str, stream: str, span: Span) -> Iterator[pl.DataFrame]:
+    """The predictions of all windows that have a part of a span, of whatever length they are."""
     digests = store.read(lambda connection: tables.find_overlapping(connection, project_id, stream, span))
-    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests)
-    return {request for table in tables_of for request in table["request_id"]}
+    return (pl.read_parquet(BytesIO(store.blobs.get(one))) for one in digests)
 
 
-def requests_between(store: Store, project_id: str, stream: str, first: date, last: date) -> set[str]:
-    """The requests of all windows that have a part of these days."""
+def requests_between(store: Store, project_id: str, stream: str, first: date, last: date) -> Iterator[pl.DataFrame]:
+    """The predictions of all windows that have a part of these days."""
     digests = _digests(store, "predictions_digest", project_id, stream, first, last, True)
-    tables_of = (pl.read_parquet(BytesIO(store.blobs.get(one)), columns=["request_id"]) for one in digests.values())
-    return {request for table in tables_of for request in table["request_id"]}
+    return (pl.read_parquet(BytesIO(store.blobs.get(one))) for one in digests.values())
 
 
 def served_ids(store: Store, project_id: str, stream: str) -> pl.DataFrame:

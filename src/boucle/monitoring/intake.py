@@ -5,11 +5,12 @@ be read again. Rows of windows that are still open are in memory only; a process
 there, and passes over those that are in closed windows already. So it may be killed anywhere, and any order in which
 workers' segments are read makes windows of the same rows.
 
-A row is named by its request's id and its place in the request; a request that is sent again counts once in a window.
+A row is named by its request's id and its place in the request; a request that is sent again counts once in a window,
+and another question under its id is a request of its own, see `boucle.monitoring.repeats`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,9 @@ from msgspec.structs import replace
 
 from boucle.kernel.clock import Clock
 from boucle.monitoring.cursor import Cursor
-from boucle.monitoring.log_tail import LogTail, Piece
+from boucle.monitoring.log_tail import LogTail, Piece, Served
 from boucle.monitoring.present import Present
+from boucle.monitoring.repeats import Call, Calls, new_calls
 from boucle.monitoring.spans import AHEAD, Plan, Span
 from boucle.monitoring.windows import rows_of
 
@@ -57,20 +59,20 @@ class _Pane:
         self._joined = 0
         """So many of them are made of others."""
         self.rows = 0
-        self.requests: set[str] = set()
+        self.calls = Calls()
         self.first: dict[int, int] = {}
         """Of each segment the place of the first request that is in here."""
 
-    def add(self, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> None:
-        ids = table["request_id"].unique().to_list()
-        again = [one for one in ids if one in self.requests]
-        if again:
-            table = table.filter(~pl.col("request_id").is_in(again))
-        for one in ids:
-            if one not in self.requests:
-                segment, offset = places[one]
-                self.first[segment] = min(offset, self.first.get(segment, offset))
-        self.requests.update(ids)
+    def add(self, table: pl.DataFrame, places: dict[Served, tuple[int, int]], *known: Calls) -> None:
+        """Add the rows of calls that are neither in here nor known."""
+        self.put(*new_calls(table, [self.calls, *known]), places)
+
+    def put(self, table: pl.DataFrame, calls: list[Call], places: dict[Served, tuple[int, int]]) -> None:
+        """Add rows of calls that are new."""
+        for one in calls:
+            segment, offset = places[one.request_id, one.served_us]
+            self.first[segment] = min(offset, self.first.get(segment, offset))
+        self.calls.add(calls)
         if table.height:
             self.tables.append(table)
             self.rows += table.height
@@ -92,12 +94,12 @@ class Intake:
         cursor: Cursor,
         *,
         is_foreign: Callable[[str], bool],
-        kept_requests: Callable[[Span | None], set[str]],
-        kept_between: Callable[[date, date], set[str]],
+        kept_requests: Callable[[Span | None], Iterable[pl.DataFrame]],
+        kept_between: Callable[[date, date], Iterable[pl.DataFrame]],
         clock: Clock,
         hiccup: timedelta = timedelta(),
     ) -> None:
-        """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the requests of all
+        """`is_foreign` tells of a request's id that it is another stream's; `kept_requests` gives the rows of all
         windows that have a part of a span, or of the newest few windows for None; `kept_between` those of all windows
         that have a part of these days. A silence shorter than `hiccup` says
         nothing: a process waited for its turn."""
@@ -121,7 +123,7 @@ class Intake:
         self._hiccup = hiccup
         self._amended: dict[datetime, tuple[timedelta, timedelta]] = {}
         """Of closed windows that rows came for: when more may be put into one, as time passes, and how long that is."""
-        self._known: OrderedDict[str, set[str]] = OrderedDict()
+        self._known: OrderedDict[str, Calls] = OrderedDict()
         self.too_late = cursor.too_late
         """Rows that were not taken."""
 
@@ -175,12 +177,12 @@ class Intake:
         """The window and its cursor are durable."""
         begins = closing.span.begins_at
         if closing.span.number is not None:
-            self._remember("", self._counted.pop(0).requests)
+            self._remember("", self._counted.pop(0).calls)
         elif closing.is_amended:
-            self._remember(closing.span.key, self._late.pop(begins).requests)
+            self._remember(closing.span.key, self._late.pop(begins).calls)
             self._wait_with(begins)
         elif begins in self._open:
-            self._remember(closing.span.key, self._open.pop(begins).requests)
+            self._remember(closing.span.key, self._open.pop(begins).calls)
         self.cursor = cursor
 
     def _wait_with(self, begins: datetime) -> None:
@@ -204,7 +206,7 @@ class Intake:
         return not self._is_foreign(request_id)
 
     def _take(self, piece: Piece) -> int:
-        """Rows of requests that all differ, with the place of each."""
+        """Rows of requests, with the place of each."""
         at, served_at = pl.col("event_time"), pl.col("served_at")
         # Who asks today what is of tomorrow has a wrong clock, and a time of zero is none.
         is_wrong = (at > served_at + AHEAD) | (at <= _ZERO)
@@ -222,44 +224,37 @@ class Intake:
             self._put(monday + int(place) * self._plan.every, part.drop("__span"), piece.places)
         return table.height
 
-    def _put(self, begins: datetime, table: pl.DataFrame, places: dict[str, tuple[int, int]]) -> None:
+    def _put(self, begins: datetime, table: pl.DataFrame, places: dict[Served, tuple[int, int]]) -> None:
         through, span = self.cursor.closed_through, self._plan.span_of(begins)
         if through is None or span.ends_at > through:
             if through is not None and begins < through:  # windows were shorter, and those of its first part are kept
-                table = self._not_kept(span, table, pl.col("event_time") < through)
+                begun = pl.col("event_time") < through
+                first, rest = table.filter(begun), table.filter(~begun)
+                table = pl.concat([new_calls(first, [self._calls_of(span)])[0], rest]) if first.height else table
             if table.height:
                 self._open.setdefault(begins, _Pane(span)).add(table, places)
             return
         if (through - begins) // self._plan.every > MOST_LATE:
             self.too_late += table.height
             return
-        new = self._not_kept(span, table, pl.lit(value=True))
-        if new.height:
-            self._late.setdefault(begins, _Pane(span)).add(new, places)
+        pane = self._late.get(begins, _Pane(span))
+        pane.add(table, places, self._calls_of(span))
+        if pane.rows:
+            self._late[begins] = pane
 
-    def _not_kept(self, span: Span, table: pl.DataFrame, of: pl.Expr) -> pl.DataFrame:
-        """Of some rows, those of requests that no window has; all others as well."""
-        asked = table.filter(of)["request_id"].unique()
-        if asked.is_empty():
-            return table
-        known = self._requests_of(span)
-        again = [one for one in asked if one in known]
-        return table.filter(~(of & pl.col("request_id").is_in(again))) if again else table
-
-    def _take_counted(self, table: pl.DataFrame, places: dict[str, tuple[int, int]], *, is_again: bool) -> int:
+    def _take_counted(self, table: pl.DataFrame, places: dict[Served, tuple[int, int]], *, is_again: bool) -> int:
         """Whole requests, in the order in which they were read, until the open window is full."""
-        known = self._requests_of(None)
+        known = [self._calls_of(None), *(pane.calls for pane in self._counted)]
         first, last = table["event_time"].min(), table["event_time"].max()
         if is_again and isinstance(first, datetime) and isinstance(last, datetime):
             # What was read of the segment is in any number of windows, but in such as have its times.
-            known = known | self._kept_between(first.date(), last.date())
-        parts = table.partition_by("request_id", as_dict=True)
-        for one in sorted((key[0] for key in parts), key=lambda name: places[name]):
-            if one in known or any(one in pane.requests for pane in self._counted):
-                continue
+            known.append(Calls(self._kept_between(first.date(), last.date())))
+        new, calls = new_calls(table, known)
+        parts = new.partition_by("request_id", as_dict=True)
+        for one in sorted(calls, key=lambda call: places[call.request_id, call.served_us]):
             if not self._counted or self._counted[-1].rows >= (self._plan.rows or 0):
                 self._counted.append(_Pane(None))
-            self._counted[-1].add(parts[one,], places)
+            self._counted[-1].put(parts[one.name,], [one], places)
         return table.height
 
     def _by_count(self, pane: _Pane) -> Closing:
@@ -299,20 +294,20 @@ class Intake:
         else:
             self._ahead = newest if self._ahead is None else max(newest, self._ahead)
 
-    def _requests_of(self, span: Span | None) -> set[str]:
+    def _calls_of(self, span: Span | None) -> Calls:
         key = "" if span is None else span.key
         if key not in self._known:
-            self._known[key] = self._kept_requests(span)
+            self._known[key] = Calls(self._kept_requests(span))
             while len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]
 
-    def _remember(self, key: str, requests: set[str]) -> None:
+    def _remember(self, key: str, calls: Calls) -> None:
         if key in self._known and not key:
             self._known.pop(key)  # the newest few are others now
         elif key in self._known:
-            self._known[key] |= requests
+            self._known[key].update(calls)
 
 
 def panes_first(panes: list[_Pane]) -> dict[int, int]:

@@ -19,11 +19,15 @@ DONE: Final = -1
 _log: Final = logging.getLogger("boucle.monitor")
 
 
+Served = tuple[str, int]
+"""A request's id, and when it was answered, in microseconds since 1970."""
+
+
 class Piece(Struct, frozen=True):
-    """Rows of requests that all differ."""
+    """Rows of requests."""
 
     rows: pl.DataFrame
-    places: dict[str, tuple[int, int]]
+    places: dict[Served, tuple[int, int]]
     """Of each request its segment, and from where in it that is to be read to find it again."""
     is_again: bool = False
     """Some of them were read before: their segment was compacted meanwhile, and is whole here."""
@@ -81,15 +85,16 @@ class LogTail:
 
     def _read_segment(self, segment: int, wanted: Callable[[str], bool], *, is_newest: bool) -> Iterator[Piece]:
         closed = not is_newest and is_closed(segment_file(self._folder, segment))
-        frames: dict[str, PredictionFrame] = {}
-        places: dict[str, tuple[int, int]] = {}
+        frames: dict[Served, PredictionFrame] = {}
+        places: dict[Served, tuple[int, int]] = {}
         rows, start = 0, self._at.get(segment, 0)
         for frame, position in read_on(self._folder, segment, start, self._tell, closed=closed):
             if frame.rows and frame.role != "shadow" and wanted(frame.request_id):
-                if frame.request_id in frames or rows >= MOST_ROWS:
+                served = frame.request_id, round(frame.served_at * 1e6)
+                if served in frames or rows >= MOST_ROWS:
                     yield Piece(_rows(frames), places)
                     frames, places, rows = {}, {}, 0
-                frames[frame.request_id], places[frame.request_id] = frame, (segment, start)
+                frames[served], places[served] = frame, (segment, start)
                 rows += frame.rows
             start = self._at[segment] = position.offset
         if frames:
@@ -109,10 +114,10 @@ class LogTail:
             mine = [one for one in table["request_id"].unique() if wanted(one)]
             table = table.filter((pl.col("role") != "shadow") & pl.col("request_id").is_in(mine))
             table = table.drop("role", "sample_rate", *COMPARED, strict=False).unique(
-                ["request_id", "row"], maintain_order=True
+                ["request_id", "row", "served_at", "latency_ms"], maintain_order=True
             )
             if table.height:
-                yield Piece(whole_head(table), dict.fromkeys(mine, (segment, start)), is_again=start > 0)
+                yield Piece(whole_head(table), dict.fromkeys(_served(table), (segment, start)), is_again=start > 0)
         self._at[segment] = DONE
 
     def _tell(self, damage: LogDamage) -> None:
@@ -121,7 +126,11 @@ class LogTail:
             _log.warning("segment %d of the prediction log at %d: %s", damage.segment, damage.offset, damage.message)
 
 
-def _rows(frames: dict[str, PredictionFrame]) -> pl.DataFrame:
+def _served(table: pl.DataFrame) -> Iterator[Served]:
+    return table.select("request_id", pl.col("served_at").dt.epoch("us")).unique().iter_rows()
+
+
+def _rows(frames: dict[Served, PredictionFrame]) -> pl.DataFrame:
     """The frames as a table; those that make none, whatever is in them, are told and passed over."""
     try:
         return rows_of(frames.values())

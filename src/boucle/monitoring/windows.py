@@ -11,6 +11,7 @@ import polars as pl
 from boucle.data.records import Finding
 from boucle.evaluation.records import Metric
 from boucle.monitoring.records import Change, ColumnDrift, Service, Together, Window
+from boucle.monitoring.repeats import new_calls
 from boucle.monitoring.spans import Span
 from boucle.serving.log_rows import INPUT, OUTPUT, head_of, values_of
 from boucle.serving.records import PredictionFrame
@@ -32,11 +33,11 @@ def frames_to_table(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
     """One line per predicted row: request, row number, times, key, version, latency (of the whole request),
     `in.<column>` and `out.<column>`; sorted by event time, then request and row.
 
-    Where the client declared no event time it is the served time. Of the frames of one request the last wins, so a
-    batch that was sent again counts once.
+    Where the client declared no event time it is the served time. A request that was sent again counts once, as it was
+    answered first; see `boucle.monitoring.repeats`.
     """
-    kept = {frame.request_id: frame for frame in frames if frame.rows}
-    return rows_of(kept.values())
+    table, _ = new_calls(rows_of(frame for frame in frames if frame.rows), [])
+    return table.sort("event_time", "request_id", "row", maintain_order=True)
 
 
 def rows_of(frames: Iterable[PredictionFrame]) -> pl.DataFrame:
