@@ -72,8 +72,8 @@ def burning_of(stage: Stage) -> dict[str, str]:
 
 
 def burning_before(stage: Stage) -> list[str]:
-    """Of these, the ids of those that tell of a time before the version in charge took over: no window that began since
-    then shows it, or the shorter window of a burn reaches back that far."""
+    """Of these, the ids of those that tell of a time before the version in charge took over: the newest window began
+    before that or does not show it, or the shorter window of a burn reaches back that far."""
     found, now = _burning(stage), alias(stage.store, stage.name, stage.name, CHAMPION)
     if not found or now is None:
         return []
