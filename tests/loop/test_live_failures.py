@@ -1,17 +1,21 @@
 """Trainings of the live loop that fail: tried again later and later, told, and no wish or cool-down is used up."""
 
+import subprocess
 import time
 from collections.abc import Callable
+from threading import Event, Thread
 
 import pytest
 from living import NAME, Living
 from msgspec.structs import replace
 
 from boucle.app.training import start
+from boucle.kernel.errors import Unavailable
+from boucle.loop import controller
 from boucle.loop import store as tables
 from boucle.loop.asking import ask_to_retrain
 from boucle.loop.by_the_minute import ServiceWatch
-from boucle.loop.controller import MOST_ATTEMPTS
+from boucle.loop.controller import MOST_ATTEMPTS, run_loop
 from boucle.loop.live import LIVE
 from boucle.loop.records import Hold, Job, Retrain
 from boucle.monitoring.api import alerts
@@ -108,3 +112,48 @@ def test_a_training_goes_by_the_file_that_it_was_decided_by(living: Living) -> N
     assert (done.facts, done.policy, done.project) == (None, None, None)  # the decision has what it needs of these
     assert training.facts is not None
     living.controller._launch = launch
+
+
+@eager
+def test_a_loop_that_begins_anew_waits_for_nobody_and_its_training_goes_on(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "AGAIN_S", 0.05)
+    living.day()
+    stopped, said, file = Event(), list[str](), living.context.folder / "boucle.yaml"
+    trains: list[subprocess.Popen[bytes]] = []
+
+    def launch(_: Job) -> "subprocess.Popen[bytes]":
+        trains.append(subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE))
+        return trains[-1]
+
+    def tell(news: str) -> None:
+        said.append(news)
+        if len(trains) == 1 and len(said) < 50 and "boucle.yaml has changed" in news:
+            raise Unavailable("nobody reads what is told")
+
+    def epoch() -> int:
+        known = living.store.read(lambda conn: tables.get_stream(conn, NAME, LIVE))
+        return 0 if known is None else known.epoch
+
+    loop = Thread(target=run_loop, args=(living.context, launch, stopped, tell), kwargs={"look_s": 0.05})
+    living.store.write(lambda conn: tables.give_up(conn, NAME, living.controller._held))
+    ask_to_retrain(living.context, by="ada", why="")
+    loop.start()
+    try:
+        last = time.monotonic() + 20
+        while not trains:
+            assert time.monotonic() < last
+            stopped.wait(0.05)
+        began = epoch()
+        while epoch() < began + 2 or len(said) < 3:
+            file.write_text(f"{file.read_text()}\n")
+            assert time.monotonic() < last, said
+            stopped.wait(0.05)
+        assert len(trains) == 1
+        assert trains[0].poll() is None
+    finally:
+        stopped.set()
+        loop.join()
+    assert trains[0].returncode is not None
+    assert sum(one.startswith("waiting: nobody reads") for one in said) == 1

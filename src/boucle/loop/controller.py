@@ -40,10 +40,38 @@ HEAR_S: Final = 0.5
 MOST_ATTEMPTS: Final = 3
 RETRY_S: Final = 5.0
 """A training that died is begun again after so long, and then after twice as long."""
+AGAIN_S: Final = 5.0
+"""After an error, until it begins anew."""
 _log: Final = logging.getLogger("boucle.loop")
 Launch = Callable[[Job], "subprocess.Popen[bytes]"]
 """Starts the process that trains; it ends with this one."""
 Tell = Callable[[str], None]
+
+
+class Trainings:
+    """The processes that train: they outlive a controller that begins anew in the same process."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        """By job."""
+        self.later: dict[str, float] = {}
+        """When a training that died is begun again, by its job."""
+
+    def end(self) -> None:
+        """Stop them; whoever comes next starts them again."""
+        for process in self.processes.values():
+            process.terminate()
+        for job_id in list(self.processes):
+            self.over(job_id)
+        self.later = {}
+
+    def over(self, job_id: str) -> None:
+        """Let go of one that has ended, or is about to."""
+        process = self.processes.pop(job_id, None)
+        if process is not None:
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 def run_loop(
@@ -55,19 +83,42 @@ def run_loop(
     look_s: float = LOOK_S,
     still_s: float = lease.STILL_S,
 ) -> None:
-    """Decide until it is stopped. Whatever goes wrong is told once, and tried again."""
+    """Decide until it is stopped. Whatever goes wrong is told once, and tried again; trainings go on meanwhile."""
+    trainings = Trainings()
+    try:
+        _run(context, launch, stopped, tell, look_s, still_s, trainings)
+    finally:
+        trainings.end()
+
+
+def _run(
+    context: Context,
+    launch: Launch,
+    stopped: Event,
+    tell: Tell,
+    look_s: float,
+    still_s: float,
+    trainings: Trainings,
+) -> None:
     said, wait_s = "", 0.0
     file = ChangedFile(context.folder)
     while not stopped.wait(wait_s):
         wait_s = look_s
+        held: Stream | None = None
         try:
             stream = live_stream(context)
             held = lease.take(context.store(), context.project.project, stream, stopped, still_s=still_s)
             if held is not None:
-                _held(context, held, launch, stopped, tell, look_s, file)
+                wait_s = AGAIN_S
+                _held(Controller(context, held, launch, tell, trainings=trainings), stopped, tell, look_s, file)
+                trainings.end()
+                context.store().write(lambda conn, held=held: tables.give_up(conn, context.project.project, held))  # type: ignore[misc]
                 said = ""
         except Conflict as error:
-            tell(f"{error.message}; this one waits")
+            trainings.end()  # whoever holds the stream by now does them again
+            if error.message != said:
+                said = error.message
+                tell(f"{error.message}; this one waits")
         except BoucleError as error:
             if error.message != said:
                 said = error.message
@@ -76,18 +127,11 @@ def run_loop(
             _log.exception("the loop begins anew")
 
 
-def _held(
-    context: Context, held: Stream, launch: Launch, stopped: Event, tell: Tell, look_s: float, file: ChangedFile
-) -> None:
-    controller = Controller(context, held, launch, tell)
-    try:
-        while not stopped.wait(0.0 if controller.look() else look_s):
-            news = file.news()
-            if news:
-                tell(news)
-    finally:
-        controller.end()
-    context.store().write(lambda conn: tables.give_up(conn, context.project.project, held))
+def _held(controller: "Controller", stopped: Event, tell: Tell, look_s: float, file: ChangedFile) -> None:
+    while not stopped.wait(0.0 if controller.look() else look_s):
+        news = file.news()
+        if news:
+            tell(news)
 
 
 class Controller:
@@ -100,9 +144,11 @@ class Controller:
         launch: Launch,
         tell: Tell,
         *,
+        trainings: Trainings | None = None,
         hear_s: float = HEAR_S,
         retry_s: float = RETRY_S,
     ) -> None:
+        """`trainings`: those that one before this in the same process began."""
         self._context, self._held, self._launch, self._tell = context, held, launch, tell
         self._store, self._name = context.store(), context.project.project
         self._done = held.done_window
@@ -110,13 +156,11 @@ class Controller:
         self._nothing_due: tuple[int, str | None] | None = None
         """How many windows there were, and the last that was decided on, when nothing was due."""
         self._stage: Stage | None = None
-        self._trainings: dict[str, subprocess.Popen[bytes]] = {}
+        self._trainings = Trainings() if trainings is None else trainings
         self._renewed = time.monotonic()
         self._news: object = None
         self._heard, self._hear_s = 0.0, hear_s
         self._retry_s = retry_s
-        self._later: dict[str, float] = {}
-        """When a training that died is begun again, by its job."""
 
     def look(self) -> bool:
         """Finish trainings that are over, decide on the windows that closed; whether there was something to do."""
@@ -138,13 +182,7 @@ class Controller:
 
     def end(self) -> None:
         """Stop the trainings; whoever comes next starts them again."""
-        for process in self._trainings.values():
-            process.terminate()
-        for process in self._trainings.values():
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-        self._trainings = {}
+        self._trainings.end()
 
     def _due(self) -> list[Window]:
         """Closed windows that were not decided on, oldest first."""
@@ -174,7 +212,7 @@ class Controller:
         """A training is done again, for it comes to the same; anything else is decided anew, for nothing came of it."""
         if not isinstance(job.action, Retrain):
             self._put(replace(job, state="dropped"))
-        elif job.state == "running":
+        elif job.state == "running" and job.id not in {*self._trainings.processes, *self._trainings.later}:
             self._start(replace(job, epoch=self._held.epoch))
 
     def _decide(self, stage: Stage, window: Window) -> None:
@@ -197,27 +235,27 @@ class Controller:
         self._put(job)
         reach("job.kept")
         self._tell(f"training: {getattr(job.action, 'reason', '')}")
-        self._trainings[job.id] = self._launch(job)
+        self._trainings.processes[job.id] = self._launch(job)
 
     def _settle(self, stage: Stage) -> bool:
         """Record the trainings that are over, and decide on what came of them."""
         settled = False
         for job in stage.jobs():
-            process = self._trainings.get(job.id)
+            process = self._trainings.processes.get(job.id)
             if job.state == "trained" and job.trained is not None:
-                self._over(job.id)
+                self._trainings.over(job.id)
                 stage.refresh()
                 self._told(stage, [finish(stage, job, job.trained)])
                 self._again(stage, job.day)
                 settled = True
             elif process is not None and process.poll() is not None:
-                self._over(job.id)
+                self._trainings.over(job.id)
                 latest = self._store.read(lambda conn, job=job: tables.get_job(conn, self._name, job.id))  # type: ignore[misc]
                 if latest is not None and latest.state == "running":
                     self._died(latest)
                 settled = True
-            elif process is None and self._later.get(job.id, time.monotonic() + 1) <= time.monotonic():
-                del self._later[job.id]
+            elif process is None and self._trainings.later.get(job.id, time.monotonic() + 1) <= time.monotonic():
+                del self._trainings.later[job.id]
                 self._start(replace(job, attempts=job.attempts + 1))
                 settled = True
         return settled
@@ -226,7 +264,7 @@ class Controller:
         """Begin it again in a while, longer each time; the last time at once, since nothing is begun."""
         last = job.attempts >= MOST_ATTEMPTS
         wait_s = 0.0 if last else self._retry_s * 2 ** (job.attempts - 1)
-        self._later[job.id] = time.monotonic() + wait_s
+        self._trainings.later[job.id] = time.monotonic() + wait_s
         self._tell("the training died" + ("" if last else f"; it is begun again in {wait_s:g} s"))
 
     def _again(self, stage: Stage, day: date) -> None:
@@ -247,13 +285,6 @@ class Controller:
         news, before = _news(stage, day), self._news
         self._news, self._heard = news, time.monotonic()
         return news not in (before, (None, None))
-
-    def _over(self, job_id: str) -> None:
-        process = self._trainings.pop(job_id, None)
-        if process is not None:
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
 
     def _put(self, job: Job) -> None:
         def unit(conn: Connection) -> None:

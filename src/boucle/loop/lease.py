@@ -23,12 +23,13 @@ LOOK_S: Final = 0.2
 
 
 def me() -> str:
-    """This process, by what no other has: host, id and when it was started."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    """This process, by what no other has: host and namespace of ids, id and when it was started."""
+    return f"{_host()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def take(store: Store, project_id: str, stream: Stream, stopped: Event, *, still_s: float = STILL_S) -> Stream | None:
-    """Wait until nobody else decides on the stream, then take it over; None if it is stopped before."""
+    """Wait until nobody else decides on the stream, then take it over; None if it is stopped before. What this process
+    holds already it gets at once."""
     seen: object = None
     since = time.monotonic()
     while not stopped.is_set():
@@ -36,7 +37,7 @@ def take(store: Store, project_id: str, stream: Stream, stopped: Event, *, still
         sign = None if known is None else (known.epoch, known.renewed, known.holder)
         if sign != seen:
             seen, since = sign, time.monotonic()
-        if known is None or not _lives(known.holder) or time.monotonic() - since >= still_s:
+        if known is None or known.holder == me() or not _lives(known.holder) or time.monotonic() - since >= still_s:
             held = store.write(
                 lambda conn: tables.begin(
                     conn, project_id, stream.stream, first_version=stream.first_version, holder=me()
@@ -54,9 +55,17 @@ def _lives(holder: str | None) -> bool:
         return False
     host, _, rest = holder.rpartition("/")[0].rpartition("/")
     started = holder.rpartition("/")[2]
-    if host != socket.gethostname():
+    if host != _host():
         return True
     return bool(rest.isdecimal() and _started(int(rest)) == started)
+
+
+def _host() -> str:
+    """By what process ids are told apart: containers may share the name of a host, and each counts its own."""
+    try:
+        return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _started(process: int) -> str:
