@@ -1,11 +1,13 @@
 """Registering, reading and listing versions."""
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from boucle.governance.api import rename_model
 from boucle.kernel import audit
@@ -15,6 +17,8 @@ from boucle.kernel.store import Store
 from boucle.models import api
 from boucle.models import store as tables
 from boucle.models.records import ModelVersion
+from boucle.models.webhooks import api as webhooks
+from boucle.models.webhooks.store import webhook_deliveries
 
 
 def register(store: Store, bundle: bytes = b"bundle", evaluation: bytes = b"evaluation") -> ModelVersion:
@@ -44,6 +48,26 @@ def test_the_same_bundle_and_evaluation_are_the_same_version(store: Store) -> No
     assert register(store, evaluation=b"another").number == 2
     log = store.read(lambda conn: audit.records(conn, project_id="flights"))
     assert [record.action for record in log] == ["model.register", "model.register"]
+
+
+def test_webhooks_are_told_of_the_model_that_the_first_version_makes(store: Store) -> None:
+    webhooks.allow_host(store, "127.0.0.1", private=True, actor="person:ada")
+    webhooks.create(
+        store,
+        project_id="flights",
+        name="ci",
+        url="http://127.0.0.1:9/",
+        events=["registered_model.created", "model_version.created"],
+        actor="person:ada",
+    )
+    register(store)
+    register(store, bundle=b"two")
+    told = store.read(lambda conn: [json.loads(body) for body in conn.scalars(select(webhook_deliveries.c.body))])
+    assert sorted((one["entity"], one["data"].get("version")) for one in told) == [
+        ("model_version", "1"),
+        ("model_version", "2"),
+        ("registered_model", None),
+    ]
 
 
 def test_a_version_is_found_again_after_the_store_was_closed(store: Store) -> None:

@@ -165,6 +165,7 @@ def register(
         at = store.clock.now()
         if tables.find_model(conn, project_id, model) is None:
             tables.add_model(conn, project_id, model, None, to_ms(at))
+            events.model_made(conn, project_id, model, None, at)
         version = ModelVersion(
             project_id=project_id,
             model=model,
