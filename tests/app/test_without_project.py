@@ -71,6 +71,7 @@ def test_a_pin_belongs_to_a_project(folder: Path, capsys: pytest.CaptureFixture[
         assert run_command(["pins", "list", "--json", *words]) == 0
         assert len(json.loads(capsys.readouterr().out)) == count
     assert run_command(["gc", "--delete", "--grace", "0"]) == 0
+    assert run_command(["gc", "--deleted-days", "1000000"]) == 2
     with Store.open(folder / ".boucle") as store:
         assert store.blobs.get(digest) == b"kept"
     assert run_command(["pins", "remove", digest[:12], "--in", "churn"]) == 0

@@ -21,9 +21,10 @@ def gc(
     context: typer.Context,
     delete: Annotated[bool, typer.Option("--delete", help="Take it away; without this, only tell.")] = False,
     grace: Annotated[str, typer.Option(help="How long what nothing needs stays: 90m, 24h, 7d.")] = "24h",
-    cache_days: Annotated[float, typer.Option(min=0, help="Days that a step's unused result stays.")] = 30,
+    cache_days: Annotated[float, typer.Option(min=0, max=36_500, help="Days that a step's unused result stays.")] = 30,
     deleted_days: Annotated[
-        float, typer.Option(min=0, help="Days that deleted runs, experiments and logged models can be restored.")
+        float,
+        typer.Option(min=0, max=36_500, help="Days that deleted runs, experiments and logged models can be restored."),
     ] = 30,
     as_json: AsJson = False,
 ) -> None:
