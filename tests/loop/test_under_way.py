@@ -10,6 +10,7 @@ from boucle.app.main import run_command
 from boucle.app.monitor_metrics import Metrics
 from boucle.kernel.store import Store
 from boucle.loop import store as tables
+from boucle.loop.by_the_minute import ServiceWatch
 from boucle.loop.live import LIVE
 from boucle.loop.monitor import Monitor
 from boucle.loop.status import status
@@ -64,3 +65,13 @@ def test_a_replay_hides_what_is_live_until_that_is_at_work_again_and_from_promet
         assert status(context).stream == LIVE
         assert begun("replay-0123456789ab") == "replay-0123456789ab"
         assert begun(LIVE) == LIVE
+
+
+def test_a_damaged_endpoint_of_another_project_is_an_alert_and_hides_no_other(live: Path) -> None:
+    damaged = live / ".boucle" / "serving" / "other" / "traffic.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    with open_context(live) as context:
+        found = {one.subject: one.message for one in ServiceWatch(context).look()}
+    assert "the controls cannot be looked at" in found["controls"]
+    assert "traffic.json" in found["controls"]

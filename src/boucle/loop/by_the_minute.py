@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from boucle.kernel.errors import BoucleError
 from boucle.kernel.store import Store
 from boucle.loop.compliance import compliance, compliance_signals
 from boucle.loop.failures import training_signals
@@ -24,6 +25,7 @@ EVERY_S: Final = 30.0
 """How often the service is looked at."""
 CONTROLS_EVERY_S: Final = 3600.0
 """How often controls are."""
+_UNSEEN: Final = "controls"
 
 
 class ServiceWatch:
@@ -42,11 +44,22 @@ class ServiceWatch:
         self._next = time.monotonic() + EVERY_S
         project = self._context.project
         if time.monotonic() >= self._next_controls:
-            self._controls = compliance_signals(compliance(self._context))
+            self._controls = self._controls_now()
             self._next_controls = time.monotonic() + CONTROLS_EVERY_S
         found = standing_of(self._history, project, now_s())
         signals = [*slo_signals(found), *self._controls, *training_signals(self._context.store(), project.project)]
         return keep_alerts(self._context.store(), project.project, signals, project.alerts, silent=unheard(found))
+
+    def _controls_now(self) -> list[Signal]:
+        """What controls say; where they cannot be looked at that, beside what they said last: the service is judged."""
+        try:
+            return compliance_signals(compliance(self._context))
+        except BoucleError as error:
+            words = f"the controls cannot be looked at: {error.message}"
+            lacking = Signal(
+                kind="compliance", subject=_UNSEEN, message=words, evidence={"next": error.hint or "boucle doctor"}
+            )
+            return [*(one for one in self._controls if one.subject != _UNSEEN), lacking]
 
 
 def keep_alerts(
