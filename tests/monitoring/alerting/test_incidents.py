@@ -354,6 +354,8 @@ def test_of_one_incident_the_older_notification_goes_first_and_one_process_takes
     store.write(lambda conn: outbox.failed(conn, first, "it answered 500", None))  # given up: the next has its turn
     assert events(store) == ["closed"]
     assert store.read(lambda conn: outbox.counts(conn, "p")) == {"hook": (1, 1, "it answered 500")}
+    assert arrive(store) == ["closed"]
+    assert store.read(lambda conn: outbox.counts(conn, "p")) == {}  # the route is well
 
 
 def test_a_notification_is_not_put_on_its_way_twice(store: Store) -> None:

@@ -121,8 +121,12 @@ def claim(conn: Connection, waiting: Waiting, until_ms: int) -> bool:
 
 
 def arrived(conn: Connection, waiting: Waiting, at: datetime, problem: str | None = None) -> None:
-    """Forget what has arrived, and note when, and whom it did not reach."""
-    conn.execute(delete(alert_outbox).where(alert_outbox.c.id == waiting.id))
+    """Forget what has arrived, and note when, and whom it did not reach. The route is well: what was given up before is
+    no news of it any more; what became of each incident is known of that."""
+    table = alert_outbox
+    conn.execute(delete(table).where(table.c.id == waiting.id))
+    given_up = (table.c.project_id == waiting.project_id, table.c.route == waiting.route, table.c.next_ms.is_(None))
+    conn.execute(delete(table).where(*given_up))
     _note(conn, waiting, at, problem)
 
 
