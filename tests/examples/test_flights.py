@@ -45,8 +45,20 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return replayed(tmp_path_factory.mktemp("year"))
 
 
+@pytest.fixture(scope="module")
+def march(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the first month, before any drill."""
+    folder = tmp_path_factory.mktemp("march")
+    file = copy_example(folder / "flights") / "boucle.yaml"
+    text, _, _ = file.read_text().partition("  drills:\n")
+    file.write_text(text.replace("  last: 2013-12-31\n", "  last: 2013-03-31\n"))
+    return replayed(folder)
+
+
 def replayed(folder: Path) -> Path:
-    project = copy_example(folder / "flights")
+    project = folder / "flights"
+    if not project.exists():
+        copy_example(project)
     out, err = (process := start(project, "replay", "--json")).communicate(timeout=840)
     assert process.returncode == 0, err
     (folder / "replay.json").write_text(out)
@@ -64,6 +76,17 @@ def decisions(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+def test_a_month_is_retrained_once_and_told(march: Path) -> None:
+    [month] = facts(march, "report")["months"]
+    assert (month["month"], month["rows"]) == ("2013-03", 27_954)
+    assert month["auc_loop"] > 0.65
+    assert [one["action"]["action"] for one in decisions(march) if one["action"]["action"] != "hold"][:2] == [
+        "retrain",
+        "promote",
+    ]
+
+
+@pytest.mark.long
 def test_the_loop_beats_the_model_left_alone_and_comes_near_the_oracle(report: Any) -> None:
     months = report["months"]
     assert [month["month"] for month in months] == [f"2013-{month:02}" for month in range(3, 13)]
@@ -91,7 +114,7 @@ def test_two_years_with_one_seed_decide_the_same(year: Path, report: Any, tmp_pa
             assert one[f"auc_{kind}"] == pytest.approx(other[f"auc_{kind}"], abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_celsius_feed_is_caught_named_and_kept_out(year: Path, report: Any) -> None:
     faulty = ["2013-07-15", "2013-07-16", "2013-07-17"]
     assert [day for day in report["quarantined"] if day.startswith("2013-07")] == faulty
@@ -112,7 +135,7 @@ def test_the_celsius_feed_is_caught_named_and_kept_out(year: Path, report: Any) 
         assert not days.is_in(pl.Series([date.fromisoformat(day) for day in faulty]).implode()).any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_candidate_trained_on_shuffled_labels_is_refused(year: Path) -> None:
     [drill] = [one for one in decisions(year) if one["action"].get("trigger") == "drill"]
     [refusal] = [
@@ -123,15 +146,15 @@ def test_the_candidate_trained_on_shuffled_labels_is_refused(year: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_second_run_takes_everything_from_the_cache(year: Path) -> None:
-    run = facts(year, "run")
+def test_a_second_run_takes_everything_from_the_cache(march: Path) -> None:
+    run = facts(march, "run")
     assert {step["state"] for step in run["steps"]} == {"cached"}
-    assert facts(year, "replay")["already_complete"]
+    assert facts(march, "replay")["already_complete"]
 
 
 @pytest.mark.slow
-def test_the_audit_log_holds(year: Path) -> None:
-    assert facts(year, "audit", "verify")["problems"] == []
+def test_the_audit_log_holds(march: Path) -> None:
+    assert facts(march, "audit", "verify")["problems"] == []
 
 
 @pytest.mark.slow

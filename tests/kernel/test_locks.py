@@ -54,16 +54,16 @@ with turn(lock):
         os.read(here, 1)  # until its parent ends
         os._exit(0)
 with turn(lock, wait=False):
-    print("taken anew")
+    print("taken anew", flush=True)
 with turn(lock):
     if not (other := os.fork()):
         sys.exit(0)
     os.waitpid(other, 0)
     try:
         with turn(lock, wait=False):
-            print("a child let go of what its parent holds")
+            print("a child let go of what its parent holds", flush=True)
     except BlockingIOError:
-        print("still held")
+        print("still held", flush=True)
 """
 
 

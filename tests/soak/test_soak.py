@@ -72,7 +72,7 @@ def assert_eventful(folder: Path, *, years: float) -> None:
     assert happened["rollback"] >= years
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_year_stays_flat(tmp_path: Path) -> None:
     samples = soaked(tmp_path / "shop", years=1, rows_a_day=10)
     assert len(samples) == 12
