@@ -175,6 +175,7 @@ def test_a_parquet_file_whose_values_are_damaged_is_named(
     assert "bad.parquet is no valid Parquet file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing_and_every_text_is_escaped(folder: Path) -> None:
     for name, value in (("one.csv", EVIL), ("two.csv", "plain")):
         pl.DataFrame({EVIL: [value] * 100, "x": [1.0, 2.0] * 50}).write_csv(name)

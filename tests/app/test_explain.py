@@ -69,6 +69,7 @@ def test_a_text_says_what_it_means_why_and_what_to_do(one: explained.Explanation
     assert "\n    " in sections[2]
 
 
+@pytest.mark.slow
 def test_every_command_in_a_text_can_be_given() -> None:
     found = 0
     for one in explained.everything():

@@ -103,6 +103,7 @@ def told(tmp_path: Path) -> TableFacts:
     return facts(profile_file(tmp_path / "evil.csv"))
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing_and_every_text_is_escaped(told: TableFacts) -> None:
     html = profile_page.page(told)
     page = Page(html)

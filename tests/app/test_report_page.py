@@ -75,6 +75,7 @@ class Page(HTMLParser):
             self.text += f"{data.strip()} " if data.strip() else ""
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing_and_forbids_it(report: Report) -> None:
     page = Page(report_page.page(report))
     assert page.fetched == []
@@ -82,6 +83,7 @@ def test_the_page_fetches_nothing_and_forbids_it(report: Report) -> None:
     assert "Content-Security-Policy" in report_page.page(report)
 
 
+@pytest.mark.slow
 def test_the_page_tells_what_the_report_holds(report: Report) -> None:
     text = Page(report_page.page(report)).text
     for expected in ("0.706", "0.671", "0.709", "93 %", "2013-07", "✗ missed", "— not measured", "version 9 fails its"):
@@ -93,6 +95,7 @@ def test_the_page_tells_what_the_report_holds(report: Report) -> None:
         assert alert.message in text
 
 
+@pytest.mark.slow
 def test_every_text_is_escaped(report: Report) -> None:
     evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)>'
     hostile = replace(
@@ -112,10 +115,12 @@ def test_every_text_is_escaped(report: Report) -> None:
     assert page.text.count(evil) > 50
 
 
+@pytest.mark.slow
 def test_the_libraries_in_the_page_cannot_end_their_script() -> None:
     assert "</script" not in vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").lower()
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes(report: Report, tmp_path: Path) -> None:
     report_page.write(report, tmp_path / "one.html")
     report_page.write(report, tmp_path / "two.html")

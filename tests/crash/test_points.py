@@ -64,6 +64,7 @@ POINTLESS: Final = {
 """Steps that need no point, by file, function and step."""
 
 
+@pytest.mark.slow
 def test_every_commit_path_reaches_a_point_before_and_after() -> None:
     missing = {
         (file, one.scope.partition("(")[0], one.what): f"{file}:{one.line} {one.what} in {one.scope.partition('(')[0]}"
@@ -76,6 +77,7 @@ def test_every_commit_path_reaches_a_point_before_and_after() -> None:
     assert set(POINTLESS) <= set(missing)
 
 
+@pytest.mark.slow
 def test_no_other_file_makes_anything_durable() -> None:
     found = {file: [one for one in read(source) if one.what != "reach"] for file, source in sources()}
     strangers = [
@@ -87,6 +89,7 @@ def test_no_other_file_makes_anything_durable() -> None:
     assert imported == [], "say `os.replace`, so that it can be seen where it stands"
 
 
+@pytest.mark.slow
 def test_every_name_is_a_literal_of_one_place() -> None:
     names = Counter(name for name, _ in named_points())
     assert all(NAME.fullmatch(name) for name in names), sorted(names)

@@ -148,6 +148,7 @@ def test_a_missing_column_fails_where_it_is_needed() -> None:
     assert finding.message == "column `Temp` is missing; there is `temp`"
 
 
+@pytest.mark.slow
 def test_leakage_names_the_feature(january: pl.DataFrame) -> None:
     features = Features(numeric=["distance", "dep_delay"], categorical=["carrier"])
     finding = find(LeakageCheck(), january, features=features, target="late", time="scheduled_at")

@@ -55,6 +55,7 @@ def test_a_category_that_names_the_answer_leaks_and_a_key_does_not(january: pl.D
     assert leaks(table, Features(categorical=["origin", "flight_id"])) == []
 
 
+@pytest.mark.slow
 def test_numbers_are_ranked(january: pl.DataFrame) -> None:
     features = with_numeric("arr_time", "dep_delay")
     assert set(leaks(january, features, at_most=0.6, target="arr_delay")) == {"dep_delay", "arr_time"}
@@ -73,6 +74,7 @@ def test_each_of_several_classes_is_ranked(january: pl.DataFrame) -> None:
     assert leaks(table, KNOWN) == []
 
 
+@pytest.mark.slow
 def test_a_strong_model_of_many_features_is_no_leak() -> None:
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=4000)

@@ -55,6 +55,7 @@ def test_a_folder_that_looks_like_a_partition_adds_no_column(kind: str, tmp_path
     assert scan_file(folder / "t", "parquet" if kind == "parquet" else "ipc").collect().equals(table)
 
 
+@pytest.mark.slow
 def test_no_reader_in_the_package_takes_a_path_for_a_pattern() -> None:
     """Those that can be told not to are; the others get bytes."""
     told, globbing = 0, []

@@ -145,6 +145,7 @@ def test_a_secret_that_is_not_set_is_named_and_nothing_is_sent(
     assert receiver.got == []
 
 
+@pytest.mark.slow
 def test_a_slow_route_holds_up_no_other(store: Store, receivers: Start) -> None:
     slow, quick = receivers(), receivers()
     slow.gate.clear()

@@ -3,6 +3,7 @@
 from datetime import date
 from math import inf, nextafter
 
+import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 from tests.loop.drawn import any_facts, policies
@@ -18,6 +19,7 @@ def kind(facts: Facts, policy: LoopSection) -> tuple[object, ...]:
     return tuple((type(one), getattr(one, "number", None)) for one in decide(facts, policy))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_facts, policies)
 def test_each_counterfactual_changes_the_decision(facts: Facts, policy: LoopSection) -> None:
@@ -27,6 +29,7 @@ def test_each_counterfactual_changes_the_decision(facts: Facts, policy: LoopSect
         assert way.facts == made(facts, way, policy)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_facts, policies)
 def test_a_change_of_one_fact_is_the_smallest(facts: Facts, policy: LoopSection) -> None:
@@ -39,6 +42,7 @@ def test_a_change_of_one_fact_is_the_smallest(facts: Facts, policy: LoopSection)
             )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_facts, policies)
 def test_the_rule_that_applied_is_the_decision(facts: Facts, policy: LoopSection) -> None:

@@ -267,6 +267,7 @@ def beside_windows(windows: int, seed: int, *, references: int, by: float = 0.0)
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", [2, 4, 14])
 def test_the_rate_holds_beside_few_windows(windows: int) -> None:
     found = beside_windows(windows, 1, references=30)

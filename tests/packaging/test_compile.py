@@ -137,6 +137,7 @@ def test_a_text_may_stand_for_missing(table: pd.DataFrame, late: Any) -> None:
         compile_model(mixed, both)
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(table: pd.DataFrame, late: Any) -> None:
     made = [
         compile_model(make_pipeline(prepared(), RandomForestClassifier(10, random_state=0)).fit(table, late), table)

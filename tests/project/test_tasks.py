@@ -75,6 +75,7 @@ def test_wine_whole_numbers_as_classes(tmp_path: Path) -> None:
     assert answers["label"] == ["0", "1", "2"]
 
 
+@pytest.mark.slow
 def test_iris_text_as_classes_in_another_dialect(tmp_path: Path) -> None:
     # 150 rows in order of the class: the default folds and the default leaves must still learn something.
     frame = table(load_iris).with_columns(
@@ -90,6 +91,7 @@ def test_iris_text_as_classes_in_another_dialect(tmp_path: Path) -> None:
     assert (evaluation.rows, signature.classes) == (30, ["s", "t", "v"])
 
 
+@pytest.mark.slow
 def test_ten_digits_keep_the_order_of_numbers(tmp_path: Path) -> None:
     frame = table(load_digits).with_columns(pl.col("target") + 5)
     training = "  task: multiclass\n  params: {max_iter: 5}\n"
@@ -154,6 +156,7 @@ def test_a_metric_that_the_target_contradicts_is_told_with_its_line(tmp_path: Pa
     assert "accuracy, log_loss, macro_f1" in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_rare_class_is_never_held_out_whole(tmp_path: Path) -> None:
     frame = pl.DataFrame({"x": range(200), "y": ["a", "b"] * 99 + ["rare", "seldom"]})
     with open_context(write(tmp_path, frame)) as context:

@@ -184,6 +184,7 @@ def test_every_mistake_is_told_at_once_and_in_order(read: Read) -> None:
     assert [line.split(":")[1] for line in lines[1:]] == ["1", "1", "12", "18"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -141,6 +141,7 @@ def test_a_question_is_not_computed_past_its_deadline() -> None:
     assert model.batches == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_the_wait_while_the_model_is_busy_and_frees_the_place() -> None:
     model = Model(row_s=0.5)
     made = batcher(model, patience_s=100.0, max_waiting=1)

@@ -181,6 +181,7 @@ def test_events_whose_times_are_not_kept_are_read_as_of_when_they_were_served(
     assert rows["entity_key"].null_count() == rows.height
 
 
+@pytest.mark.slow
 def test_the_oldest_parts_go_when_the_log_is_too_large(home: Path, fill: Fill) -> None:
     folder = fill(count=200, inputs={"carrier": ["x" * 40_000, None], "temp": [1.0, 2.0]})
     compact(home, "flights", LogSection())

@@ -58,6 +58,7 @@ def test_what_is_no_url_is_refused(store: Store, url: str) -> None:
         made(store, url)
 
 
+@pytest.mark.slow
 def test_a_message_arrives_once_signed_as_mlflow_signs(store: Store, receiver: Receiver, hook: Webhook) -> None:
     dispatcher = Dispatcher(store)
     dispatcher.start()
@@ -77,6 +78,7 @@ def test_a_message_arrives_once_signed_as_mlflow_signs(store: Store, receiver: R
     assert hook.status == "ACTIVE"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hook")
 def test_what_fails_is_tried_again_with_the_same_id(store: Store, receiver: Receiver, clock: FixedClock) -> None:
     receiver.answers = [500, 302]
@@ -92,6 +94,7 @@ def test_what_fails_is_tried_again_with_the_same_id(store: Store, receiver: Rece
     assert api.waiting(store) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hook")
 def test_what_was_to_be_told_while_the_clock_was_a_month_ahead_does_not_wait_for_a_month(
     store: Store, receiver: Receiver, clock: FixedClock
@@ -163,6 +166,7 @@ def test_what_tells_machines_their_secrets_is_never_called(address: str) -> None
     assert not rules.may_call(address, private=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hook")
 def test_a_receiver_that_drips_is_cut_off_and_holds_up_nobody_else(
     store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
@@ -184,6 +188,7 @@ def test_a_receiver_that_drips_is_cut_off_and_holds_up_nobody_else(
     assert "TimeoutError: it took too long" in problems
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_disabled_webhook_waits_until_it_is_enabled(
     store: Store, receiver: Receiver, hook: Webhook
 ) -> None:

@@ -209,6 +209,7 @@ orders = st.lists(st.tuples(key, st.sampled_from(["", " DESC"])), max_size=3, un
 )
 
 
+@pytest.mark.slow
 @given(
     filter_text=st.lists(clause, max_size=3).map(" AND ".join),
     order_by=orders,

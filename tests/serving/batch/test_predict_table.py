@@ -285,6 +285,7 @@ def test_rows_that_the_model_refuses_are_bad_rows(piece_bytes: int, tmp_path: Pa
     assert found == [bundles.probability(*row) for row in (("AA", 1.0), ("UA", 3.0), (None, 6.0))]
 
 
+@pytest.mark.slow
 def test_many_bad_rows_are_listed_without_being_kept_in_memory(predicted: Predicted, tmp_path: Path) -> None:
     source = tmp_path / "t.csv"
     peaks = []
@@ -387,6 +388,7 @@ def test_a_bad_row_of_a_file_of_columns_is_named_by_its_number(predicted: Predic
         predicted(written(table, tmp_path / "t.parquet"), piece_rows=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
