@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from boucle.kernel.engines import raw_of
 from boucle.kernel.store import Store
@@ -15,6 +17,7 @@ from boucle.runs.batch import Batch, point
 from boucle.runs.history import histories, history, sampled
 from boucle.runs.inbox import Inbox
 from boucle.runs.lifecycle import creation
+from boucle.runs.tables import run_metrics, runs
 
 NUMBERS = st.one_of(st.just(math.nan), st.just(math.inf), st.just(-math.inf), st.integers(-2, 2).map(float))
 POINTS = st.lists(st.tuples(st.integers(-3, 5), st.integers(0, 4), NUMBERS), min_size=1, max_size=25)
@@ -69,6 +72,26 @@ def test_whether_moments_rise_is_seen_piece_by_piece(
         return sql.rises(raw, found.fetchone()[0], at_once=at_once)  # type: ignore[arg-type]
 
     assert store.read(lambda conn: ask(raw_of(conn))) == (moments == sorted(moments))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(points=st.one_of(POINTS, RISING), is_sorted=st.booleans(), cut=st.integers(0, 25), is_forgotten=st.booleans())
+def test_moments_that_rise_are_known_by_who_writes_them(
+    store: Store, points: list[tuple[int, int, float]], is_sorted: bool, cut: int, is_forgotten: bool
+) -> None:
+    points = [(step, at, 0.0 if math.isnan(value) else value) for step, at, value in points]
+    if is_sorted:
+        points.sort()
+    run = store.write(creation(store, "p")).id
+    inbox = Inbox(store)
+    for part in (points[:cut], points[cut:]):
+        of_run = [point("m", value, step, at) for step, at, value in part]
+        inbox.log_now([Batch(project_id="p", run_id=run, points=of_run)])
+        inbox = Inbox(store) if is_forgotten else inbox
+    query = select(run_metrics.c.rises).join(runs, runs.c.seq == run_metrics.c.run).where(runs.c.id == run)
+    known = store.read(lambda conn: conn.execute(query).scalar_one())
+    moments = [at for _, at, _ in sorted(points)]
+    assert known == (moments == sorted(moments) and all(a <= b for a, b in pairwise(points)))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

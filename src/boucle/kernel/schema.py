@@ -7,7 +7,7 @@ from typing import Final
 from boucle.kernel.engines import ask_file, explain
 from boucle.kernel.errors import NewerStore
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 """Every revision of the schema, oldest first; the files are in `boucle.kernel.migrations.versions`."""
 
 

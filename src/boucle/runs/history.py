@@ -69,15 +69,15 @@ def history_query(
     """
 
     def ask(conn: Connection) -> Page:
-        series = _series(conn, project_id, [run_id], name).get(run_id)
-        if series is None:
+        found = _series(conn, project_id, [run_id], name).get(run_id)
+        if found is None:
             return Page([])
-        raw = raw_of(conn)
+        raw, series = raw_of(conn), found.id
         after = sql.FIRST if begin is None else sql.key_of(begin.after)
-        known = sql.rises(raw, series) if begin is None else begin.rises
-        read = sql.read_by_step if known else sql.read_by_moment
+        rises = begin.rises if begin is not None else found.rises or sql.rises(raw, series)
+        read = sql.read_by_step if rises else sql.read_by_moment
         rows = read(raw, series, after, limit + 1)
-        return Page(rows[:limit], Begin(rows[limit - 1], known)) if len(rows) > limit else Page(rows)
+        return Page(rows[:limit], Begin(rows[limit - 1], rises)) if len(rows) > limit else Page(rows)
 
     return ask
 
@@ -91,7 +91,8 @@ def histories(
         raw, left = raw_of(conn), limit
         found: list[tuple[RunId, list[PointRow]]] = []
         for run_id, series in sorted(_series(conn, project_id, run_ids, name).items()):
-            rows = sql.read_by_moment(raw, series, sql.FIRST, left)
+            read = sql.read_by_step if series.rises else sql.read_by_moment
+            rows = read(raw, series.id, sql.FIRST, left)
             found.append((run_id, rows))
             left -= len(rows)
             if left <= 0:
@@ -123,7 +124,7 @@ def sampled(
     def ask(conn: Connection) -> list[tuple[RunId, list[PointRow]]]:
         series = _series(conn, project_id, run_ids, name)
         return [
-            (run_id, _sample(raw_of(conn), series[run_id], max(low, MIN_INT64), min(high, MAX_INT64), limit))
+            (run_id, _sample(raw_of(conn), series[run_id].id, max(low, MIN_INT64), min(high, MAX_INT64), limit))
             for run_id in dict.fromkeys(run_ids)
             if run_id in series
         ]
@@ -153,17 +154,24 @@ def used_datasets(store: Store, project_id: str, experiment_ids: Sequence[int]) 
     return list(found)[:MAX_DATASETS]
 
 
-def _series(conn: Connection, project_id: str, run_ids: Sequence[RunId], name: str) -> dict[RunId, int]:
+class _Series(NamedTuple):
+    """Where the points of a metric are, and whether their moments are known to rise with their steps."""
+
+    id: int
+    rises: bool
+
+
+def _series(conn: Connection, project_id: str, run_ids: Sequence[RunId], name: str) -> dict[RunId, _Series]:
     """Where the points of a metric are, for each run that has it; NotFound for a run that the project has not."""
     mine = select(runs.c.id, runs.c.seq).where(runs.c.project_id == project_id, runs.c.id.in_(run_ids))
     known = {row.seq: row.id for row in conn.execute(mine)}
     for run_id in run_ids:
         if run_id not in known.values():
             raise no_run(run_id)
-    query = select(run_metrics.c.run, run_metrics.c.id).where(
+    query = select(run_metrics.c.run, run_metrics.c.id, run_metrics.c.rises).where(
         run_metrics.c.run.in_(list(known)), run_metrics.c.name == name
     )
-    return {known[row.run]: row.id for row in conn.execute(query)}
+    return {known[row.run]: _Series(row.id, row.rises) for row in conn.execute(query)}
 
 
 def _sample(raw: sqlite3.Connection, series: int, low: int, high: int, limit: int) -> list[PointRow]:

@@ -15,9 +15,10 @@ from typing import Any, Final
 _MOST_ROWS: Final = 256
 _POINTS: Final = ("INSERT OR IGNORE INTO run_points (series, step, at_ms, value, is_nan) VALUES ", 5, "")
 _SERIES: Final = (
-    "INSERT INTO run_metrics (id, run, project_id, experiment_id, name, value, step, at_ms) VALUES ",
-    8,
-    " ON CONFLICT (id) DO UPDATE SET value = excluded.value, step = excluded.step, at_ms = excluded.at_ms",
+    "INSERT INTO run_metrics (id, run, project_id, experiment_id, name, value, step, at_ms, rises) VALUES ",
+    9,
+    " ON CONFLICT (id) DO UPDATE SET value = excluded.value, step = excluded.step, at_ms = excluded.at_ms,"
+    " rises = excluded.rises",
 )
 _PARAMS: Final = ("INSERT INTO run_params (run, name, value, kind) VALUES ", 4, "")
 _TAGS: Final = (
@@ -75,10 +76,10 @@ def add_run(raw: sqlite3.Connection, row: Mapping[str, object]) -> int:
     return number
 
 
-def find_series(raw: sqlite3.Connection, run: int, name: str) -> tuple[int, int, int, float | None] | None:
-    """The id of a metric of a run, and its newest step, moment and value."""
-    found: tuple[int, int, int, float | None] | None = raw.execute(
-        "SELECT id, step, at_ms, value FROM run_metrics WHERE run = ? AND name = ?", (run, name)
+def find_series(raw: sqlite3.Connection, run: int, name: str) -> tuple[int, int, int, float | None, int] | None:
+    """The id of a metric of a run, its newest step, moment and value, and whether its moments are known to rise."""
+    found: tuple[int, int, int, float | None, int] | None = raw.execute(
+        "SELECT id, step, at_ms, value, rises FROM run_metrics WHERE run = ? AND name = ?", (run, name)
     ).fetchone()
     return found
 
@@ -183,7 +184,7 @@ def write_points(raw: sqlite3.Connection, values: Sequence[Any]) -> None:
 
 
 def write_series(raw: sqlite3.Connection, values: Sequence[Any]) -> None:
-    """Add metrics (id, run, project, experiment, name, value, step, moment), or give them a newer value."""
+    """Add metrics (id, run, project, experiment, name, value, step, moment, rises), or tell what is newer."""
     _write(raw, _SERIES, values)
 
 

@@ -12,16 +12,19 @@ _MOST_SERIES = 200_000
 
 
 class _Series:
-    """A metric of a run and its newest point."""
+    """A metric of a run, its newest point, and whether its moments are known to rise with its steps."""
 
-    __slots__ = ("id", "is_nan", "name", "newest", "run")
+    __slots__ = ("id", "is_nan", "name", "newest", "rises", "run")
 
-    def __init__(self, run: "_Run", name: str, number: int, newest: tuple[int, int, float], is_nan: bool) -> None:
+    def __init__(
+        self, run: "_Run", name: str, number: int, newest: tuple[int, int, float], is_nan: bool, rises: bool
+    ) -> None:
         self.run = run
         self.name = name
         self.id = number
         self.newest = newest
         self.is_nan = is_nan
+        self.rises = rises
 
 
 class _Run:
@@ -116,8 +119,13 @@ class HotWriter:
             points += (series.id, step, at_ms, value, is_nan)
             newest = (step, at_ms, value)
             if newest > series.newest:
+                if at_ms < series.newest[1]:
+                    series.rises = False
                 series.newest = newest
                 series.is_nan = is_nan
+                changed[series.id] = series
+            elif series.rises and newest != series.newest:  # between those that are there, or one of them again
+                series.rises = False
                 changed[series.id] = series
 
     def _run(self, raw: sqlite3.Connection, batch: Batch) -> _Run:
@@ -147,11 +155,11 @@ class HotWriter:
             if self._last_series is None:
                 self._last_series = sql.last_series(raw)
             self._last_series += 1
-            series = _Series(run, name, self._last_series, newest, is_nan)
+            series = _Series(run, name, self._last_series, newest, is_nan, rises=True)
             pending.series[series.id] = series
         else:
-            number, step, at_ms, value = found
-            series = _Series(run, name, number, (step, at_ms, value or 0.0), value is None)
+            number, step, at_ms, value, rises = found
+            series = _Series(run, name, number, (step, at_ms, value or 0.0), value is None, bool(rises))
         run.series[name] = series
         self._remembered += 1
         return series
@@ -211,7 +219,7 @@ def _write(raw: sqlite3.Connection, pending: _Pending) -> None:
             step, at_ms, value = series.newest
             run = series.run
             shown = None if series.is_nan else value
-            rows += (series.id, run.seq, run.project, run.experiment, series.name, shown, step, at_ms)
+            rows += (series.id, run.seq, run.project, run.experiment, series.name, shown, step, at_ms, series.rises)
         sql.write_series(raw, rows)
     if pending.points:
         sql.write_points(raw, pending.points)

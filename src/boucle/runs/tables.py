@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
 )
 
@@ -106,10 +107,14 @@ run_metrics = Table(
     Column("value", Double),
     Column("step", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("rises", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("run", "name", name="uq_run_metrics_run_name"),
     Index("ix_run_metrics_value", "project_id", "experiment_id", "name", "value", "run"),
 )
-"""The newest point of each metric of each run: the largest (step, at_ms, value). A null value is NaN."""
+"""The newest point of each metric of each run: the largest (step, at_ms, value). A null value is NaN.
+
+`rises` says that the moments of all its points are known to rise with their steps: both orders are one.
+"""
 
 run_points = Table(
     "run_points",
