@@ -55,7 +55,8 @@ CASES = {
 }
 ROUNDS = 2
 TURNS = 7
-"""Rounds of what MLflow's client does and of histories: short ones, in which all servers are asked in turns."""
+"""Rounds of what MLflow's client does and of histories: short ones, in which all servers are asked in turns. As often
+the best hundred runs are asked for, or until eight seconds are spent."""
 LONG_S = 8.0
 SETTLED_S = 8.0  # MLflow starts seven more processes after it says that it is healthy
 
@@ -83,7 +84,7 @@ def measure(
     _told(peers[0], "clients, beside all others", lambda: clients(peers, folder, turns, values))
     for peer in peers:
         shutil.rmtree(peer.folder, ignore_errors=True)
-        _told(peer, "search", lambda peer=peer: _searches(peer, rounds, sizes or SIZES, values[peer.key]))
+        _told(peer, "search", lambda peer=peer: _searches(peer, turns, sizes or SIZES, values[peer.key]))
     light.imports(peers, rounds, values)
     light.native(peers[0], rounds, values["boucle"])
     shutil.rmtree(peers[0].folder, ignore_errors=True)
@@ -141,7 +142,7 @@ def clients(peers: list[Peer], folder: Path, turns: int, values: Values) -> None
                 values[key]["history client"] = lists["history"]
 
 
-def _searches(peer: Peer, rounds: int, sizes: dict[str, int], values: dict[str, list[float]]) -> None:
+def _searches(peer: Peer, turns: int, sizes: dict[str, int], values: dict[str, list[float]]) -> None:
     with peer.running():
         pass  # it makes its schema
     begin = 0
@@ -150,7 +151,7 @@ def _searches(peer: Peer, rounds: int, sizes: dict[str, int], values: dict[str, 
         begin = end
         with peer.running() as server:
             time.sleep(SETTLED_S)
-            work.repeated(values[f"search {size}"], rounds, LONG_S, lambda server=server: work.top(server) * 1000)
+            work.repeated(values[f"search {size}"], turns, LONG_S, lambda server=server: work.top(server) * 1000)
             if end == max(sizes.values()):
                 many = 200 if peer.key == "boucle" else 2
                 values["filter p50"], values["filter p95"] = work.filters(server, many)

@@ -107,6 +107,7 @@ def _renamed_as_0010(conn: Connection) -> None:
         at = f"2026-01-0{day}T00:00:00.000000+00:00"
         values = {"project_id": "p", "model": model, "alias": alias, "sequence": sequence, "number": number}
         conn.execute(insert(alias_moves).values(**values, actor="", reason="", moved_at=at, effective_at=at))
+    conn.execute(text("ALTER TABLE run_metrics DROP COLUMN rises"))
     conn.execute(text("UPDATE alembic_version SET version_num = '0010'"))
 
 
