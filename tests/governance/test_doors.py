@@ -52,6 +52,18 @@ def guarded(store: Store, candidate: Make) -> Store:
     return store
 
 
+def test_a_protected_production_is_not_left_for_another_protected_stage(store: Store, candidate: Make) -> None:
+    candidate("one", 0.7)
+    both = Policy(objectives=STRICT.objectives, reviews=STRICT.reviews, stages=["Staging", "Production"])
+    api.set_policy(store, local_principal(), **WHO, policy=both)
+    approved(store, 1)
+    for stage in ("Staging", "Production"):
+        api.set_stage(store, **BY, number=1, stage=stage, archive_existing=False)
+    with pytest.raises(Refused, match="left by version 1"):
+        api.set_stage(store, **BY, number=1, stage="Staging", archive_existing=False)
+    assert models.get_version(store, "flights", "flights", 1).stage == "Production"
+
+
 DOORS: dict[str, Callable[[Store], object]] = {
     "set the alias": lambda store: api.set_alias(store, **BY, alias="champion", number=2),
     "take the alias away": lambda store: api.delete_alias(store, **BY, alias="champion"),

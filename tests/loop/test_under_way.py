@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 @pytest.fixture
 def live(tmp_path: Path) -> Path:
     """A project whose live loop decided on five days."""
-    with tarfile.open(max(GOLDEN.glob("live-*.tar.xz"))) as tar:
+    with tarfile.open(GOLDEN / "live-0011.tar.xz") as tar:
         tar.extractall(tmp_path, filter="tar")
     return tmp_path
 

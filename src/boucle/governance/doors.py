@@ -103,7 +103,7 @@ def set_stage(
     """Put a version into a stage; `archive_existing` takes those that are in it out, into `Archived`.
 
     GatesRefused with every verdict if a policy protects the stage and its gates say no; Refused to leave a protected
-    stage for one that is not.
+    stage for one that is not, and a protected Production for any.
     """
     target = names.stage_of(stage)
     pointer = aliases.pointer_of(target)
@@ -122,7 +122,7 @@ def set_stage(
         ]
         if version.stage == target and not others:
             return None
-        if judged is None and version.stage != target:
+        if version.stage != target and (judged is None or version.stage == "Production"):
             _refuse_leaving(conn, version)
         permit_id = None
         if judged is not None:

@@ -195,7 +195,7 @@ def record_model(store: Store, project_id: str, run_id: RunId, model: Mapping[st
         known = conn.scalar(select(run_tags.c.value).where(run_tags.c.run == seq, run_tags.c.name == LEGACY_MODELS_TAG))
         try:
             listed = json.loads(known) if known else []
-        except ValueError:
+        except (ValueError, RecursionError):
             listed = []
         text = json.dumps([*(listed if isinstance(listed, list) else []), dict(model)])
         check_length(text, MAX_TAG, f"the tag {LEGACY_MODELS_TAG}")  # cut off it would be no JSON

@@ -63,6 +63,14 @@ def test_a_tracked_function_is_a_run(home: Path, opened: Store, monkeypatch: pyt
     found = get_run(opened, seen[0])
     assert (found.name, found.params, found.metrics) == ("fit", {"depth": 3, "rate": 0.5}, {"auc": 1.5})
 
+    @boucle.tracked(experiment="calls")
+    def score(run: boucle.ActiveRun, depth: int) -> dict[str, float]:
+        seen.append(run.id)
+        return {"half": depth / 2}
+
+    assert score(4) == {"half": 2.0}  # type: ignore[call-arg, arg-type]
+    assert get_run(opened, seen[1]).params == {"depth": 4}
+
 
 @pytest.mark.slow
 def test_a_tracked_coroutine_is_a_run_until_it_ends_and_a_generator_is_refused(

@@ -92,6 +92,9 @@ def test_an_experiment_id_is_a_number(store: Store) -> None:
         ({"order_by": [OrderBy("metrics.acc", ascending=False)]}, [2, 1, 3]),
         ({"order_by": [OrderBy("metrics.acc", ascending=False, dataset_name="d")]}, [1, 2, 3]),
         ({"order_by": [OrderBy("creation_time")]}, [1, 2, 3]),
+        ({"order_by": [OrderBy("metrics.val/loss of - it"), OrderBy("metrics.`acc`")]}, [1, 2, 3]),
+        ({"order_by": [OrderBy(f"metrics.m{n}") for n in range(12)]}, [3, 2, 1]),
+        ({"datasets": [OnDataset("d", "1")] * 200}, [2, 1]),
         ({"order_by": [OrderBy("model_type", ascending=False)]}, [1, 3, 2]),
     ],
 )
@@ -120,3 +123,9 @@ def test_logged_models(store: Store, asked: dict[str, Any], found: list[int]) ->
 def test_orders_of_logged_models_that_are_refused(store: Store, order: OrderBy, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         store.read(lambda conn: search_logged_models(conn, "p", [1], order_by=[order]))
+
+
+def test_no_more_datasets_than_one_search_takes(store: Store) -> None:
+    datasets = [OnDataset(f"d{n}") for n in range(101)]
+    with pytest.raises(InvalidInput, match="101 entries; allowed are at most 100"):
+        store.read(lambda conn: search_logged_models(conn, "p", [1], datasets=datasets))

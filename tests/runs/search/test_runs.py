@@ -264,3 +264,16 @@ def test_a_token_of_another_search_is_refused(store: Store) -> None:
 def test_a_limit_out_of_range_is_refused(store: Store, limit: int) -> None:
     with pytest.raises(InvalidInput, match="allowed are 1 to 50,000"):
         store.read(lambda conn: search_runs(conn, "p", [0], max_results=limit))
+
+
+@pytest.mark.parametrize("family", ["metrics", "params", "tags"])
+def test_pages_by_as_many_keys_as_are_allowed(store: Store, family: str) -> None:
+    orders = [f"{family}.m{n}" for n in range(12)]
+    first = store.read(lambda conn: search_runs(conn, "p", [0], order_by=orders, max_results=2))
+    second = store.read(
+        lambda conn: search_runs(conn, "p", [0], order_by=orders, max_results=2, page_token=first.token)
+    )
+    whole = store.read(lambda conn: search_runs(conn, "p", [0], order_by=orders, max_results=4))
+    assert first.items + second.items == whole.items
+    with pytest.raises(InvalidInput, match="more than 12 keys"):
+        store.read(lambda conn: search_runs(conn, "p", [0], order_by=[*orders, f"{family}.one"]))

@@ -30,7 +30,8 @@ from boucle.kernel.search.scanner import Scanner, cut
 
 MOST_CLAUSES: Final = 100
 MOST_LISTED: Final = 10_000
-MOST_ORDERS: Final = 20
+MOST_ORDERS: Final = 12
+"""Each nests what a later page asks for twice, and SQLite's parser takes some 30 levels."""
 _FAMILIES: Final[dict[str, FamilyName]] = {
     **dict.fromkeys(("attribute", "attributes", "attr", "run"), "attribute"),
     **dict.fromkeys(("metric", "metrics"), "metric"),

@@ -11,6 +11,7 @@ from boucle.kernel.errors import InvalidInput
 
 T = TypeVar("T", bound=Struct)
 _FIELDS_SHOWN: Final = 5
+_LONGEST_WITH_NULLS: Final = 1 << 20
 _NUMBER_WORD: Final = re.compile(rb"[^\w\"-]?(-?(?:NaN|Infinity))\b")
 _HALF_PAIR: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -86,8 +87,13 @@ def missing(field: str) -> InvalidInput:
 
 
 def _without_nulls(body: bytes, kind: type[T], error: msgspec.ValidationError) -> T:
-    """Once more without fields that are null, which protocol buffers take for absent ones; rare, so it may cost."""
+    """Once more without fields that are null, which protocol buffers take for absent ones; rare, so it may cost.
+
+    But for a long body, of which each byte may cost 40 bytes of memory and a quarter of a microsecond of all others.
+    """
     try:
+        if b"null" not in body or len(body) > _LONGEST_WITH_NULLS:
+            raise error
         return msgspec.convert(_pruned(msgspec.json.decode(body)), kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         told = str(error)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar, cast, overload
@@ -13,6 +14,7 @@ from boucle.runs.client.start import start_run
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @overload
@@ -31,16 +33,25 @@ def tracked(
     def decorate(inner: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(inner)
         title = name or getattr(inner, "__name__", "call")
+        by_place = [key for key, one in signature.parameters.items() if one.kind in _BY_PLACE]
+        place = (
+            None if "run" not in signature.parameters else by_place.index("run") if "run" in by_place else sys.maxsize
+        )
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             raise InvalidInput(
                 f"{title} is a generator; allowed are functions that return a result",
                 hint="in it, write: with boucle.start_run() as run:",
             )
 
-        def log_call(run: ActiveRun, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            """Log the params, and give the function its run."""
-            if "run" in signature.parameters and "run" not in kwargs:
-                kwargs["run"] = run
+        def log_call(
+            run: ActiveRun, args: tuple[object, ...], kwargs: dict[str, object]
+        ) -> tuple[tuple[object, ...], dict[str, object]]:
+            """Log the params; the arguments with the function's run, at its place where others are given by theirs."""
+            if place is not None and "run" not in kwargs:
+                if place >= len(args):
+                    kwargs = {**kwargs, "run": run}
+                elif not isinstance(args[place], ActiveRun):
+                    args = (*args[:place], run, *args[place:])
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             plain = {
@@ -49,12 +60,13 @@ def tracked(
                 if isinstance(value, str | int | float | bool | None) and key != "run"
             }
             run.log_params(plain)
+            return args, kwargs
 
         @functools.wraps(inner)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             with start_run(experiment, title) as run:
-                log_call(run, args, kwargs)
-                result = inner(*args, **kwargs)
+                given, named = log_call(run, args, kwargs)
+                result = inner(*given, **named)  # type: ignore[arg-type]
                 _log_result(run, result)
                 return result
 
@@ -63,8 +75,8 @@ def tracked(
             kind: type[BaseException] | None = None
             run = start_run(experiment, title)
             try:
-                log_call(run, args, kwargs)
-                result = await cast(Awaitable[object], inner(*args, **kwargs))
+                given, named = log_call(run, args, kwargs)
+                result = await cast(Awaitable[object], inner(*given, **named))  # type: ignore[arg-type]
                 _log_result(run, result)
             except BaseException as error:
                 kind = type(error)

@@ -20,6 +20,7 @@ from boucle.runs.tables import logged_model_metrics, logged_models
 MOST_MODELS: Final = 50_000
 _CREATED: Final = Key("attribute", "creation_timestamp")
 _ID: Final = Key("attribute", "model_id")
+MOST_DATASETS: Final = 100
 
 
 class OrderBy(Struct, frozen=True):
@@ -54,6 +55,9 @@ def search_logged_models(
     With datasets, only metrics on one of them count; without a clause on a metric, a model must have one there.
     """
     check_limit(max_results, MOST_MODELS)
+    datasets = list(dict.fromkeys(datasets))
+    if len(datasets) > MOST_DATASETS:
+        raise InvalidInput(f"datasets has {len(datasets):,} entries; allowed are at most {MOST_DATASETS}")
     clauses = parse_filter(filter_text, LOGGED_MODELS)
     orders = tuple(_order(one) for one in order_by)
     check_orders(orders, LOGGED_MODELS)
@@ -82,7 +86,11 @@ def search_logged_models(
 def _order(order: OrderBy) -> Order:
     if order.dataset_fingerprint and not order.dataset_name:
         raise InvalidInput("order_by has a dataset's digest without its name; give both")
-    key = parse_key(order.field_name, LOGGED_MODELS)
+    family, _, name = order.field_name.partition(".")
+    if family in ("metric", "metrics") and name and "`" not in name and '"' not in name:
+        key = Key("metric", name)  # as MLflow's clients write it: whatever follows the dot
+    else:
+        key = parse_key(order.field_name, LOGGED_MODELS)
     return Order(key, not order.ascending, order.dataset_name or None, order.dataset_fingerprint or None)
 
 
