@@ -23,7 +23,7 @@ from boucle.kernel.store import Store
 from boucle.models import aliases, events, names, removal
 from boucle.models import store as registry
 from boucle.models.api import known_model, known_version
-from boucle.models.records import AliasMove, ModelVersion, Stage
+from boucle.models.records import STAGES, AliasMove, ModelVersion, Stage
 
 Out = TypeVar("Out")
 BOOK: Final = permits.Book()
@@ -115,11 +115,7 @@ def set_stage(
         )
 
     def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> GateReport | None:
-        others = [
-            one
-            for one in (registry.all_versions(conn, project_id, model) if archive_existing else [])
-            if one.stage == target and one.number != number
-        ]
+        others = registry.in_stages(conn, project_id, model, [target], but=number) if archive_existing else []
         if version.stage == target and not others:
             return None
         if version.stage != target and (judged is None or version.stage == "Production"):
@@ -171,7 +167,7 @@ def delete_version(store: Store, *, project_id: str, model: str, number: int, ac
 
     def unit(conn: Connection) -> None:
         version = known_version(conn, project_id, model, number)
-        _refuse_in_charge(conn, project_id, model, number)
+        _refuse_in_charge(conn, project_id, model, version)
         removal.delete_version(conn, version, book=BOOK, actor=actor, at=at)
 
     store.write(unit)
@@ -286,21 +282,30 @@ def _told(conn: Connection, move: AliasMove) -> AliasMove:
 
 def _refuse(conn: Connection, project_id: str, model: str, pointer: str, what: str) -> None:
     if BOOK.protects(conn, project_id, model, pointer):
-        raise Refused(
-            f"a policy protects {pointer!r} of {model}, so that it is not {what}; point it at another version instead",
-            hint=f"boucle models promote {model} NUMBER",
-        )
+        raise _protected(model, pointer, what)
 
 
-def _refuse_in_charge(conn: Connection, project_id: str, model: str, number: int | None) -> None:
+def _protected(model: str, pointer: str, what: str) -> Refused:
+    return Refused(
+        f"a policy protects {pointer!r} of {model}, so that it is not {what}; point it at another version instead",
+        hint=f"boucle models promote {model} NUMBER",
+    )
+
+
+def _refuse_in_charge(conn: Connection, project_id: str, model: str, version: ModelVersion | None) -> None:
     """Refuse to take away a version that a protected pointer stands at; None for any version."""
+    found = tables.in_force(conn, project_id, model)
+    if found is None:
+        return
     for alias, pointed in registry.aliases_of(conn, project_id, [model])[model].items():
-        if number in (None, pointed):
-            _refuse(conn, project_id, model, alias, f"taken away with version {pointed}, which is in charge")
-    for version in registry.all_versions(conn, project_id, model):
-        if number in (None, version.number) and version.stage != "None":
-            pointer = aliases.pointer_of(version.stage)
-            _refuse(conn, project_id, model, pointer, f"taken away with version {version.number}, which is in charge")
+        if (version is None or version.number == pointed) and found.policy.protects(alias):
+            raise _protected(model, alias, f"taken away with version {pointed}, which is in charge")
+    stages = [one for one in STAGES if one != "None" and found.policy.protects(aliases.pointer_of(one))]
+    standing = registry.in_stages(conn, project_id, model, stages, most=1) if version is None else [version]
+    for one in standing:
+        if one.stage in stages:
+            pointer = aliases.pointer_of(one.stage)
+            raise _protected(model, pointer, f"taken away with version {one.number}, which is in charge")
 
 
 def _refuse_leaving(conn: Connection, version: ModelVersion) -> None:

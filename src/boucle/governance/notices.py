@@ -10,6 +10,7 @@ from boucle.kernel.store import Store
 from boucle.models import store as registry
 from boucle.models.aliases import pointer_of
 from boucle.models.api import get_version
+from boucle.models.records import STAGES
 
 
 def notices(store: Store, project_id: str, model: str, policy: Policy) -> list[str]:
@@ -38,6 +39,7 @@ def for_reviews(store: Store, report: GateReport) -> str | None:
 
 def _pointers(conn: Connection, project_id: str, model: str, policy: Policy) -> list[tuple[str, int]]:
     """The protected pointers of a model with the versions that they stand at."""
-    found = list(registry.aliases_of(conn, project_id, [model])[model].items())
-    found += [(pointer_of(one.stage), one.number) for one in registry.all_versions(conn, project_id, model)]
-    return [(pointer, number) for pointer, number in found if policy.protects(pointer)]
+    aliases = registry.aliases_of(conn, project_id, [model])[model]
+    found = [(alias, number) for alias, number in aliases.items() if policy.protects(alias)]
+    stages = [stage for stage in STAGES if policy.protects(pointer_of(stage))]
+    return found + [(pointer_of(one.stage), one.number) for one in registry.in_stages(conn, project_id, model, stages)]

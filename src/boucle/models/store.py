@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, selec
 
 from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest
-from boucle.models.records import AliasMove, ModelVersion, RegisteredModel
+from boucle.models.records import AliasMove, ModelVersion, RegisteredModel, Stage
 from boucle.models.tables import (
     alias_moves,
     model_version_tags,
@@ -145,6 +145,20 @@ def first_project_of(conn: Connection, model: str, number: int, bundle_digest: D
 def all_versions(conn: Connection, project_id: str, model: str) -> list[ModelVersion]:
     """Every version, oldest first."""
     return _versions(conn, project_id, model)
+
+
+def in_stages(
+    conn: Connection,
+    project_id: str,
+    model: str,
+    stages: Sequence[Stage],
+    *,
+    but: int | None = None,
+    most: int | None = None,
+) -> list[ModelVersion]:
+    """The versions in any of these stages but the one of a number, oldest first; at most so many."""
+    others = [] if but is None else [model_versions.c.number != but]
+    return _versions(conn, project_id, model, model_versions.c.stage.in_(stages), *others, most=most)
 
 
 def of_bundle(conn: Connection, project_id: str, model: str, bundle_digest: Digest) -> list[int]:
@@ -343,11 +357,14 @@ def _change_model(conn: Connection, project_id: str, name: str, values: Mapping[
     )
 
 
-def _versions(conn: Connection, project_id: str, model: str, *conditions: Any) -> list[ModelVersion]:
+def _versions(
+    conn: Connection, project_id: str, model: str, *conditions: Any, most: int | None = None
+) -> list[ModelVersion]:
     query = (
         select(*_COLUMNS)
         .where(_of(model_versions, project_id, model), model_versions.c.deleted_ms.is_(None), *conditions)
         .order_by(model_versions.c.number)
+        .limit(most)
     )
     return [version_of(row) for row in conn.execute(query).mappings()]
 
