@@ -5,7 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, select
 from tests.protocols.mlflow.conftest import Doors
+
+from boucle.kernel.engines import raw_of
+from boucle.runs.tables import run_metrics
 
 _INVALID = (400, "INVALID_PARAMETER_VALUE")
 _ABSENT = (404, "RESOURCE_DOES_NOT_EXIST")
@@ -341,6 +345,34 @@ def test_models_of_older_clients_are_listed_in_a_tag(doors: Doors) -> None:
     assert json.loads(_tags(doors.seen(run_id))["mlflow.log-model.history"]) == [model, model]
     for text in ("", "{", "[]", "{}"):
         assert _code(doors.post("runs/log-model", {"run_id": run_id, "model_json": text})) == _INVALID
+
+
+def test_a_tag_that_no_json_is_read_from_gives_way_to_the_models_of_older_clients(doors: Doors) -> None:
+    run_id = doors.run()["info"]["run_id"]
+    model = {"artifact_path": "model", "flavors": {}, "utc_time_created": "now", "run_id": run_id}
+    for value in ("[" * 8000, "{", "5"):
+        doors.made("runs/set-tag", {"run_id": run_id, "key": "mlflow.log-model.history", "value": value})
+        doors.made("runs/log-model", {"run_id": run_id, "model_json": json.dumps(model)})
+        assert json.loads(_tags(doors.seen(run_id))["mlflow.log-model.history"]) == [model]
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_results": 1_000_000}])
+def test_a_history_of_too_many_points_for_one_answer_comes_in_pages(doors: Doors, limit: dict[str, int]) -> None:
+    run_id = doors.run()["info"]["run_id"]
+    doors.made("runs/log-metric", {"run_id": run_id, "key": "a", "value": 0, "timestamp": 0, "step": 0})
+
+    def unit(conn: Connection) -> None:
+        series = conn.execute(select(run_metrics.c.id)).scalar_one()
+        rows = ((series, step, step, 0.5, False) for step in range(1, 250_010))
+        raw_of(conn).executemany("INSERT INTO run_points VALUES (?, ?, ?, ?, ?)", rows)
+
+    doors.store.write(unit)
+    asked = {"run_id": run_id, "metric_key": "a", **limit}
+    first = doors.asked("metrics/get-history", **asked)
+    assert [one["step"] for one in first["metrics"]] == list(range(250_000))
+    rest = doors.asked("metrics/get-history", **asked, page_token=first["next_page_token"])
+    assert [one["step"] for one in rest["metrics"]] == list(range(250_000, 250_010))
+    assert "next_page_token" not in rest
 
 
 def test_a_history_without_a_limit_is_whole(doors: Doors) -> None:

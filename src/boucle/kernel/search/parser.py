@@ -61,21 +61,28 @@ def parse_filter(text: str | None, language: Language) -> Filter:
             scanner.fail(scanner.next(), "AND between two clauses, or the end")
         clauses.append(_clause(scanner, language))
         if len(clauses) > MOST_CLAUSES:
-            raise InvalidInput(f"filter of {language.noun} has more than {MOST_CLAUSES} clauses; allowed are fewer")
+            raise InvalidInput(
+                f"filter of {language.noun} has more than {MOST_CLAUSES} clauses; allowed are at most {MOST_CLAUSES}"
+            )
     return tuple(clauses)
 
 
 def parse_orders(texts: Sequence[str], language: Language) -> tuple[Order, ...]:
-    """The keys to order by; InvalidInput if one is wrong or given twice."""
-    orders = tuple(_order(text, language) for text in texts[: MOST_ORDERS + 1])
-    check_orders(orders, language)
+    """The keys to order by; InvalidInput if there are too many, one is wrong or given twice."""
+    check_order_count(len(texts), language)
+    orders = tuple(_order(text, language) for text in texts)
+    check_distinct(orders, language)
     return orders
 
 
-def check_orders(orders: Sequence[Order], language: Language) -> None:
-    """InvalidInput if there are too many, or one key twice."""
-    if len(orders) > MOST_ORDERS:
-        raise InvalidInput(f"{language.noun} are ordered by more than {MOST_ORDERS} keys; allowed are fewer")
+def check_order_count(count: int, language: Language) -> None:
+    """InvalidInput for more keys to order by than a search takes."""
+    if count > MOST_ORDERS:
+        raise InvalidInput(f"order_by of {language.noun} has {count:,} keys; allowed are at most {MOST_ORDERS}")
+
+
+def check_distinct(orders: Sequence[Order], language: Language) -> None:
+    """InvalidInput if one key is given twice."""
     seen = set[Key]()
     for order in orders:
         if order.key in seen:
@@ -204,7 +211,9 @@ def _list(scanner: Scanner) -> tuple[str, ...]:
             scanner.fail(scanner.next(), "a text in quotes, as in ('a', 'b')")
         texts.append(text)
         if len(texts) > MOST_LISTED:
-            raise InvalidInput(f"{scanner.title} has a list of more than {MOST_LISTED:,} texts; allowed are fewer")
+            raise InvalidInput(
+                f"{scanner.title} has a list of more than {MOST_LISTED:,} texts; allowed are at most {MOST_LISTED:,}"
+            )
         if not scanner.take(",") and not scanner.text.startswith(")", scanner.at):
             scanner.fail(scanner.next(), "',' or ')' in a list")
     return tuple(texts)

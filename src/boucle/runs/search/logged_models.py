@@ -10,7 +10,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.kernel.search.compiler import Entity, Family, Term, condition
 from boucle.kernel.search.pages import query_mark
 from boucle.kernel.search.paging import Page, begin_after, check_limit, fetch, page_of
-from boucle.kernel.search.parser import check_orders, parse_filter, parse_key
+from boucle.kernel.search.parser import check_distinct, check_order_count, parse_filter, parse_key
 from boucle.kernel.search.records import Key, Order
 from boucle.runs.limits import distinct_experiments
 from boucle.runs.search.columns import LOGGED_MODEL
@@ -59,8 +59,9 @@ def search_logged_models(
     if len(datasets) > MOST_DATASETS:
         raise InvalidInput(f"datasets has {len(datasets):,} entries; allowed are at most {MOST_DATASETS}")
     clauses = parse_filter(filter_text, LOGGED_MODELS)
+    check_order_count(len(order_by), LOGGED_MODELS)
     orders = tuple(_order(one) for one in order_by)
-    check_orders(orders, LOGGED_MODELS)
+    check_distinct(orders, LOGGED_MODELS)
     on = or_(*(_on(one.name, one.fingerprint) for one in datasets)) if datasets else None
     entity = _narrowed(on)
     terms = [term for order in orders for term in _terms(order)]
