@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, or_, select
 
 from boucle.kernel.errors import InvalidInput
-from boucle.kernel.search.compiler import Entity, Family, Term, condition
+from boucle.kernel.search.compiler import Entity, Family, Term, condition, unindexed
 from boucle.kernel.search.pages import query_mark
 from boucle.kernel.search.paging import Page, begin_after, check_limit, fetch, page_of
 from boucle.kernel.search.parser import check_distinct, check_order_count, parse_filter, parse_key
@@ -18,8 +18,10 @@ from boucle.runs.search.languages import LOGGED_MODELS
 from boucle.runs.tables import logged_model_metrics, logged_models
 
 MOST_MODELS: Final = 50_000
-_CREATED: Final = Key("attribute", "creation_timestamp")
-_ID: Final = Key("attribute", "model_id")
+_LAST: Final = (
+    Order(Key("attribute", "creation_timestamp"), descending=True),
+    Order(Key("attribute", "model_id")),
+)
 MOST_DATASETS: Final = 100
 
 
@@ -64,12 +66,6 @@ def search_logged_models(
     check_distinct(orders, LOGGED_MODELS)
     on = or_(*(_on(one.name, one.fingerprint) for one in datasets)) if datasets else None
     entity = _narrowed(on)
-    terms = [term for order in orders for term in _terms(order)]
-    keys = {order.key for order in orders}
-    if _CREATED not in keys:
-        terms.append(Term(logged_models.c.created_ms, descending=True))
-    if _ID not in keys:
-        terms.append(Term(logged_models.c.id))
     wanted = distinct_experiments(experiment_ids)
     mark = query_mark("logged models", project_id, wanted, filter_text, list(datasets), list(order_by))
     query = select(logged_models.c.seq).where(
@@ -80,6 +76,12 @@ def search_logged_models(
     )
     if on is not None and not any(clause.key.family == "metric" for clause in clauses):
         query = query.where(exists(select(1).where(logged_model_metrics.c.model == logged_models.c.seq, on)))
+    keys = [*orders, *(one for one in _LAST if one.key not in {order.key for order in orders})]
+    columns = [_column(order, conn.dialect.name) for order in keys]
+    if any(order.key.family == "metric" for order in orders):
+        query, columns = _read_once(query, columns)
+    terms = [Term(column, order.descending) for order, column in zip(keys, columns, strict=True)]
+    terms = [part for term in terms[: len(orders)] for part in (_rank(term), term)] + terms[len(orders) :]
     rows = fetch(conn, query, terms, begin_after(page_token, mark, terms), max_results + 1)
     return page_of(rows, max_results, mark)
 
@@ -108,14 +110,32 @@ def _narrowed(on: ColumnElement[bool] | None) -> Entity:
     return Entity(LOGGED_MODEL.attributes, {**LOGGED_MODEL.families, "metric": narrowed})
 
 
-def _terms(order: Order) -> list[Term]:
+def _column(order: Order, dialect: str) -> ColumnElement[Any]:
+    """What is ordered by: an attribute, or the newest value of a metric, null where there is none."""
     if order.key.family == "attribute":
-        column: ColumnElement[Any] = LOGGED_MODEL.attributes[order.key.name]
-    else:
-        metrics = logged_model_metrics
-        newest = select(metrics.c.value).where(metrics.c.model == logged_models.c.seq, metrics.c.name == order.key.name)
-        if order.dataset_name:
-            newest = newest.where(_on(order.dataset_name, order.dataset_fingerprint))
-        newest = newest.order_by(metrics.c.at_ms.desc(), metrics.c.step.desc(), metrics.c.run_id).limit(1)
-        column = newest.correlate(logged_models).scalar_subquery()
-    return [Term(case((column.is_(None), 1), else_=0)), Term(column, order.descending)]
+        return LOGGED_MODEL.attributes[order.key.name]
+    metrics = logged_model_metrics
+    # By the index of names SQLite would go through the values of all models for each.
+    named = unindexed(metrics.c.name, dialect) == order.key.name
+    newest = select(metrics.c.value).where(metrics.c.model == logged_models.c.seq, named)
+    if order.dataset_name:
+        newest = newest.where(_on(order.dataset_name, order.dataset_fingerprint))
+    newest = newest.order_by(metrics.c.at_ms.desc(), metrics.c.step.desc(), metrics.c.run_id).limit(1)
+    return newest.correlate(logged_models).scalar_subquery()
+
+
+def _read_once(
+    query: Select[tuple[int]], columns: Sequence[ColumnElement[Any]]
+) -> tuple[Select[tuple[int]], list[ColumnElement[Any]]]:
+    """The query with its columns read once for each row, as no index tells which value is a metric's newest.
+
+    Otherwise a model's whole history would be read anew wherever a column stands: shown, compared, ordered by.
+    """
+    named = [column.label(f"key{at}") for at, column in enumerate(columns)]
+    read = query.add_columns(*named).cte("asked").prefix_with("MATERIALIZED")
+    return select(read.c.seq), [read.c[column.name] for column in named]
+
+
+def _rank(term: Term) -> Term:
+    """Rows without a value come last."""
+    return Term(case((term.column.is_(None), 1), else_=0))
