@@ -51,6 +51,10 @@ class Up:
             self.process.communicate(timeout=60)
             self.process = None
 
+    def command(self, *words: str) -> None:
+        program = Path(sys.executable).with_name("boucle")
+        subprocess.run([program, "--home", self.folder / "home", *words], check=True, cwd=self.folder)
+
     def opened(self) -> Store:
         return Store.open(self.folder / "home")
 
@@ -119,3 +123,61 @@ def test_a_server_that_is_no_boucle_server_costs_training_nothing(
     assert not run.flush(timeout=0.2)
     assert re.search("cannot be reached.*is kept in the spool", caplog.text)
     assert len(list((tmp_path / "spool").iterdir())) == 1
+
+
+@pytest.mark.parametrize("knows", ["nothing", "an earlier position"])
+def test_a_training_that_goes_on_after_a_restore_loses_nothing_that_its_spool_has(
+    up: Up, knows: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    up.start()
+    backup = up.folder / "night.backup"
+    if knows == "nothing":
+        up.command("backup", str(backup))
+    run = boucle.start_run("trees", "first", params={"depth": 3}, url=up.url)
+    log_steps(run, 0, 100)
+    if knows == "an earlier position":
+        up.command("backup", str(backup))
+    run.log_text("kept", "notes/a.md")
+    log_steps(run, 100, 200)
+    up.end()
+    (up.folder / "home").rename(up.folder / "home.before")
+    up.command("restore", str(backup))
+    up.start()
+    log_steps(run, 200, 300)
+    run.log_text("kept too", "notes/b.md")
+    run.finish()
+    with up.opened() as store:
+        found = get_run(store, run.id)
+        assert (found.name, found.status, found.params) == ("first", "finished", {"depth": 3})
+        assert steps(store, run) == list(range(300))
+        paths = {one.path for one in store.read(lambda conn: all_of(conn, found.project_id, run.id, ""))}
+        assert ("notes/a.md" in paths, "notes/b.md" in paths) == (False, True), "the bytes of a sent one are let go"
+    assert "what the spool still has is sent again" in caplog.text
+    assert "that neither the spool nor the store has" in caplog.text
+    assert "is gone" not in caplog.text
+    assert list((up.folder / "spool").iterdir()) == []
+
+
+def test_a_store_that_was_replaced_gets_all_that_is_left_of_a_long_spool(
+    up: Up, caplog: pytest.LogCaptureFixture
+) -> None:
+    up.start()
+    run = boucle.start_run("trees", "first", url=up.url)
+    log_steps(run, 0, STEPS)
+    up.end()
+    (up.folder / "home").rename(up.folder / "home.before")
+    up.start()
+    log_steps(run, STEPS, STEPS + 100)
+    run.finish()
+    with up.opened() as store:
+        assert get_run(store, run.id).status == "finished"
+        there = steps(store, run)
+    assert 0 < there[0] < STEPS
+    assert there == list(range(there[0], STEPS + 100))
+    assert "what was logged before that is gone" in caplog.text
+
+
+def log_steps(run: boucle.ActiveRun, first: int, behind: int) -> None:
+    for step in range(first, behind):
+        run.log({"loss": 1.0}, step=step)
+    assert run.flush(timeout=60)

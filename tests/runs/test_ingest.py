@@ -100,3 +100,28 @@ def test_the_tag_of_a_runs_name_is_its_name(store: Store) -> None:
     assert len(take(store, "p", "c" * 32, 0, again).refused) == 1
     run = get_run(store, RUN)
     assert (run.name, run.tags["mlflow.runName"]) == ("second", "second")
+
+
+def test_frames_behind_a_gap_wait_for_those_of_the_gap_that_the_client_still_has(store: Store) -> None:
+    """As after the restore of a backup: the client sent all before `late` to a store that is no more."""
+    begun = framed(Begin(RUN, "e", "r", "ada", 5, {}, {}, True))
+    early, middle, late = (framed(Points(6 + step, step, {"loss": 0.5})) for step in range(3))
+    start = len(begun + early + middle)
+    assert take(store, "p", RUN, start, late, held=0) == Taken(position=0)
+    artifact = framed(Artifact("a", "f" * 64, 4, 7))
+    assert take(store, "p", RUN, start, artifact, held=0) == Taken(position=0), "before any bytes are asked for"
+    assert list_runs(store, "p") == []
+    assert take(store, "p", RUN, 0, begun + early, held=0).position == len(begun + early)
+    assert take(store, "p", RUN, start, late, held=0) == Taken(position=len(begun + early))
+    assert take(store, "p", RUN, len(begun + early), middle + late, held=0).refused == []
+    assert [one.step for one in metric_history(store, RUN, "loss")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("held", [None, 500])
+def test_what_a_client_has_no_more_is_waited_for_by_nobody(store: Store, held: int | None) -> None:
+    data = framed(Begin(RUN, "e", "r", "ada", 5, {}, {}, True), Points(6, 0, {"loss": 0.5}))
+    assert take(store, "p", RUN, 500, data, held=held) == Taken(position=500 + len(data))
+    more = framed(Points(7, 1, {"loss": 0.5}))
+    last = 9000 if held is None else 500 + len(data)
+    assert take(store, "p", RUN, last, more, held=held) == Taken(position=last + len(more))
+    assert [one.step for one in metric_history(store, RUN, "loss")] == [0, 1]

@@ -2,7 +2,8 @@
 
 A deleted run takes what is logged to it as before, as it can be restored; one that is being purged takes nothing.
 A batch and the position it reaches are written in one unit of work. Frames before the known position are passed over;
-so a client that never heard the answer, or two that replay the same spool, change nothing.
+so a client that never heard the answer, or two that replay the same spool, change nothing. A store that came back from
+a backup knows an earlier position than its clients: they go back to it, as far as they still have what they sent.
 """
 
 import re
@@ -46,12 +47,22 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _TOLD: Final = 20
 
 
-def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, principal: str | None = None) -> Taken:
+def take(
+    store: Store,
+    project_id: str,
+    spool: str,
+    start: int,
+    data: bytes,
+    *,
+    held: int | None = None,
+    principal: str | None = None,
+) -> Taken:
     """Take a batch of frames that begins at a position of a spool; durable when it returns.
 
     A record that cannot be stored is passed over and told. Where blobs are missing that the batch names, nothing is
-    taken. A gap after the known position is frames that the client lost: they are past help. `principal` is who sent
-    it, which a run that it begins keeps as a tag.
+    taken. Nor is it where a gap follows the known position and the client has frames of that gap: from `held` on it has
+    all. What is before that is past help, and so is any gap of a client that does not say. `principal` is who sent it,
+    which a run that it begins keeps as a tag.
     """
     if not _SPOOL.fullmatch(spool) or not 0 <= start < 1 << 62:
         raise InvalidInput(f"spool {spool[:60]!r} at {start}; allowed are 32 hexadecimal digits and a position")
@@ -66,18 +77,26 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
     named = dict.fromkeys(one.blob for _, one in records if isinstance(one, Artifact))
     end, now_ms = start + found.end, to_ms(store.clock.now())
 
-    def unit(conn: Connection) -> Taken:
+    def before(conn: Connection) -> tuple[bool, str, int]:
+        """Whether the spool is known, its run, and the known position."""
         row = conn.execute(select(spools).where(spools.c.id == spool)).first()
-        if row is not None and row.project_id != project_id:
+        if row is None:
+            return False, "", 0
+        if row.project_id != project_id:
             raise Conflict(f"spool {spool} belongs to project {row.project_id!r}, not to {project_id!r}")
-        known = 0 if row is None else row.position
-        if end <= known:
+        return True, row.run_id, row.position
+
+    def comes_too_early(known: int) -> bool:
+        return held is not None and max(known, held) < start
+
+    def unit(conn: Connection) -> Taken:
+        is_known, run_id, known = before(conn)
+        if end <= known or comes_too_early(known):
             return Taken(position=known)
-        run_id = "" if row is None else row.run_id
         batch = _Batch(conn, project_id, run_id, principal, from_ms(now_ms))
         batch.take([one for behind, one in records if behind > known])
         values = {"run_id": batch.run_id, "position": end, "updated_ms": now_ms}
-        if row is None:
+        if not is_known:
             conn.execute(insert(spools).values(id=spool, project_id=project_id, **values))
         else:
             conn.execute(update(spools).where(spools.c.id == spool).values(**values))
@@ -85,7 +104,10 @@ def take(store: Store, project_id: str, spool: str, start: int, data: bytes, *, 
 
     with store.visit() as here:
         missing = [blob for blob in named if _DIGEST.fullmatch(blob) and not here.blobs.use(Digest(blob))]
-        return Taken(position=start, missing=missing) if missing else here.write(unit)
+        if not missing:
+            return here.write(unit)
+    _, _, known = store.read(before)
+    return Taken(position=known) if comes_too_early(known) else Taken(position=start, missing=missing)
 
 
 class _Batch:

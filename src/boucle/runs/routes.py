@@ -14,11 +14,14 @@ def routes(store: Store) -> list[Route]:
 
     def frames(request: Request) -> Response:
         """Take a batch of frames; the answer says how far the spool is in the store."""
-        given = request.query.get("from", ["0"])[0]
-        if not (given.isascii() and given.isdecimal() and len(given) < 19):
-            raise InvalidInput(f"from is {given[:60]!r}; allowed are whole numbers from 0")
         taken = take(
-            store, request.project, request.values["spool"], int(given), request.body, principal=request.principal.name
+            store,
+            request.project,
+            request.values["spool"],
+            _position(request, "from") or 0,
+            request.body,
+            held=_position(request, "held"),
+            principal=request.principal.name,
         )
         return Response(body=msgspec.json.encode(taken))
 
@@ -33,3 +36,13 @@ def routes(store: Store) -> list[Route]:
         Route("POST", "/spools/{spool}/frames", "write", frames),
         Route("PUT", "/blobs/{digest}", "write", blob),
     ]
+
+
+def _position(request: Request, name: str) -> int | None:
+    """A position of a spool in the address; None if it is not there."""
+    given = request.query.get(name, [None])[0]
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+        raise InvalidInput(f"{name} is {given[:60]!r}; allowed are whole numbers from 0")
+    return int(given)

@@ -11,12 +11,14 @@ from typing import Any, BinaryIO
 import pytest
 
 from boucle.kernel.store import Store
-from boucle.runs.api import list_runs
+from boucle.runs.api import list_runs, metric_history
 from boucle.runs.artifacts import all_of
+from boucle.runs.client import leftovers
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.leftovers import replay
+from boucle.runs.client.targets import StoreTarget
 from boucle.runs.spool.frames import frame
-from boucle.runs.spool.records import ENCODER, Artifact, Begin, End
+from boucle.runs.spool.records import ENCODER, Artifact, Begin, End, Points, Tags, Taken
 
 CONTENT = b"a checkpoint"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -69,3 +71,49 @@ def test_a_server_that_is_away_is_asked_twice_and_no_artifact_is_read_for_it(
     (run,) = list_runs(opened, "default")
     assert run.status == "failed"
     assert [one.path for one in opened.read(lambda conn: all_of(conn, "default", run.id, ""))] == ["model.bin"]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_store_that_is_replaced_while_a_spool_is_sent_gets_all_of_it_the_next_time(
+    home: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    before = Destination(home=str(tmp_path / "before"), project="default")
+    opened: list[StoreTarget] = []
+
+    class Moved(StoreTarget):
+        """Goes to another store from its second batch on, the first time."""
+
+        def send(self, spool: str, position: int, data: bytes, held: int) -> Taken:
+            if opened[0] is self and not sent:
+                sent.append(position)
+                return old.send(spool, position, data, held)
+            return super().send(spool, position, data, held)
+
+    def moved(where: Destination, *, known: bool = True) -> StoreTarget:
+        del known
+        opened.append(Moved(where))
+        return opened[-1]
+
+    sent: list[int] = []
+    old = StoreTarget(before)
+    monkeypatch.setattr(leftovers, "open_target", moved)
+    folder = root / ("1" * 32)
+    folder.mkdir(parents=True)
+    (folder / "owner").write_bytes(Destination(home=str(home), project="default").encoded())
+    begin = frame(ENCODER.encode(Begin("a" * 32, "e", "r", "ada", 5, {}, {}, True)))
+    start = kept * 1000  # that much was sent by the program itself, and the spool let go of it
+    for number in range(2):
+        records = [Points(6, number, {"loss": 0.5}), Tags({"t": "x" * 900_000}), Tags({"t": "x" * 900_000})]
+        data = begin + b"".join(frame(ENCODER.encode(one)) for one in records)
+        (folder / f"{start:016x}.frames").write_bytes(data)
+        start += len(data)
+    (first,) = replay(root)
+    assert first.problem is not None
+    assert "replaced meanwhile" in first.problem
+    assert [one.problem for one in replay(root)] == [None]
+    old.close()
+    with Store.open(home) as store:
+        (run,) = list_runs(store, "default")
+        assert run.status == "interrupted"
+        assert [one.step for one in metric_history(store, run.id, "loss")] == [0, 1]
+    assert not folder.exists()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -39,7 +40,7 @@ class Server(ThreadingHTTPServer):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 server.bodies.append(body)
-                begin = int(self.path.partition("from=")[2] or 0)
+                begin = int(parse_qs(urlsplit(self.path).query).get("from", ["0"])[0])
                 told = msgspec.json.encode(Taken(position=begin + len(body), refused=[], missing=[]))
                 self.send_response(200)
                 self.send_header("content-length", str(len(told)))
@@ -100,11 +101,11 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(
 ) -> None:
     server = serve()
     target = HttpTarget(Destination(url=server.url), known=True)
-    target.send("0" * 32, 0, b"one")
-    target.send("0" * 32, 3, b"two")
+    target.send("0" * 32, 0, b"one", 0)
+    target.send("0" * 32, 3, b"two", 0)
     assert server.connections == 1
     monkeypatch.setattr(targets, "KEPT_S", 0.0)
-    target.send("0" * 32, 6, b"three")
+    target.send("0" * 32, 6, b"three", 0)
     assert server.connections == 2
     target.close()
 

@@ -9,16 +9,15 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from boucle.kernel.errors import BoucleError, InvalidInput, Unavailable
 from boucle.runs.client.destination import spool_root
+from boucle.runs.client.sending import send_all
 from boucle.runs.client.targets import LOADING, NotLetIn, Target
 from boucle.runs.spool.frames import HEADER_BYTES, LARGEST
-from boucle.runs.spool.records import Taken
-from boucle.runs.spool.spool import Spool, forget_blob
+from boucle.runs.spool.spool import Spool
 
 SYNC_S: Final = 0.5
 """A power cut costs what was logged since the last sync began: half a second, and what the disk takes for it."""
@@ -82,7 +81,12 @@ class Feed:
         begin, data = self.spool.read(self.sent, BATCH_BYTES)
         if not data:
             return False
-        taken = send_batch(self.target, self.spool.id, begin, data, self.spool.folder)
+        held = self.spool.begin
+        taken, _ = send_all(self.target, self.spool.id, begin, data, self.spool.folder, held)
+        if taken.position < begin and held < begin:
+            self._go_back(taken.position, held)
+            begin, data = self.spool.read(self.sent, BATCH_BYTES)
+            taken, _ = send_all(self.target, self.spool.id, begin, data, self.spool.folder, held)
         if taken.position <= self.sent:
             raise Unavailable(f"{self.where} takes nothing of {len(data)} bytes")
         self.sent = taken.position
@@ -95,32 +99,15 @@ class Feed:
             self.refused += 1
         return not self.is_sent
 
-
-class LostArtifacts(Unavailable):
-    """Frames name bytes that are nowhere."""
-
-    def __init__(self, digests: Sequence[str]) -> None:
-        super().__init__(f"the bytes of artifact {digests[0][:12]} are not in the spool any more")
-        self.digests = digests
-
-
-def send_batch(target: Target, spool: str, begin: int, data: bytes, folder: Path | None) -> Taken:
-    """Send frames, with the blobs that they name; those are taken from the spool's folder, and away once they are."""
-    taken = target.send(spool, begin, data)
-    if not taken.missing:
-        return taken
-    blobs = {digest: folder / f"{digest}.blob" for digest in taken.missing} if folder is not None else {}
-    lost = [digest for digest in taken.missing if digest not in blobs or not blobs[digest].is_file()]
-    if lost:
-        raise LostArtifacts(lost)
-    for digest, blob in blobs.items():
-        target.send_blob(digest, blob)
-    again = target.send(spool, begin, data)
-    if again.missing:
-        raise Unavailable(f"{len(again.missing)} artifacts were sent and are missing all the same")
-    for blob in blobs.values():
-        forget_blob(blob)
-    return again
+    def _go_back(self, position: int, held: int) -> None:
+        """Go on from an earlier position, which is what a target knows that came back from a backup."""
+        self.sent = position
+        lost = "" if held <= position else "; what was logged before that is gone, as the spool let go of it"
+        _log.warning(
+            "%s does not know all that it took, as after `boucle restore`: what the spool still has is sent again%s",
+            self.where,
+            lost,
+        )
 
 
 def _is_usual(root: Path | None) -> bool:

@@ -13,13 +13,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from boucle.kernel.errors import BoucleError
+from boucle.kernel.errors import BoucleError, Unavailable
 from boucle.kernel.locks import let_go
 from boucle.runs.client.destination import Destination
-from boucle.runs.client.feeds import BATCH_BYTES, LostArtifacts, send_batch
+from boucle.runs.client.feeds import BATCH_BYTES
+from boucle.runs.client.sending import LostArtifacts, decoded, send_all
 from boucle.runs.client.targets import NotLetIn, Target, open_target
 from boucle.runs.spool.frames import HEADER_BYTES, frame, scan
-from boucle.runs.spool.records import DECODER, ENCODER, Artifact, Begin, End, Points
+from boucle.runs.spool.records import ENCODER, Begin, End, Points
 from boucle.runs.spool.spool import forget_blob, remove_folder
 
 STALE_S: Final = 86_400.0
@@ -158,6 +159,7 @@ def _replay_one(folder: Path, known: Collection[object], away: dict[object, list
 def _send(target: Target, folder: Path, segments: list[Path]) -> int:
     """Send all whole frames; how many bytes before the last one of a segment held none."""
     damaged, position = 0, 0
+    way = _Way(target, folder)
     begin: Begin | None = None
     last_ms, ended = 0, False
     for segment in segments:
@@ -165,42 +167,44 @@ def _send(target: Target, folder: Path, segments: list[Path]) -> int:
         found = scan(segment.read_bytes(), final=True)
         damaged += found.damaged_bytes
         for behind, payload in found.frames:
-            record = _decoded(payload)
+            record = decoded(payload)
             if isinstance(record, Begin):
                 begin = begin or record
             elif isinstance(record, Points | End):
                 last_ms = max(last_ms, record.at_ms)
             ended = ended or isinstance(record, End)
             position = max(position, start + behind)
-        lost, known = _send_segment(target, folder, start, found.frames)
-        damaged += lost
-        position = max(position, known)
+        for first, data in _batches(found.frames):
+            position = max(position, way.send(start + first, data))
     if begin is not None and begin.is_owner and not ended:
         # The run's process is dead and never said how the run ended. Two that say so write the same. It stands behind
         # all that the destination knows: more than what is here, if the power went before the newest was synced.
         told = frame(ENCODER.encode(End("interrupted", last_ms or begin.started_ms)))
-        send_batch(target, folder.name, position, frame(ENCODER.encode(begin)) + told, folder)
-    return damaged
+        way.send(position, frame(ENCODER.encode(begin)) + told)
+    return damaged + way.lost_bytes
 
 
-def _send_segment(target: Target, folder: Path, start: int, frames: list[tuple[int, bytes]]) -> tuple[int, int]:
-    """Send the frames of a segment without the artifacts that a power cut took; how many bytes those frames were, and
-    the position that the destination knows.
-    """
-    lost: set[str] = set()
-    known = 0
-    while True:
-        kept = [(behind, payload) for behind, payload in frames if not lost or _blob_of(payload) not in lost]
-        try:
-            for first, data in _batches(kept):
-                known = max(known, send_batch(target, folder.name, start + first, data, folder).position)
-        except LostArtifacts as error:
-            lost.update(error.digests)
-            continue
-        passed_over = sum(HEADER_BYTES + len(payload) for _, payload in frames) - sum(
-            HEADER_BYTES + len(payload) for _, payload in kept
-        )
-        return passed_over, known
+class _Way:
+    """The frames of a spool on their way, in their order."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self._target = target
+        self._folder = folder
+        self._held = self._end = 0
+        """Between the two, everything was sent."""
+        self.lost_bytes = 0
+        """Of frames that name an artifact which a power cut took, or a store that was replaced."""
+
+    def send(self, position: int, data: bytes) -> int:
+        """Send frames; the position that the destination knows. Unavailable if it knows less than it took before."""
+        if position != self._end:
+            self._held = position
+        taken, lost = send_all(self._target, self._folder.name, position, data, self._folder, self._held)
+        if taken.position < position:
+            raise Unavailable("the store was replaced meanwhile, so that all is sent again the next time")
+        self._end = position + len(data)
+        self.lost_bytes += lost
+        return taken.position
 
 
 class _WithoutDamaged:
@@ -222,18 +226,6 @@ class _WithoutDamaged:
             forget_blob(path)
             raise LostArtifacts([digest])
         self._target.send_blob(digest, path)
-
-
-def _blob_of(payload: bytes) -> str | None:
-    record = _decoded(payload)
-    return record.blob if isinstance(record, Artifact) else None
-
-
-def _decoded(payload: bytes) -> object:
-    try:
-        return DECODER.decode(payload)
-    except msgspec.MsgspecError:
-        return None
 
 
 def _batches(frames: list[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -37,8 +37,10 @@ class NotLetIn(Unavailable):
 class Target(Protocol):
     """Takes frames and blobs. Used by one thread at a time."""
 
-    def send(self, spool: str, position: int, data: bytes) -> Taken:
-        """Take frames that begin at this position of a spool. Unavailable if that cannot be done now."""
+    def send(self, spool: str, position: int, data: bytes, held: int) -> Taken:
+        """Take frames that begin at this position of a spool, of which all from `held` on can be sent. Unavailable if
+        that cannot be done now.
+        """
 
     def send_blob(self, digest: str, path: Path) -> None:
         """Take the bytes of an artifact. Unavailable if that cannot be done now."""
@@ -66,8 +68,8 @@ class HttpTarget:
         self._connection: HTTPConnection | None = None
         self._used_at = 0.0
 
-    def send(self, spool: str, position: int, data: bytes) -> Taken:
-        body = self._ask("POST", f"/api/v1/spools/{spool}/frames?from={position}", data)
+    def send(self, spool: str, position: int, data: bytes, held: int) -> Taken:
+        body = self._ask("POST", f"/api/v1/spools/{spool}/frames?from={position}&held={held}", data)
         try:
             return msgspec.json.decode(body, type=Taken)
         except msgspec.MsgspecError as error:
@@ -135,7 +137,7 @@ class StoreTarget:
         self._project = destination.project or "default"
         self._store: Store | None = None
 
-    def send(self, spool: str, position: int, data: bytes) -> Taken:
+    def send(self, spool: str, position: int, data: bytes, held: int) -> Taken:
         store = self._open()
         from boucle.identity.accounts import who_logs
         from boucle.runs.ingest import take
@@ -145,7 +147,7 @@ class StoreTarget:
         except (Refused, Unauthenticated) as error:
             raise NotLetIn(f"{self._home}: {error.message}", hint=error.hint) from error
         try:
-            return take(store, self._project, spool, position, data, principal=principal.name)
+            return take(store, self._project, spool, position, data, held=held, principal=principal.name)
         except BoucleError as error:
             raise Unavailable(error.message, hint=error.hint) from error
 

@@ -111,7 +111,8 @@ class Taken(Struct, frozen=True, kw_only=True):
     """What became of a batch of frames."""
 
     position: int
-    """All frames up to here are in the store, once."""
+    """All frames up to here are in the store, once. Before where the batch begins: nothing of it was taken, and the
+    spool has frames between the two."""
     refused: list[str] = []
     """Sentences about records that could not be taken; they are passed over."""
     missing: list[str] = []

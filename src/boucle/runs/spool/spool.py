@@ -121,6 +121,12 @@ class Spool:
             return self.segments[-1].start + self._at if self.segments else 0
 
     @property
+    def begin(self) -> int:
+        """The oldest position that is still held, where a frame that begins the run stands."""
+        with self._lock:
+            return self.segments[0].start if self.segments else 0
+
+    @property
     def is_on_disk(self) -> bool:
         """Whether another process could send all of it."""
         with self._lock:
