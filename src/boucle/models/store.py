@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, selec
 
 from boucle.kernel.clock import as_text
 from boucle.kernel.digests import Digest
+from boucle.kernel.listed import among
 from boucle.models.records import AliasMove, ModelVersion, RegisteredModel, Stage
 from boucle.models.tables import (
     alias_moves,
@@ -175,7 +176,7 @@ def latest_of_stages(conn: Connection, project_id: str, models: Sequence[str]) -
         select(model_versions.c.model, func.max(model_versions.c.number).label("number"))
         .where(
             model_versions.c.project_id == project_id,
-            model_versions.c.model.in_(models),
+            among(model_versions.c.model, models, conn.dialect.name),
             model_versions.c.deleted_ms.is_(None),
         )
         .group_by(model_versions.c.model, model_versions.c.stage)
@@ -218,7 +219,8 @@ def change_version(conn: Connection, version: ModelVersion, at_ms: int, **values
 def tags_of_models(conn: Connection, project_id: str, models: Sequence[str]) -> dict[str, dict[str, str]]:
     """The tags of models, by name."""
     table = registered_model_tags
-    query = select(table).where(table.c.project_id == project_id, table.c.model.in_(models)).order_by(table.c.name)
+    mine = (table.c.project_id == project_id) & among(table.c.model, models, conn.dialect.name)
+    query = select(table).where(mine).order_by(table.c.name)
     found: dict[str, dict[str, str]] = {name: {} for name in models}
     for row in conn.execute(query).mappings():
         found[row["model"]][row["name"]] = row["value"]
@@ -240,7 +242,8 @@ def tags_of_versions(
     """The tags of versions, by model and number."""
     found: dict[tuple[str, int], dict[str, str]] = {(one.model, one.number): {} for one in versions}
     table, models = model_version_tags, sorted({model for model, _ in found})
-    query = select(table).where(table.c.project_id == project_id, table.c.model.in_(models)).order_by(table.c.name)
+    mine = (table.c.project_id == project_id) & among(table.c.model, models, conn.dialect.name)
+    query = select(table).where(mine).order_by(table.c.name)
     if len(found) <= _FEW:
         query = query.where(table.c.number.in_({number for _, number in found}))
     for row in conn.execute(query).mappings():
@@ -281,7 +284,7 @@ def newest_move(
 
 def aliases_of(conn: Connection, project_id: str, models: Sequence[str]) -> dict[str, dict[str, int]]:
     """Where the aliases of models point now, by model and alias."""
-    same = (alias_moves.c.project_id == project_id) & alias_moves.c.model.in_(models)
+    same = (alias_moves.c.project_id == project_id) & among(alias_moves.c.model, models, conn.dialect.name)
     newest = (
         select(alias_moves.c.model, alias_moves.c.alias, func.max(alias_moves.c.sequence).label("sequence"))
         .where(same)

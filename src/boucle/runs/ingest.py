@@ -19,6 +19,7 @@ from boucle.kernel.clock import from_ms, to_ms
 from boucle.kernel.digests import Digest
 from boucle.kernel.engines import raw_of
 from boucle.kernel.errors import BoucleError, Conflict, InvalidInput
+from boucle.kernel.listed import among
 from boucle.kernel.store import Store
 from boucle.runs import artifacts, limits
 from boucle.runs import store as of_runs
@@ -223,7 +224,9 @@ class _Batch:
         names = [row["name"] for row in rows]
         kept = {
             row.name: row.value
-            for row in self._conn.execute(select(run_params).where(mine, run_params.c.name.in_(names)))
+            for row in self._conn.execute(
+                select(run_params).where(mine, among(run_params.c.name, names, self._conn.dialect.name))
+            )
         }
         for row in rows:
             was = kept.get(row["name"], row["value"])

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from msgspec import Struct
 from sqlalchemy import Column, Connection, Select, select, union
 
+from boucle.kernel.listed import among
 from boucle.runs.tables import datasets, logged_models, run_datasets, run_models, runs
 
 
@@ -94,13 +95,12 @@ def runs_that_took(conn: Connection, project_id: str, model_id: str) -> list[str
 
 def makers(conn: Connection, project_id: str, ids: Collection[str]) -> frozenset[str]:
     """The principals whose requests made these runs and logged models, and the runs that gave those."""
-    gave = select(logged_models.c.source_run_id).where(
-        logged_models.c.project_id == project_id, logged_models.c.id.in_(ids)
+    of_them = (logged_models.c.project_id == project_id) & among(logged_models.c.id, ids, conn.dialect.name)
+    made_or_gave = among(runs.c.id, ids, conn.dialect.name) | runs.c.id.in_(
+        select(logged_models.c.source_run_id).where(of_them)
     )
-    of_runs = select(runs.c.created_by).where(runs.c.project_id == project_id, runs.c.id.in_(ids) | runs.c.id.in_(gave))
-    of_models = select(logged_models.c.created_by).where(
-        logged_models.c.project_id == project_id, logged_models.c.id.in_(ids)
-    )
+    of_runs = select(runs.c.created_by).where(runs.c.project_id == project_id, made_or_gave)
+    of_models = select(logged_models.c.created_by).where(of_them)
     return frozenset(name for name in conn.scalars(union(of_runs, of_models)) if name)
 
 

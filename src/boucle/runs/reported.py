@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
+from boucle.kernel.listed import among
 from boucle.runs.tables import logged_model_metrics, logged_models, run_metrics, runs
 
 
@@ -24,13 +25,19 @@ def reported(
     about_models = (
         select(logged_models.c.id, table.c.name, table.c.step, table.c.at_ms, table.c.value)
         .join(logged_models, logged_models.c.seq == table.c.model)
-        .where(table.c.run_id == run_id, logged_models.c.project_id == project_id, table.c.name.in_(names))
+        .where(
+            table.c.run_id == run_id,
+            logged_models.c.project_id == project_id,
+            among(table.c.name, names, conn.dialect.name),
+        )
         .order_by(table.c.step, table.c.at_ms, table.c.value)
     )
     of_run = (
         select(run_metrics.c.name, run_metrics.c.step, run_metrics.c.at_ms, run_metrics.c.value)
         .join(runs, runs.c.seq == run_metrics.c.run)
-        .where(runs.c.id == run_id, runs.c.project_id == project_id, run_metrics.c.name.in_(names))
+        .where(
+            runs.c.id == run_id, runs.c.project_id == project_id, among(run_metrics.c.name, names, conn.dialect.name)
+        )
     )
     others: set[tuple[str, int, int]] = set()
     for model, name, step, at_ms, value in conn.execute(about_models):

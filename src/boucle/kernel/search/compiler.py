@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from boucle.kernel.errors import InvalidInput
+from boucle.kernel.listed import among
 from boucle.kernel.search.pages import SortValue
 from boucle.kernel.search.records import Clause, FamilyName, Value
 
@@ -95,9 +96,9 @@ def compare(
         case "ILIKE":
             return column.ilike(str(value), escape="")
         case "IN":
-            return column.in_(value)  # type: ignore[arg-type]
+            return among(column, value, dialect)  # type: ignore[arg-type]
         case _:
-            return column.not_in(value)  # type: ignore[arg-type]
+            return ~among(column, value, dialect)  # type: ignore[arg-type]
 
 
 def after(terms: Sequence[Term], values: Sequence[SortValue]) -> ColumnElement[bool]:

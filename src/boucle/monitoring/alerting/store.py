@@ -28,6 +28,7 @@ from sqlalchemy.dialects.sqlite import insert
 from boucle.kernel.clock import as_text
 from boucle.kernel.database import metadata
 from boucle.kernel.digests import Digest
+from boucle.kernel.listed import among
 from boucle.monitoring.alerting.hysteresis import NOTHING, Memory
 from boucle.monitoring.alerting.records import Incident, KeptEvidence, Silence
 
@@ -164,7 +165,8 @@ def find_incidents(
 def find_numbered(conn: Connection, project_id: str, numbers: Sequence[int]) -> list[Incident]:
     """The incidents of these numbers, as far as there are such, oldest first."""
     table = incidents
-    query = select(table.c.incident).where(table.c.project_id == project_id, table.c.number.in_(numbers))
+    mine = (table.c.project_id == project_id) & among(table.c.number, numbers, conn.dialect.name)
+    query = select(table.c.incident).where(mine)
     return [msgspec.convert(row.incident, Incident) for row in conn.execute(query.order_by(table.c.number))]
 
 

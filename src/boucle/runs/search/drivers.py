@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal_column, select
 
+from boucle.kernel.listed import among
 from boucle.kernel.search.compiler import compare, unindexed
 from boucle.kernel.search.records import Clause
 from boucle.runs.tables import run_metrics, run_params, run_tags
@@ -19,7 +20,7 @@ def members(clause: Clause, project_id: str, experiment_ids: Sequence[int], dial
     if clause.key.family == "metric":
         return select(run_metrics.c.run).where(
             run_metrics.c.project_id == project_id,
-            run_metrics.c.experiment_id.in_(experiment_ids),
+            among(run_metrics.c.experiment_id, experiment_ids, dialect),
             run_metrics.c.name == name,
             compare(run_metrics.c.value, comparator, value, dialect, nan=True),
         )

@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, or_, select
 
 from boucle.kernel.errors import InvalidInput
+from boucle.kernel.listed import among
 from boucle.kernel.search.compiler import Entity, Family, Term, condition, unindexed
 from boucle.kernel.search.pages import query_mark
 from boucle.kernel.search.paging import Page, begin_after, check_limit, fetch, page_of
@@ -70,7 +71,7 @@ def search_logged_models(
     mark = query_mark("logged models", project_id, wanted, filter_text, list(datasets), list(order_by))
     query = select(logged_models.c.seq).where(
         logged_models.c.project_id == project_id,
-        logged_models.c.experiment_id.in_(wanted),
+        among(logged_models.c.experiment_id, wanted, conn.dialect.name),
         logged_models.c.lifecycle == "active",
         *(condition(clause, entity, conn.dialect.name) for clause in clauses),
     )

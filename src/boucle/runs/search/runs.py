@@ -13,6 +13,7 @@ from typing import Final, Literal
 from sqlalchemy import Alias, ColumnElement, Connection, Select, case, func, select
 from sqlalchemy.sql.selectable import FromClause
 
+from boucle.kernel.listed import among
 from boucle.kernel.search.compiler import Term, condition, unindexed
 from boucle.kernel.search.pages import SortValue, query_mark
 from boucle.kernel.search.paging import Page, Row, begin_after, check_limit, fetch, page_of
@@ -176,9 +177,9 @@ class _Search:
             for column in (runs.c.project_id, runs.c.experiment_id, runs.c.lifecycle)
         )
         lifecycles = self.lifecycles if lifecycle is None else [lifecycle]
-        among = experiment == experiments[0] if len(experiments) == 1 else experiment.in_(experiments)
+        named = experiment == experiments[0] if len(experiments) == 1 else among(experiment, experiments, self.dialect)
         in_stage = stage == lifecycles[0] if len(lifecycles) == 1 else stage.in_(lifecycles)
-        return [project == self.project_id, among, in_stage, *self.conditions]
+        return [project == self.project_id, named, in_stage, *self.conditions]
 
     def _merge(
         self, queries: Sequence[Select[tuple[int]]], terms: Sequence[Term], begin: list[SortValue] | None, limit: int
