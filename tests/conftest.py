@@ -1,5 +1,7 @@
 """Fixtures of every room."""
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -49,3 +51,16 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a person or a test runner has set decides what a test sees."""
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", *(one for one in os.environ if one.startswith("BOUCLE_"))):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def locks_of_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives no exclusive lock on what is open for reading only, as it does on NFS (flock(2))."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boucle.kernel import locks
-from boucle.kernel.locks import holder, turn
+from boucle.kernel.locks import holder, open_to_lock, turn
 
 _HOLD = """
 import sys
@@ -138,3 +139,28 @@ def test_who_waits_long_says_so(
             threading.Event().wait(0.01)
     assert done.wait(30)
     assert f"still waiting for {lock}, which is held by" in caplog.text
+
+
+def test_what_is_to_be_locked_is_open_for_writing_where_one_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mode() -> int:
+        descriptor = open_to_lock(tmp_path / "lock")
+        try:
+            return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        finally:
+            os.close(descriptor)
+
+    with pytest.raises(FileNotFoundError):
+        mode()
+    (tmp_path / "lock").touch()
+    assert mode() == os.O_RDWR
+    real = os.open
+
+    def of_a_read_only_disk(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", of_a_read_only_disk)
+    assert mode() == os.O_RDONLY

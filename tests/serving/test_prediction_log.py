@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boucle.kernel.digests import Digest
-from boucle.serving.prediction_log import LogDamage, Position, PredictionLog, read_frames
+from boucle.serving.prediction_log import LogDamage, Position, PredictionLog, closed_segments, read_frames
 from boucle.serving.records import PredictionFrame
 
 
@@ -173,3 +173,14 @@ def test_frames_that_find_no_room_leave_no_files_behind(tmp_path: Path, no_room:
     assert ids(tmp_path, damage=damage) == ["req_0", "req_30"]
     assert damage == []
     assert log.lost == 29
+
+
+@pytest.mark.usefixtures("locks_of_nfs")
+def test_on_nfs_it_is_known_which_segments_are_closed(tmp_path: Path) -> None:
+    written(tmp_path, range(1))
+    log = PredictionLog(tmp_path)
+    assert log.append(frame_of(1))
+    written(tmp_path, range(2, 3))
+    assert closed_segments(tmp_path) == [1]
+    log.close()
+    assert closed_segments(tmp_path) == [1, 2]

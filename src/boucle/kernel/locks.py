@@ -76,14 +76,21 @@ def _taken(path: Path, how: int, wait: bool) -> int | None:
     return lock
 
 
-def _open(name: str) -> int | None:
+def open_to_lock(path: Path | str, *, make: bool = False) -> int:
+    """Open a file that is there, or is made, to lock it: for writing where one may, as NFS gives no exclusive lock on
+    what is open for reading only. OSError.
+    """
     try:
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _open(name: str) -> int | None:
     try:
-        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        return open_to_lock(name, make=True)
     except FileNotFoundError:
         return None
 

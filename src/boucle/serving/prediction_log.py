@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from boucle.kernel.locks import open_to_lock
 from boucle.kernel.paths import make_folder
 from boucle.kernel.points import reach
 from boucle.serving.records import PredictionFrame
@@ -248,7 +249,7 @@ def is_closed(file: Path) -> bool:
     Where the file system knows no locks, nothing is ever known to be closed.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_lock(file)
     except FileNotFoundError:
         return False
     try:

@@ -131,6 +131,15 @@ def test_a_process_is_present_from_its_first_use_until_its_end(tmp_path: Path) -
     assert present_since(tmp_path) is None
 
 
+@pytest.mark.usefixtures("locks_of_nfs")
+def test_who_is_present_on_nfs_is_known(tmp_path: Path) -> None:
+    presence = Presence(tmp_path)
+    began = presence.begin()
+    assert present_since(tmp_path) == began
+    presence.end()
+    assert present_since(tmp_path) is None
+
+
 def test_what_is_needed_but_unreadable_stops_it_before_any_blob_goes(store: Store) -> None:
     needed, garbage = store.blobs.put(b'["needed"]'), store.blobs.put(b"garbage")
     name_in_a_new_table(store, needed)

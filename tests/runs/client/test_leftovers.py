@@ -1,6 +1,8 @@
 """What dead processes left: a server that is away costs the others of a machine little."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 import socket
@@ -15,7 +17,7 @@ from boucle.runs.api import list_runs, metric_history
 from boucle.runs.artifacts import all_of
 from boucle.runs.client import leftovers
 from boucle.runs.client.destination import Destination
-from boucle.runs.client.leftovers import replay
+from boucle.runs.client.leftovers import replay, survey
 from boucle.runs.client.targets import StoreTarget
 from boucle.runs.spool.frames import frame
 from boucle.runs.spool.records import ENCODER, Artifact, Begin, End, Points, Tags, Taken
@@ -117,3 +119,24 @@ def test_a_store_that_is_replaced_while_a_spool_is_sent_gets_all_of_it_the_next_
         assert run.status == "interrupted"
         assert [one.step for one in metric_history(store, run.id, "loss")] == [0, 1]
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("locks_of_nfs")
+def test_a_spool_that_cannot_be_locked_is_told_and_holds_up_no_other(
+    home: Path, root: Path, opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        left(root, Destination(home=str(home), project="default"), number)
+    owners = [root / f"{number:032x}" / "owner" for number in (1, 2, 3)]
+    real = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and os.path.samestat(os.fstat(descriptor), owners[1].stat()):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    told = [one.problem and "locks" in one.problem for one in survey(root)]
+    assert told == [one.problem and "locks" in one.problem for one in replay(root)] == [None, True, None]
+    assert sorted(one.name for one in list_runs(opened, "default")) == ["r1", "r3"]
+    assert [one.exists() for one in owners] == [False, True, False]

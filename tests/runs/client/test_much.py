@@ -1,12 +1,16 @@
 """What a program says at once may be much, or of any kind: it comes into the store whole."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+from sqlalchemy import select
 
 import boucle
 from boucle.kernel.errors import InvalidInput
@@ -18,6 +22,7 @@ from boucle.runs.client.targets import open_target
 from boucle.runs.spool.frames import LARGEST
 from boucle.runs.spool.records import ENCODER, Begin, Points
 from boucle.runs.spool.spool import Spool
+from boucle.runs.tables import datasets
 
 pytestmark = pytest.mark.slow
 
@@ -134,3 +139,18 @@ def test_a_dataset_may_lie_where_a_name_is_no_text(home: Path, tmp_path: Path, o
         assert run.dropped == 0
     assert len(digest) == 64
     assert msgspec.json.encode(get_run(opened, run.id).id)
+
+
+def test_a_table_of_many_columns_is_told_without_their_names(home: Path, opened: Store) -> None:
+    wide, narrow = (
+        pl.DataFrame({f"column {at} of a wide table": [1, 2] for at in range(width)}) for width in (25_000, 2)
+    )
+    with boucle.start_run(home=home) as run:
+        digests = [run.log_dataset("wide", wide), run.log_dataset("narrow", narrow)]
+        run.log_dataset("of pandas", pd.DataFrame(np.zeros((2, 25_000))))
+    schemas = {row.name: row for row in opened.read(lambda conn: conn.execute(select(datasets)).all())}
+    assert [schemas[name].fingerprint for name in ("wide", "narrow")] == digests
+    assert json.loads(schemas["wide"].schema) == json.loads(schemas["of pandas"].schema) == {"shape": [2, 25_000]}
+    assert [one["name"] for one in json.loads(schemas["narrow"].schema)["columns"]] == [
+        f"column {at} of a wide table" for at in range(2)
+    ]

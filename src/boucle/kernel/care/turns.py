@@ -11,7 +11,7 @@ from typing import Final
 
 from boucle.kernel import presence
 from boucle.kernel.errors import Conflict
-from boucle.kernel.locks import turn
+from boucle.kernel.locks import open_to_lock, turn
 from boucle.kernel.paths import is_writable, make_folder, translate
 from boucle.kernel.points import reach
 from boucle.kernel.progress import Progress, Silent
@@ -83,7 +83,7 @@ def present_since(root: Path) -> int | None:
 def _began(file: Path) -> int | None:
     """When a user began; None, and where one may write nothing left of it, if it is no more."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_lock(file)
     except FileNotFoundError:
         return None  # it has just left, and what it needs has been named
     try:

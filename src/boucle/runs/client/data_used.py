@@ -12,7 +12,7 @@ from boucle.kernel.errors import InvalidInput
 from boucle.runs.client.cells import of_arrow, of_objects
 from boucle.runs.client.checks import check_text
 from boucle.runs.code_version import without_credentials
-from boucle.runs.spool.records import Dataset
+from boucle.runs.spool.records import PART_BYTES, Dataset
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -106,11 +106,13 @@ def _hashed_by_pandas(data: Any) -> bytes:
 
 
 def _schema(data: Any) -> str | None:
-    """Names and types of columns, as JSON."""
+    """Names and types of columns, as JSON; the shape alone where there are none, or more than one record should say."""
     if hasattr(data, "dtypes") and hasattr(data, "columns"):
         names = [str(one) for one in data.columns]
         types = [str(one) for one in (data.dtypes if isinstance(data.dtypes, list) else data.dtypes.tolist())]
         columns = [{"name": name, "type": kind} for name, kind in zip(names, types, strict=True)]
-        return msgspec.json.encode({"columns": columns, "rows": len(data)}).decode()
+        schema = msgspec.json.encode({"columns": columns, "rows": len(data)})
+        if len(schema) <= PART_BYTES:
+            return schema.decode()
     shape = getattr(data, "shape", None)
     return msgspec.json.encode({"shape": list(shape)}).decode() if shape is not None else None

@@ -2,11 +2,10 @@
 
 import fcntl
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from boucle.kernel.errors import BoucleError, Unavailable
-from boucle.kernel.locks import let_go
+from boucle.kernel.locks import let_go, open_to_lock
 from boucle.runs.client.destination import Destination
 from boucle.runs.client.feeds import BATCH_BYTES
 from boucle.runs.client.sending import LostArtifacts, decoded, send_all
@@ -58,9 +57,12 @@ def replay(root: Path, *, known: Collection[object] | None = None) -> list[Lefto
         waited_for = {where.server for folder in _folders(root) if (where := _owner(folder)) is not None}
         known = waited_for if len(waited_for - {None}) == 1 else ()
     for folder in _folders(root):
-        with _dead(folder) as is_dead:
-            if is_dead:
-                found.append(_replay_one(folder, known, away))
+        try:
+            with _dead(folder) as is_dead:
+                if is_dead:
+                    found.append(_replay_one(folder, known, away))
+        except OSError as error:
+            found.append(_unread(folder, error))
     return found
 
 
@@ -68,13 +70,12 @@ def survey(root: Path) -> list[Leftover]:
     """Every spool in a folder, without sending anything."""
     found = []
     for folder in _folders(root):
-        with _dead(folder) as is_dead:
-            where = _owner(folder)
-            found.append(
-                Leftover(
-                    spool=folder.name, destination=str(where or "unknown"), size_bytes=_size(folder), alive=not is_dead
-                )
-            )
+        try:
+            with _dead(folder) as is_dead:
+                where, size = str(_owner(folder) or "unknown"), _size(folder)
+                found.append(Leftover(spool=folder.name, destination=where, size_bytes=size, alive=not is_dead))
+        except OSError as error:
+            found.append(_unread(folder, error))
     return found
 
 
@@ -98,13 +99,13 @@ def _age_s(path: Path) -> float:
 
 @contextmanager
 def _dead(folder: Path) -> Iterator[bool]:
-    """Whether nobody writes to a spool; nobody else takes it for the block."""
+    """Whether nobody writes to a spool; nobody else takes it for the block. OSError if that cannot be told."""
     try:
-        descriptor = os.open(folder / "owner", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_lock(folder / "owner")
     except FileNotFoundError:
         yield folder.is_dir()
         return
-    except OSError:
+    except PermissionError:  # somebody else's
         yield False
         return
     try:
@@ -123,8 +124,18 @@ def _owner(folder: Path) -> Destination | None:
         return None
 
 
+def _unread(folder: Path, error: OSError) -> Leftover:
+    return Leftover(spool=folder.name, destination=str(_owner(folder) or "unknown"), size_bytes=0, problem=str(error))
+
+
 def _size(folder: Path) -> int:
-    return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
+    """Of its files; those that its process takes away meanwhile do not count."""
+    size = 0
+    with suppress(FileNotFoundError, PermissionError):
+        for one in folder.iterdir():
+            with suppress(FileNotFoundError):
+                size += one.stat().st_size
+    return size
 
 
 def _replay_one(folder: Path, known: Collection[object], away: dict[object, list[str]]) -> Leftover:

@@ -33,10 +33,7 @@ def tracked(
     def decorate(inner: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(inner)
         title = name or getattr(inner, "__name__", "call")
-        by_place = [key for key, one in signature.parameters.items() if one.kind in _BY_PLACE]
-        place = (
-            None if "run" not in signature.parameters else by_place.index("run") if "run" in by_place else sys.maxsize
-        )
+        place = _place_of_run(signature)
         if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             raise InvalidInput(
                 f"{title} is a generator; allowed are functions that return a result",
@@ -88,6 +85,14 @@ def tracked(
         return cast(Callable[P, R], call_coroutine) if inspect.iscoroutinefunction(inner) else call
 
     return decorate if function is None else decorate(function)
+
+
+def _place_of_run(signature: inspect.Signature) -> int | None:
+    """Where among the arguments a function takes its run, behind all if by name only; None if it takes none."""
+    if "run" not in signature.parameters:
+        return None
+    by_place = [key for key, one in signature.parameters.items() if one.kind in _BY_PLACE]
+    return by_place.index("run") if "run" in by_place else sys.maxsize
 
 
 async def _end(run: ActiveRun, kind: type[BaseException] | None) -> None:
