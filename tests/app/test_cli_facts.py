@@ -99,9 +99,9 @@ def test_status_before_anything_is_in_charge(capsys: pytest.CaptureFixture[str])
 @pytest.mark.usefixtures("folder")
 def test_a_whole_audit_log(capsys: pytest.CaptureFixture[str]) -> None:
     report = told(["audit", "verify"], capsys)
-    assert (report["records"], report["problems"]) == (3, [])
+    assert (report["records"], report["problems"]) == (4, [])
     assert run_command(["audit", "verify"]) == 0
-    assert capsys.readouterr().out.startswith("the chain holds: 3 records")
+    assert capsys.readouterr().out.startswith("the chain holds: 4 records")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_whole_audit_log(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("UPDATE audit_log SET actor = 'person:eve' WHERE sequence = 2", "edited"),
         ("DELETE FROM audit_log WHERE sequence = 2", "dropped"),
-        ("DELETE FROM audit_log WHERE sequence = 3", "cut_tail"),
+        ("DELETE FROM audit_log WHERE sequence = 4", "cut_tail"),
     ],
 )
 def test_a_changed_audit_log(folder: Path, statement: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:

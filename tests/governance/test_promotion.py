@@ -60,7 +60,14 @@ def actions(store: Store) -> list[str]:
 def test_a_version_whose_gates_pass_becomes_champion(store: Store, candidate: Make) -> None:
     move = promoted(store, permitted(store, judged(store, candidate("good", 0.71))))
     assert (champion(store), move.number) == (1, 1)
-    assert actions(store) == ["model.register", "policy.enter", "gate.pass", "permit.issue", "alias.promote"]
+    assert actions(store) == [
+        "model.create",
+        "model.register",
+        "policy.enter",
+        "gate.pass",
+        "permit.issue",
+        "alias.promote",
+    ]
     assert audit.verify(store).problems == []
 
 

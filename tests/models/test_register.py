@@ -47,7 +47,7 @@ def test_the_same_bundle_and_evaluation_are_the_same_version(store: Store) -> No
     assert register(store) == first
     assert register(store, evaluation=b"another").number == 2
     log = store.read(lambda conn: audit.records(conn, project_id="flights"))
-    assert [record.action for record in log] == ["model.register", "model.register"]
+    assert [record.action for record in log] == ["model.create", "model.register", "model.register"]
 
 
 def test_webhooks_are_told_of_the_model_that_the_first_version_makes(store: Store) -> None:

@@ -75,10 +75,8 @@ def create_model(
     def unit(conn: Connection) -> RegisteredModel:
         if tables.find_model(conn, project_id, name) is not None:
             raise Conflict(f"Registered Model (name={name}) already exists.")
-        tables.add_model(conn, project_id, name, description, to_ms(at))
+        _begin_model(conn, project_id, name, author, description, at)
         tables.set_model_tags(conn, project_id, name, tags or {})
-        audit.append(conn, project_id=project_id, actor=author, action="model.create", subject=name, details={}, at=at)
-        events.model_made(conn, project_id, name, description, at)
         return known_model(conn, project_id, name)
 
     return store.write(unit)
@@ -164,8 +162,7 @@ def register(
             return same
         at = store.clock.now()
         if tables.find_model(conn, project_id, model) is None:
-            tables.add_model(conn, project_id, model, None, to_ms(at))
-            events.model_made(conn, project_id, model, None, at)
+            _begin_model(conn, project_id, model, author, None, at)
         version = ModelVersion(
             project_id=project_id,
             model=model,
@@ -407,6 +404,15 @@ def _shortly(name: str, text: str | None) -> dict[str, object]:
     if text is None or len(text) <= _SHOWN:
         return {name: text}
     return {name: text[:_SHOWN], f"{name}_digest": digest_bytes(text.encode())}
+
+
+def _begin_model(
+    conn: Connection, project_id: str, name: str, author: str, description: str | None, at: datetime
+) -> None:
+    """Make the model, told to the audit log and to webhooks."""
+    tables.add_model(conn, project_id, name, description, to_ms(at))
+    audit.append(conn, project_id=project_id, actor=author, action="model.create", subject=name, details={}, at=at)
+    events.model_made(conn, project_id, name, description, at)
 
 
 def _tell_registered(conn: Connection, version: ModelVersion) -> None:
