@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,24 @@ def test_progress_that_no_run_goes_on_from_may_go(cache: Cache) -> None:
     assert found is not None
     assert kind_of(found.path.relative_to(cache.home).as_posix()) is not None
     assert (found.kind, found.path.name) == ("step progress", f"{digest_bytes(b'step')}.json")
+
+
+def test_progress_may_be_forgotten_by_another_run_at_any_moment(cache: Cache) -> None:
+    step, other = digest_bytes(b"step"), Cache(cache.home)
+    done = threading.Event()
+
+    def forget() -> None:
+        while not done.is_set():
+            other.forget_progress(step)
+
+    with ThreadPoolExecutor() as pool:
+        forgetting = pool.submit(forget)
+        try:
+            for trial in range(300):
+                cache.keep_progress(step, [trial])
+        finally:
+            done.set()
+        forgetting.result()
 
 
 def test_only_what_dead_processes_left_is_swept(cache: Cache) -> None:

@@ -11,6 +11,7 @@ A manifest is written last and in one piece, so a step that was killed has none.
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -154,11 +155,15 @@ class Cache:
         ]
 
     def _write(self, file: Path, data: bytes) -> None:
-        """Write a file that garbage collection spares while this process lives, whatever its clock does."""
+        """Write a file that garbage collection spares while this process lives, whatever its clock does.
+
+        Another run that has this step's result may forget its progress at any moment.
+        """
         presence = self.blobs.presence
         with translate(file), presence.naming():
             write_atomic(file, data)
-            presence.stamp(file)
+            with suppress(FileNotFoundError):
+                presence.stamp(file)
 
     def _progress_file(self, key: Digest) -> Path:
         return self.folder / "progress" / f"{key}.json"
