@@ -80,7 +80,7 @@ def test_models_history_of_an_alias_that_never_moved(capsys: pytest.CaptureFixtu
     assert run_command(["models", "history", "--at", "2013-07-15"]) == 2
     error = capsys.readouterr().err
     assert "no version was `champion` at 2013-07-15T00:00:00+00:00" in error
-    assert "next: boucle models history small --alias champion" in error
+    assert "next: boucle models history small --alias champion --in small" in error
 
 
 @pytest.mark.usefixtures("folder")

@@ -146,10 +146,14 @@ def by_command(*words: str) -> Door:
     return go
 
 
-def by_sdk(*, server: bool) -> Door:
+def by_sdk(*, server: bool, stage: str | None = None) -> Door:
     def go(house: House, model: str, *_: object) -> Told:
+        mine = registry(house, "trainer", server=server)
         try:
-            registry(house, "trainer", server=server).promote(model, 2, reason="better")
+            if stage is None:
+                mine.promote(model, 2, reason="better")
+            else:
+                mine.set_stage(model, 2, stage, reason="better")
         except GatesRefused as error:
             verdicts: Any = error.details["verdicts"]
             assert not all(one["passed"] for one in verdicts)
@@ -174,8 +178,12 @@ NEEDS_APPROVAL: dict[str, Door] = {
     "stage, native": by_native("PUT", "/versions/2/stage", stage="Production"),
     "stage and archive, native": by_native("PUT", "/versions/2/stage", stage="Production", archive_existing=True),
     "alias, CLI": by_command("promote", "2"),
+    "stage, CLI": by_command("promote", "2", "--stage", "Production"),
+    "stage and archive, CLI": by_command("promote", "2", "--stage", "Production", "--archive", "--reason", "better"),
     "alias, SDK at the server": by_sdk(server=True),
     "alias, SDK at the home": by_sdk(server=False),
+    "stage, SDK at the server": by_sdk(server=True, stage="Production"),
+    "stage, SDK at the home": by_sdk(server=False, stage="Production"),
 }
 NEVER_OPEN: dict[str, Door] = {
     "take the alias away, MLflow": by_mlflow("DELETE", "registered-models/alias", alias="champion"),

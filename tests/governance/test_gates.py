@@ -119,13 +119,13 @@ def test_the_way_on_is_a_command_that_helps() -> None:
     evaluation, policy = evaluation_of(auc_roc=0.71), Policy()
     both = way_on(judged(evaluation, high, needed=1), policy) or ""
     assert "register a version that passes objective(auc_roc); or let it pass" in both
-    assert both.endswith("boucle models waive flights 3 'objective(auc_roc)' --reason REASON")
+    assert both.endswith("boucle models waive flights 3 'objective(auc_roc)' --reason REASON --in flights")
     waits = way_on(judged(evaluation, low, needed=1), policy) or ""
     assert waits.startswith("boucle models approve flights 3")
     passed = judged(evaluation, low)
-    assert way_on(passed, policy) == "boucle models promote flights 3"
-    assert way_on(passed, Policy(aliases=["live"])) == "boucle models promote flights 3 --alias live"
-    assert way_on(passed, Policy(aliases=[], stages=["Production"])) == "boucle models promote flights 3"
+    assert way_on(passed, policy) == "boucle models promote flights 3 --in flights"
+    assert way_on(passed, Policy(aliases=["live"])) == "boucle models promote flights 3 --alias live --in flights"
+    assert way_on(passed, Policy(aliases=[], stages=["Production"])) == "boucle models promote flights 3 --in flights"
 
 
 def test_a_metric_that_was_not_measured_fails() -> None:

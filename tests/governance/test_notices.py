@@ -46,7 +46,7 @@ def test_without_users_every_refusal_says_how_to_add_them(store: Store, candidat
     accounts.add(store, "ada", "admin", actor="person:root")
     with pytest.raises(BoucleError) as later:
         to_champion(store, 1)
-    assert later.value.hint == api.for_reviews(store, report) == "boucle models approve flights 1"
+    assert later.value.hint == api.for_reviews(store, report) == "boucle models approve flights 1 --in flights"
     assert api.for_reviews(store, bad) is None
     assert api.policy_state(store, "flights", "flights").notices == []
 

@@ -66,12 +66,14 @@ def refusal(store: Store, number: int) -> GatesRefused:
 def test_an_allowed_signature_of_exactly_these_files_opens_the_door(store: Store, two: list[ModelVersion]) -> None:
     told = refusal(store, 1)
     assert f"no allowed key signed the files {two[0].bundle_digest[:12]}; allowed are {ADA[:12]}" in told.message
-    assert told.hint == "boucle sign flights/1 --key FILE"
+    assert told.hint == "boucle sign flights/1 --key FILE --in flights"
     kept = add(store, 1, signed(store, two[0]))
     assert add(store, 1, signed(store, two[0])) == kept, "the same again is the same"
     assert api.signatures_of(store, two[0]) == [kept]
     assert api.set_alias(store, **BY, alias="champion", number=1).number == 1
-    assert refusal(store, 2).hint == "boucle sign flights/2 --key FILE", "a signature is about a digest, not a name"
+    assert refusal(store, 2).hint == "boucle sign flights/2 --key FILE --in flights", (
+        "a signature is about a digest, not a name"
+    )
     records = store.read(lambda conn: audit.records(conn, project_id="flights", subject="flights/1"))
     (told_of,) = [one for one in records if one.action == "version.sign"]
     assert told_of.details["key_fingerprint"] == ADA
@@ -80,7 +82,7 @@ def test_an_allowed_signature_of_exactly_these_files_opens_the_door(store: Store
 
 def test_another_key_s_signature_is_kept_and_counts_for_nothing(store: Store, two: list[ModelVersion]) -> None:
     assert add(store, 1, signed(store, two[0], OTHER), OTHER).key_fingerprint == EVE
-    assert refusal(store, 1).hint == "boucle sign flights/1 --key FILE"
+    assert refusal(store, 1).hint == "boucle sign flights/1 --key FILE --in flights"
     add(store, 1, signed(store, two[0]))
     assert [one.key_fingerprint for one in signers_of(store, "flights", two[0].bundle_digest, [ADA, EVE])] == sorted(
         [ADA, EVE]
@@ -139,7 +141,7 @@ def test_nothing_unsigned_is_to_be_loaded(store: Store, two: list[ModelVersion])
     digest = two[0].bundle_digest
     with pytest.raises(Refused, match="must not be loaded") as refused:
         required_signature(store, "flights", "flights", 1, digest)
-    assert refused.value.hint == "boucle sign flights/1 --key FILE"
+    assert refused.value.hint == "boucle sign flights/1 --key FILE --in flights"
     kept = add(store, 1, signed(store, two[0]))
     assert required_signature(store, "flights", "flights", 1, digest) == kept
     assert required_signature(store, "flights", "free", 1, digest) is None

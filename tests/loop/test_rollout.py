@@ -144,7 +144,7 @@ def test_no_other_model_takes_a_governed_endpoint_over(governed: Store, endpoint
     before = read_traffic(governed.home, endpoint)
     with pytest.raises(Refused, match=f"endpoint '{endpoint}' is that of 'flights'") as refused:
         rollout.deploy_champion(governed, BY, endpoint, "x", 1)
-    assert refused.value.hint == "boucle deploy x/1 --to ANOTHER_ENDPOINT"
+    assert refused.value.hint == "boucle deploy x/1 --to ANOTHER_ENDPOINT --in flights"
     with pytest.raises(Refused, match="a policy is in force"):
         rollout.deploy_canary(governed, BY, endpoint, "x", 1, percent=10)
     assert read_traffic(governed.home, endpoint) == before
@@ -272,7 +272,9 @@ def test_a_model_that_an_endpoint_answers_with_keeps_its_name(store: Store, make
     rollout.deploy_canary(store, BY, "flights", "flights", 2, percent=10)
     with pytest.raises(Refused, match="version 1 of 'flights' answers at endpoint 'flights'") as refused:
         rollout.rename_model(store, BY, "flights", "delays")
-    assert refused.value.hint == ("let another one answer there first: boucle deploy ANOTHER_MODEL/NUMBER --to flights")
+    assert refused.value.hint == (
+        "let another one answer there first: boucle deploy ANOTHER_MODEL/NUMBER --to flights --in flights"
+    )
     assert models.get_model(store, "flights", "flights").name == "flights"
     copied(store, "delays", 1)
     rollout.rename_model(store, BY, "delays", "late")

@@ -119,7 +119,7 @@ def test_a_project_that_asks_for_a_signature_is_in_charge_once_a_key_signed(
     (folder / "ada.pem").write_bytes(private_pem(key))
     with pytest.raises(GatesRefused, match="no allowed key signed the files") as refused:
         run(folder)
-    assert refused.value.hint == "boucle sign orders/1 --key FILE"
+    assert refused.value.hint == "boucle sign orders/1 --key FILE --in orders"
     words = ["sign", "orders/1", "--key", str(folder / "ada.pem"), "--project", str(folder)]
     assert run_command(words) == 0
     assert f"signed version 1 of orders by the key {fingerprint(key.public_key())[:12]}" in capsys.readouterr().out

@@ -255,7 +255,7 @@ def test_a_protected_pointer_moves_by_what_the_run_reported(store: Store, ask: A
     message = refused(ask("POST", f"{MODELS}/alias", body), 403, "PERMISSION_DENIED")
     assert f"auc 0.7, reported by run {run_id}, not measured by Boucle, at least 0.75 is required\n" in message
     assert f"recall was not reported by run {run_id}, at least 0.5 is required; log it to run {run_id}" in message
-    assert message.endswith("\nNext: boucle models show flights 1")
+    assert message.endswith("\nNext: boucle models show flights 1 --in shop")
     better = record_run(
         store, project_id="shop", experiment="tries", name="b", params={}, metrics={"auc": 0.8, "recall": 0.6}
     )

@@ -60,7 +60,7 @@ def test_an_unsigned_version_is_not_deployed(registered: Store, deployer: Deploy
     require(registered)
     with pytest.raises(Refused, match="no allowed key signed") as refused:
         deployer(1)
-    assert refused.value.hint == "boucle sign flights/1 --key FILE"
+    assert refused.value.hint == "boucle sign flights/1 --key FILE --in flights"
     add(registered)
     champion = deployer(1).champion
     assert champion.signer == public_pem(KEY.public_key()).decode()

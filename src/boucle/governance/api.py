@@ -41,7 +41,7 @@ from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Conflict, NotFound, Refused
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
-from boucle.models import aliases, events
+from boucle.models import aliases, commands, events
 from boucle.models.api import get_version
 from boucle.models.records import AliasMove, ModelVersion
 
@@ -253,14 +253,14 @@ def _earlier_permit(
     if not used:
         raise Refused(
             f"version {version.number} of {version.model} was never permitted as {alias!r}; no rollback to it",
-            hint=f"boucle models history {version.model}",
+            hint=commands.about("history", version.project_id, version.model),
         )
     in_force = tables.policy_in_force(conn, version.project_id, version.model)
     if used[-1].policy_digest == in_force:
         raise Refused(
             f"the permit of version {version.number} of {version.model} counts no longer: it was rejected since, or "
             "rests on a waiver that has expired or forgave other evidence",
-            hint=f"boucle models show {version.model} {version.number}",
+            hint=commands.about("show", version.project_id, version.model, version.number),
         )
     raise Refused(
         f"version {version.number} of {version.model} was permitted under the policy {short(used[-1].policy_digest)}, "

@@ -20,10 +20,10 @@ from boucle.governance.records import Evidence, GateReport, Permit
 from boucle.identity.store import has_users
 from boucle.kernel.errors import Conflict, InvalidInput, Refused
 from boucle.kernel.store import Store
-from boucle.models import aliases, events, names, removal
+from boucle.models import aliases, commands, events, names, removal
 from boucle.models import store as registry
 from boucle.models.api import known_model, known_version
-from boucle.models.records import STAGES, AliasMove, ModelVersion, Stage
+from boucle.models.records import CHAMPION, STAGES, AliasMove, ModelVersion, Stage
 
 Out = TypeVar("Out")
 BOOK: Final = permits.Book()
@@ -49,12 +49,15 @@ def set_alias(
     What the caller joins happens first, in the same unit of work.
 
     `expected` is where it points now, None for nowhere: of two who expect the same one wins, the other meets Conflict.
-    GatesRefused with every verdict if a policy protects the alias and its gates say no.
+    GatesRefused with every verdict if a policy protects the alias and its gates say no; Refused for the name of a stage
+    that it protects.
     """
     names.check_alias(alias, new=True)
     at = store.clock.now()
 
     def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> AliasMove | GateReport:
+        if judged is None:
+            _refuse_as_stage(conn, version, alias)
         if joined is not None:
             joined(conn, version)
         last = registry.newest_move(conn, project_id, model, alias)
@@ -62,7 +65,7 @@ def set_alias(
         if expected is not UNSET and expected != now:
             raise Conflict(
                 f"the alias {alias!r} of {model} points at {_shown(now)}, not at {_shown(expected)}: somebody moved it",
-                hint=f"boucle models history {model}",
+                hint=commands.about("history", project_id, model),
             )
         if last is not None and now == number:
             return last
@@ -98,7 +101,15 @@ def set_alias(
 
 
 def set_stage(
-    store: Store, *, project_id: str, model: str, number: int, stage: str, archive_existing: bool, actor: str
+    store: Store,
+    *,
+    project_id: str,
+    model: str,
+    number: int,
+    stage: str,
+    archive_existing: bool,
+    actor: str,
+    reason: str = "",
 ) -> None:
     """Put a version into a stage; `archive_existing` takes those that are in it out, into `Archived`.
 
@@ -126,9 +137,9 @@ def set_stage(
             if isinstance(permit, GateReport):
                 return permit
             permit_id = permit.id
-        aliases.move_stage(conn, version, target, book=BOOK, permit_id=permit_id, actor=actor, at=at)
+        aliases.move_stage(conn, version, target, book=BOOK, permit_id=permit_id, actor=actor, reason=reason, at=at)
         for one in others:
-            aliases.move_stage(conn, one, "Archived", book=BOOK, permit_id=None, actor=actor, at=at)
+            aliases.move_stage(conn, one, "Archived", book=BOOK, permit_id=None, actor=actor, reason=reason, at=at)
         return None
 
     through(store, project_id, model, number, pointer, turn)
@@ -207,7 +218,7 @@ def rename_model(store: Store, *, project_id: str, model: str, new_name: str, ac
                 raise Refused(
                     f"{model} cannot be renamed to {new_name}: a policy stands on the name {name}, which a rename "
                     "would slip past",
-                    hint=f"boucle models policy remove {name}",
+                    hint=commands.about("policy remove", project_id, name),
                 )
         removal.rename_model(conn, project_id, model, new_name, actor=actor, at=at)
 
@@ -282,13 +293,15 @@ def _told(conn: Connection, move: AliasMove) -> AliasMove:
 
 def _refuse(conn: Connection, project_id: str, model: str, pointer: str, what: str) -> None:
     if BOOK.protects(conn, project_id, model, pointer):
-        raise _protected(model, pointer, what)
+        raise _protected(project_id, model, pointer, what)
 
 
-def _protected(model: str, pointer: str, what: str) -> Refused:
+def _protected(project_id: str, model: str, pointer: str, what: str) -> Refused:
+    stage = aliases.stage_of(pointer)
+    how = ([] if pointer == CHAMPION else [f"--alias {pointer}"]) if stage is None else [f"--stage {stage} --archive"]
     return Refused(
         f"a policy protects {pointer!r} of {model}, so that it is not {what}; point it at another version instead",
-        hint=f"boucle models promote {model} NUMBER",
+        hint=commands.about("promote", project_id, model, "NUMBER", *how),
     )
 
 
@@ -299,13 +312,13 @@ def _refuse_in_charge(conn: Connection, project_id: str, model: str, version: Mo
         return
     for alias, pointed in registry.aliases_of(conn, project_id, [model])[model].items():
         if (version is None or version.number == pointed) and found.policy.protects(alias):
-            raise _protected(model, alias, f"taken away with version {pointed}, which is in charge")
+            raise _protected(project_id, model, alias, f"taken away with version {pointed}, which is in charge")
     stages = [one for one in STAGES if one != "None" and found.policy.protects(aliases.pointer_of(one))]
     standing = registry.in_stages(conn, project_id, model, stages, most=1) if version is None else [version]
     for one in standing:
         if one.stage in stages:
             pointer = aliases.pointer_of(one.stage)
-            raise _protected(model, pointer, f"taken away with version {one.number}, which is in charge")
+            raise _protected(project_id, model, pointer, f"taken away with version {one.number}, which is in charge")
 
 
 def _refuse_leaving(conn: Connection, version: ModelVersion) -> None:
@@ -317,6 +330,18 @@ def _refuse_leaving(conn: Connection, version: ModelVersion) -> None:
         aliases.pointer_of(stage),
         f"left by version {version.number}: archive it by putting another version there",
     )
+
+
+def _refuse_as_stage(conn: Connection, version: ModelVersion, alias: str) -> None:
+    """Refuse an alias that no policy protects with the name of a stage that one does: it would pass for the stage."""
+    for stage in STAGES:
+        if alias.lower() == stage.lower() and BOOK.protects(
+            conn, version.project_id, version.model, aliases.pointer_of(stage)
+        ):
+            raise Refused(
+                f"a policy protects the stage {stage} of {version.model}, and an alias {alias!r} would pass for it",
+                hint=commands.about("promote", version.project_id, version.model, version.number, f"--stage {stage}"),
+            )
 
 
 def _shown(number: int | UnsetType | None) -> str:

@@ -17,7 +17,7 @@ from boucle.governance.records import ENDPOINT, GateReport
 from boucle.kernel import audit
 from boucle.kernel.errors import Refused
 from boucle.kernel.store import Store
-from boucle.models import aliases
+from boucle.models import aliases, commands
 from boucle.models.records import ModelVersion
 
 
@@ -72,7 +72,8 @@ def refuse_other_model(conn: Connection, version: ModelVersion, endpoint: str, a
             raise Refused(
                 f"endpoint {endpoint!r} is that of {owner!r}, on which a policy is in force: no version of another "
                 f"model answers there, such as {version.model}/{version.number}",
-                hint=f"boucle deploy {version.model}/{version.number} --to ANOTHER_ENDPOINT",
+                hint=f"boucle deploy {version.model}/{version.number} --to ANOTHER_ENDPOINT"
+                + commands.in_project(version.project_id),
             )
 
 

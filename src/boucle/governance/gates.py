@@ -21,6 +21,7 @@ from boucle.governance.records import (
     Waiver,
 )
 from boucle.kernel.digests import Digest, digest_json, short
+from boucle.models import commands
 from boucle.models.records import CHAMPION, ModelVersion
 from boucle.packaging.records import PackagingSection, Parity
 
@@ -122,42 +123,34 @@ def explain(report: GateReport) -> str:
 
 def next_step(report: GateReport, *, users: bool = True) -> str:
     """The command that the failed verdicts ask for; without `users` nobody can review before there are some."""
-    where = f"{_quoted(report.model)} {report.number}"
+    version = (report.project_id, report.model, report.number)
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
     if "reviews" in failed and not users:
         return FIRST_USERS
     if failed == ["reviews"]:
-        return f"boucle models approve {where}"
+        return commands.about("approve", *version)
     if failed and {*failed} <= {"signature", "reviews"}:
-        return sign_command(report)
-    return f"boucle models show {where}"
+        return commands.sign(*version)
+    return commands.about("show", *version)
 
 
 def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str:
     """What to do so that a version takes charge, for somebody who sees the verdicts."""
-    where = f"{_quoted(report.model)} {report.number}"
+    version = (report.project_id, report.model, report.number)
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
     if not failed:
         aliases = policy.aliases or [CHAMPION]
-        return f"boucle models promote {where}" + ("" if CHAMPION in aliases else f" --alias {aliases[0]}")
+        return commands.about("promote", *version, *([] if CHAMPION in aliases else [f"--alias {aliases[0]}"]))
     if "artifacts" in failed:
         return "register it again, from a run or a logged model of this server"
     if "reviews" in failed and not users:
         return FIRST_USERS
     if {*failed} <= {"signature", "reviews"} and "signature" in failed:
-        return sign_command(report)
+        return commands.sign(*version)
     if failed == ["reviews"]:
-        return f"boucle models approve {where}, by a reviewer, with BOUCLE_TOKEN"
-    return (
-        f"register a version that passes {failed[0]}; or let it pass, as a reviewer with BOUCLE_TOKEN: "
-        f"boucle models waive {where} '{failed[0]}' --reason REASON"
-    )
-
-
-def sign_command(version: GateReport | ModelVersion) -> str:
-    """The command that signs a version."""
-    name = f"{version.model}/{version.number}"
-    return f"boucle sign {name if version.model.isidentifier() else repr(name)} --key FILE"
+        return f"{commands.about('approve', *version)}, by a reviewer, with BOUCLE_TOKEN"
+    waive = commands.about("waive", *version, f"'{failed[0]}'", "--reason REASON")
+    return f"register a version that passes {failed[0]}; or let it pass, as a reviewer with BOUCLE_TOKEN: {waive}"
 
 
 def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]:
@@ -169,10 +162,6 @@ def unsure(objectives: Sequence[Objective], evaluation: Evaluation) -> list[str]
         and _within(objective, metric.value, metric.value)
         and not _within(objective, metric.low, metric.high)
     ]
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"'{name}'"
 
 
 def _within(objective: Objective, low: float, high: float) -> bool:

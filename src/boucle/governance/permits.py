@@ -14,6 +14,7 @@ from boucle.kernel import audit
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import GatesRefused, Refused
 from boucle.kernel.points import reach
+from boucle.models import commands
 from boucle.models import store as registry
 from boucle.models.records import ModelVersion
 
@@ -156,7 +157,9 @@ def refuse_expired(conn: Connection, permit: Permit, at: datetime) -> None:
         raise Refused(
             f"permit {permit.id} for {permit.model} version {permit.number} rests on the waiver of {waiver.gate}, "
             f"which expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC",
-            hint=f"boucle models waive {permit.model} {permit.number} '{waiver.gate}' --reason REASON",
+            hint=commands.about(
+                "waive", permit.project_id, permit.model, permit.number, f"'{waiver.gate}'", "--reason REASON"
+            ),
         )
 
 

@@ -26,7 +26,7 @@ from boucle.kernel import audit
 from boucle.kernel.digests import Digest, digest_json
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound, Refused
 from boucle.kernel.store import Store
-from boucle.models import names
+from boucle.models import commands, names
 from boucle.models.aliases import pointer_of
 from boucle.models.records import Stage
 
@@ -40,7 +40,7 @@ def set_policy(
     """Put a policy on a model's name, whether or not there is such a model; None takes it away.
 
     None if it is in force now: there was none before, or it is at least as strict as that one. Otherwise the change
-    that waits for approvals.
+    that waits for approvals; asked for again by the same person it is the same one.
     """
     if "administer" not in principal.may:
         raise Refused(
@@ -55,10 +55,15 @@ def set_policy(
     def unit(conn: Connection) -> PolicyChange | None:
         found = tables.in_force(conn, project_id, model)
         if found is None and policy is None:
-            raise NotFound(f"there is no policy on {model}", hint=f"boucle models policy set {model} --help")
+            raise NotFound(
+                f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, "--help")
+            )
         if found is None or not weakens(policy, found.policy):
             enter(conn, project_id, model, policy, actor=principal.name, set_by=principal.name, at=at)
             return None
+        for waiting in _open(conn, project_id, model):
+            if (waiting.policy, waiting.base, waiting.asked_by) == (policy, found.sequence, principal.name):
+                return waiting
         change = PolicyChange(
             id=change_id,
             project_id=project_id,
@@ -99,7 +104,9 @@ def policy_state(store: Store, project_id: str, model: str) -> PolicyState:
     """The policy in force on a name, and the changes of it that wait; NotFound if there is none."""
     found = policy_on(store, project_id, model)
     if found is None:
-        raise NotFound(f"there is no policy on {model}", hint=f"boucle models policy set {model} --reviews 1")
+        raise NotFound(
+            f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, "--reviews 1")
+        )
     return PolicyState(
         policy=found.policy,
         digest=found.digest,
@@ -115,11 +122,12 @@ def refuse_waiting(store: Store, change: PolicyChange | None) -> None:
         held = policy_on(store, change.project_id, change.model)
         less = [] if held is None or change.policy is None else dropped(change.policy, held.policy)
         weaker = f" (it no longer asks for {', '.join(less)})" if less else ""
+        approve = commands.about("policy approve", change.project_id, change.model)
         keep = "; or set one that asks for these too" if less else ""
         raise Refused(
             f"this is weaker than the policy in force on {change.model}{weaker}, so it waits until other persons "
             "approve it",
-            hint=f"boucle models policy approve {change.model}, by a reviewer, with BOUCLE_TOKEN{keep}",
+            hint=f"{approve}, by a reviewer, with BOUCLE_TOKEN{keep}",
             details={"change": change.id},
         )
 
@@ -145,11 +153,12 @@ def open_change(conn: Connection, project_id: str, model: str, change_id: str | 
     if change_id is not None and any(one.id == change_id for one in tables.all_changes(conn, project_id, model)):
         raise Conflict(
             f"the change {change_id} of the policy of {model} waits no longer: it, or another one, is in force",
-            hint=f"boucle models policy show {model}",
+            hint=commands.about("policy show", project_id, model),
         )
     wanted = "" if change_id is None else f" {change_id!r}"
     raise NotFound(
-        f"no change{wanted} of the policy of {model} waits for approvals", hint=f"boucle models policy show {model}"
+        f"no change{wanted} of the policy of {model} waits for approvals",
+        hint=commands.about("policy show", project_id, model),
     )
 
 

@@ -23,6 +23,7 @@ from boucle.kernel import audit
 from boucle.kernel.clock import as_text
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.kernel.store import Store
+from boucle.models import commands
 from boucle.models.api import get_version, known_version
 from boucle.models.records import ModelVersion
 
@@ -130,7 +131,7 @@ def waive(
     Refused unless it is a reviewer's word, who is not the author.
     """
     _check_reviewer(store, principal, f"waive {gate} for version {number} of {model}")
-    _check_waiver(model, number, gate, reason, days)
+    _check_waiver(project_id, model, number, gate, reason, days)
     version = get_version(store, project_id, model, number)
     store.read(lambda conn: _check_not_author(conn, principal, version))
     at, waiver_id = store.clock.now(), store.ids.new("waiver")
@@ -160,14 +161,16 @@ def waive(
         return here.write(unit)
 
 
-def _check_waiver(model: str, number: int, gate: str, reason: str, days: float) -> None:
+def _check_waiver(project_id: str, model: str, number: int, gate: str, reason: str, days: float) -> None:
     if gate in NEVER_WAIVED:
         raise Refused(
             f"the gate {gate!r} is never waived; allowed are objectives and parity",
-            hint=f"boucle models show {model} {number}",
+            hint=commands.about("show", project_id, model, number),
         )
     if not reason.strip():
-        raise InvalidInput("a waiver needs a reason", hint=f"boucle models waive {model} {number} GATE --reason REASON")
+        raise InvalidInput(
+            "a waiver needs a reason", hint=commands.about("waive", project_id, model, number, "GATE --reason REASON")
+        )
     if not 0 < days <= _LONGEST_DAYS:
         raise InvalidInput(f"a waiver lasts {days:g} days; allowed are more than 0 and at most {_LONGEST_DAYS}")
 
@@ -181,7 +184,7 @@ def _report_with(store: Store, version: ModelVersion, gate: str, at: datetime) -
         raise InvalidInput(
             f"{gate[:300]!r} is no gate of version {version.number} of {version.model}; "
             f"allowed are {', '.join(gates) or 'none'}",
-            hint=f"boucle models show {version.model} {version.number}",
+            hint=commands.about("show", version.project_id, version.model, version.number),
         )
     return report
 

@@ -11,12 +11,12 @@ from msgspec import UNSET
 from sqlalchemy import Connection
 
 from boucle.governance import store as tables
-from boucle.governance.gates import sign_command
 from boucle.governance.records import Signature
 from boucle.kernel import audit, trees
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import InvalidInput, Refused
 from boucle.kernel.store import Store
+from boucle.models import commands
 from boucle.models.api import get_version, known_version
 from boucle.models.records import ModelVersion
 from boucle.packaging.trust import check_installed
@@ -98,11 +98,10 @@ def required_signature(store: Store, project_id: str, model: str, number: int, d
     signers = signers_of(store, project_id, digest, found.policy.require_signature)
     if signers:
         return signers[0]
-    version = get_version(store, project_id, model, number)
     raise Refused(
         f"version {number} of {model} must not be loaded: its policy asks for a signature, and no allowed key signed "
         f"the files {short(digest)}",
-        hint=sign_command(version),
+        hint=commands.sign(project_id, model, number),
     )
 
 

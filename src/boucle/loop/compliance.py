@@ -13,6 +13,7 @@ from boucle.kernel.digests import Digest
 from boucle.kernel.errors import NotFound
 from boucle.loop.live import LIVE
 from boucle.loop.service import ServiceHistory
+from boucle.models import commands
 from boucle.models.api import alias, list_versions
 from boucle.models.records import CHAMPION
 from boucle.monitoring.alerts import Signal
@@ -164,12 +165,14 @@ def _in_charge(context: Context, charge: _Charge) -> Iterator[Control]:
     store, name = context.store(), context.project.project
     model, number = charge.model, charge.number
     subject = f"version {number} of {model} {charge.where}"
-    show = f"boucle models show {model} {number}"
+    show = commands.about("show", name, model, number)
     try:
         found = standing(store, name, model, number)
     except NotFound:
         words = f"{subject} is not in the registry of {name}"
-        yield Control(name="registered", subject=subject, met=False, message=words, next=f"boucle models list {model}")
+        yield Control(
+            name="registered", subject=subject, met=False, message=words, next=commands.about("list", name, model)
+        )
         return
     same = charge.bundle_digest in (None, found.version.bundle_digest)
     words = f"{subject} is {'' if same else 'not '}the bundle of the registry"
@@ -179,7 +182,7 @@ def _in_charge(context: Context, charge: _Charge) -> Iterator[Control]:
     yield Control(name="evaluated", subject=subject, met=measured, message=words, next=None if measured else show)
     if found.report is None:
         words = f"no policy says what {model} needs"
-        set_one = f"boucle models policy set {model} --reviews 1"
+        set_one = commands.about("policy set", name, model, "--reviews 1")
         yield Control(name="policy", subject=subject, met=False, message=words, next=set_one)
         return
     for verdict in found.report.verdicts:

@@ -15,6 +15,7 @@ from boucle.kernel.clock import as_text, to_ms
 from boucle.kernel.digests import Digest, short
 from boucle.kernel.errors import Refused
 from boucle.kernel.points import reach
+from boucle.models import commands
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelVersion, Stage
 
@@ -66,6 +67,15 @@ def pointer_of(stage: Stage) -> str:
     return f"{_STAGE}{stage}"
 
 
+def stage_of(pointer: str) -> str | None:
+    """The stage that a permit means; None where it means an alias or an endpoint.
+
+    >>> stage_of("stage:Production"), stage_of("champion")
+    ('Production', None)
+    """
+    return pointer.removeprefix(_STAGE) if pointer.startswith(_STAGE) else None
+
+
 def move_alias(
     conn: Connection,
     *,
@@ -107,13 +117,14 @@ def move_stage(
     book: PermitBook,
     permit_id: str | None,
     actor: str,
+    reason: str = "",
     at: datetime,
 ) -> None:
     """Put a version into a stage, with an audit record; into a protected one only by using up a permit.
 
     Leaving a protected stage is the caller's to refuse: whoever takes over brings the permit.
     """
-    details: dict[str, object] = {"number": version.number, "previous": version.stage, "stage": stage}
+    details: dict[str, object] = {"number": version.number, "previous": version.stage, "stage": stage, "reason": reason}
     action = "move"
     if permit_id is None:
         _refuse_protected(conn, book, version.project_id, version.model, pointer_of(stage))
@@ -220,7 +231,7 @@ def _refuse_protected(conn: Connection, book: PermitBook, project_id: str, model
     if book.protects(conn, project_id, model, pointer):
         raise Refused(
             f"{pointer!r} of {model} is protected: it moves against a permit only",
-            hint=f"boucle models policy show {model}",
+            hint=commands.about("policy show", project_id, model),
         )
 
 

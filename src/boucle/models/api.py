@@ -15,7 +15,7 @@ from boucle.kernel.digests import Digest, digest_bytes, short
 from boucle.kernel.errors import Conflict, InvalidInput, NotFound
 from boucle.kernel.points import reach
 from boucle.kernel.store import Store
-from boucle.models import events, names
+from boucle.models import commands, events, names
 from boucle.models import store as tables
 from boucle.models.records import AliasMove, ModelFacts, ModelVersion, RegisteredModel, VersionFacts
 from boucle.runs.limits import check_count
@@ -193,7 +193,7 @@ def known_model(conn: Connection, project_id: str, name: str) -> RegisteredModel
     names.check_model(name)
     model = tables.find_model(conn, project_id, name)
     if model is None:
-        raise NotFound(f"Registered Model with name={name} not found", hint="boucle models list")
+        raise NotFound(f"Registered Model with name={name} not found", hint=commands.listed(project_id))
     return model
 
 
@@ -203,7 +203,10 @@ def known_version(conn: Connection, project_id: str, model: str, number: int) ->
     if version is None:
         last = tables.last_number(conn, project_id, model)
         known = f"numbers up to {last} were given" if last else "there are no versions yet"
-        raise NotFound(f"no version {number} of model {model!r}; {known}", hint="boucle models list")
+        raise NotFound(
+            f"no version {number} of model {model!r}; {known}",
+            hint=commands.about("list", project_id, model) if last else commands.listed(project_id),
+        )
     return version
 
 
@@ -376,11 +379,19 @@ def version_at(store: Store, project_id: str, model: str, alias: str, at: dateti
 def version_then(store: Store, project_id: str, model: str, alias: str, at: datetime) -> int:
     """As `version_at`; NotFound if there was none, or there is no such model."""
     number = version_at(store, project_id, model, alias, at)
-    if number is None:
+    if number is not None:
+        return number
+    later = store.read(lambda conn: tables.renamed_to(conn, project_id, model))
+    if later is not None:
         raise NotFound(
-            f"no version was `{alias}` at {at.isoformat()}", hint=f"boucle models history {model} --alias {alias}"
+            f"no version of {model} was `{alias}` at {at.isoformat()}; a model of this name is called {later} since, "
+            "and its history with it",
+            hint=commands.about("history", project_id, later, f"--alias {alias} --at {at.isoformat()}"),
         )
-    return number
+    raise NotFound(
+        f"no version was `{alias}` at {at.isoformat()}",
+        hint=commands.about("history", project_id, model, f"--alias {alias}"),
+    )
 
 
 def moment_of(text: str) -> datetime:

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from boucle.kernel.digests import Digest
 from boucle.kernel.errors import NotFound
+from boucle.models import commands
 
 Stage = Literal["None", "Staging", "Production", "Archived"]
 STAGES: Final[tuple[Stage, ...]] = ("None", "Staging", "Production", "Archived")
@@ -73,7 +74,7 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     def _foreign(self, lack: str) -> NotFound:
         return NotFound(
             f"version {self.number} of {self.model} was registered by a client and {lack}",
-            hint=f"boucle models show {self.model} {self.number}",
+            hint=commands.about("show", self.project_id, self.model, self.number),
         )
 
 
@@ -99,7 +100,8 @@ class AliasMove(Struct, frozen=True, kw_only=True):
         """The version that it points at; NotFound if it was taken away."""
         if self.number is None:
             raise NotFound(
-                f"the alias {self.alias!r} of {self.model} was taken away", hint=f"boucle models history {self.model}"
+                f"the alias {self.alias!r} of {self.model} was taken away",
+                hint=commands.about("history", self.project_id, self.model),
             )
         return self.number
 

@@ -46,10 +46,20 @@ def last_number(conn: Connection, project_id: str, name: str) -> int | None:
     return None if row is None else int(row["last_number"])
 
 
+def renamed_to(conn: Connection, project_id: str, name: str) -> str | None:
+    """The name that the model which last had this one was given; None if it was not renamed."""
+    row = conn.execute(_model(project_id, name)).mappings().first()
+    return None if row is None else row["renamed_to"]
+
+
 def add_model(conn: Connection, project_id: str, name: str, description: str | None, at_ms: int) -> None:
     """Add a model, also under the name of one that was deleted: its numbers go on."""
-    values: dict[str, object] = {"description": description, "created_ms": at_ms, "updated_ms": at_ms}
-    values |= {"deleted_ms": None, "renamed_to": None}
+    values: dict[str, object] = {
+        "description": description,
+        "created_ms": at_ms,
+        "updated_ms": at_ms,
+        "deleted_ms": None,
+    }
     if last_number(conn, project_id, name) is None:
         conn.execute(insert(registered_models).values(project_id=project_id, name=name, last_number=0, **values))
     else:
@@ -78,7 +88,9 @@ def rename_model(conn: Connection, project_id: str, name: str, new_name: str, at
             registered_models.c.project_id == project_id, registered_models.c.name == new_name
         )
     )
-    _change_model(conn, project_id, name, {"name": new_name, "updated_ms": at_ms, "last_number": number})
+    _change_model(
+        conn, project_id, name, {"name": new_name, "updated_ms": at_ms, "last_number": number, "renamed_to": None}
+    )
     conn.execute(update(model_versions).where(_of(model_versions, project_id, new_name)).values(updated_ms=at_ms))
     # The others come with their versions; a move that takes an alias away names none.
     without = _of(alias_moves, project_id, name) & alias_moves.c.number.is_(None)
@@ -101,7 +113,9 @@ def delete_model(conn: Connection, project_id: str, name: str, at_ms: int) -> No
     conn.execute(delete(registered_model_tags).where(_of(registered_model_tags, project_id, name)))
     mark = update(model_versions).where(_of(model_versions, project_id, name), model_versions.c.deleted_ms.is_(None))
     conn.execute(mark.values(deleted_ms=at_ms, updated_ms=at_ms, stage="None"))
-    _change_model(conn, project_id, name, {"deleted_ms": at_ms, "updated_ms": at_ms, "description": None})
+    _change_model(
+        conn, project_id, name, {"deleted_ms": at_ms, "updated_ms": at_ms, "description": None, "renamed_to": None}
+    )
 
 
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:

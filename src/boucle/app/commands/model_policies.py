@@ -32,6 +32,7 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
 
         from boucle.app.console import console, print_json
         from boucle.governance import api
+        from boucle.models import commands
 
         held = api.policy_state(found.store, found.project_id, name)
         policy = held.policy
@@ -55,8 +56,9 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         for notice in held.notices:
             screen.print(f"  {notice}")
         for change in held.changes:
+            approve = commands.about("policy approve", change.project_id, name)
             what = "its removal" if change.policy is None else "a weaker one"
-            screen.print(f"waits: {what}, asked for by {change.asked_by}: boucle models policy approve {name}")
+            screen.print(f"waits: {what}, asked for by {change.asked_by}: {approve}")
 
 
 @app.command("set")

@@ -8,6 +8,7 @@ import typer
 from boucle.app.commands import evidence, model_policies
 from boucle.app.registry import Comment, In, Name, Number, Registry, registry
 from boucle.app.session import AsJson
+from boucle.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from boucle.governance.records import Verdict
@@ -174,43 +175,68 @@ def promote(
     context: typer.Context,
     name: Name,
     number: Number,
-    alias: Annotated[str, typer.Option(help="The alias that moves.")] = "champion",
+    alias: Annotated[str | None, typer.Option(help="The alias that moves; default: champion.")] = None,
     reason: Comment = "",
+    stage: Annotated[str | None, typer.Option(help="Put it into this stage instead, such as Production.")] = None,
+    archive: Annotated[bool, typer.Option("--archive", help="Take those that are in the stage out of it.")] = False,
     instead_of: Annotated[
         int | None, typer.Option(metavar="VERSION", help="Only if the alias points at this version now.")
     ] = None,
     project: In = None,
     as_json: AsJson = False,
 ) -> None:
-    """Point an alias at a version, or back at an earlier one.
+    """Point an alias at a version, or back at an earlier one; or put it into a stage.
 
-    Where a policy protects the alias, its gates are asked, and a permit is issued and used up.
+    Where a policy protects the alias or the stage, its gates are asked, and a permit is issued and used up.
 
     \b
     Example:
       boucle models promote flights 3
       boucle models promote flights 3 --instead-of 2
+      boucle models promote flights 3 --stage Production --archive
     """
+    if stage is not None and (alias is not None or instead_of is not None):
+        raise InvalidInput("--stage goes without --alias and --instead-of", hint="boucle models promote --help")
+    if stage is None and archive:
+        raise InvalidInput("--archive is about a stage", hint="boucle models promote --help")
     with registry(context, project) as found:
         from msgspec import UNSET
 
         from boucle.app.console import console, print_json
-        from boucle.governance.api import set_alias
+        from boucle.governance import api
 
-        move = set_alias(
+        screen, actor = console(found.session.color), found.who_may("write").name
+        if stage is not None:
+            api.set_stage(
+                found.store,
+                project_id=found.project_id,
+                model=name,
+                number=number,
+                stage=stage,
+                archive_existing=archive,
+                actor=actor,
+                reason=reason,
+            )
+            told = api.standing(found.store, found.project_id, name, number)
+            if as_json:
+                print_json(told)
+            else:
+                screen.print(f"version {number} of {name} is in stage {told.version.stage}")
+            return
+        move = api.set_alias(
             found.store,
             project_id=found.project_id,
             model=name,
-            alias=alias,
+            alias=alias or "champion",
             number=number,
-            actor=found.who_may("write").name,
+            actor=actor,
             reason=reason,
             expected=UNSET if instead_of is None else instead_of,
         )
         if as_json:
             print_json(move)
         else:
-            console(found.session.color).print(f"{alias} of {name} is version {move.number}")
+            screen.print(f"{move.alias} of {name} is version {move.number}")
 
 
 @app.command()

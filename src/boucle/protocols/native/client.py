@@ -25,6 +25,7 @@ T = TypeVar("T")
 TIMEOUT_S: Final = 60.0
 _VERSIONS: Final = "/models/{name}/versions"
 _VERSION: Final = "/models/{name}/versions/{version}"
+_STAGE: Final = f"{_VERSION}/stage"
 _ALIAS: Final = "/models/{name}/aliases/{alias}"
 
 
@@ -93,6 +94,18 @@ class Registry:
         if instead_of is not None:
             body["instead_of"] = instead_of
         return self.ask("PUT", _ALIAS, AliasMove, body=body, name=name, alias=alias)
+
+    def set_stage(
+        self, name: str, number: int, stage: str, *, reason: str = "", archive_existing: bool = False
+    ) -> "Standing":
+        """Put a version into a stage; `archive_existing` takes those that are in it out, into `Archived`.
+
+        GatesRefused, with every verdict in `details`, if a policy protects the stage and its gates say no.
+        """
+        from boucle.governance.records import Standing
+
+        body = {"stage": stage, "reason": reason, "archive_existing": archive_existing}
+        return self.ask("PUT", _STAGE, Standing, body=body, name=name, version=number)
 
     def approve(self, name: str, number: int, *, comment: str = "") -> "Review":
         """Approve a version, as the reviewer whose token it is; Refused for anybody else, and for the author."""

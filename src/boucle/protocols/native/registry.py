@@ -45,6 +45,8 @@ class Transition(Struct, frozen=True, forbid_unknown_fields=True):
 
     stage: str
     archive_existing: bool = False
+    """Whether those that are in it go to `Archived`."""
+    reason: str = ""
 
 
 def routes(store: Store) -> list[Route]:
@@ -101,6 +103,7 @@ class _Doors:
             stage=message.stage,
             archive_existing=message.archive_existing,
             actor=request.principal.name,
+            reason=message.reason,
         )
         return self._standing(request)
 
