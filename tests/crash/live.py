@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
         def decide(stopped: Event) -> None:
             def launch(job: Job) -> "subprocess.Popen[bytes]":
-                return training.start(folder, context.home, job.id)
+                return training.start(folder, context.home, context.project.project, job.id)
 
             run_loop(context, launch, stopped, say, look_s=0.05, still_s=1.0)
 
