@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +33,7 @@ from boucle.kernel.errors import (
 )
 from boucle.kernel.store import Store
 from boucle.models import api as models
+from boucle.models import commands
 from boucle.packaging.signing import new_key, private_pem, public_pem, read_private, sign
 
 pytestmark = pytest.mark.slow
@@ -379,6 +382,9 @@ def test_the_native_protocol_tells_of_models(house: House, tmp_path: Path) -> No
         status, told = house.ask("PUT", f"{base}/told/aliases/champion", body)
         assert status == 400
         assert "its fields are version, reason, instead_of" in told["error"]["message"]
+    long = {"stage": "Staging", "reason": "x" * 10_001}
+    assert house.ask("PUT", f"{base}/told/versions/2/stage", long)[0] == 400
+    assert house.ask("GET", f"{base}/told/versions/2", who="rea")[1]["version"]["stage"] == "None"
 
 
 def test_a_policy_from_set_to_gone_over_http(house: House) -> None:
@@ -387,11 +393,12 @@ def test_a_policy_from_set_to_gone_over_http(house: House) -> None:
     status, told = house.ask("PUT", place, {"policy": policy}, who="root")
     assert (status, told["set_by"], told["changes"]) == (200, ADMIN, [])
     status, told = house.ask("PUT", place, {"policy": {"reviews": 1}, "reason": "too strict"}, who="root")
+    change = told["error"]["details"]["change"]
     assert (status, told["error"]["hint"]) == (
         403,
-        "boucle models policy approve gated, by a reviewer, with BOUCLE_TOKEN; or set one that asks for these too",
+        f"boucle models policy approve gated --change {change} --in default, by a reviewer, with BOUCLE_TOKEN; or set "
+        "one that asks for these too",
     )
-    change = told["error"]["details"]["change"]
     assert house.ask("POST", f"{place}/reject", {"change": change}, who="grace")[1]["entered_at"] is None
     assert house.ask("POST", f"{place}/approve", {"change": change}, who="grace")[1]["entered_at"] is not None
     assert house.ask("DELETE", f"{place}?reason=over", who="root")[0] == 403
@@ -491,5 +498,45 @@ def test_the_commands_from_a_policy_to_its_history(
         assert told["version"] == move["number"]
     assert "waits" in give("root", "policy", "remove", "by_hand", code=3)
     assert "asked for by person:root" in give("rea", "policy", "show", "by_hand")
-    give("grace", "policy", "approve", "by_hand")
+    give("root", "policy", "set", "by_hand", "--objective", "auc>=0.7", "--reviews", "1", "--reason", "slow", code=3)
+    assert "2 changes of the policy of by_hand wait" in give("grace", "policy", "approve", "by_hand", code=2)
+    shown = give("rea", "policy", "show", "by_hand")
+    removal, weaker = re.findall(r"boucle models policy approve by_hand --change (\S+) --in default", shown)
+    assert "the weaker version" in shown
+    assert "(slow)" in shown
+    told = give("grace", "policy", "reject", "by_hand", "--change", weaker)
+    assert "waits until you approve it after all" in told
+    told = give("grace", "policy", "approve", "by_hand", "--change", removal)
+    assert "the removal of the policy of by_hand is in force" in told
     assert "there is no policy" in give("rea", "policy", "show", "by_hand", code=2)
+
+
+@pytest.mark.parametrize("model", ["flight delays", "-dash", "it's"])
+def test_a_printed_command_means_the_same_in_the_folder_of_another_project(
+    house: House, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    furnish(house, model, tmp_path)
+    (tmp_path / "boucle.yaml").write_text("project: another\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOUCLE_HOME", str(house.home))
+
+    def give(who: str, command: str, code: int = 0) -> str:
+        monkeypatch.setenv("BOUCLE_TOKEN", house.tokens[who])
+        capsys.readouterr()
+        assert run_command(shlex.split(command)[1:]) == code
+        shown = capsys.readouterr()
+        return shown.out + shown.err
+
+    def following(answer: str) -> str:
+        (command,) = re.findall(r"^next: (.*?)(?:, by a reviewer, with BOUCLE_TOKEN)?$", answer, re.MULTILINE)
+        return str(command)
+
+    promote = commands.about("promote", "default", model, 2)
+    approve = following(give("trainer", promote, code=3))
+    show = commands.about("show", "default", model, 2)
+    assert following(give("rea", show)) == approve
+    assert "approves version 2" in give("grace", approve)
+    assert following(give("rea", show)) == promote
+    assert f"champion of {model} is version 2" in give("trainer", promote)
+    back = commands.about("promote", "default", model, 1, alias="")
+    assert "alias name cannot be empty" in give("trainer", back, code=2)

@@ -132,7 +132,7 @@ class Registry(RuleBasedStateMachine):
     def every_alias_stands_where_a_used_permit_put_it(self) -> None:
         permits = {permit.id: permit for permit in api.list_permits(self.store, "flights", "flights")}
         for name in NAMES:
-            moves = models.history(self.store, "flights", "flights", name)
+            moves = models.history(self.store, "flights", "flights", name) if self.auc else []
             assert [move.number for move in moves] == self.history[name]
             for move in moves:
                 permit = permits[move.permit_id]

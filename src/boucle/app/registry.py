@@ -69,17 +69,19 @@ def registry(context: typer.Context, project: str | None) -> Iterator[Registry]:
 def asked_version(found: Registry, text: str) -> tuple[str, int]:
     """Model and number of what a person calls a version."""
     from boucle.kernel.errors import NotFound
+    from boucle.models import commands
     from boucle.models.api import alias
 
     model, at, name = text.rpartition("@")
     if at and model:
         move = alias(found.store, found.project_id, model, name)
         if move is None:
-            raise NotFound(f"model {model!r} has no alias {name!r}", hint="boucle models list")
+            raise NotFound(f"model {model!r} has no alias {name!r}", hint=commands.listed(found.project_id))
         return model, move.version
     model, _, number = text.rpartition("/")
     if not (number.isascii() and number.isdecimal() and 0 < len(number) < 10):
         raise InvalidInput(
-            f"{text[:100]!r} names no version; allowed are 3, MODEL/3 and MODEL@champion", hint="boucle models list"
+            f"{text[:100]!r} names no version; allowed are 3, MODEL/3 and MODEL@champion",
+            hint=commands.listed(found.project_id),
         )
     return found.model(model or None), int(number)

@@ -56,8 +56,6 @@ def set_alias(
     at = store.clock.now()
 
     def turn(conn: Connection, version: ModelVersion, judged: "Judged | None") -> AliasMove | GateReport:
-        if judged is None:
-            _refuse_as_stage(conn, version, alias)
         if joined is not None:
             joined(conn, version)
         last = registry.newest_move(conn, project_id, model, alias)
@@ -69,6 +67,8 @@ def set_alias(
             )
         if last is not None and now == number:
             return last
+        if judged is None:
+            _refuse_as_stage(conn, version, alias)
         move = AliasMove(
             project_id=project_id,
             model=model,
@@ -298,10 +298,12 @@ def _refuse(conn: Connection, project_id: str, model: str, pointer: str, what: s
 
 def _protected(project_id: str, model: str, pointer: str, what: str) -> Refused:
     stage = aliases.stage_of(pointer)
-    how = ([] if pointer == CHAMPION else [f"--alias {pointer}"]) if stage is None else [f"--stage {stage} --archive"]
+    how: dict[str, object] = {"stage": stage, "archive": True}
+    if stage is None:
+        how = {} if pointer == CHAMPION else {"alias": pointer}
     return Refused(
         f"a policy protects {pointer!r} of {model}, so that it is not {what}; point it at another version instead",
-        hint=commands.about("promote", project_id, model, "NUMBER", *how),
+        hint=commands.about("promote", project_id, model, "NUMBER", **how),
     )
 
 
@@ -340,7 +342,7 @@ def _refuse_as_stage(conn: Connection, version: ModelVersion, alias: str) -> Non
         ):
             raise Refused(
                 f"a policy protects the stage {stage} of {version.model}, and an alias {alias!r} would pass for it",
-                hint=commands.about("promote", version.project_id, version.model, version.number, f"--stage {stage}"),
+                hint=commands.about("promote", version.project_id, version.model, version.number, stage=stage),
             )
 
 

@@ -72,8 +72,7 @@ def refuse_other_model(conn: Connection, version: ModelVersion, endpoint: str, a
             raise Refused(
                 f"endpoint {endpoint!r} is that of {owner!r}, on which a policy is in force: no version of another "
                 f"model answers there, such as {version.model}/{version.number}",
-                hint=f"boucle deploy {version.model}/{version.number} --to ANOTHER_ENDPOINT"
-                + commands.in_project(version.project_id),
+                hint=commands.deploy(version.project_id, version.model, version.number, "ANOTHER_ENDPOINT"),
             )
 
 

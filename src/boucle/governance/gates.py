@@ -140,7 +140,7 @@ def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str:
     failed = [verdict.gate for verdict in report.verdicts if not verdict.passed]
     if not failed:
         aliases = policy.aliases or [CHAMPION]
-        return commands.about("promote", *version, *([] if CHAMPION in aliases else [f"--alias {aliases[0]}"]))
+        return commands.about("promote", *version, **({} if CHAMPION in aliases else {"alias": aliases[0]}))
     if "artifacts" in failed:
         return "register it again, from a run or a logged model of this server"
     if "reviews" in failed and not users:
@@ -149,7 +149,7 @@ def way_on(report: GateReport, policy: Policy, *, users: bool = True) -> str:
         return commands.sign(*version)
     if failed == ["reviews"]:
         return f"{commands.about('approve', *version)}, by a reviewer, with BOUCLE_TOKEN"
-    waive = commands.about("waive", *version, f"'{failed[0]}'", "--reason REASON")
+    waive = commands.about("waive", *version, failed[0], reason="REASON")
     return f"register a version that passes {failed[0]}; or let it pass, as a reviewer with BOUCLE_TOKEN: {waive}"
 
 

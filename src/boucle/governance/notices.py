@@ -18,6 +18,7 @@ def notices(store: Store, project_id: str, model: str, policy: Policy) -> list[s
     told = []
     if policy.reviews and not store.read(has_users):
         told.append(f"it asks for reviews, and without users nobody can review: {FIRST_USERS}")
+    told += _passing_for_stages(store, project_id, model, policy)
     for pointer, number in sorted(store.read(lambda conn: _pointers(conn, project_id, model, policy))):
         with store.visit() as here:
             report = report_about(here, get_version(store, project_id, model, number), policy, store.clock.now())
@@ -35,6 +36,18 @@ def for_reviews(store: Store, report: GateReport) -> str | None:
     users = store.read(has_users)
     lacking = bool(failed) and failed <= {"reviews", "signature"}
     return next_step(report, users=users) if lacking or ("reviews" in failed and not users) else None
+
+
+def _passing_for_stages(store: Store, project_id: str, model: str, policy: Policy) -> list[str]:
+    """What to do about aliases that are older than the policy and have the name of a stage that it protects."""
+    found = store.read(lambda conn: registry.aliases_of(conn, project_id, [model]))[model]
+    stages = {stage.lower(): stage for stage in STAGES if policy.protects(pointer_of(stage))}
+    return [
+        f"the alias {alias!r} points at version {number} and passes for the stage {stages[alias.lower()]}, which it "
+        f"protects: protect it too, with --alias {alias}, or take it away"
+        for alias, number in sorted(found.items())
+        if alias.lower() in stages and not policy.protects(alias)
+    ]
 
 
 def _pointers(conn: Connection, project_id: str, model: str, policy: Policy) -> list[tuple[str, int]]:

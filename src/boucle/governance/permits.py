@@ -157,9 +157,7 @@ def refuse_expired(conn: Connection, permit: Permit, at: datetime) -> None:
         raise Refused(
             f"permit {permit.id} for {permit.model} version {permit.number} rests on the waiver of {waiver.gate}, "
             f"which expired {waiver.expires_at:%Y-%m-%d %H:%M} UTC",
-            hint=commands.about(
-                "waive", permit.project_id, permit.model, permit.number, f"'{waiver.gate}'", "--reason REASON"
-            ),
+            hint=commands.about("waive", permit.project_id, permit.model, permit.number, waiver.gate, reason="REASON"),
         )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from boucle.governance import store as tables
 from boucle.governance.gates import standing_reviews
 from boucle.governance.notices import notices
-from boucle.governance.records import Policy, PolicyChange, PolicyState
+from boucle.governance.records import Policy, PolicyChange, PolicyState, Review
 from boucle.governance.strictness import dropped, strictest, weakens
 from boucle.identity.api import Principal
 from boucle.kernel import audit
@@ -40,7 +40,8 @@ def set_policy(
     """Put a policy on a model's name, whether or not there is such a model; None takes it away.
 
     None if it is in force now: there was none before, or it is at least as strict as that one. Otherwise the change
-    that waits for approvals; asked for again by the same person it is the same one.
+    that waits for approvals; asked for again by the same person, for no other reason, it is the same one unless it was
+    rejected.
     """
     if "administer" not in principal.may:
         raise Refused(
@@ -56,13 +57,14 @@ def set_policy(
         found = tables.in_force(conn, project_id, model)
         if found is None and policy is None:
             raise NotFound(
-                f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, "--help")
+                f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, help=True)
             )
         if found is None or not weakens(policy, found.policy):
             enter(conn, project_id, model, policy, actor=principal.name, set_by=principal.name, at=at)
             return None
         for waiting in _open(conn, project_id, model):
-            if (waiting.policy, waiting.base, waiting.asked_by) == (policy, found.sequence, principal.name):
+            same = (waiting.policy, waiting.asked_by) == (policy, principal.name) and reason in ("", waiting.reason)
+            if same and all(one.verdict == "approve" for one in _said(conn, waiting).values()):
                 return waiting
         change = PolicyChange(
             id=change_id,
@@ -105,7 +107,7 @@ def policy_state(store: Store, project_id: str, model: str) -> PolicyState:
     found = policy_on(store, project_id, model)
     if found is None:
         raise NotFound(
-            f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, "--reviews 1")
+            f"there is no policy on {model}", hint=commands.about("policy set", project_id, model, reviews=1)
         )
     return PolicyState(
         policy=found.policy,
@@ -122,7 +124,7 @@ def refuse_waiting(store: Store, change: PolicyChange | None) -> None:
         held = policy_on(store, change.project_id, change.model)
         less = [] if held is None or change.policy is None else dropped(change.policy, held.policy)
         weaker = f" (it no longer asks for {', '.join(less)})" if less else ""
-        approve = commands.about("policy approve", change.project_id, change.model)
+        approve = commands.about("policy approve", change.project_id, change.model, change=change.id)
         keep = "; or set one that asks for these too" if less else ""
         raise Refused(
             f"this is weaker than the policy in force on {change.model}{weaker}, so it waits until other persons "
@@ -143,10 +145,18 @@ def needed(policy: Policy) -> int:
 
 
 def open_change(conn: Connection, project_id: str, model: str, change_id: str | None) -> PolicyChange:
-    """A change that waits, the newest without an id; NotFound, or Conflict if it waits no longer."""
+    """A change that waits, without an id the only one; NotFound, or Conflict if it waits no longer or others do too.
+
+    None is picked out of several: who approves has seen one of them, and another may have been asked for since.
+    """
     waiting = _open(conn, project_id, model)
+    if change_id is None and len(waiting) > 1:
+        raise Conflict(
+            f"{len(waiting)} changes of the policy of {model} wait for approvals; say which by its id",
+            hint=commands.about("policy show", project_id, model),
+        )
     if change_id is None and waiting:
-        return waiting[-1]
+        return waiting[0]
     for change in waiting:
         if change.id == change_id:
             return change
@@ -165,8 +175,7 @@ def open_change(conn: Connection, project_id: str, model: str, change_id: str | 
 def enter_if_approved(conn: Connection, change: PolicyChange, at: datetime) -> PolicyChange:
     """Put a change in force if enough persons approve it and none is against it."""
     found = tables.in_force(conn, change.project_id, change.model)
-    said = [one for one in tables.all_reviews(conn, change.project_id, change.model) if one.change_id == change.id]
-    standing = standing_reviews(said, authors={change.asked_by})
+    standing = _said(conn, change)
     approvals = sorted(name for name, review in standing.items() if review.verdict == "approve")
     if found is None or len(approvals) < max(len(standing), needed(found.policy)):
         return change
@@ -242,6 +251,12 @@ def _open(conn: Connection, project_id: str, model: str) -> list[PolicyChange]:
     found = tables.in_force(conn, project_id, model)
     changes = tables.all_changes(conn, project_id, model)
     return [one for one in changes if one.entered_at is None and found is not None and one.base == found.sequence]
+
+
+def _said(conn: Connection, change: PolicyChange) -> dict[str, Review]:
+    """The reviews of a change that stand, by whose they are."""
+    said = [one for one in tables.all_reviews(conn, change.project_id, change.model) if one.change_id == change.id]
+    return standing_reviews(said, authors={change.asked_by})
 
 
 def _check(policy: Policy) -> None:

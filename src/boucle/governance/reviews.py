@@ -84,7 +84,8 @@ def review_change(
 ) -> PolicyChange:
     """Approve or reject a weaker policy that somebody asked for; the last approval that is needed puts it in force.
 
-    Without an id: the one that was asked for last. Refused unless it is a reviewer's word, who did not ask for it.
+    Without an id: the only one that waits, Conflict if there are several. Refused unless it is a reviewer's word, who
+    did not ask for it.
     """
     _check_reviewer(store, principal, f"{verdict} a change of the policy of {model}")
     at, review_id = store.clock.now(), store.ids.new("review")
@@ -169,7 +170,7 @@ def _check_waiver(project_id: str, model: str, number: int, gate: str, reason: s
         )
     if not reason.strip():
         raise InvalidInput(
-            "a waiver needs a reason", hint=commands.about("waive", project_id, model, number, "GATE --reason REASON")
+            "a waiver needs a reason", hint=commands.about("waive", project_id, model, number, "GATE", reason="REASON")
         )
     if not 0 < days <= _LONGEST_DAYS:
         raise InvalidInput(f"a waiver lasts {days:g} days; allowed are more than 0 and at most {_LONGEST_DAYS}")

@@ -11,6 +11,7 @@ from boucle.data.api import get_version as get_dataset
 from boucle.kernel.errors import BoucleError, InvalidInput, NotFound
 from boucle.kernel.store import Store
 from boucle.loop.run_facts import facts_of_run, source_of
+from boucle.models import commands
 from boucle.models import store as registry
 from boucle.models.api import known_version
 from boucle.models.origins import versions_from
@@ -168,7 +169,7 @@ class _Graph:
         if at and model:
             move = registry.newest_move(self._conn, self._project, model, alias)
             if move is None or move.number is None:
-                raise NotFound(f"model {model!r} has no alias {alias!r}", hint="boucle models list")
+                raise NotFound(f"model {model!r} has no alias {alias!r}", hint=commands.listed(self._project))
             return Thing("alias", what)
         return None
 
@@ -187,7 +188,7 @@ class _Graph:
         raise NotFound(
             f"nothing is called {what[:100]!r} in project {self._project!r}; known are ids of runs, model/number, "
             "model@alias, digests of 64 digits, names of data, endpoints",
-            hint="boucle models list",
+            hint=commands.listed(self._project),
         )
 
     def _data_named(self, what: str) -> Thing | None:

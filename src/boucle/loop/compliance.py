@@ -182,7 +182,7 @@ def _in_charge(context: Context, charge: _Charge) -> Iterator[Control]:
     yield Control(name="evaluated", subject=subject, met=measured, message=words, next=None if measured else show)
     if found.report is None:
         words = f"no policy says what {model} needs"
-        set_one = commands.about("policy set", name, model, "--reviews 1")
+        set_one = commands.about("policy set", name, model, reviews=1)
         yield Control(name="policy", subject=subject, met=False, message=words, next=set_one)
         return
     for verdict in found.report.verdicts:

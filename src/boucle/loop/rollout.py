@@ -196,14 +196,14 @@ def delete_version(store: Store, by: By, model: str, number: int) -> None:
     """Take a version away. Refused with the endpoint's name while one answers with it, as `governance` else."""
     version = get_version(store, by.project_id, model, number)
     with serving.standstill(store.home):
-        _refuse_served(store, by, model, {number: version.bundle_digest}, f"{model}/NUMBER")
+        _refuse_served(store, by, model, {number: version.bundle_digest}, model)
         governance.delete_version(store, project_id=by.project_id, model=model, number=number, actor=by.actor)
 
 
 def delete_model(store: Store, by: By, model: str) -> None:
     """Take a model away with its versions. Refused with the endpoint's name while one answers with any of them."""
     with serving.standstill(store.home):
-        _refuse_served(store, by, model, _digests(store, by, model), "ANOTHER_MODEL/NUMBER")
+        _refuse_served(store, by, model, _digests(store, by, model), "ANOTHER_MODEL")
         governance.delete_model(store, project_id=by.project_id, model=model, actor=by.actor)
 
 
@@ -211,7 +211,7 @@ def rename_model(store: Store, by: By, model: str, new_name: str) -> None:
     """Give a model another name. Refused with the endpoint's name while one answers with any of its versions: what
     answers is known by the name."""
     with serving.standstill(store.home):
-        _refuse_served(store, by, model, _digests(store, by, model), "ANOTHER_MODEL/NUMBER")
+        _refuse_served(store, by, model, _digests(store, by, model), "ANOTHER_MODEL")
         governance.rename_model(store, project_id=by.project_id, model=model, new_name=new_name, actor=by.actor)
 
 
@@ -228,6 +228,6 @@ def _refuse_served(store: Store, by: By, model: str, digests: Mapping[int, Diges
             if (one.model or endpoint) == model and digests.get(one.number, "") == one.bundle_digest:
                 raise Refused(
                     f"version {one.number} of {model!r} answers at endpoint {endpoint!r}",
-                    hint=f"let another one answer there first: boucle deploy {instead} --to {endpoint}"
-                    + commands.in_project(by.project_id),
+                    hint="let another one answer there first: "
+                    + commands.deploy(by.project_id, instead, "NUMBER", endpoint),
                 )

@@ -193,8 +193,18 @@ def known_model(conn: Connection, project_id: str, name: str) -> RegisteredModel
     names.check_model(name)
     model = tables.find_model(conn, project_id, name)
     if model is None:
-        raise NotFound(f"Registered Model with name={name} not found", hint=commands.listed(project_id))
+        raise _unknown(conn, project_id, name)
     return model
+
+
+def _unknown(conn: Connection, project_id: str, name: str) -> NotFound:
+    later = tables.renamed_to(conn, project_id, name)
+    return NotFound(
+        f"Registered Model with name={name} not found",
+        hint=commands.listed(project_id)
+        if later is None
+        else f"it is called {later} since: {commands.about('list', project_id, later)}",
+    )
 
 
 def known_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion:
@@ -356,8 +366,18 @@ def alias(store: Store, project_id: str, model: str, alias: str) -> AliasMove | 
 
 
 def history(store: Store, project_id: str, model: str, alias: str) -> list[AliasMove]:
-    """Every move of an alias in the order in which it was made, oldest first."""
-    return store.read(lambda conn: tables.all_moves(conn, project_id, model, alias))
+    """Every move of an alias in the order in which it was made, oldest first; those of a deleted model too.
+
+    NotFound if no model of this name ever had the alias, and there is none now.
+    """
+
+    def look(conn: Connection) -> list[AliasMove]:
+        moves = tables.all_moves(conn, project_id, model, alias)
+        if not moves:
+            known_model(conn, project_id, model)
+        return moves
+
+    return store.read(look)
 
 
 def ever_pointed_at(conn: Connection, version: ModelVersion, alias: str) -> bool:
@@ -386,11 +406,11 @@ def version_then(store: Store, project_id: str, model: str, alias: str, at: date
         raise NotFound(
             f"no version of {model} was `{alias}` at {at.isoformat()}; a model of this name is called {later} since, "
             "and its history with it",
-            hint=commands.about("history", project_id, later, f"--alias {alias} --at {at.isoformat()}"),
+            hint=commands.about("history", project_id, later, alias=alias, at=at.isoformat()),
         )
     raise NotFound(
         f"no version was `{alias}` at {at.isoformat()}",
-        hint=commands.about("history", project_id, model, f"--alias {alias}"),
+        hint=commands.about("history", project_id, model, alias=alias),
     )
 
 

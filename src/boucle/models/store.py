@@ -74,10 +74,14 @@ def touch_model(conn: Connection, project_id: str, name: str, at_ms: int, **valu
 def may_become(conn: Connection, project_id: str, name: str, new_name: str) -> bool:
     """Whether a model may take a name: one that was never used, or the one that it had before.
 
-    Under any other the numbers of its versions would stand for something else than they did.
+    Under any other the numbers of its versions would stand for something else than they did; so they would under
+    its own old one, once another model had versions there.
     """
     row = conn.execute(_model(project_id, new_name)).mappings().first()
-    return row is None or (row["deleted_ms"] is not None and row["renamed_to"] == name)
+    if row is None:
+        return True
+    used = select(model_versions.c.number).where(_of(model_versions, project_id, new_name)).limit(1)
+    return row["deleted_ms"] is not None and row["renamed_to"] == name and conn.execute(used).first() is None
 
 
 def rename_model(conn: Connection, project_id: str, name: str, new_name: str, at_ms: int) -> None:
@@ -113,9 +117,7 @@ def delete_model(conn: Connection, project_id: str, name: str, at_ms: int) -> No
     conn.execute(delete(registered_model_tags).where(_of(registered_model_tags, project_id, name)))
     mark = update(model_versions).where(_of(model_versions, project_id, name), model_versions.c.deleted_ms.is_(None))
     conn.execute(mark.values(deleted_ms=at_ms, updated_ms=at_ms, stage="None"))
-    _change_model(
-        conn, project_id, name, {"deleted_ms": at_ms, "updated_ms": at_ms, "description": None, "renamed_to": None}
-    )
+    _change_model(conn, project_id, name, {"deleted_ms": at_ms, "updated_ms": at_ms, "description": None})
 
 
 def find_version(conn: Connection, project_id: str, model: str, number: int) -> ModelVersion | None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="policy", help="What a version needs before a protected alias moves.", no_args_is_help=True)
 
+Change = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Which one, as `boucle models policy show` has it; default: the only one."),
+]
+
 _OBJECTIVE = re.compile(r"\s*(.+?)\s*(>=|<=)\s*([-+0-9.eE]+)\s*")
 
 
@@ -56,9 +61,9 @@ def show(context: typer.Context, name: Name, project: In = None, as_json: AsJson
         for notice in held.notices:
             screen.print(f"  {notice}")
         for change in held.changes:
-            approve = commands.about("policy approve", change.project_id, name)
-            what = "its removal" if change.policy is None else "a weaker one"
-            screen.print(f"waits: {what}, asked for by {change.asked_by}: {approve}")
+            approve = commands.about("policy approve", change.project_id, name, change=change.id)
+            why = f" ({change.reason})" if change.reason else ""
+            screen.print(f"waits: {_what(change)}, asked for by {change.asked_by}{why}: {approve}", soft_wrap=True)
 
 
 @app.command("set")
@@ -151,32 +156,49 @@ def remove(
 
 @app.command()
 def approve(
-    context: typer.Context, name: Name, comment: Comment = "", project: In = None, as_json: AsJson = False
+    context: typer.Context,
+    name: Name,
+    change: Change = None,
+    comment: Comment = "",
+    project: In = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Approve the change of a policy that was asked for last, with a reviewer's token in BOUCLE_TOKEN.
+    """Approve a change of a policy that waits, with a reviewer's token in BOUCLE_TOKEN.
 
     \b
     Example:
       boucle models policy approve flights
     """
-    _review(context, name, "approve", comment, project, as_json=as_json)
+    _review(context, name, "approve", change, comment, project, as_json=as_json)
 
 
 @app.command()
 def reject(
-    context: typer.Context, name: Name, comment: Comment = "", project: In = None, as_json: AsJson = False
+    context: typer.Context,
+    name: Name,
+    change: Change = None,
+    comment: Comment = "",
+    project: In = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Reject the change of a policy that was asked for last, with a reviewer's token in BOUCLE_TOKEN.
+    """Reject a change of a policy that waits, with a reviewer's token in BOUCLE_TOKEN.
 
     \b
     Example:
       boucle models policy reject flights --comment "not before the audit"
     """
-    _review(context, name, "reject", comment, project, as_json=as_json)
+    _review(context, name, "reject", change, comment, project, as_json=as_json)
 
 
 def _review(
-    context: typer.Context, name: str, verdict: "Verdict", comment: str, project: str | None, *, as_json: bool
+    context: typer.Context,
+    name: str,
+    verdict: "Verdict",
+    change_id: str | None,
+    comment: str,
+    project: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     with registry(context, project) as found:
         from boucle.app.console import console, print_json
@@ -188,13 +210,23 @@ def _review(
             project_id=found.project_id,
             model=name,
             verdict=verdict,
+            change_id=change_id,
             comment=comment,
         )
         if as_json:
             print_json(change)
-        else:
-            state = "waits for further approvals" if change.entered_at is None else "is in force"
-            console(found.session.color).print(f"the change of the policy of {name} {state}")
+            return
+        state = "is in force"
+        if change.entered_at is None:
+            state = "waits for further approvals" if verdict == "approve" else "waits until you approve it after all"
+        console(found.session.color).print(f"{_what(change)} of the policy of {name} {state}")
+
+
+def _what(change: "PolicyChange") -> str:
+    """What a change makes of the policy, with its digest as `policy show` has it once it is in force."""
+    from boucle.kernel.digests import digest_json, short
+
+    return "the removal" if change.policy is None else f"the weaker version {short(digest_json(change.policy))}"
 
 
 def _tell(found: Registry, name: str, change: "PolicyChange | None", *, as_json: bool) -> None:

@@ -227,7 +227,7 @@ def promote(
             found.store,
             project_id=found.project_id,
             model=name,
-            alias=alias or "champion",
+            alias="champion" if alias is None else alias,
             number=number,
             actor=actor,
             reason=reason,

@@ -46,7 +46,7 @@ class Transition(Struct, frozen=True, forbid_unknown_fields=True):
     stage: str
     archive_existing: bool = False
     """Whether those that are in it go to `Archived`."""
-    reason: str = ""
+    reason: Words = ""
 
 
 def routes(store: Store) -> list[Route]:
@@ -125,8 +125,7 @@ class _Doors:
         """`GET /models/{name}/aliases/{alias}`: every move, or with `at` the version that it stood for then."""
         name, alias, at = request.values["name"], request.values["alias"], of_query(request, "at")
         if at is None:
-            found = models.get_model(self.store, request.project, name)
-            return reply(models.history(self.store, request.project, found.name, alias))
+            return reply(models.history(self.store, request.project, name, alias))
         moment = models.moment_of(at)
         number = models.version_then(self.store, request.project, name, alias, moment)
         return reply({"alias": alias, "at": moment, "version": number})
