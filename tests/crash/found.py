@@ -15,7 +15,8 @@ from boucle.kernel.care.layout import files, kind_of
 from boucle.kernel.digests import Digest, digest_file
 from boucle.kernel.store import Store
 from boucle.loop.store import decided, latest_stream
-from boucle.models.api import history, list_versions
+from boucle.models.api import list_versions
+from boucle.models.store import all_moves
 from boucle.monitoring.api import alerts, windows
 from boucle.monitoring.store import find_labels
 from boucle.serving.api import read_frames
@@ -44,12 +45,13 @@ def facts(home: Path) -> dict[str, Any]:
         labels = store.read(lambda conn: find_labels(conn, NAME, name))
         served = windows(store, NAME, name)
         opened = alerts(store, NAME, name)
+        moves = store.read(lambda conn: all_moves(conn, NAME, NAME, "champion"))
         return {
             "versions": [
                 (one.number, one.bundle_digest, one.dataset_digest, one.evaluation_digest, one.note)
                 for one in list_versions(store, NAME, NAME)
             ],
-            "charge": [(one.number, one.actor, one.reason) for one in history(store, NAME, NAME, "champion")],
+            "charge": [(one.number, one.actor, one.reason) for one in moves],
             "stream": stream and (stream.stream, stream.done_through, stream.complete, stream.first_version),
             "decisions": [(one.id, msgspec.to_builtins(one.action), one.outcome, one.version) for one in decisions],
             "windows": [

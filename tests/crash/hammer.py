@@ -16,7 +16,8 @@ from boucle.governance.api import issue_permit, list_permits, list_reports, prom
 from boucle.kernel.store import Store
 from boucle.loop import store as loop
 from boucle.loop.records import Decision, Hold
-from boucle.models.api import history, list_versions
+from boucle.models.api import list_versions
+from boucle.models.store import all_moves
 from boucle.monitoring.api import add_labels
 from boucle.monitoring.store import find_labels
 from boucle.runs.api import list_runs, log_metrics, record_run, start_run
@@ -93,7 +94,7 @@ def seen(store: Store, names: list[str]) -> set[str]:
     found = {f"{'metric' if name.startswith('live-') else 'run'} {name}" for name in runs}
     found |= {f"blob {file.name}" for file in (store.home / "blobs").glob("??/*")}
     for name in names:
-        moves = history(store, NAME, NAME, name)
+        moves = store.read(lambda conn, name=name: all_moves(conn, NAME, NAME, name))
         used = {permit.id for permit in list_permits(store, NAME, NAME) if permit.used_at is not None}
         assert {move.permit_id for move in moves} <= used
         found |= {f"alias {name}.{move.reason}" for move in moves}
